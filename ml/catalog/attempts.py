@@ -1,0 +1,140 @@
+"""Attempts at retraining, and what the gate said of each. Keyed by who asked, so that a step can run again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from ml.catalog.tables import attempts, snapshots, verdicts
+from ml.errors import CatalogError
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One retraining: what was asked, and how far it came."""
+
+    id: int
+    request_key: str
+    reason: str
+    parameters: dict[str, object]
+    champion_version: int | None
+    snapshot_id: int
+    mlflow_run_id: str | None
+    model_version: int | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DecidedAttempt:
+    """An attempt that reached its verdict, as the next night looks at it."""
+
+    parameters: dict[str, object]
+    pool_state: str
+    cutoff: datetime
+
+
+@dataclass(frozen=True)
+class StoredVerdict:
+    """What the gate said, and of what. Accuracies are shares between 0 and 1."""
+
+    model_version: int
+    champion_version: int | None
+    evaluation_set_version: int
+    decision: str
+    reasons: list[str]
+    warnings: list[str]
+    challenger_accuracy: float
+    champion_accuracy: float | None
+
+
+_FIELDS = [attempts.c[name] for name in Attempt.__dataclass_fields__]
+_VERDICT_FIELDS = [verdicts.c[name] for name in StoredVerdict.__dataclass_fields__]
+
+
+def start_attempt(
+    connection: sa.Connection,
+    request_key: str,
+    reason: str,
+    parameters: Mapping[str, object],
+    champion_version: int | None,
+    snapshot_id: int,
+) -> int:
+    """Record a new attempt.
+
+    Returns: its id.
+    """
+    attempt_id: int = connection.execute(
+        sa.insert(attempts)
+        .values(
+            request_key=request_key,
+            reason=reason,
+            parameters=dict(parameters),
+            champion_version=champion_version,
+            snapshot_id=snapshot_id,
+        )
+        .returning(attempts.c.id)
+    ).scalar_one()
+    return attempt_id
+
+
+def find_attempt(connection: sa.Connection, request_key: str) -> Attempt | None:
+    """The attempt that a request already started, if any."""
+    row = connection.execute(sa.select(*_FIELDS).where(attempts.c.request_key == request_key)).one_or_none()
+    return None if row is None else Attempt(*row)
+
+
+def load_attempt(connection: sa.Connection, attempt_id: int) -> Attempt:
+    """One attempt.
+
+    Raises: CatalogError, there is none with that id.
+    """
+    row = connection.execute(sa.select(*_FIELDS).where(attempts.c.id == attempt_id)).one_or_none()
+    if row is None:
+        raise CatalogError(f"Expected the id of a recorded attempt, got {attempt_id}.")
+    return Attempt(*row)
+
+
+def update_attempt(connection: sa.Connection, attempt_id: int, **values: object) -> None:
+    """Note how far an attempt came."""
+    connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(**values))
+
+
+def finish_attempt(connection: sa.Connection, attempt_id: int) -> None:
+    """Note that an attempt is over; the first time counts."""
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt_id, attempts.c.finished_at.is_(None))
+        .values(finished_at=sa.func.clock_timestamp())
+    )
+
+
+def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
+    """The latest attempt with a verdict. One that failed on the way does not keep the next night from asking again."""
+    query = (
+        sa.select(attempts.c.parameters, snapshots.c.pool_state, snapshots.c.cutoff)
+        .join(verdicts, verdicts.c.attempt_id == attempts.c.id)
+        .join(snapshots, snapshots.c.id == attempts.c.snapshot_id)
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else DecidedAttempt(*row)
+
+
+def save_verdict(connection: sa.Connection, attempt_id: int, verdict: StoredVerdict) -> None:
+    """Keep what the gate said; the first word on an attempt stands."""
+    values = {name: getattr(verdict, name) for name in StoredVerdict.__dataclass_fields__}
+    connection.execute(insert(verdicts).values(attempt_id=attempt_id, **values).on_conflict_do_nothing())
+
+
+def find_verdict(connection: sa.Connection, attempt_id: int) -> StoredVerdict | None:
+    """What the gate said of an attempt, if it came so far."""
+    row = connection.execute(sa.select(*_VERDICT_FIELDS).where(verdicts.c.attempt_id == attempt_id)).one_or_none()
+    return None if row is None else StoredVerdict(*row)
+
+
+def verdicts_by_version(connection: sa.Connection) -> dict[int, StoredVerdict]:
+    """The verdict on each model version that has one."""
+    return {row.model_version: StoredVerdict(*row) for row in connection.execute(sa.select(*_VERDICT_FIELDS))}

@@ -1,0 +1,147 @@
+"""One connection pool and one object store: the catalog that everything else is given."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg2 import sql
+from pydantic import SecretStr
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from ml.catalog.embedded import embedded_url
+from ml.catalog.object_store import ObjectStore, open_object_store
+from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
+from ml.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is known (PostgreSQL) and the bytes it speaks of (the object store)."""
+
+    engine: sa.Engine
+    store: ObjectStore
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction: committed at the end of the block, rolled back by an error.
+
+        Raises: DatabaseUnavailableError, the server does not answer or went away.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+
+
+@contextmanager
+def open_catalog(settings: Settings) -> Iterator[Catalog]:
+    """Open the catalog that the settings name.
+
+    The embedded database is brought to this code's migration; an external one must be there already, since only its
+    owner may change it.
+
+    Raises:
+        DatabaseUnavailableError: the server does not answer.
+        SchemaVersionError: an external database is at another migration.
+    """
+    engine = create_engine(settings)
+    try:
+        if settings.database_url is None:
+            _migrate(engine, settings)
+        else:
+            _demand_current_schema(engine)
+        yield Catalog(engine, open_object_store(settings))
+    finally:
+        engine.dispose()
+
+
+def create_engine(settings: Settings) -> sa.Engine:
+    """An engine on DATABASE_URL, or on the embedded server when that is empty.
+
+    Raises: SettingsError, DATABASE_URL is not a PostgreSQL URL; DatabaseUnavailableError, no embedded server.
+    """
+    if settings.database_url is None:
+        url = sa.make_url(embedded_url(settings.mycoflow_home, "mycoflow"))
+    else:
+        try:
+            url = sa.make_url(settings.database_url.get_secret_value())
+        except sa.exc.ArgumentError as error:
+            raise SettingsError("DATABASE_URL: expected postgresql://user:password@host/database") from error
+        if url.get_backend_name() != "postgresql":
+            raise SettingsError(f"DATABASE_URL: expected a postgresql:// URL, got {url.get_backend_name()}://")
+        url = url.set(drivername="postgresql+psycopg2")
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to this code's migration and give the roles their passwords. Safe to repeat."""
+    engine = create_engine(settings)
+    try:
+        _migrate(engine, settings)
+    finally:
+        engine.dispose()
+
+
+def _migrate(engine: sa.Engine, settings: Settings) -> None:
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            if _current_revision(connection) != _head_revision():
+                config = _alembic_config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+            _set_passwords(connection, settings)
+    except OperationalError as error:
+        raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+
+
+def _demand_current_schema(engine: sa.Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            current = _current_revision(connection)
+    except OperationalError as error:
+        raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+    if current != _head_revision():
+        raise SchemaVersionError(
+            f"The database is at migration {current}, expected {_head_revision()}. Run `mycoflow migrate`."
+        )
+
+
+def _set_passwords(connection: sa.Connection, settings: Settings) -> None:
+    roles: dict[str, SecretStr | None] = {
+        "web": settings.database_web_password,
+        "training": settings.database_training_password,
+        "grafana_ro": settings.database_grafana_password,
+    }
+    for role, password in roles.items():
+        if password is not None:
+            # A role's password cannot be a bound parameter, so psycopg2 quotes it.
+            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(role), sql.Literal(password.get_secret_value())
+            )
+            with closing(connection.connection.cursor()) as cursor:
+                cursor.execute(statement)
+
+
+def _current_revision(connection: sa.Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _head_revision() -> str | None:
+    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config

@@ -1,0 +1,69 @@
+"""Evaluations: one row per scoring of a model version on one part of the evaluation set; and the nightly check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ml.catalog.pool import NewImages
+from ml.catalog.tables import evaluations, monitorings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one part of the evaluation set; shares between 0 and 1.
+
+    per_class: label -> {precision, recall, f1, support}. confusion: rows are true labels, columns predicted.
+    """
+
+    model_version: int
+    evaluation_set_version: int
+    part: str
+    is_deciding: bool
+    image_count: int
+    accuracy: float
+    precision_macro: float
+    recall_macro: float
+    f1_macro: float
+    per_class: Mapping[str, Mapping[str, float]]
+    confusion: Sequence[Sequence[int]]
+
+
+def save_evaluation(connection: sa.Connection, evaluation: Evaluation) -> None:
+    """Add an evaluation. Repeating one adds a row: it says that the figures still held at that time."""
+    values = {name: getattr(evaluation, name) for name in Evaluation.__dataclass_fields__}
+    connection.execute(sa.insert(evaluations).values(**values))
+
+
+def latest_accuracies(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
+    """The latest deciding accuracy of each version, and when it was measured."""
+    query = (
+        sa.select(evaluations.c.model_version, evaluations.c.accuracy, evaluations.c.evaluated_at)
+        .distinct(evaluations.c.model_version)
+        .where(evaluations.c.is_deciding)
+        .order_by(evaluations.c.model_version, evaluations.c.evaluated_at.desc())
+    )
+    return {version: (accuracy, at) for version, accuracy, at in connection.execute(query)}
+
+
+def save_monitoring(
+    connection: sa.Connection,
+    model_version: int,
+    evaluation_set_version: int,
+    accuracy: float,
+    new_images: NewImages,
+    reasons: Sequence[str],
+) -> None:
+    """Add one night's check; retraining was requested when there are reasons."""
+    connection.execute(
+        sa.insert(monitorings).values(
+            model_version=model_version,
+            evaluation_set_version=evaluation_set_version,
+            accuracy=accuracy,
+            new_images_human=new_images.human,
+            new_images_harvested=new_images.harvested,
+            is_retraining_requested=bool(reasons),
+            reasons=list(reasons),
+        )
+    )

@@ -1,0 +1,89 @@
+"""The journal of promotions: who moved the alias, when, from where to where, and why. Rows are only ever added."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml.catalog.tables import promotions
+
+_PROMOTION_LOCK = 0x70726F6D  # "prom"
+
+
+_MOVE = (
+    promotions.c.id,
+    promotions.c.kind,
+    promotions.c.from_version,
+    promotions.c.to_version,
+    promotions.c.completed_at.is_not(None),
+)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One row of the journal. `kind`: promotion, rollback, external, or release (which moves nothing)."""
+
+    id: int
+    kind: str
+    from_version: int | None
+    to_version: int | None
+    is_completed: bool
+
+
+def hold_promotions(connection: sa.Connection) -> None:
+    """Be the only one that moves the alias until this transaction ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PROMOTION_LOCK)))
+
+
+def write_intent(
+    connection: sa.Connection, kind: str, from_version: int | None, to_version: int | None, actor: str, reason: str
+) -> int:
+    """Say what is about to happen.
+
+    Returns: the row's id, for complete_move.
+    """
+    move_id: int = connection.execute(
+        sa.insert(promotions)
+        .values(kind=kind, from_version=from_version, to_version=to_version, actor=actor, reason=reason)
+        .returning(promotions.c.id)
+    ).scalar_one()
+    return move_id
+
+
+def complete_move(connection: sa.Connection, move_id: int) -> None:
+    """Say that it happened."""
+    connection.execute(
+        sa.update(promotions).where(promotions.c.id == move_id).values(completed_at=sa.func.clock_timestamp())
+    )
+
+
+def last_move(connection: sa.Connection, completed_only: bool = True) -> Move | None:
+    """The latest row that moved the alias."""
+    query = sa.select(*_MOVE).where(promotions.c.kind != "release").order_by(promotions.c.id.desc()).limit(1)
+    if completed_only:
+        query = query.where(promotions.c.completed_at.is_not(None))
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Move(*row)
+
+
+def version_before(connection: sa.Connection, version: int) -> int | None:
+    """The version that was in production before this one came there last, or None where nothing was."""
+    query = (
+        sa.select(promotions.c.from_version)
+        .where(promotions.c.to_version == version, promotions.c.completed_at.is_not(None))
+        .where(promotions.c.kind.in_(("promotion", "external")))
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    )
+    before: int | None = connection.execute(query).scalar_one_or_none()
+    return before
+
+
+def is_held(connection: sa.Connection) -> bool:
+    """Whether a rollback holds automatic promotion: the last rollback was not yet followed by a release."""
+    query = (
+        sa.select(promotions.c.kind)
+        .where(promotions.c.kind.in_(("rollback", "release")), promotions.c.completed_at.is_not(None))
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none() == "rollback"

@@ -1,0 +1,58 @@
+"""What the catalog remembers of each registered model version."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from ml.catalog.tables import model_versions, snapshots
+from ml.errors import UnknownVersionError
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version's facts: what serving and scoring need, and where it came from."""
+
+    version: int
+    mlflow_run_id: str
+    snapshot_id: int | None
+    trunk_id: str
+    classes: list[str]
+    image_size: int
+    precision: str
+
+
+_FIELDS = [model_versions.c[name] for name in ModelVersion.__dataclass_fields__]
+
+
+def save_model_version(connection: sa.Connection, model_version: ModelVersion) -> None:
+    """Remember a version; one that is known stays as it is, since versions never change."""
+    values = {name: getattr(model_version, name) for name in ModelVersion.__dataclass_fields__}
+    connection.execute(insert(model_versions).values(**values).on_conflict_do_nothing())
+
+
+def find_model_version(connection: sa.Connection, version: int) -> ModelVersion | None:
+    """A version's facts, if it is known here."""
+    row = connection.execute(sa.select(*_FIELDS).where(model_versions.c.version == version)).one_or_none()
+    return None if row is None else ModelVersion(*row)
+
+
+def load_model_version(connection: sa.Connection, version: int) -> ModelVersion:
+    """A version's facts.
+
+    Raises: UnknownVersionError, it was never registered here.
+    """
+    found = find_model_version(connection, version)
+    if found is None:
+        raise UnknownVersionError(f"Expected a registered model version, got {version}. See `mycoflow models`.")
+    return found
+
+
+def snapshot_cutoff(connection: sa.Connection, version: int) -> datetime | None:
+    """The cutoff of the snapshot that a version learned from, or None where it was not trained here."""
+    return connection.execute(
+        sa.select(snapshots.c.cutoff)
+        .join(model_versions, model_versions.c.snapshot_id == snapshots.c.id)
+        .where(model_versions.c.version == version)
+    ).scalar_one_or_none()

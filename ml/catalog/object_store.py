@@ -1,0 +1,179 @@
+"""Where bytes live, images and trunks alike: a local folder, or any S3 store."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from ml.errors import ImageStoreError, SettingsError
+from ml.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class ObjectStore(Protocol):
+    """Bytes by key. Every method raises ImageStoreError where the store cannot be read or written."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store all of content under key, or nothing. An object that is already there is replaced."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes under key. A missing object is an ImageStoreError."""
+
+    def exists(self, key: str) -> bool:
+        """Whether an object lies under key."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object under key, if there is one."""
+
+
+def image_key(sha256: str) -> str:
+    """The key of an image's bytes. Two levels of folders keep any one of them small."""
+    return f"images/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def trunk_key(onnx_sha256: str) -> str:
+    """The key of a trunk's ONNX file."""
+    return f"trunks/{onnx_sha256}.onnx"
+
+
+def open_object_store(settings: Settings) -> ObjectStore:
+    """The store that IMAGE_STORE names. Nothing is connected to or created before the first object.
+
+    Raises: SettingsError, neither a folder nor s3://bucket/prefix.
+    """
+    address = settings.image_store
+    if address is None:
+        return FolderStore(settings.mycoflow_home / "store")
+    if "://" not in address:
+        return FolderStore(Path(address).expanduser().resolve())
+    parts = urlsplit(address)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise SettingsError(f"IMAGE_STORE: expected a folder or s3://bucket/prefix, got {address!r}")
+    return S3Store(_s3_client(), bucket=parts.netloc, prefix=parts.path.strip("/"))
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """Objects as files under a root folder."""
+
+    root: Path
+
+    def put(self, key: str, content: bytes) -> None:
+        path = self.root / key
+        with self._told(f"write {path}"):
+            incoming = self.root / ".incoming"
+            incoming.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(path, content, incoming)
+
+    def get(self, key: str) -> bytes:
+        with self._told(f"read {self.root / key}"):
+            return (self.root / key).read_bytes()
+
+    def exists(self, key: str) -> bool:
+        with self._told(f"look at {self.root / key}"):
+            return (self.root / key).is_file()
+
+    def delete(self, key: str) -> None:
+        with self._told(f"remove {self.root / key}"):
+            (self.root / key).unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ImageStoreError(
+                f"Could not {action}: {error.strerror}. Expected a readable and writable folder with free space at "
+                f"{self.root} (IMAGE_STORE); nothing was left half-written."
+            ) from error
+
+
+def _write_whole(path: Path, content: bytes, incoming: Path) -> None:
+    """Write beside, force to disk, then rename: a crash or a full disk at any point leaves all or nothing."""
+    with NamedTemporaryFile(dir=incoming, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).rename(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself is on disk only once the folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class S3Store:
+    """Objects in a bucket, under a prefix. S3 itself stores an object whole or not at all."""
+
+    client: "S3Client"
+    bucket: str
+    prefix: str
+
+    def put(self, key: str, content: bytes) -> None:
+        with self._told("write", key):
+            self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=content)
+
+    def get(self, key: str) -> bytes:
+        with self._told("read", key):
+            return self.client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+
+    def exists(self, key: str) -> bool:
+        with self._told("look at", key):
+            try:
+                self.client.head_object(Bucket=self.bucket, Key=self._key(key))
+            except self.client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return False
+                raise
+            return True
+
+    def delete(self, key: str) -> None:
+        with self._told("remove", key):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    @contextmanager
+    def _told(self, action: str, key: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only where S3 is used
+
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise ImageStoreError(
+                f"Could not {action} s3://{self.bucket}/{self._key(key)}: {error}. Expected a reachable bucket: check "
+                "IMAGE_STORE, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            ) from error
+
+
+def _s3_client() -> "S3Client":
+    import boto3  # noqa: PLC0415 - half a second of import that a local store does not need
+    from botocore.config import Config  # noqa: PLC0415
+
+    # boto3's default checksums are refused by S3 servers other than Amazon's.
+    config = Config(
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=5,
+        read_timeout=30,
+        retries={"mode": "standard", "max_attempts": 3},
+    )
+    return boto3.client("s3", config=config)

@@ -1,0 +1,92 @@
+"""The pool: images with a final, eligible label. "Newest" and "new" mean the time they entered it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ml.catalog.tables import images, labels
+
+HUMAN_ORIGINS = ("curated", "confirmed")
+_POOL_LOCK = 0x706F6F6C  # "pool"
+
+
+@dataclass(frozen=True)
+class PoolImage:
+    """One image of the pool as a snapshot sees it."""
+
+    sha256: str
+    label: str
+    label_origin: str
+    group_key: str
+
+
+@dataclass(frozen=True)
+class NewImages:
+    """How many images entered the pool since a moment, by who labelled them."""
+
+    human: int
+    harvested: int
+
+    @property
+    def total(self) -> int:
+        return self.human + self.harvested
+
+
+def hold_for_writing(connection: sa.Connection) -> None:
+    """Wait for a snapshot being pinned, and keep the next one out until this transaction ends. Writers share it."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_POOL_LOCK)))
+
+
+def hold_for_snapshot(connection: sa.Connection) -> datetime:
+    """Keep pool writes out until this transaction ends.
+
+    Returns: the database's clock once they are out: whatever is in the pool entered before it, whatever comes later
+        enters after it.
+    """
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POOL_LOCK)))
+    cutoff: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return cutoff
+
+
+def newest_images(connection: sa.Connection, count: int, label: str | None = None) -> list[PoolImage]:
+    """The newest images of the pool, newest first; those of one label when it is given."""
+    query = (
+        sa.select(images.c.sha256, images.c.label, images.c.label_origin, images.c.group_key)
+        .where(images.c.entered_pool_at.is_not(None))
+        .order_by(images.c.entered_pool_at.desc(), images.c.sha256)
+        .limit(count)
+    )
+    if label is not None:
+        query = query.where(images.c.label == label)
+    return [PoolImage(*row) for row in connection.execute(query)]
+
+
+def count_new_images(connection: sa.Connection, since: datetime) -> NewImages:
+    """Count the images that entered the pool after a moment, such as a snapshot's cutoff."""
+    is_human = images.c.label_origin.in_(HUMAN_ORIGINS)
+    query = sa.select(sa.func.count().filter(is_human), sa.func.count().filter(sa.not_(is_human))).where(
+        images.c.entered_pool_at > since
+    )
+    return NewImages(*connection.execute(query).one())
+
+
+def count_by_label(connection: sa.Connection) -> dict[str, int]:
+    """Human-labelled pool images of each label."""
+    query = (
+        sa.select(images.c.label, sa.func.count())
+        .where(images.c.entered_pool_at.is_not(None), images.c.label_origin.in_(HUMAN_ORIGINS))
+        .group_by(images.c.label)
+        .order_by(images.c.label)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def pool_state(connection: sa.Connection) -> str:
+    """A text that changes whenever the pool's members or anybody's labels do."""
+    in_pool = images.c.entered_pool_at.is_not(None)
+    size, newest = connection.execute(
+        sa.select(sa.func.count(), sa.func.max(images.c.entered_pool_at)).where(in_pool)
+    ).one()
+    last_label = connection.execute(sa.select(sa.func.max(labels.c.id))).scalar()
+    return f"{size} images, newest {newest}, label {last_label}"

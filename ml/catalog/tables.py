@@ -1,0 +1,291 @@
+"""The tables as SQLAlchemy sees them. The migrations create them; a test holds the two against each other.
+
+Three schemas: `users` (who), `training` (what the nights work on), `logs` (what the service did).
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, REAL
+
+metadata = MetaData()
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _at(name: str) -> Column[object]:
+    """A time by the database's clock, taken when the row is written, not when its transaction began."""
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
+
+
+def _image(primary_key: bool = False) -> Column[str]:
+    reference = ForeignKey("training.images.sha256")
+    return Column("image_sha256", Text, reference, nullable=False, primary_key=primary_key)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _id(),
+    Column("login", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _at("created_at"),
+    Column("disabled_at", DateTime(timezone=True)),
+    schema="users",
+)
+
+# One row per image ever stored. Membership (split, label) is what is true now; `labels` is how it came to be.
+images = Table(
+    "images",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of the bytes as received
+    Column("group_key", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("media_type", Text, nullable=False),  # of the bytes as stored
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("byte_count", Integer, nullable=False),
+    _at("received_at"),
+    Column("split", Text),  # pool, evaluation, or neither: only predicted
+    Column("evaluation_part", Text),  # anchor or recent
+    Column("label", Text),
+    Column("label_origin", Text),  # curated, confirmed or harvested
+    Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the image is in the pool
+    schema="training",
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _id(),
+    _image(),
+    Column("label", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("said_by", Text, nullable=False),
+    _at("said_at"),
+    schema="training",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _id(),
+    Column("cutoff", DateTime(timezone=True), nullable=False),
+    Column("requested_size", Integer, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("classes", ARRAY(Text), nullable=False),
+    Column("pool_state", Text, nullable=False),
+    schema="training",
+)
+
+snapshot_images = Table(
+    "snapshot_images",
+    metadata,
+    Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), primary_key=True),
+    _image(primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("label_origin", Text, nullable=False),
+    Column("fold", Text, nullable=False),
+    schema="training",
+)
+
+# One row per retraining, keyed by who asked (an Airflow run id, or one made by the command line), so that a step
+# that runs again finds what it already did.
+attempts = Table(
+    "attempts",
+    metadata,
+    _id(),
+    Column("request_key", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("champion_version", Integer),
+    Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), nullable=False),
+    Column("mlflow_run_id", Text),
+    Column("model_version", Integer, unique=True),
+    _at("started_at"),
+    Column("finished_at", DateTime(timezone=True)),
+    schema="training",
+)
+
+trunks = Table(
+    "trunks",
+    metadata,
+    Column("recipe", Text, primary_key=True),  # weights, input size, precision, preprocessing: what was asked for
+    Column("trunk_id", Text, nullable=False),
+    Column("onnx_sha256", Text, nullable=False),
+    _at("created_at"),
+    schema="training",
+)
+
+features = Table(
+    "features",
+    metadata,
+    _image(primary_key=True),
+    Column("trunk_id", Text, primary_key=True),
+    Column("view", Text, primary_key=True, server_default="identity"),
+    Column("vector", LargeBinary, nullable=False),  # float32 little endian, (512,)
+    schema="training",
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("mlflow_run_id", Text, nullable=False),
+    Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id")),
+    Column("trunk_id", Text, nullable=False),
+    Column("classes", ARRAY(Text), nullable=False),
+    Column("image_size", Integer, nullable=False),
+    Column("precision", Text, nullable=False),
+    _at("registered_at"),
+    schema="training",
+)
+
+evaluation_sets = Table(
+    "evaluation_sets",
+    metadata,
+    Column("version", BigInteger, Identity(always=True), primary_key=True),
+    Column("content_sha256", Text, nullable=False, unique=True),
+    _at("created_at"),
+    schema="training",
+)
+
+evaluation_set_images = Table(
+    "evaluation_set_images",
+    metadata,
+    Column("version", BigInteger, ForeignKey("training.evaluation_sets.version"), primary_key=True),
+    _image(primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("part", Text, nullable=False),
+    schema="training",
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    _id(),
+    Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
+    Column("evaluation_set_version", BigInteger, ForeignKey("training.evaluation_sets.version"), nullable=False),
+    Column("part", Text, nullable=False),
+    Column("is_deciding", Boolean, nullable=False),  # the part that the floor and the gate look at
+    Column("image_count", Integer, nullable=False),
+    Column("accuracy", Float, nullable=False),
+    Column("precision_macro", Float, nullable=False),
+    Column("recall_macro", Float, nullable=False),
+    Column("f1_macro", Float, nullable=False),
+    Column("per_class", JSONB, nullable=False),
+    Column("confusion", JSONB, nullable=False),
+    _at("evaluated_at"),
+    schema="training",
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("attempt_id", BigInteger, ForeignKey("training.attempts.id"), primary_key=True),
+    Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
+    Column("champion_version", Integer),
+    Column("evaluation_set_version", BigInteger, ForeignKey("training.evaluation_sets.version"), nullable=False),
+    Column("decision", Text, nullable=False),  # promote or keep
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("warnings", ARRAY(Text), nullable=False),
+    Column("challenger_accuracy", Float, nullable=False),
+    Column("champion_accuracy", Float),
+    _at("decided_at"),
+    schema="training",
+)
+
+# Append-only, but for completed_at: a row without it is an intent that a crash may have left.
+promotions = Table(
+    "promotions",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),  # promotion, rollback, external or release
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _at("intended_at"),
+    Column("completed_at", DateTime(timezone=True)),
+    schema="training",
+)
+
+monitorings = Table(
+    "monitorings",
+    metadata,
+    _id(),
+    Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
+    Column("evaluation_set_version", BigInteger, ForeignKey("training.evaluation_sets.version"), nullable=False),
+    Column("accuracy", Float, nullable=False),
+    Column("new_images_human", Integer, nullable=False),
+    Column("new_images_harvested", Integer, nullable=False),
+    Column("is_retraining_requested", Boolean, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
+    _at("monitored_at"),
+    schema="training",
+)
+
+# (image, model version) -> the full distribution, computed once. The features lie in training.features.
+results = Table(
+    "results",
+    metadata,
+    _id(),
+    _image(),
+    Column("model_version", Integer, nullable=False),
+    Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the version's classes
+    _at("computed_at"),
+    UniqueConstraint("image_sha256", "model_version"),
+    schema="logs",
+)
+
+# One request by one user for one result.
+predictions = Table(
+    "predictions",
+    metadata,
+    _id(),
+    Column("result_id", BigInteger, ForeignKey("logs.results.id"), nullable=False),
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
+    Column("is_cached", Boolean, nullable=False),
+    _at("requested_at"),
+    schema="logs",
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _id(),
+    Column("prediction_id", BigInteger, ForeignKey("logs.predictions.id"), nullable=False),
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
+    Column("verdict", Text, nullable=False),  # ok or nok
+    Column("corrected_label", Text),
+    _at("given_at"),
+    schema="logs",
+)
+
+events = Table(
+    "events",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    _at("happened_at"),
+    schema="logs",
+)

@@ -1,0 +1,129 @@
+"""Every error that Mycoflow raises on purpose.
+
+    MycoflowError
+    ├── SettingsError (ValueError)           a setting is missing or out of range
+    ├── CatalogError
+    │   ├── DatabaseUnavailableError (ConnectionError)
+    │   ├── SchemaVersionError               the database is not at this code's migration
+    │   ├── ImageStoreError (OSError)        an image's bytes cannot be written or read
+    │   ├── UnknownImageError (LookupError)
+    │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
+    │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
+    │   └── AccountError (ValueError)        login taken, bad role, weak password
+    ├── IngestError
+    │   ├── SourceError (ValueError)         the folder does not hold one sub-folder of images per class
+    │   └── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
+    └── ModelError
+        ├── WeightsError (ValueError)        the trunk's weights cannot be had or are not VGG16's
+        ├── TrainingError (RuntimeError)     training diverged or ran out of its time
+        ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
+        ├── RegistryUnavailableError (ConnectionError)
+        ├── NoChampionError (LookupError)    no version carries the alias `production`
+        ├── UnknownVersionError (LookupError)
+        └── PromotionError (RuntimeError)
+            ├── StaleChampionError           the champion is not the one that was expected
+            └── PromotionHeldError           a rollback holds automatic promotion
+
+Messages say what was expected, what came, and what to do next.
+"""
+
+
+class MycoflowError(Exception):
+    """Base of all of them: catch this to report any expected failure."""
+
+
+class SettingsError(MycoflowError, ValueError):
+    """A setting is missing or out of range."""
+
+
+class CatalogError(MycoflowError):
+    """Something is wrong with what is stored."""
+
+
+class DatabaseUnavailableError(CatalogError, ConnectionError):
+    """PostgreSQL does not answer."""
+
+
+class SchemaVersionError(CatalogError):
+    """The database is not at the migration that this code expects."""
+
+
+class ImageStoreError(CatalogError, OSError):
+    """An image's bytes cannot be written or read."""
+
+
+class UnknownImageError(CatalogError, LookupError):
+    """No image has that hash."""
+
+
+class SnapshotError(CatalogError, ValueError):
+    """The pool cannot give a usable snapshot."""
+
+
+class EvaluationSetError(CatalogError, ValueError):
+    """The evaluation set is empty or does not fit the model."""
+
+
+class AccountError(CatalogError, ValueError):
+    """An account cannot be created or changed as asked."""
+
+
+class IngestError(MycoflowError):
+    """Images could not be taken in."""
+
+
+class SourceError(IngestError, ValueError):
+    """The source does not look as expected."""
+
+
+class InvalidImageError(IngestError, ValueError):
+    """One file is refused.
+
+    Args:
+        reason: one of ml.ingest.validation.REASONS, for counting.
+        message: what was expected and what came, for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ModelError(MycoflowError):
+    """Something is wrong with a model or where models live."""
+
+
+class WeightsError(ModelError, ValueError):
+    """The trunk's weights cannot be had or are not VGG16's."""
+
+
+class TrainingError(ModelError, RuntimeError):
+    """Training diverged or ran out of its time."""
+
+
+class ModelLoadError(ModelError, RuntimeError):
+    """A model version's files do not load or do not answer."""
+
+
+class RegistryUnavailableError(ModelError, ConnectionError):
+    """MLflow does not answer."""
+
+
+class NoChampionError(ModelError, LookupError):
+    """No version carries the alias `production`."""
+
+
+class UnknownVersionError(ModelError, LookupError):
+    """The registry has no such model version."""
+
+
+class PromotionError(ModelError, RuntimeError):
+    """The alias was not moved."""
+
+
+class StaleChampionError(PromotionError):
+    """The champion is not the one that was expected."""
+
+
+class PromotionHeldError(PromotionError):
+    """A rollback holds automatic promotion until an admin releases it."""

@@ -1,0 +1,1 @@
+"""How images come in: sources, validation, duplicates, the leak guard."""

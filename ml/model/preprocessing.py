@@ -1,0 +1,36 @@
+"""From an image's stored bytes to the pixels that every model sees. The same code trains, scores and serves."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ml.errors import InvalidImageError
+
+# Part of every trunk id: a change of decoder, resize or layout changes what cached features mean. Raise it then.
+PREPROCESSING_VERSION = "rgb-bilinear-1"
+
+
+def to_pixels(content: bytes, image_size: int) -> NDArray[np.uint8]:
+    """Decode an image and squash it into the network's square input.
+
+    Pillow's bilinear filter averages over the whole source area when it shrinks, so fine detail does not alias.
+    The aspect ratio is not kept: nothing at the border is lost.
+
+    Args:
+        content: bytes of an image file as the image store keeps it (upright, RGB).
+        image_size: side of the result, pixels.
+    Returns: uint8 RGB, (image_size, image_size, 3), 0 to 255.
+    Raises: InvalidImageError, the bytes do not decode.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidImageError(
+            "unreadable",
+            f"Expected the bytes of an image file. Received {len(content)} bytes that do not decode ({error}). "
+            "Ingest the image again, or exclude it.",
+        ) from error
+    return np.asarray(resized)

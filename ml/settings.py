@@ -1,0 +1,68 @@
+"""One typed Settings object, read from the environment and from `.env`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What a deployment may choose. Names in the environment are these, upper case. Secrets come from nowhere else."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    mycoflow_home: Path = Field(Path("var"), description="Folder of all local state")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL; the embedded server when empty")
+    image_store: str | None = Field(None, description="Folder or s3://bucket/prefix; a folder under home when empty")
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow; the embedded database when empty")
+
+    accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
+    new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
+    snapshot_size: int = Field(1000, ge=2, description="Newest pool images in a snapshot")
+    validation_ratio: float = Field(0.20, gt=0, lt=1, description="Share of groups in the validation fold")
+    harvest_confidence: float = Field(0.70, ge=0, le=1, description="Keep predictions above this for retraining")
+    harvest_share: float = Field(0.30, ge=0, lt=1, description="Most harvested labels per class of a snapshot")
+    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+    trunk_weights: str = Field("imagenet", description="imagenet, random, or a .weights.h5 file")
+    model_precision: Literal["fp32"] = Field("fp32", description="Arithmetic of the served trunk")
+    training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
+
+    airflow_url: str | None = Field(None, description="Airflow's api-server, for triggering runs")
+    airflow_username: str | None = None
+    airflow_password: SecretStr | None = None
+
+    metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
+    alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
+
+    # `mycoflow migrate` gives these roles a login when a password is set; without one they cannot log in.
+    database_web_password: SecretStr | None = None
+    database_training_password: SecretStr | None = None
+    database_grafana_password: SecretStr | None = None
+
+    @field_validator("mycoflow_home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("trunk_weights")
+    @classmethod
+    def _known_weights(cls, value: str) -> str:
+        if value in ("imagenet", "random") or value.endswith(".weights.h5"):
+            return value
+        raise ValueError(f"expected imagenet, random or a path ending in .weights.h5, got {value!r}")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Args: overrides, values that win over both.
+    Raises: SettingsError, naming each setting that is wrong, what was expected and what came.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error

@@ -1,0 +1,41 @@
+"""`python -m stack up` and `python -m stack demo`."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+from rich.console import Console
+
+from ml.errors import MycoflowError
+from stack.demo import play
+from stack.up import run_stack
+
+app = typer.Typer(help="Run all of Mycoflow on this machine.", no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def up() -> None:
+    """Start everything on the data under MYCOFLOW_HOME and keep it running until Ctrl-C."""
+    sys.exit(_reporting(run_stack))
+
+
+@app.command()
+def demo() -> None:
+    """Play two nights on handwritten digits, in a folder of its own, and stop."""
+    sys.exit(_reporting(play))
+
+
+def _reporting(action: Callable[[Console], int]) -> int:
+    console = Console()
+    try:
+        return action(console)
+    except MycoflowError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,96 @@
+"""The environment that every process of the stack runs in, made from the settings and nothing else."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ml.catalog.embedded import embedded_url
+from ml.settings import Settings
+from stack.leftovers import MARK
+from stack.ports import HOST
+from stack.secret_files import ADMIN, AirflowSecrets
+from stack.settings import StackSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where everything is: database URLs for the processes, web addresses for people too."""
+
+    catalog: str
+    mlflow_store: str
+    airflow_database: str
+    airflow: str
+    mlflow: str
+    service: str
+
+
+def find_addresses(settings: StackSettings) -> Addresses:
+    """Start or join the embedded PostgreSQL and name every address of the stack."""
+    home, given = settings.mycoflow_home, settings.database_url
+    return Addresses(
+        catalog=given.get_secret_value() if given else embedded_url(home, "mycoflow"),
+        mlflow_store=settings.mlflow_tracking_uri or embedded_url(home, "mlflow"),
+        airflow_database=embedded_url(home, "airflow"),
+        airflow=f"http://{HOST}:{settings.airflow_port}",
+        mlflow=f"http://{HOST}:{settings.mlflow_port}",
+        service=f"http://{HOST}:{settings.service_port}",
+    )
+
+
+def child_environment(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+    """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
+    return {
+        **os.environ,
+        **_library(settings),
+        **_airflow(settings, addresses, secrets),
+        "DATABASE_URL": addresses.catalog,
+        "MLFLOW_TRACKING_URI": addresses.mlflow_store,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
+        MARK: str(settings.mycoflow_home),
+    }
+
+
+def _library(settings: StackSettings) -> dict[str, str]:
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+    options = {
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "4",
+        "CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "CORE__EXECUTION_API_SERVER_URL": f"{addresses.airflow}/execution/",
+        "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.password_file),
+        "DATABASE__SQL_ALCHEMY_CONN": addresses.airflow_database,
+        "API__BASE_URL": addresses.airflow,
+        "API__SECRET_KEY": secrets.jwt_secret,
+        "API_AUTH__JWT_SECRET": secrets.jwt_secret,
+        # A person waits in front of this stack: the scheduler looks again soon, and a killed task is found soon.
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    home = {"AIRFLOW_HOME": str(settings.mycoflow_home / "airflow")}
+    return home | {f"AIRFLOW__{name}": value for name, value in options.items()}

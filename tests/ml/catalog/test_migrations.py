@@ -1,0 +1,115 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from pydantic import SecretStr
+
+from ml.catalog.database import MIGRATIONS, Catalog, migrate, open_catalog
+from ml.catalog.tables import metadata
+from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
+from ml.settings import Settings
+
+
+def test_the_tables_in_code_are_the_tables_that_the_migrations_make(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        options = {
+            "include_schemas": True,
+            "compare_type": True,
+            # Indexes live in the migrations alone: code never names one.
+            "include_object": lambda _object, _name, kind, _reflected, _compared: kind != "index",
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, metadata)
+    assert differences == []
+
+
+def test_migrating_twice_and_down_and_up_again_works(new_database: Callable[[], str], tmp_path: Path) -> None:
+    url = new_database()
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(url))
+    migrate(settings)
+    migrate(settings)
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert "training" not in sa.inspect(connection).get_schema_names()
+    engine.dispose()
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert "training" in sa.inspect(connection).get_schema_names()
+
+
+def test_an_external_database_that_was_not_migrated_is_refused_with_the_remedy(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database()))
+    with pytest.raises(SchemaVersionError, match="mycoflow migrate"), open_catalog(settings):
+        pass
+
+
+def test_a_server_that_does_not_answer_is_reported_as_unavailable(tmp_path: Path) -> None:
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"))
+    with pytest.raises(DatabaseUnavailableError, match="does not answer"), open_catalog(settings):
+        pass
+
+
+def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> None:
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr("sqlite:///x.db"))
+    with pytest.raises(SettingsError, match="expected a postgresql"), open_catalog(settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("role", "table", "allowed"),
+    [
+        ("web", "users.accounts", True),
+        ("web", "logs.predictions", True),
+        ("web", "training.attempts", True),
+        ("training", "users.accounts", False),
+        ("training", "training.features", True),
+        ("grafana_ro", "users.accounts", False),
+        ("grafana_ro", "training.evaluations", True),
+        ("grafana_ro", "logs.predictions", True),
+    ],
+)
+def test_each_database_role_reads_what_it_needs_and_no_more(
+    catalog: Catalog, role: str, table: str, allowed: bool
+) -> None:
+    with catalog.begin() as connection:
+        may_read = connection.execute(sa.select(sa.func.has_table_privilege(role, table, "SELECT"))).scalar_one()
+        schema = table.partition(".")[0]
+        may_use = connection.execute(sa.select(sa.func.has_schema_privilege(role, schema, "USAGE"))).scalar_one()
+    assert (may_read and may_use) is allowed
+
+
+def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        for role, table in [
+            ("grafana_ro", "training.images"),
+            ("web", "training.attempts"),
+            ("web", "training.promotions"),
+        ]:
+            for privilege in ("INSERT", "UPDATE", "DELETE"):
+                granted = sa.select(sa.func.has_table_privilege(role, table, privilege))
+                assert connection.execute(granted).scalar_one() is False, (role, table, privilege)
+
+
+def test_roles_get_a_login_only_where_a_password_is_set(settings: Settings) -> None:
+    with_password = settings.model_copy(update={"database_grafana_password": SecretStr("o'clock \\ 100%")})
+    migrate(with_password)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        logins = dict(
+            connection.execute(
+                sa.text("SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname IN ('web', 'grafana_ro')")
+            )
+            .tuples()
+            .all()
+        )
+    assert logins == {"web": False, "grafana_ro": True}

@@ -1,0 +1,1 @@
+"""The prediction service: Flask behind gunicorn. Knows no TensorFlow."""

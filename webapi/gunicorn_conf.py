@@ -1,0 +1,66 @@
+"""How gunicorn runs the service: one process, so one copy of the weights; threads; scale by replicas.
+
+    gunicorn --config python:webapi.gunicorn_conf 'webapi.app:create_app()'
+
+Source: gunicorn settings and server hooks.
+"""
+
+import sys
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from ml.errors import MycoflowError
+from ml.settings import load_settings
+from webapi import service
+
+bind = "127.0.0.1:8000"
+worker_class = "gthread"
+workers = 1
+threads = 8
+preload_app = False  # the model, the threads and the connections belong to the worker
+timeout = 60
+graceful_timeout = 30
+control_socket_disable = True  # it would live in the user's home, shared by every gunicorn there
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "webapi.logs.JsonFormatter"},
+        "access": {"()": "webapi.logs.AccessFormatter"},
+    },
+    "handlers": {
+        "error": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},
+        "access": {"class": "logging.StreamHandler", "formatter": "access", "stream": "ext://sys.stdout"},
+    },
+    "root": {"level": "INFO", "handlers": ["error"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["error"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["access"], "propagate": False},
+    },
+}
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse wrong settings before anything listens."""
+    try:
+        load_settings()
+    except MycoflowError as error:
+        server.log.critical("%s", error)
+        sys.exit(1)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Start the service in the worker. What cannot work ends gunicorn: a new worker would meet the same."""
+    try:
+        service.current(worker.wsgi).start()
+    except MycoflowError as error:
+        worker.log.critical("%s", error)
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Stop the service once the worker's last request is answered."""
+    app = getattr(worker, "wsgi", None)  # absent where the application never loaded
+    if app is not None:
+        service.current(app).stop()

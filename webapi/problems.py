@@ -1,0 +1,115 @@
+"""One shape for every error: RFC 9457 problem details.
+
+    {"type": "urn:mycoflow:problem:not-an-image", "title": ..., "status": 415, "detail": ..., "request_id": ...}
+
+Source: RFC 9457.
+"""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, json
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from ml.errors import (
+    DatabaseUnavailableError,
+    ImageStoreError,
+    InvalidImageError,
+    MycoflowError,
+    NoChampionError,
+    SchemaVersionError,
+)
+from webapi.request_ids import current_request_id
+
+_MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_SECONDS = 5
+_TOO_LARGE_REASONS = frozenset({"too_many_bytes", "too_many_pixels"})
+_logger = logging.getLogger(__name__)
+
+
+class ProblemError(Exception):
+    """An answer that is not the one that was asked for.
+
+    Args:
+        status: HTTP status.
+        slug: what kind of problem, for programs; the last part of `type`.
+        detail: what was expected, what came, what to do, for people.
+        retry_after_seconds: when it makes sense to ask again, if it does.
+    """
+
+    def __init__(self, status: int, slug: str, detail: str, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+def unavailable(slug: str, detail: str) -> ProblemError:
+    """A 503 that says when to come back."""
+    return ProblemError(503, slug, detail, _RETRY_AFTER_SECONDS)
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error of the application as a problem."""
+    app.register_error_handler(ProblemError, _answer_problem)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(MycoflowError, _answer_mycoflow_error)
+    app.register_error_handler(Exception, _answer_unexpected_error)
+
+
+def _answer_problem(problem: ProblemError) -> Response:
+    response = _response(problem.status, problem.slug, problem.detail)
+    if problem.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    return response
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    response = Response.force_type(error.get_response())  # with its own headers, such as Allow
+    if response.status_code >= 400:
+        phrase = HTTPStatus(response.status_code).phrase
+        body = _response(response.status_code, phrase.lower().replace(" ", "-"), error.description or phrase)
+        response.data, response.mimetype = body.data, _MEDIA_TYPE
+    return response
+
+
+def _answer_mycoflow_error(error: MycoflowError) -> Response:
+    problem = _problem_of(error)
+    if problem is None:
+        return _answer_unexpected_error(error)
+    if problem.status >= 500:
+        _logger.error("%s", error)
+    return _answer_problem(problem)
+
+
+def _problem_of(error: MycoflowError) -> ProblemError | None:
+    match error:
+        case InvalidImageError() if error.reason in _TOO_LARGE_REASONS:
+            return ProblemError(413, "image-too-large", str(error))
+        case InvalidImageError():
+            return ProblemError(415, "not-an-image", str(error))
+        case NoChampionError():
+            return unavailable("no-model", str(error))
+        case DatabaseUnavailableError() | SchemaVersionError():
+            return unavailable("database-unavailable", "The database does not answer. Try again later.")
+        case ImageStoreError():
+            return unavailable("image-store-unavailable", "The image cannot be stored. Try again later.")
+    return None
+
+
+def _answer_unexpected_error(error: Exception) -> Response:
+    _logger.error("Unexpected error", exc_info=error)
+    return _response(500, "internal-server-error", "Something went wrong here. The request id finds it in the logs.")
+
+
+def _response(status: int, slug: str, detail: str) -> Response:
+    body = {
+        "type": f"urn:mycoflow:problem:{slug}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": current_request_id(),
+    }
+    return Response(json.dumps(body, sort_keys=False) + "\n", status, mimetype=_MEDIA_TYPE)

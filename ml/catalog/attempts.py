@@ -19,7 +19,6 @@ class Attempt:
     request_key: str
     reason: str
     parameters: dict[str, object]
-    champion_version: int | None
     snapshot_id: int
     mlflow_run_id: str | None
     model_version: int | None
@@ -54,12 +53,7 @@ _VERDICT_FIELDS = [verdicts.c[name] for name in StoredVerdict.__dataclass_fields
 
 
 def start_attempt(
-    connection: sa.Connection,
-    request_key: str,
-    reason: str,
-    parameters: Mapping[str, object],
-    champion_version: int | None,
-    snapshot_id: int,
+    connection: sa.Connection, request_key: str, reason: str, parameters: Mapping[str, object], snapshot_id: int
 ) -> int:
     """Record a new attempt.
 
@@ -71,7 +65,6 @@ def start_attempt(
             request_key=request_key,
             reason=reason,
             parameters=dict(parameters),
-            champion_version=champion_version,
             snapshot_id=snapshot_id,
         )
         .returning(attempts.c.id)

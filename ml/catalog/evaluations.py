@@ -36,6 +36,22 @@ def save_evaluation(connection: sa.Connection, evaluation: Evaluation) -> None:
     connection.execute(sa.insert(evaluations).values(**values))
 
 
+def find_evaluation(connection: sa.Connection, model_version: int, evaluation_set_version: int) -> Evaluation | None:
+    """The latest deciding figures of a version on one version of the evaluation set, if it was scored on that."""
+    query = (
+        sa.select(*(evaluations.c[name] for name in Evaluation.__dataclass_fields__))
+        .where(
+            evaluations.c.model_version == model_version,
+            evaluations.c.evaluation_set_version == evaluation_set_version,
+            evaluations.c.is_deciding,
+        )
+        .order_by(evaluations.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Evaluation(*row)
+
+
 def latest_accuracies(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
     """The latest deciding accuracy of each version, and when it was measured."""
     query = (

@@ -90,8 +90,8 @@ class FolderStore:
             yield
         except OSError as error:
             raise ImageStoreError(
-                f"Could not {action}: {error.strerror}. Expected a readable and writable folder with free space at "
-                f"{self.root} (IMAGE_STORE); nothing was left half-written."
+                f"Could not {action}: {error.strerror}. Expected a readable, writable folder with free space: "
+                f"{self.root} (IMAGE_STORE)."
             ) from error
 
 
@@ -176,4 +176,5 @@ def _s3_client() -> "S3Client":
         read_timeout=30,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    return boto3.client("s3", config=config)
+    client: S3Client = boto3.client("s3", config=config)
+    return client

@@ -115,7 +115,6 @@ attempts = Table(
     Column("request_key", Text, nullable=False, unique=True),
     Column("reason", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),
-    Column("champion_version", Integer),
     Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), nullable=False),
     Column("mlflow_run_id", Text),
     Column("model_version", Integer, unique=True),
@@ -128,7 +127,6 @@ trunks = Table(
     "trunks",
     metadata,
     Column("recipe", Text, primary_key=True),  # weights, input size, precision, preprocessing: what was asked for
-    Column("trunk_id", Text, nullable=False),
     Column("onnx_sha256", Text, nullable=False),
     _at("created_at"),
     schema="training",

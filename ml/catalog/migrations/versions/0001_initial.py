@@ -84,7 +84,6 @@ CREATE TABLE training.attempts (
     request_key text NOT NULL UNIQUE,
     reason text NOT NULL,
     parameters jsonb NOT NULL,
-    champion_version integer,
     snapshot_id bigint NOT NULL REFERENCES training.snapshots,
     mlflow_run_id text,
     model_version integer UNIQUE,
@@ -94,7 +93,6 @@ CREATE TABLE training.attempts (
 
 CREATE TABLE training.trunks (
     recipe text PRIMARY KEY,
-    trunk_id text NOT NULL,
     onnx_sha256 text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -14,7 +14,7 @@ from ml.catalog.tables import evaluations, monitorings
 class Evaluation:
     """Figures of one part of the evaluation set; shares between 0 and 1.
 
-    per_class: label -> {precision, recall, f1, support}. confusion: rows are true labels, columns predicted.
+    per_class: label -> {image_count, precision, recall, f1}. confusion: rows are true labels, columns predicted.
     """
 
     model_version: int
@@ -36,18 +36,18 @@ def save_evaluation(connection: sa.Connection, evaluation: Evaluation) -> None:
     connection.execute(sa.insert(evaluations).values(**values))
 
 
-def find_evaluation(connection: sa.Connection, model_version: int, evaluation_set_version: int) -> Evaluation | None:
-    """The latest deciding figures of a version on one version of the evaluation set, if it was scored on that."""
+def latest_evaluation(
+    connection: sa.Connection, model_version: int, evaluation_set_version: int | None = None
+) -> Evaluation | None:
+    """The latest deciding figures of a version, on one version of the evaluation set where that is given."""
     query = (
         sa.select(*(evaluations.c[name] for name in Evaluation.__dataclass_fields__))
-        .where(
-            evaluations.c.model_version == model_version,
-            evaluations.c.evaluation_set_version == evaluation_set_version,
-            evaluations.c.is_deciding,
-        )
+        .where(evaluations.c.model_version == model_version, evaluations.c.is_deciding)
         .order_by(evaluations.c.id.desc())
         .limit(1)
     )
+    if evaluation_set_version is not None:
+        query = query.where(evaluations.c.evaluation_set_version == evaluation_set_version)
     row = connection.execute(query).one_or_none()
     return None if row is None else Evaluation(*row)
 

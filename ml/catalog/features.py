@@ -19,11 +19,10 @@ def load_features(
     Args: sha256s, the images wanted.
     Returns: hash -> float32 (512,); images not computed yet are missing.
     """
-    wanted = sa.func.unnest(sa.literal(list(sha256s), sa.ARRAY(sa.Text))).table_valued("sha256")
-    query = sa.select(features.c.image_sha256, features.c.vector).join(
-        wanted, wanted.c.sha256 == features.c.image_sha256
+    query = sa.select(features.c.image_sha256, features.c.vector).where(
+        features.c.image_sha256.in_(sha256s), features.c.trunk_id == trunk_id, features.c.view == view
     )
-    rows = connection.execute(query.where(features.c.trunk_id == trunk_id, features.c.view == view))
+    rows = connection.execute(query)
     return {sha256: np.frombuffer(vector, dtype="<f4") for sha256, vector in rows}
 
 

@@ -49,10 +49,20 @@ def load_model_version(connection: sa.Connection, version: int) -> ModelVersion:
     return found
 
 
-def snapshot_cutoff(connection: sa.Connection, version: int) -> datetime | None:
-    """The cutoff of the snapshot that a version learned from, or None where it was not trained here."""
-    return connection.execute(
-        sa.select(snapshots.c.cutoff)
-        .join(model_versions, model_versions.c.snapshot_id == snapshots.c.id)
-        .where(model_versions.c.version == version)
-    ).scalar_one_or_none()
+def knows_images_until(connection: sa.Connection, version: int) -> datetime:
+    """The moment up to which a version knows the pool: its snapshot's cutoff, or when it came, if made elsewhere.
+
+    Raises: UnknownVersionError, it was never registered here.
+    """
+    until = sa.func.coalesce(snapshots.c.cutoff, model_versions.c.registered_at)
+    query = sa.select(until).select_from(model_versions.outerjoin(snapshots)).where(model_versions.c.version == version)
+    found: datetime | None = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        raise UnknownVersionError(f"Expected a registered model version, got {version}. See `mycoflow models`.")
+    return found
+
+
+def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
+    """The snapshot that each known version learned from; None where it was made elsewhere."""
+    query = sa.select(model_versions.c.version, model_versions.c.snapshot_id)
+    return dict(connection.execute(query).tuples().all())

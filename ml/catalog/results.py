@@ -53,11 +53,8 @@ def save_results(connection: sa.Connection, model_version: int, distributions: M
 
 def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, np.ndarray]:
     """The stored distributions of some images: hash -> float32 (classes,); images not scored yet are missing."""
-    wanted = sa.func.unnest(sa.literal(list(sha256s), sa.ARRAY(sa.Text))).table_valued("sha256")
-    query = (
-        sa.select(results.c.image_sha256, results.c.probabilities)
-        .join(wanted, wanted.c.sha256 == results.c.image_sha256)
-        .where(results.c.model_version == model_version)
+    query = sa.select(results.c.image_sha256, results.c.probabilities).where(
+        results.c.image_sha256.in_(sha256s), results.c.model_version == model_version
     )
     return {sha256: np.asarray(values, dtype=np.float32) for sha256, values in connection.execute(query)}
 

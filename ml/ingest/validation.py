@@ -96,7 +96,7 @@ def _open(content: bytes) -> Image.Image:
         return Image.open(BytesIO(content), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImageError("too_many_pixels", f"expected at most 50 megapixels, got more: {error}") from error
-    except Exception as error:  # noqa: BLE001 - decoders of hostile files raise anything
+    except Exception as error:  # decoders of hostile files raise anything
         if content.startswith(_SIGNATURES):
             raise _unreadable(error) from error
         raise InvalidImageError(
@@ -120,14 +120,14 @@ def _has_more_frames(image: Image.Image) -> bool:
         return False
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception as error:  # noqa: BLE001 - GIF and TIFF look at their later frames here
+    except Exception as error:  # GIF and TIFF look at their later frames here
         raise _unreadable(error) from error
 
 
 def _load(image: Image.Image) -> Image.Image:
     try:
         image.load()
-    except Exception as error:  # noqa: BLE001 - decoders of hostile files raise anything
+    except Exception as error:  # decoders of hostile files raise anything
         raise _unreadable(error) from error
     return image
 
@@ -147,7 +147,7 @@ def _encode(rgb: Image.Image, is_jpeg: bool) -> bytes:
     if is_jpeg:
         rgb.save(buffer, "JPEG", quality=95, subsampling=0)
     else:
-        rgb.save(buffer, "PNG")
+        rgb.save(buffer, "PNG", compress_level=1)  # a fifth larger than level 6, in a quarter of the time
     return buffer.getvalue()
 
 

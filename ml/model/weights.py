@@ -4,6 +4,7 @@ Never a silent fallback: the trunk decides what the cached features mean. Tensor
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,13 @@ def resolve_weights(
         trunk_weights: `imagenet`, `random`, or the path of a `.weights.h5` file whose network takes BGR pixels less
             the ImageNet mean, as keras.applications.vgg16 does.
         base_url: where Keras' file is published, with the closing slash.
-        cache_folder: where Keras keeps downloaded weights; ~/.keras/models when not given.
+        cache_folder: where Keras keeps downloaded weights; `models` under KERAS_HOME (~/.keras) when not given.
     Raises: WeightsError, the file cannot be had or is not VGG16's.
     """
     if trunk_weights == "random":
         return _random_weights(RANDOM_SEED)
     if trunk_weights == "imagenet":
-        folder = cache_folder or Path.home() / ".keras" / "models"
+        folder = cache_folder or Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         return _from_file("imagenet", _published_file(base_url, folder))
     path = Path(trunk_weights).expanduser()
     if not path.is_file():
@@ -99,7 +100,7 @@ def _published_file(base_url: str, folder: Path) -> Path:
                 cache_subdir=folder.name,
             )
         )
-    except (OSError, ValueError, Exception) as error:
+    except Exception as error:  # get_file raises no narrower one
         raise WeightsError(
             f"Expected Keras' published VGG16 weights at {path} or at {base_url}. Neither could be had ({error}). "
             f"Put {PUBLISHED_NAME} (MD5 {PUBLISHED_MD5}) at {path}, or set TRUNK_WEIGHTS=/path/to/file.weights.h5, or "

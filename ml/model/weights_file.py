@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def read_convolutions(path: Path) -> tuple[Arrays, Arrays]:
     return kernels, biases
 
 
-def _convolutions(file: "h5py.File") -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:  # noqa: F821
+def _convolutions(file: Any) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Pairs of kernel and bias: each group of the file that holds just a 4-D and a 1-D array, in natural order."""
     groups: dict[str, list[NDArray[np.float32]]] = {}
 
@@ -54,7 +55,7 @@ def _convolutions(file: "h5py.File") -> list[tuple[NDArray[np.float32], NDArray[
 
 def _natural(name: str) -> list[tuple[str, int]]:
     """Sort key in which conv2d comes before conv2d_2 and conv2d_2 before conv2d_10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"([^\d]+)(\d*)", name.replace("/", "/ "))]
+    return [(text, int(number or 0)) for text, number in re.findall(r"([^\d]+)(\d*)", name)]
 
 
 def _check(path: Path, kernels: list[tuple[int, ...]], biases: list[tuple[int, ...]]) -> None:

@@ -104,9 +104,7 @@ def test_a_missing_bucket_says_what_to_check(s3_environment: None) -> None:
         store.put(KEY, b"bytes")
 
 
-def test_an_unreachable_s3_server_says_what_to_check(
-    s3_environment: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_s3_server_says_what_to_check(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     store = open_object_store(Settings(image_store="s3://mycoflow"))

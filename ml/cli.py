@@ -1,0 +1,297 @@
+"""`mycoflow ...`: everything a person can do from a terminal. Commands parse, call ml.cycle or its floor, and print."""
+
+import getpass
+import ipaddress
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ml import cycle
+from ml.catalog import accounts
+from ml.catalog.database import migrate as migrate_database
+from ml.cycle import RetrainParameters, open_workspace
+from ml.errors import MycoflowError
+from ml.ingest.digits import write_digits
+from ml.ingest.folder import ingest_folder
+from ml.ingest.report import IngestReport
+from ml.model.inventory import describe_state, list_models
+from ml.model.promotion import release_promotion, roll_back
+from ml.settings import load_settings
+
+app = typer.Typer(
+    name="mycoflow",
+    help="Retraining and monitoring that keep an image classifier good. Settings come from the environment and .env.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+sample_app = typer.Typer(help="Real images for newcomers; needs no network.", no_args_is_help=True)
+user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
+app.add_typer(sample_app, name="sample")
+app.add_typer(user_app, name="user")
+
+out = Console()
+REJECTS_SHOWN = 20
+
+
+class Split(StrEnum):
+    """Where ingested images go."""
+
+    pool = "pool"
+    evaluation = "evaluation"
+
+
+def main() -> None:
+    """The console script: expected errors become one message and exit status 1."""
+    try:
+        app()
+    except MycoflowError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per class, images inside.")],
+    split: Annotated[Split, typer.Option(help="pool: to train on. evaluation: to measure with, never trained on.")],
+    received_at: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="ISO time with zone; now by default.")
+    ] = None,
+) -> None:
+    """Take in a folder of labelled images. Bad files are reported and the rest goes on."""
+    with open_workspace() as workspace, _progress("Ingesting") as on_progress:
+        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress)
+    _print_ingest_report(report)
+
+
+@sample_app.command("digits")
+def sample_digits(
+    later: Annotated[bool, typer.Option("--later", help="The 547 images that arrive after the first model.")] = False,
+) -> None:
+    """Ingest the UCI handwritten digits: 250 to evaluate with, 1000 for the pool (few 8s and 9s); --later the rest."""
+    with open_workspace() as workspace, tempfile.TemporaryDirectory() as folder:
+        digits = write_digits(Path(folder))
+        parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
+        for part, split in parts:
+            with _progress(f"Ingesting {part.name}") as on_progress:
+                report = ingest_folder(workspace.catalog, part, Split(split).value, None, on_progress)
+            _print_ingest_report(report)
+
+
+@app.command()
+def monitor() -> None:
+    """Score the model in production, count what is new, and say whether retraining is due."""
+    with open_workspace() as workspace, _progress("Scoring") as on_progress:
+        report = cycle.monitor(workspace, on_progress)
+    out.print(f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images.")
+    for reason in report.reasons:
+        out.print(f"Retraining is due: {reason}")
+    if report.reasons:
+        out.print("Run it with `mycoflow retrain`.")
+
+
+@app.command()
+def retrain(
+    snapshot_size: Annotated[int | None, typer.Option(help="Newest pool images; SNAPSHOT_SIZE by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
+    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    request_key: Annotated[
+        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+    ] = None,
+) -> None:
+    """Snapshot, train, register, evaluate, judge, and promote the better model."""
+    key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
+    out.print(f"Request {key}")
+    with open_workspace() as workspace:
+        parameters = RetrainParameters(snapshot_size or workspace.settings.snapshot_size, seed)
+        with _steps() as on_step:
+            report = cycle.retrain(workspace, key, reason, parameters, on_step)
+    out.print(f"Version {report.model_version}: {report.verdict.decision}.")
+    for line in [*report.verdict.reasons, *report.verdict.warnings]:
+        out.print(f"  {line}")
+    out.print(f"In production: version {report.production_version}.")
+
+
+@app.command()
+def evaluate(
+    version: Annotated[int | None, typer.Option(help="A registered version; the one in production by default.")] = None,
+) -> None:
+    """Score a model version on the evaluation set."""
+    with open_workspace() as workspace, _progress("Scoring") as on_progress:
+        evaluations = cycle.evaluate(workspace, version, on_progress)
+    table = Table(
+        "part", "images", "accuracy", "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
+    )
+    for part in evaluations:
+        figures = (part.accuracy, part.precision_macro, part.recall_macro, part.f1_macro)
+        name = f"{part.part} (decides)" if part.is_deciding else part.part
+        table.add_row(name, str(part.image_count), *(f"{figure:.3f}" for figure in figures))
+    out.print(table)
+
+
+@app.command()
+def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
+    """Put a version into production, whatever the gate said of it."""
+    with open_workspace() as workspace:
+        cycle.promote_by_hand(workspace, version, actor=_person())
+    out.print(f"Version {version} is in production.")
+
+
+@app.command()
+def rollback() -> None:
+    """Put the former version back and hold automatic promotion until `mycoflow release`."""
+    with open_workspace() as workspace:
+        version = roll_back(workspace.catalog, workspace.registry, actor=_person(), reason="rolled back by hand")
+    out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
+
+
+@app.command()
+def release() -> None:
+    """Let automatic promotion go on after a rollback."""
+    with open_workspace() as workspace:
+        release_promotion(workspace.catalog, actor=_person(), reason="released by hand")
+    out.print("Automatic promotion goes on.")
+
+
+@app.command()
+def models() -> None:
+    """List the model versions: alias, verdict, accuracy, snapshot."""
+    with open_workspace() as workspace:
+        rows = list_models(workspace.catalog, workspace.registry)
+    table = Table("version", "alias", "verdict", "accuracy", "snapshot", "registered")
+    for row in rows:
+        accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
+        snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
+        registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
+        table.add_row(
+            str(row.version), "production" if row.is_champion else "", row.verdict, accuracy, snapshot, registered
+        )
+    out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An image.")],
+    count: Annotated[int, typer.Option(min=1, help="How many names, best first.")] = 3,
+) -> None:
+    """Classify one image with the model in production. Nothing is stored."""
+    with open_workspace() as workspace:
+        version, names = cycle.predict(workspace, file.read_bytes())
+    for name, probability in names[:count]:
+        out.print(f"{probability:7.2%}  {name}", highlight=False)
+    out.print(f"(version {version})")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="A loopback address: the service has no authentication yet.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+) -> None:
+    """Run the prediction service."""
+    if host != "localhost" and not _is_loopback(host):
+        raise typer.BadParameter(
+            f"expected a loopback address such as 127.0.0.1, got {host!r}: the service has no authentication yet",
+            param_hint="--host",
+        )
+    load_settings()  # a wrong setting is told here, before any worker starts
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind]
+    os.execv(sys.executable, [*command, "webapi.app:create_app()"])  # noqa: S606 - replaces this process, no shell
+
+
+@user_app.command("add")
+def add_user(
+    login: Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @ -")],
+    role: Annotated[accounts.Role, typer.Option(help="What the account may do.")],
+) -> None:
+    """Create an account. The password comes from a prompt, or from standard input."""
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    with open_workspace() as workspace, workspace.catalog.begin() as connection:
+        account = accounts.add_account(connection, login, role, password)
+    out.print(f"Account {account.login} ({account.role}) created.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this release's schema, and give its roles their passwords."""
+    migrate_database(load_settings())
+    out.print("The database is up to date.")
+
+
+@app.command()
+def status() -> None:
+    """Say what is in production, what is in the pool, and what is new."""
+    with open_workspace() as workspace:
+        facts = describe_state(workspace.catalog, workspace.registry)
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    out.print(table)
+
+
+def _print_ingest_report(report: IngestReport) -> None:
+    out.print(
+        f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
+    )
+    for reason, count in sorted(report.rejected.items()):
+        out.print(f"  {reason}: {count}")
+    for reject in report.rejects[:REJECTS_SHOWN]:
+        out.print(f"  {reject.path}: {reject.message}", highlight=False, markup=False)
+    if len(report.rejects) > REJECTS_SHOWN:
+        out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    with _bar() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """One line per step of a retraining, with a bar while it counts something."""
+    with _bar() as bar:
+        tasks = {step: bar.add_task(step, total=None, start=False) for step in cycle.STEPS}
+
+        def on_step(step: str, done: int, total: int) -> None:
+            bar.start_task(tasks[step])
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield on_step
+
+
+def _bar() -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=out)
+
+
+def _person() -> str:
+    return getpass.getuser()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

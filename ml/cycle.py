@@ -1,0 +1,439 @@
+"""The story: the steps of a night, in order. DAGs and the command line call these, and nothing below them.
+
+A night that watches:       monitor
+A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
+
+Each step of a retraining is keyed by its attempt and can run again at any time: it finds what it already did, and ends
+with the same result, at whatever point an earlier run of it died.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection
+
+from ml.catalog import attempts, evaluations, model_versions, pool, snapshots
+from ml.catalog.attempts import StoredVerdict
+from ml.catalog.database import Catalog, open_catalog
+from ml.catalog.evaluations import Evaluation
+from ml.errors import CatalogError, NoChampionError, PromotionHeldError, SettingsError
+from ml.ingest.validation import sanitise
+from ml.model import promotion
+from ml.model.challenger import train_challenger
+from ml.model.loading import load_classifier, open_registry, remember_version
+from ml.model.preprocessing import to_pixels
+from ml.model.registry import Registry
+from ml.model.scoring import score_version
+from ml.quality.gate import Scores, judge
+from ml.quality.triggers import LastAttempt, reasons_to_retrain
+from ml.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+
+MONITORING_EXPERIMENT = "mycoflow-monitoring"
+
+STEPS = ("snapshot", "features", "train", "register", "evaluate", "gate", "promote")
+
+Progress = Callable[[int, int], None]
+StepProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What every step needs: the settings, what is known, and where the models are."""
+
+    settings: Settings
+    catalog: Catalog
+    registry: Registry
+
+
+@dataclass(frozen=True)
+class RetrainParameters:
+    """What a retraining may be asked for.
+
+    Args:
+        snapshot_size: newest pool images, from 2.
+        seed: of the initial head, the shuffling and the dropout, from 0.
+    Raises: SettingsError, one of them is out of range.
+    """
+
+    snapshot_size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.snapshot_size < 2:
+            raise SettingsError(f"snapshot_size: expected 2 or more, got {self.snapshot_size}.")
+        if not 0 <= self.seed < 2**32:
+            raise SettingsError(f"seed: expected 0 to 4294967295, got {self.seed}.")
+
+
+@dataclass(frozen=True)
+class MonitorReport:
+    """What a night found. Retraining is requested when there are reasons."""
+
+    model_version: int
+    accuracy: float
+    new_images: int
+    reasons: list[str]
+
+    @property
+    def is_retraining_requested(self) -> bool:
+        return bool(self.reasons)
+
+
+@dataclass(frozen=True)
+class RetrainReport:
+    """How a retraining ended."""
+
+    model_version: int
+    verdict: StoredVerdict
+    production_version: int | None
+
+
+@contextmanager
+def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
+    """Open everything that the settings name; from the environment when none are given.
+
+    Raises: SettingsError, DatabaseUnavailableError, SchemaVersionError.
+    """
+    settings = settings or load_settings()
+    with open_catalog(settings) as catalog:
+        yield Workspace(settings, catalog, open_registry(settings))
+
+
+def monitor(workspace: Workspace, on_progress: Progress | None = None) -> MonitorReport:
+    """Score the champion, count what is new, and say whether retraining is due. Stored for the record.
+
+    Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on.
+    """
+    version = _champion(workspace)
+    deciding = _deciding(evaluate(workspace, version, on_progress))
+    settings = workspace.settings
+    with workspace.catalog.begin() as connection:
+        new_images = pool.count_new_images(connection, model_versions.knows_images_until(connection, version))
+        reasons = reasons_to_retrain(
+            deciding.accuracy,
+            settings.accuracy_floor,
+            new_images.total,
+            settings.new_images_threshold,
+            _last_attempt(workspace, connection),
+        )
+        evaluations.save_monitoring(
+            connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
+        )
+    report = MonitorReport(version, deciding.accuracy, new_images.total, reasons)
+    _log_monitoring(workspace, report, deciding)
+    return report
+
+
+def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:
+    """Score a model version, the champion by default, on each part of the evaluation set as it is now, and keep it.
+
+    Raises: NoChampionError, UnknownVersionError, EvaluationSetError.
+    """
+    version = _champion(workspace) if version is None else version
+    _remember(workspace, version)
+    return _score(workspace, version, None, on_progress)
+
+
+def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameters: RetrainParameters) -> int:
+    """Pin what a retraining will learn from. The same request key always means the same attempt.
+
+    Args:
+        request_key: who asked: an Airflow run id, or one made by the command line.
+        reason: for the record.
+        parameters: what was asked for.
+    Returns: the attempt's id.
+    Raises: SnapshotError, the pool cannot give a usable snapshot.
+    """
+    champion = promotion.note_external_move(workspace.catalog, workspace.registry)
+    if champion is not None:
+        _remember(workspace, champion)
+    settings = workspace.settings
+    rules = snapshots.SnapshotRules(parameters.snapshot_size, settings.validation_ratio, settings.harvest_share)
+    with workspace.catalog.begin() as connection:
+        pool.hold_for_snapshot(connection)
+        found = attempts.find_attempt(connection, request_key)
+        if found is not None:
+            return found.id
+        classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
+        snapshot_id = snapshots.create_snapshot(connection, rules, classes)
+        return attempts.start_attempt(
+            connection, request_key, reason, _full_parameters(settings, parameters), snapshot_id
+        )
+
+
+def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> str:
+    """Train a challenger on the attempt's snapshot, into an MLflow run.
+
+    Returns: the MLflow run's id; that of the finished run where the attempt has one.
+    Raises: TrainingError, WeightsError, ModelLoadError.
+    """
+    found = workspace.registry.find_run(attempt_id)
+    if found is None:
+        with workspace.catalog.begin() as connection:
+            attempt = attempts.load_attempt(connection, attempt_id)
+        found = train_challenger(workspace.catalog, workspace.registry, workspace.settings, attempt, on_step)
+    with workspace.catalog.begin() as connection:
+        attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
+    return found
+
+
+def register(workspace: Workspace, attempt_id: int) -> int:
+    """Make a model version of the attempt's run, its verdict pending.
+
+    Returns: the version; the one that the run already has where it has one.
+    """
+    with workspace.catalog.begin() as connection:
+        attempt = attempts.load_attempt(connection, attempt_id)
+    if attempt.mlflow_run_id is None:
+        raise _missing_step(attempt_id, "train")
+    tags = {"verdict": "pending", "attempt_id": str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
+    version = workspace.registry.register(attempt.mlflow_run_id, tags)
+    _remember(workspace, version, attempt.snapshot_id)
+    with workspace.catalog.begin() as connection:
+        attempts.update_attempt(connection, attempt_id, model_version=version)
+    return version
+
+
+def evaluate_challenger(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> int:
+    """Score the attempt's version and the champion on the same version of the evaluation set.
+
+    Returns: that version of the evaluation set.
+    """
+    challenger = _challenger(workspace, attempt_id)
+    progress: Progress | None = (lambda done, total: on_step("evaluate", done, total)) if on_step else None
+    evaluation_set_version = _deciding(_score(workspace, challenger, None, progress)).evaluation_set_version
+    champion = workspace.registry.champion()
+    if champion is not None and champion != challenger:
+        _remember(workspace, champion)
+        _score(workspace, champion, evaluation_set_version, progress)
+    return evaluation_set_version
+
+
+def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
+    """Let the gate compare the attempt's version with the champion. Its first word on an attempt stands.
+
+    The verdict is stored, and written on the version in MLflow, whether the version is promoted or not.
+    """
+    challenger = _challenger(workspace, attempt_id)
+    with workspace.catalog.begin() as connection:
+        verdict = attempts.find_verdict(connection, attempt_id)
+    if verdict is None:
+        verdict = _judge(workspace, attempt_id, challenger)
+        with workspace.catalog.begin() as connection:
+            attempts.save_verdict(connection, attempt_id, verdict)
+    for line in [*verdict.reasons, *verdict.warnings]:
+        logger.info("%s: %s", verdict.decision, line)
+    workspace.registry.tag_version(
+        challenger,
+        {
+            "verdict": verdict.decision,
+            "verdict_reasons": " ".join([*verdict.reasons, *verdict.warnings]),
+            "accuracy": f"{verdict.challenger_accuracy:.4f}",
+        },
+    )
+    return verdict
+
+
+def promote_challenger(workspace: Workspace, attempt_id: int) -> int | None:
+    """Do what the verdict says: promote the attempt's version, or keep the champion.
+
+    Returns: the version in production afterwards.
+    Raises: StaleChampionError, another version went into production after the verdict.
+    """
+    with workspace.catalog.begin() as connection:
+        attempt = attempts.load_attempt(connection, attempt_id)
+        verdict = attempts.find_verdict(connection, attempt_id)
+    if verdict is None:
+        raise _missing_step(attempt_id, "gate")
+    if verdict.decision == "promote" and attempt.finished_at is None:
+        try:
+            promotion.promote_automatically(
+                workspace.catalog,
+                workspace.registry,
+                verdict.model_version,
+                expected_current=verdict.champion_version,
+                actor="retrain",
+                reason=" ".join(verdict.reasons),
+            )
+        except PromotionHeldError as held:
+            logger.warning("%s", held)
+    with workspace.catalog.begin() as connection:
+        attempts.finish_attempt(connection, attempt_id)
+    return workspace.registry.champion()
+
+
+def retrain(
+    workspace: Workspace,
+    request_key: str,
+    reason: str,
+    parameters: RetrainParameters,
+    on_step: StepProgress | None = None,
+) -> RetrainReport:
+    """Run all steps of a retraining in this process. The same key goes on where an interrupted run stopped.
+
+    Args: on_step, called with (step, done, total) as the steps of STEPS go on.
+    """
+    tell = on_step or (lambda _step, _done, _total: None)
+    attempt_id = take_snapshot(workspace, request_key, reason, parameters)
+    tell("snapshot", 1, 1)
+    train(workspace, attempt_id, on_step)
+    version = register(workspace, attempt_id)
+    tell("register", 1, 1)
+    evaluate_challenger(workspace, attempt_id, on_step)
+    verdict = decide(workspace, attempt_id)
+    tell("gate", 1, 1)
+    in_production = promote_challenger(workspace, attempt_id)
+    tell("promote", 1, 1)
+    return RetrainReport(version, verdict, in_production)
+
+
+def promote_by_hand(workspace: Workspace, version: int, actor: str) -> None:
+    """Put a version into production because a person says so. It must load and answer.
+
+    Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
+    """
+    _remember(workspace, version)
+    load_classifier(workspace.settings, workspace.registry, version)
+    promotion.promote(
+        workspace.catalog,
+        workspace.registry,
+        version,
+        expected_current=promotion.note_external_move(workspace.catalog, workspace.registry),
+        actor=actor,
+        reason="chosen by hand",
+    )
+
+
+def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
+    """Classify one image with the champion, storing nothing.
+
+    Args: content, the bytes of an image file.
+    Returns: the champion's version, and (class, probability) of every class, best first.
+    Raises: InvalidImageError, NoChampionError.
+    """
+    version = _champion(workspace)
+    classifier = load_classifier(workspace.settings, workspace.registry, version)
+    pixels = to_pixels(sanitise(content).content, classifier.card.image_size)
+    probabilities = classifier.predict(pixels[None]).probabilities[0]
+    ranked = sorted(zip(classifier.card.classes, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
+    return version, ranked
+
+
+def _champion(workspace: Workspace) -> int:
+    version = promotion.note_external_move(workspace.catalog, workspace.registry)
+    if version is None:
+        raise NoChampionError(
+            "Expected a model in production, found none. Ingest images and train one with `mycoflow retrain`."
+        )
+    return version
+
+
+def _challenger(workspace: Workspace, attempt_id: int) -> int:
+    with workspace.catalog.begin() as connection:
+        version = attempts.load_attempt(connection, attempt_id).model_version
+    if version is None:
+        raise _missing_step(attempt_id, "register")
+    return version
+
+
+def _missing_step(attempt_id: int, step: str) -> CatalogError:
+    return CatalogError(f"Expected the step `{step}` of attempt {attempt_id} to be done, and it is not. Run it first.")
+
+
+def _remember(workspace: Workspace, version: int, snapshot_id: int | None = None) -> None:
+    remember_version(workspace.catalog, workspace.settings, workspace.registry, version, snapshot_id)
+
+
+def _score(
+    workspace: Workspace, version: int, evaluation_set_version: int | None, on_progress: Progress | None = None
+) -> list[Evaluation]:
+    scored = score_version(
+        workspace.catalog,
+        version,
+        lambda: load_classifier(workspace.settings, workspace.registry, version),
+        evaluation_set_version,
+        on_progress,
+    )
+    with workspace.catalog.begin() as connection:
+        for evaluation in scored:
+            evaluations.save_evaluation(connection, evaluation)
+    return scored
+
+
+def _deciding(scored: list[Evaluation]) -> Evaluation:
+    return next(evaluation for evaluation in scored if evaluation.is_deciding)
+
+
+def _judge(workspace: Workspace, attempt_id: int, challenger: int) -> StoredVerdict:
+    champion = workspace.registry.champion()
+    with workspace.catalog.begin() as connection:
+        ours = evaluations.latest_evaluation(connection, challenger)
+    if ours is None:
+        raise _missing_step(attempt_id, "evaluate")
+    theirs = None if champion is None else _evaluation_on(workspace, champion, ours.evaluation_set_version)
+    verdict = judge(
+        Scores(ours.accuracy, ours.image_count),
+        Scores(theirs.accuracy, theirs.image_count) if theirs else None,
+        workspace.settings.accuracy_floor,
+    )
+    return StoredVerdict(
+        model_version=challenger,
+        champion_version=champion,
+        evaluation_set_version=ours.evaluation_set_version,
+        decision=verdict.decision,
+        reasons=list(verdict.reasons),
+        warnings=list(verdict.warnings),
+        challenger_accuracy=ours.accuracy,
+        champion_accuracy=theirs.accuracy if theirs else None,
+    )
+
+
+def _evaluation_on(workspace: Workspace, version: int, evaluation_set_version: int) -> Evaluation:
+    """The figures of a version on one evaluation set; scored now if the champion changed since the evaluate step."""
+    with workspace.catalog.begin() as connection:
+        found = evaluations.latest_evaluation(connection, version, evaluation_set_version)
+    if found is not None:
+        return found
+    _remember(workspace, version)
+    return _deciding(_score(workspace, version, evaluation_set_version))
+
+
+def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt | None:
+    last = attempts.last_decided_attempt(connection)
+    if last is None:
+        return None
+    tonight = _full_parameters(workspace.settings, RetrainParameters(workspace.settings.snapshot_size))
+    return LastAttempt(
+        has_same_parameters=last.parameters == tonight,
+        has_same_pool=last.pool_state == pool.pool_state(connection),
+        images_since=pool.count_new_images(connection, last.cutoff).total,
+    )
+
+
+def _log_monitoring(workspace: Workspace, report: MonitorReport, deciding: Evaluation) -> None:
+    tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
+    with workspace.registry.run(MONITORING_EXPERIMENT, f"version-{report.model_version}", tags) as run:
+        run.log_metrics(
+            {
+                "accuracy": deciding.accuracy,
+                "precision_macro": deciding.precision_macro,
+                "recall_macro": deciding.recall_macro,
+                "f1_macro": deciding.f1_macro,
+                "new_images": report.new_images,
+            }
+        )
+        run.log_report("evaluation.json", asdict(deciding))
+
+
+def _full_parameters(settings: Settings, parameters: RetrainParameters) -> dict[str, object]:
+    """Everything besides the pool that decides what a retraining gives."""
+    return {
+        **asdict(parameters),
+        "image_size": settings.image_size,
+        "trunk_weights": settings.trunk_weights,
+        "precision": settings.model_precision,
+    }

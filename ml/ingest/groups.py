@@ -1,0 +1,52 @@
+"""`groups.csv`: how a user says which images belong together, such as several photos of one mushroom."""
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+from unicodedata import normalize
+
+from ml.errors import SourceError
+
+GROUPS_FILE = "groups.csv"
+_HEADER = ["file", "group"]
+_LONGEST_GROUP = 200
+
+
+def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """Read the group of each file that `groups.csv` names; an empty dict where there is no such file.
+
+    The columns are `file`, relative to the folder, and `group`, any text. A group's name means the same group in every
+    folder ever ingested.
+
+    Args: names, the files that exist, relative to the folder, with forward slashes.
+    Raises: SourceError, not that format, a file that does not exist, or two groups for one file.
+    """
+    path = folder / GROUPS_FILE
+    if not path.exists():
+        return {}
+    groups: dict[str, str] = {}
+    for line, row in enumerate(_rows(path), start=2):
+        name, group = _parsed(row, names, f"{path}, row {line}")
+        if groups.setdefault(name, group) != group:
+            raise SourceError(f"{path}, row {line}: {name!r} is in group {groups[name]!r} already, got {group!r}.")
+    return groups
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path} cannot be read: expected a CSV file in UTF-8, got {error}.") from error
+    if not rows or rows[0] != _HEADER:
+        raise SourceError(f"{path}: expected the header file,group, got {','.join(rows[0]) if rows else 'nothing'!r}.")
+    return rows[1:]
+
+
+def _parsed(row: list[str], names: Collection[str], place: str) -> tuple[str, str]:
+    if len(row) != len(_HEADER) or not 0 < len(row[1]) <= _LONGEST_GROUP or "\0" in row[1]:
+        raise SourceError(f"{place}: expected a file and a group of 1 to {_LONGEST_GROUP} characters, got {row}.")
+    name, group = normalize("NFC", row[0]), row[1]
+    if name not in names:
+        raise SourceError(f"{place}: there is no image file {name!r}. Expected a path like <class>/<image file>.")
+    return name, group

@@ -1,0 +1,66 @@
+"""The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ml.errors import ModelLoadError
+from ml.model.architecture import MINIMUM_IMAGE_SIZE
+from ml.model.preprocessing import PREPROCESSING_VERSION
+
+FILE_NAME = "model.json"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model version expects and answers.
+
+    Args:
+        classes: names, in the order of the probabilities.
+        image_size: side of the square input, pixels.
+        trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
+        preprocessing: version of the code that makes pixels of bytes.
+        precision: arithmetic of the trunk, `fp32`.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    trunk_id: str
+    preprocessing: str = PREPROCESSING_VERSION
+    precision: str = "fp32"
+
+
+def save_card(card: ModelCard, folder: Path) -> None:
+    """Write model.json into a bundle's folder."""
+    (folder / FILE_NAME).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read model.json from a bundle's folder.
+
+    Raises: ModelLoadError, it is missing or wrong, or was made for another preprocessing than this code's.
+    """
+    path = folder / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        card = ModelCard(**{**content, "classes": tuple(content["classes"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelLoadError(
+            f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
+        ) from error
+    _check(card, path)
+    return card
+
+
+def _check(card: ModelCard, path: Path) -> None:
+    if len(card.classes) < 2 or len(set(card.classes)) < len(card.classes):
+        raise ModelLoadError(f"Expected two or more distinct classes in {path}. Received: {card.classes}.")
+    if not isinstance(card.image_size, int) or card.image_size < MINIMUM_IMAGE_SIZE:
+        raise ModelLoadError(
+            f"Expected an image_size of {MINIMUM_IMAGE_SIZE} or more in {path}. Received: {card.image_size!r}."
+        )
+    if card.preprocessing != PREPROCESSING_VERSION:
+        raise ModelLoadError(
+            f"Expected a model for preprocessing {PREPROCESSING_VERSION} in {path}. Received: {card.preprocessing!r}. "
+            "Retrain with this release, or serve the model with the release that trained it."
+        )

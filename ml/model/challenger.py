@@ -1,0 +1,149 @@
+"""Train a challenger on a pinned snapshot and write everything about it into one MLflow run."""
+
+import hashlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ml.catalog.attempts import Attempt
+from ml.catalog.database import Catalog
+from ml.catalog.evaluation_sets import current_evaluation_set
+from ml.catalog.object_store import image_key
+from ml.catalog.snapshots import Snapshot, load_snapshot
+from ml.errors import EvaluationSetError
+from ml.model import plots
+from ml.model.bundle import keras_accuracy, write_bundle
+from ml.model.card import ModelCard
+from ml.model.features import ensure_features
+from ml.model.preprocessing import to_pixels
+from ml.model.registry import Registry
+from ml.model.runtime import Trunk
+from ml.model.tracking import DatasetNote, Run
+from ml.model.training import MAXIMUM_EPOCHS, TrainedHead, train_head
+from ml.model.trunks import ensure_trunk
+from ml.quality.metrics import Metrics, measure
+from ml.settings import Settings
+
+# The Keras copy runs at a sixth of ONNX Runtime's speed: so many images tell its accuracy well enough.
+KERAS_ACCURACY_IMAGES = 100
+
+StepProgress = Callable[[str, int, int], None]
+
+
+def train_challenger(
+    catalog: Catalog, registry: Registry, settings: Settings, attempt: Attempt, on_step: StepProgress | None = None
+) -> str:
+    """Train the head on the snapshot's features, and log model, figures, plots and where they came from.
+
+    Args:
+        attempt: its snapshot and its parameters, among them the seed.
+        on_step: called with ("features" or "train", done, total).
+    Returns: the MLflow run's id; the run is finished.
+    Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
+    """
+    started = time.monotonic()
+    with catalog.begin() as connection:
+        snapshot = load_snapshot(connection, attempt.snapshot_id)
+    with registry.start_run(attempt.id) as run:
+        trunk_onnx, weights_recipe = ensure_trunk(catalog, settings)
+        trunk = Trunk(trunk_onnx)
+        run.log_parameters({**attempt.parameters, "validation_ratio": settings.validation_ratio})
+        run.log_dataset(_describe(snapshot), "training")
+        run.tag({"trunk_weights": weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
+        features = ensure_features(
+            catalog,
+            trunk.features,
+            trunk.trunk_id,
+            trunk.image_size,
+            [image.sha256 for image in snapshot.images],
+            lambda done, total: on_step("features", done, total) if on_step else None,
+        )
+        budget_seconds = settings.training_budget_minutes * 60 - (time.monotonic() - started)
+        head, validation = _fit(snapshot, features, _seed(attempt), budget_seconds, on_step)
+        _log_training(run, snapshot, head, validation)
+        card = ModelCard(snapshot.classes, trunk.image_size, trunk.trunk_id)
+        _log_model(run, catalog, trunk_onnx, head, card)
+        run.log_metrics({"training_seconds": time.monotonic() - started})
+    return run.mlflow_run_id
+
+
+def _seed(attempt: Attempt) -> int:
+    return int(str(attempt.parameters["seed"]))
+
+
+def _describe(snapshot: Snapshot) -> DatasetNote:
+    counts = Counter(f"{image.label} {image.fold}" for image in snapshot.images)
+    rows = repr([(image.sha256, image.label, image.fold) for image in snapshot.images])
+    return DatasetNote(
+        name=f"snapshot-{snapshot.id}",
+        digest=hashlib.sha256(rows.encode()).hexdigest(),
+        profile={"images": len(snapshot.images), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
+    )
+
+
+def _fit(
+    snapshot: Snapshot, features: np.ndarray, seed: int, budget_seconds: float, on_step: StepProgress | None
+) -> tuple[TrainedHead, Metrics]:
+    labels = np.array([snapshot.classes.index(image.label) for image in snapshot.images])
+    is_train = np.array([image.fold == "train" for image in snapshot.images])
+    head = train_head(
+        features[is_train],
+        labels[is_train],
+        features[~is_train],
+        labels[~is_train],
+        len(snapshot.classes),
+        seed,
+        budget_seconds,
+        lambda epoch, _: on_step("train", epoch + 1, MAXIMUM_EPOCHS) if on_step else None,
+    )
+    predicted = head.classify(features[~is_train]).argmax(axis=1)
+    return head, measure(labels[~is_train], predicted, snapshot.classes)
+
+
+def _log_training(run: Run, snapshot: Snapshot, head: TrainedHead, validation: Metrics) -> None:
+    run.log_history(head.history)
+    run.log_metrics(
+        {
+            "validation_accuracy": validation.accuracy,
+            "validation_precision_macro": validation.precision_macro,
+            "validation_recall_macro": validation.recall_macro,
+            "validation_f1_macro": validation.f1_macro,
+        }
+    )
+    run.log_report("validation_report.json", asdict(validation))
+    with tempfile.TemporaryDirectory() as folder:
+        curves, confusion = Path(folder) / "learning_curves.png", Path(folder) / "confusion_matrix.png"
+        plots.save_learning_curves(head.history, curves)
+        plots.save_confusion_matrix(validation.confusion, snapshot.classes, confusion)
+        run.log_picture(curves)
+        run.log_picture(confusion)
+
+
+def _log_model(run: Run, catalog: Catalog, trunk_onnx: bytes, head: TrainedHead, card: ModelCard) -> None:
+    pixels, labels = _evaluation_sample(catalog, card)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder)
+        parity = write_bundle(bundle, trunk_onnx, head, card, pixels)
+        accuracy = keras_accuracy(bundle, pixels, labels)
+        run.log_model(bundle)
+    run.tag({"keras_accuracy": f"{accuracy:.4f}", "keras_accuracy_images": str(len(labels))})
+    run.log_metrics({"parity_top1_agreement": parity.top1_agreement, "parity_difference": parity.maximum_difference})
+
+
+def _evaluation_sample(catalog: Catalog, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
+    """Some images of the evaluation set, always the same of one set: uint8 (n, size, size, 3) and class indices."""
+    with catalog.begin() as connection:
+        _, members = current_evaluation_set(connection)
+    chosen = [member for member in members if member.label in card.classes][:KERAS_ACCURACY_IMAGES]
+    if not chosen:
+        raise EvaluationSetError(
+            f"Expected images of the classes {', '.join(card.classes)} in the evaluation set, found none. "
+            "Ingest some with `mycoflow ingest DIR --split evaluation`."
+        )
+    pixels = np.stack([to_pixels(catalog.store.get(image_key(each.sha256)), card.image_size) for each in chosen])
+    return pixels, np.array([card.classes.index(member.label) for member in chosen])

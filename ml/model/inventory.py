@@ -1,0 +1,51 @@
+"""What there is: the registered versions with what is known of each, and how things stand."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ml.catalog import evaluations, model_versions
+from ml.catalog.database import Catalog
+from ml.catalog.overview import describe_catalog
+from ml.model.registry import Registry
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One line of the list of models. `accuracy` is the latest deciding one, 0 to 1."""
+
+    version: int
+    is_champion: bool
+    verdict: str
+    accuracy: float | None
+    snapshot_id: int | None
+    registered_at: datetime
+
+
+def list_models(catalog: Catalog, registry: Registry) -> list[ModelSummary]:
+    """The registered versions, newest first."""
+    with catalog.begin() as connection:
+        accuracies = evaluations.latest_accuracies(connection)
+        snapshot_ids = model_versions.snapshot_ids(connection)
+    return [
+        ModelSummary(
+            version=each.version,
+            is_champion=each.is_champion,
+            verdict=each.tags.get("verdict", ""),
+            accuracy=accuracies[each.version][0] if each.version in accuracies else None,
+            snapshot_id=snapshot_ids.get(each.version),
+            registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
+        )
+        for each in registry.versions()
+    ]
+
+
+def describe_state(catalog: Catalog, registry: Registry) -> dict[str, str]:
+    """How things stand, in words for a person: what is in production, what is in the pool, how the last night went."""
+    champion = next((model for model in list_models(catalog, registry) if model.is_champion), None)
+    if champion is None:
+        in_production = "no model yet; `mycoflow retrain`"
+    else:
+        measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
+        in_production = f"version {champion.version}{measured}"
+    with catalog.begin() as connection:
+        return {"in production": in_production, **describe_catalog(connection)}

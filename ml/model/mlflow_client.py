@@ -1,0 +1,104 @@
+"""How to reach MLflow: imported late (it costs seconds), quiet, and giving up in seconds when nobody answers."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ml.errors import RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CONNECT_TIMEOUT_SECONDS = 3
+_SCHEMA_LOCK = 0x6D6C666C  # "mlfl"; MLflow creates its tables without a lock of its own
+
+# Defaults for MLflow, which reads them from the environment only. What a deployment sets wins.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """Make a client and, in a database that is still empty, MLflow's tables.
+
+    Args: tracking_uri, http(s):// of a server, or postgresql+psycopg2:// of its database.
+    Raises: RegistryUnavailableError, nobody answers there.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with _schema_lock(tracking_uri), translated_errors(tracking_uri):
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        client.search_registered_models(max_results=1)
+        return client
+
+
+@contextlib.contextmanager
+def translated_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn MLflow's ways of saying that nobody answers into RegistryUnavailableError, at once for a dead server."""
+    _check_server(tracking_uri)
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        yield
+    except (OSError, MlflowException) as error:
+        if isinstance(error, MlflowException) and not _is_outage(error):
+            raise
+        raise _unavailable(tracking_uri, error) from error
+
+
+def _is_outage(error: Exception) -> bool:
+    code = getattr(error, "error_code", "")
+    return code in ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
+def _check_server(tracking_uri: str) -> None:
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https"):
+        return
+    address = (parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme])
+    try:
+        socket.create_connection(address, CONNECT_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise _unavailable(tracking_uri, error) from error
+
+
+@contextlib.contextmanager
+def _schema_lock(tracking_uri: str) -> Iterator[None]:
+    """Let one process at a time open MLflow's database; MLflow itself would retry a dead one for two minutes."""
+    if not tracking_uri.startswith("postgresql"):
+        yield
+        return
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    engine = sa.create_engine(
+        tracking_uri, poolclass=sa.pool.NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    )
+    try:
+        connection = engine.connect()
+    except sa.exc.DBAPIError as error:
+        raise _unavailable(tracking_uri, error) from error
+    with connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(_SCHEMA_LOCK)))
+        yield
+
+
+def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
+    parts = urlsplit(tracking_uri)
+    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # never a password in a message
+    reason = str(error).partition("\n")[0]
+    return RegistryUnavailableError(
+        f"Expected MLflow at {where}. It does not answer ({type(error).__name__}: {reason}). "
+        "Start it, or correct MLFLOW_TRACKING_URI."
+    )

@@ -1,0 +1,108 @@
+"""Score a model version on the evaluation set. Only images that it never scored cost anything."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from ml.catalog.database import Catalog
+from ml.catalog.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
+from ml.catalog.evaluations import Evaluation
+from ml.catalog.model_versions import load_model_version
+from ml.catalog.results import load_results, save_results
+from ml.errors import EvaluationSetError
+from ml.model.features import ensure_features
+from ml.model.runtime import Classifier
+from ml.quality.metrics import measure
+
+Progress = Callable[[int, int], None]
+
+
+def score_version(
+    catalog: Catalog,
+    version: int,
+    load: Callable[[], Classifier],
+    evaluation_set_version: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Score a version on each part of an evaluation set, on the images of the classes it knows.
+
+    Args:
+        version: a model version that the catalog knows.
+        load: gives its classifier; called only when some image was not scored by it yet.
+        evaluation_set_version: the set as it is now when None.
+        on_progress: called with (images computed, images to compute).
+    Raises: EvaluationSetError, the set is empty or holds no image of the version's classes.
+    """
+    with catalog.begin() as connection:
+        classes = load_model_version(connection, version).classes
+        if evaluation_set_version is None:
+            evaluation_set_version, members = current_evaluation_set(connection)
+        else:
+            members = load_evaluation_set(connection, evaluation_set_version)
+    known = [member for member in members if member.label in classes]
+    if not known:
+        raise EvaluationSetError(
+            f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
+            "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
+        )
+    distributions = _distributions(catalog, version, load, [member.sha256 for member in known], on_progress)
+    predicted = {member.sha256: int(distributions[member.sha256].argmax()) for member in known}
+    deciding = deciding_part(known)
+    return [
+        _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes)
+        for part in ("anchor", "recent")
+        if any(member.part == part for member in known)
+    ]
+
+
+def _distributions(
+    catalog: Catalog, version: int, load: Callable[[], Classifier], sha256s: list[str], on_progress: Progress | None
+) -> dict[str, np.ndarray]:
+    with catalog.begin() as connection:
+        scored = load_results(connection, version, sha256s)
+    missing = [sha256 for sha256 in sha256s if sha256 not in scored]
+    if missing:
+        classifier = load()
+        features = ensure_features(
+            catalog,
+            lambda images: classifier.predict(images).features,
+            classifier.card.trunk_id,
+            classifier.card.image_size,
+            missing,
+            on_progress,
+        )
+        scored.update(zip(missing, classifier.classify(features), strict=True))
+        with catalog.begin() as connection:
+            save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
+    return scored
+
+
+def _measure_part(
+    version: int,
+    evaluation_set_version: int,
+    part: str,
+    is_deciding: bool,
+    members: Sequence[EvaluationImage],
+    predicted: dict[str, int],
+    classes: Sequence[str],
+) -> Evaluation:
+    chosen = [member for member in members if member.part == part]
+    metrics = measure(
+        np.array([classes.index(member.label) for member in chosen]),
+        np.array([predicted[member.sha256] for member in chosen]),
+        classes,
+    )
+    return Evaluation(
+        model_version=version,
+        evaluation_set_version=evaluation_set_version,
+        part=part,
+        is_deciding=is_deciding,
+        image_count=len(chosen),
+        accuracy=metrics.accuracy,
+        precision_macro=metrics.precision_macro,
+        recall_macro=metrics.recall_macro,
+        f1_macro=metrics.f1_macro,
+        per_class={name: asdict(figures) for name, figures in metrics.per_class.items()},
+        confusion=metrics.confusion,
+    )

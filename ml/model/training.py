@@ -1,0 +1,158 @@
+"""Train the head on features, the trunk being frozen. Same features, labels and seed give the same bits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import TrainingError
+from ml.model.architecture import DROPOUT_RATE, FEATURE_COUNT
+from ml.model.head import Head
+from ml.model.keras_backend import load_keras, load_tensorflow
+from ml.model.standardisation import Standardisation
+
+BATCH_SIZE = 64
+MAXIMUM_EPOCHS = 200
+LEARNING_RATE = 2e-3
+STOPPING_PATIENCE_EPOCHS = 12
+PLATEAU_PATIENCE_EPOCHS = 5
+PLATEAU_FACTOR = 0.5
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainedHead(Head):
+    """A head and how it came about.
+
+    Args:
+        history: for each of loss, accuracy, val_loss, val_accuracy and learning_rate, one value per epoch.
+    """
+
+    history: dict[str, list[float]]
+
+
+def train_head(
+    features: Floats,
+    labels: Labels,
+    validation_features: Floats,
+    validation_labels: Labels,
+    class_count: int,
+    seed: int,
+    budget_seconds: float,
+    on_epoch: OnEpoch | None = None,
+) -> TrainedHead:
+    """Fit the head with Adam; stop early, or at the end of the budget, with the weights of the best epoch.
+
+    The features are standardised for training; that is folded into the returned kernel and bias.
+
+    Args:
+        features, labels: the training fold, float32 (n, 512) and class indices (n,).
+        validation_features, validation_labels: the validation fold, by whose loss the best epoch is chosen.
+        class_count: number of classes.
+        seed: of the initial kernel, the shuffling and the dropout.
+        budget_seconds: training stops here.
+        on_epoch: called with the epoch, from 0, and its figures.
+    Raises: TrainingError, the data cannot be trained on, the loss diverged, or the budget did not do for one epoch.
+    """
+    _check("training", features, labels, class_count)
+    _check("validation", validation_features, validation_labels, class_count)
+    deadline = time.monotonic() + budget_seconds
+    standardisation = Standardisation.of(features)
+    model = _build(class_count, seed)
+    history = _fit(
+        model,
+        (standardisation.apply(features), labels),
+        (standardisation.apply(validation_features), validation_labels),
+        [_within_budget(deadline, budget_seconds, on_epoch)],
+    )
+    head = standardisation.fold_into(Head(*model.layers[-1].get_weights()))
+    return TrainedHead(head.kernel, head.bias, history)
+
+
+def _check(fold: str, features: Floats, labels: Labels, class_count: int) -> None:
+    if features.shape != (len(labels), FEATURE_COUNT) or len(labels) == 0:
+        raise TrainingError(
+            f"Expected {fold} features of shape (n, {FEATURE_COUNT}) with n labels, n at least 1. "
+            f"Received: {features.shape} and {labels.shape}. Take a snapshot with images in both folds."
+        )
+    if not np.isfinite(features).all():
+        raise TrainingError(
+            f"Expected finite {fold} features. Received NaN or infinity. The trunk's weights are damaged: give others."
+        )
+    if labels.min() < 0 or labels.max() >= class_count or class_count < 2:
+        raise TrainingError(
+            f"Expected {fold} labels from 0 to {class_count - 1}, of two classes or more. "
+            f"Received: {labels.min()} to {labels.max()}."
+        )
+
+
+def _build(class_count: int, seed: int) -> Any:
+    keras = load_keras()
+    load_tensorflow().config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    layers = [
+        keras.Input((FEATURE_COUNT,)),
+        keras.layers.Dropout(DROPOUT_RATE),
+        keras.layers.Dense(class_count, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    adam = keras.optimizers.Adam(LEARNING_RATE)
+    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def _fit(
+    model: Any, training: tuple[Floats, Labels], validation: tuple[Floats, Labels], callbacks: list[Any]
+) -> dict[str, list[float]]:
+    keras = load_keras()
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=STOPPING_PATIENCE_EPOCHS, restore_best_weights=True)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE_EPOCHS, min_lr=LEARNING_RATE / 100
+    )
+    fitted = model.fit(
+        *training,
+        validation_data=validation,
+        batch_size=BATCH_SIZE,
+        epochs=MAXIMUM_EPOCHS,
+        callbacks=[plateau, stopping, *callbacks],
+        verbose=0,
+    )
+    return {name: [float(value) for value in values] for name, values in fitted.history.items()}
+
+
+def _within_budget(deadline: float, budget_seconds: float, on_epoch: OnEpoch | None) -> Any:
+    """A Keras callback that reports each epoch, and ends training at the deadline or when the loss is lost."""
+    keras = load_keras()
+
+    class WithinBudget(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            if time.monotonic() < deadline:
+                return
+            if self._epochs == 0:
+                raise TrainingError(
+                    f"Expected one epoch at least within the budget of {budget_seconds:g} s. It ran out before. "
+                    "Raise TRAINING_BUDGET_MINUTES or take a smaller snapshot."
+                )
+            self.model.stop_training = True
+
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+            self._epochs = 0
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            self._epochs += 1
+            figures = {name: float(value) for name, value in (logs or {}).items()}
+            if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
+                raise TrainingError(
+                    f"Expected a finite loss. Received {figures['loss']} in training and {figures['val_loss']} in "
+                    f"validation at epoch {epoch}. Look for damaged features in the snapshot."
+                )
+            if on_epoch:
+                on_epoch(epoch, figures)
+
+    return WithinBudget()

@@ -1,0 +1,132 @@
+"""A small trained model on the handwritten digits: random trunk at 32x32, built once for all the tests here."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from ml.model.bundle import write_bundle
+from ml.model.card import ModelCard
+from ml.model.export import export_trunk
+from ml.model.registry import Registry
+from ml.model.runtime import Trunk, trunk_id
+from ml.model.training import TrainedHead, train_head
+from ml.model.weights import TrunkWeights, resolve_weights
+
+CLASSES = tuple("0123456789")
+IMAGE_SIZE = 32
+IMAGE_COUNT = 600
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Digits: images (n, 32, 32, 3), labels (n,), and the random trunk's features (n, 512)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    features: NDArray[np.float32]
+
+    def part(self, start: int, end: int) -> "Digits":
+        return Digits(self.images[start:end], self.labels[start:end], self.features[start:end])
+
+
+@pytest.fixture(scope="session")
+def weights() -> TrunkWeights:
+    return resolve_weights("random")
+
+
+@pytest.fixture(scope="session")
+def trunk_onnx(weights: TrunkWeights) -> bytes:
+    return export_trunk(weights, IMAGE_SIZE)
+
+
+@pytest.fixture(scope="session")
+def digits(trunk_onnx: bytes) -> Digits:
+    sample = load_digits()
+    grey = [Image.fromarray((each * 255 / 16).astype(np.uint8)) for each in sample.images[:IMAGE_COUNT]]
+    images = np.stack([np.asarray(each.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE))) for each in grey])
+    return Digits(images, sample.target[:IMAGE_COUNT].astype(np.int64), Trunk(trunk_onnx).features(images))
+
+
+@pytest.fixture(scope="session")
+def training_fold(digits: Digits) -> Digits:
+    return digits.part(0, 300)
+
+
+@pytest.fixture(scope="session")
+def validation_fold(digits: Digits) -> Digits:
+    return digits.part(300, 400)
+
+
+@pytest.fixture(scope="session")
+def unseen(digits: Digits) -> Digits:
+    return digits.part(400, 600)
+
+
+@pytest.fixture(scope="session")
+def train(training_fold: Digits, validation_fold: Digits) -> Callable[..., TrainedHead]:
+    """`train_head` on the digits; any argument may be replaced by its name."""
+
+    def train_on_digits(**replaced: object) -> TrainedHead:
+        arguments = {
+            "features": training_fold.features,
+            "labels": training_fold.labels,
+            "validation_features": validation_fold.features,
+            "validation_labels": validation_fold.labels,
+            "class_count": len(CLASSES),
+            "seed": 0,
+            "budget_seconds": 120.0,
+        }
+        return train_head(**{**arguments, **replaced})  # type: ignore[arg-type]
+
+    return train_on_digits
+
+
+@pytest.fixture(scope="session")
+def head(train: Callable[..., TrainedHead]) -> TrainedHead:
+    return train()
+
+
+@pytest.fixture(scope="session")
+def card(trunk_onnx: bytes) -> ModelCard:
+    return ModelCard(CLASSES, IMAGE_SIZE, trunk_id(trunk_onnx))
+
+
+@pytest.fixture(scope="session")
+def bundle(
+    tmp_path_factory: pytest.TempPathFactory, trunk_onnx: bytes, head: TrainedHead, card: ModelCard, digits: Digits
+) -> Path:
+    """A model version's files. Shared: copy it before changing it."""
+    folder = tmp_path_factory.mktemp("bundle")
+    write_bundle(folder, trunk_onnx, head, card, digits.images[:8])
+    return folder
+
+
+@pytest.fixture
+def registry(new_database: Callable[[], str], tmp_path: Path) -> Registry:
+    """A registry on an empty database."""
+    return Registry(new_database(), (tmp_path / "artifacts").as_uri())
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., str]:
+    """Runs Python code in a process of its own and gives what it prints."""
+
+    def run(code: str, folder: Path = ROOT) -> str:
+        environment = {**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run

@@ -1,0 +1,60 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.errors import ModelLoadError
+from ml.model import bundle as bundle_module
+from ml.model.bundle import keras_accuracy, write_bundle
+from ml.model.card import ModelCard
+from ml.model.runtime import Classifier
+from ml.model.training import TrainedHead
+from ml.model.weights import TrunkWeights
+
+LOAD_WITH_PLAIN_KERAS = """
+import keras
+model = keras.models.load_model({path!r})
+print(model.input_shape, model.output_shape, [w.shape for w in model.layers[-1].weights])
+"""
+
+
+def test_a_bundle_holds_its_four_files_and_nothing_else(bundle: Path) -> None:
+    assert {file.name for file in bundle.iterdir()} == {"model.onnx", "model.keras", "head.npz", "model.json"}
+
+
+def test_both_networks_of_a_bundle_agree(
+    tmp_path: Path, trunk_onnx: bytes, head: TrainedHead, card: ModelCard, unseen: Any
+) -> None:
+    parity = write_bundle(tmp_path, trunk_onnx, head, card, unseen.images)
+    assert parity.image_count == 32
+    assert parity.maximum_difference < 1e-4
+    assert parity.top1_agreement == 1.0
+
+
+def test_the_keras_model_loads_without_our_code(bundle: Path, tmp_path: Path, run_python: Callable[..., str]) -> None:
+    path = shutil.copy(bundle / "model.keras", tmp_path)
+    printed = run_python(LOAD_WITH_PLAIN_KERAS.format(path=path), tmp_path)
+    assert printed.endswith("(None, 32, 32, 3) (None, 10) [(512, 10), (10,)]")
+
+
+def test_the_stored_keras_model_scores_like_the_served_one(bundle: Path, unseen: Any) -> None:
+    predicted = Classifier.load(bundle).predict(unseen.images).probabilities.argmax(axis=1)
+    assert keras_accuracy(bundle, unseen.images, unseen.labels) == (predicted == unseen.labels).mean()
+
+
+def test_networks_that_disagree_are_not_let_through(
+    tmp_path: Path,
+    trunk_onnx: bytes,
+    head: TrainedHead,
+    card: ModelCard,
+    unseen: Any,
+    weights: TrunkWeights,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    swapped = (np.ascontiguousarray(weights.kernels[0][:, ::-1]), *weights.kernels[1:])
+    monkeypatch.setattr(bundle_module, "read_trunk", lambda *_: TrunkWeights("wrong", swapped, weights.biases))
+    with pytest.raises(ModelLoadError, match="agree within"):
+        write_bundle(tmp_path, trunk_onnx, head, card, unseen.images)

@@ -1,0 +1,121 @@
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.errors import ModelLoadError
+from ml.model.head import Head, save_head
+from ml.model.runtime import Classifier, Trunk
+
+CLASSIFY = """
+import sys, numpy as np
+from pathlib import Path
+from ml.model.runtime import Classifier
+from ml.model import preprocessing, registry
+Classifier.load(Path({path!r})).predict(np.zeros((1, 32, 32, 3), np.uint8))
+print([name for name in ("tensorflow", "keras", "mlflow", "onnx", "sklearn") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may damage."""
+    return Path(shutil.copytree(bundle, tmp_path / "copy", ignore=shutil.ignore_patterns("*.keras")))
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle: Path) -> Classifier:
+    return Classifier.load(bundle)
+
+
+def test_probabilities_add_up_and_come_with_the_features(classifier: Classifier, unseen: Any) -> None:
+    output = classifier.predict(unseen.images)
+    assert output.probabilities.shape == (200, 10)
+    np.testing.assert_allclose(output.probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(output.features, unseen.features)
+
+
+def test_the_head_alone_gives_the_same_probabilities(classifier: Classifier, unseen: Any) -> None:
+    output = classifier.predict(unseen.images)
+    np.testing.assert_allclose(classifier.classify(output.features), output.probabilities, atol=1e-5)
+
+
+def test_an_image_gets_the_same_features_in_every_batch(trunk_onnx: bytes, unseen: Any) -> None:
+    trunk = Trunk(trunk_onnx)
+    alone = np.concatenate([trunk.features(unseen.images[i : i + 1]) for i in range(5)])
+    np.testing.assert_array_equal(alone, trunk.features(unseen.images)[:5])
+
+
+def test_threads_share_a_classifier(classifier: Classifier, unseen: Any) -> None:
+    expected = classifier.predict(unseen.images).probabilities
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: classifier.predict(unseen.images[i : i + 1]).probabilities, range(64)))
+    np.testing.assert_array_equal(np.concatenate(answers), expected[:64])
+
+
+def test_no_images_give_no_answers(classifier: Classifier) -> None:
+    assert classifier.predict(np.zeros((0, 32, 32, 3), np.uint8)).probabilities.shape == (0, 10)
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 32, 33, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])
+def test_images_of_another_shape_or_type_are_refused(classifier: Classifier, images: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="Expected uint8 images"):
+        classifier.predict(images)
+
+
+def test_serving_imports_neither_tensorflow_nor_mlflow(bundle: Path, run_python: Callable[..., str]) -> None:
+    assert run_python(CLASSIFY.format(path=str(bundle))) == "[]"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "head.npz", "model.json"])
+def test_a_missing_file_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(ModelLoadError, match=name):
+        Classifier.load(copy)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "head.npz", "model.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_truncated_file_is_refused(copy: Path, name: str, share: float) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelLoadError):
+        Classifier.load(copy)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"classes": ["0", "1"]},
+        {"classes": list("0123456788")},
+        {"classes": "0123456789"},
+        {"image_size": 64},
+        {"image_size": "32"},
+        {"preprocessing": "another"},
+        {"unknown": 1},
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(copy: Path, changed: dict[str, object]) -> None:
+    path = copy / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(ModelLoadError):
+        Classifier.load(copy)
+
+
+def test_a_head_of_another_model_is_refused(copy: Path) -> None:
+    save_head(Head(np.eye(512, 10, dtype=np.float32), np.zeros(10, np.float32)), copy / "head.npz")
+    with pytest.raises(ModelLoadError, match="to agree"):
+        Classifier.load(copy)
+
+
+def test_a_trunk_is_no_classifier_and_the_other_way_round(copy: Path, trunk_onnx: bytes) -> None:
+    with pytest.raises(ModelLoadError, match="outputs"):
+        Trunk(copy / "model.onnx")
+    (copy / "model.onnx").write_bytes(trunk_onnx)
+    with pytest.raises(ModelLoadError, match="outputs"):
+        Classifier.load(copy)

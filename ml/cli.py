@@ -21,13 +21,14 @@ from rich.table import Table
 from ml import cycle
 from ml.catalog import accounts
 from ml.catalog.database import migrate as migrate_database
-from ml.cycle import RetrainParameters, open_workspace
+from ml.cycle import RetrainParameters
 from ml.errors import MycoflowError
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import ingest_folder
 from ml.ingest.report import IngestReport
 from ml.model.inventory import describe_state, list_models
 from ml.model.promotion import release_promotion, roll_back
+from ml.model.workspace import open_workspace
 from ml.settings import load_settings
 
 app = typer.Typer(
@@ -152,7 +153,7 @@ def promote(version: Annotated[int, typer.Argument(help="A registered model vers
 def rollback() -> None:
     """Put the former version back and hold automatic promotion until `mycoflow release`."""
     with open_workspace() as workspace:
-        version = roll_back(workspace.catalog, workspace.registry, actor=_person(), reason="rolled back by hand")
+        version = roll_back(workspace, actor=_person(), reason="rolled back by hand")
     out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
 
 
@@ -160,7 +161,7 @@ def rollback() -> None:
 def release() -> None:
     """Let automatic promotion go on after a rollback."""
     with open_workspace() as workspace:
-        release_promotion(workspace.catalog, actor=_person(), reason="released by hand")
+        release_promotion(workspace, actor=_person(), reason="released by hand")
     out.print("Automatic promotion goes on.")
 
 
@@ -168,7 +169,7 @@ def release() -> None:
 def models() -> None:
     """List the model versions: alias, verdict, accuracy, snapshot."""
     with open_workspace() as workspace:
-        rows = list_models(workspace.catalog, workspace.registry)
+        rows = list_models(workspace)
     table = Table("version", "alias", "verdict", "accuracy", "snapshot", "registered")
     for row in rows:
         accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
@@ -236,7 +237,7 @@ def migrate() -> None:
 def status() -> None:
     """Say what is in production, what is in the pool, and what is new."""
     with open_workspace() as workspace:
-        facts = describe_state(workspace.catalog, workspace.registry)
+        facts = describe_state(workspace)
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
         table.add_row(name, value)

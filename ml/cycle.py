@@ -8,27 +8,25 @@ with the same result, at whatever point an earlier run of it died.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection
 
 from ml.catalog import attempts, evaluations, model_versions, pool, snapshots
 from ml.catalog.attempts import StoredVerdict
-from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.evaluations import Evaluation
 from ml.errors import CatalogError, NoChampionError, PromotionHeldError, SettingsError
 from ml.ingest.validation import sanitise
 from ml.model import promotion
 from ml.model.challenger import train_challenger
-from ml.model.loading import load_classifier, open_registry, remember_version
+from ml.model.judging import judge_challenger
+from ml.model.loading import load_classifier, remember_version
 from ml.model.preprocessing import to_pixels
-from ml.model.registry import Registry
-from ml.model.scoring import score_version
-from ml.quality.gate import Scores, judge
+from ml.model.scoring import deciding_evaluation, score_version
+from ml.model.workspace import Workspace
 from ml.quality.triggers import LastAttempt, reasons_to_retrain
-from ml.settings import Settings, load_settings
+from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +36,6 @@ STEPS = ("snapshot", "features", "train", "register", "evaluate", "gate", "promo
 
 Progress = Callable[[int, int], None]
 StepProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """What every step needs: the settings, what is known, and where the models are."""
-
-    settings: Settings
-    catalog: Catalog
-    registry: Registry
 
 
 @dataclass(frozen=True)
@@ -92,24 +81,13 @@ class RetrainReport:
     production_version: int | None
 
 
-@contextmanager
-def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
-    """Open everything that the settings name; from the environment when none are given.
-
-    Raises: SettingsError, DatabaseUnavailableError, SchemaVersionError.
-    """
-    settings = settings or load_settings()
-    with open_catalog(settings) as catalog:
-        yield Workspace(settings, catalog, open_registry(settings))
-
-
 def monitor(workspace: Workspace, on_progress: Progress | None = None) -> MonitorReport:
     """Score the champion, count what is new, and say whether retraining is due. Stored for the record.
 
     Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on.
     """
     version = _champion(workspace)
-    deciding = _deciding(evaluate(workspace, version, on_progress))
+    deciding = deciding_evaluation(evaluate(workspace, version, on_progress))
     settings = workspace.settings
     with workspace.catalog.begin() as connection:
         new_images = pool.count_new_images(connection, model_versions.knows_images_until(connection, version))
@@ -134,8 +112,7 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     Raises: NoChampionError, UnknownVersionError, EvaluationSetError.
     """
     version = _champion(workspace) if version is None else version
-    _remember(workspace, version)
-    return _score(workspace, version, None, on_progress)
+    return score_version(workspace, version, None, on_progress)
 
 
 def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameters: RetrainParameters) -> int:
@@ -148,9 +125,9 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
     Returns: the attempt's id.
     Raises: SnapshotError, the pool cannot give a usable snapshot.
     """
-    champion = promotion.note_external_move(workspace.catalog, workspace.registry)
+    champion = promotion.note_external_move(workspace)
     if champion is not None:
-        _remember(workspace, champion)
+        remember_version(workspace, champion)
     settings = workspace.settings
     rules = snapshots.SnapshotRules(parameters.snapshot_size, settings.validation_ratio, settings.harvest_share)
     with workspace.catalog.begin() as connection:
@@ -175,7 +152,7 @@ def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = 
     if found is None:
         with workspace.catalog.begin() as connection:
             attempt = attempts.load_attempt(connection, attempt_id)
-        found = train_challenger(workspace.catalog, workspace.registry, workspace.settings, attempt, on_step)
+        found = train_challenger(workspace, attempt, on_step)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
     return found
@@ -192,7 +169,7 @@ def register(workspace: Workspace, attempt_id: int) -> int:
         raise _missing_step(attempt_id, "train")
     tags = {"verdict": "pending", "attempt_id": str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
     version = workspace.registry.register(attempt.mlflow_run_id, tags)
-    _remember(workspace, version, attempt.snapshot_id)
+    remember_version(workspace, version, attempt.snapshot_id)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, model_version=version)
     return version
@@ -205,11 +182,12 @@ def evaluate_challenger(workspace: Workspace, attempt_id: int, on_step: StepProg
     """
     challenger = _challenger(workspace, attempt_id)
     progress: Progress | None = (lambda done, total: on_step("evaluate", done, total)) if on_step else None
-    evaluation_set_version = _deciding(_score(workspace, challenger, None, progress)).evaluation_set_version
+    evaluation_set_version = deciding_evaluation(
+        score_version(workspace, challenger, None, progress)
+    ).evaluation_set_version
     champion = workspace.registry.champion()
     if champion is not None and champion != challenger:
-        _remember(workspace, champion)
-        _score(workspace, champion, evaluation_set_version, progress)
+        score_version(workspace, champion, evaluation_set_version, progress)
     return evaluation_set_version
 
 
@@ -222,9 +200,11 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     with workspace.catalog.begin() as connection:
         verdict = attempts.find_verdict(connection, attempt_id)
     if verdict is None:
-        verdict = _judge(workspace, attempt_id, challenger)
+        verdict = judge_challenger(workspace, challenger)
         with workspace.catalog.begin() as connection:
             attempts.save_verdict(connection, attempt_id, verdict)
+            if verdict.decision == "keep":
+                attempts.finish_attempt(connection, attempt_id)
     for line in [*verdict.reasons, *verdict.warnings]:
         logger.info("%s: %s", verdict.decision, line)
     workspace.registry.tag_version(
@@ -252,8 +232,7 @@ def promote_challenger(workspace: Workspace, attempt_id: int) -> int | None:
     if verdict.decision == "promote" and attempt.finished_at is None:
         try:
             promotion.promote_automatically(
-                workspace.catalog,
-                workspace.registry,
+                workspace,
                 verdict.model_version,
                 expected_current=verdict.champion_version,
                 actor="retrain",
@@ -296,13 +275,12 @@ def promote_by_hand(workspace: Workspace, version: int, actor: str) -> None:
 
     Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
     """
-    _remember(workspace, version)
-    load_classifier(workspace.settings, workspace.registry, version)
+    remember_version(workspace, version)
+    load_classifier(workspace, version)
     promotion.promote(
-        workspace.catalog,
-        workspace.registry,
+        workspace,
         version,
-        expected_current=promotion.note_external_move(workspace.catalog, workspace.registry),
+        expected_current=promotion.note_external_move(workspace),
         actor=actor,
         reason="chosen by hand",
     )
@@ -316,7 +294,7 @@ def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, 
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
-    classifier = load_classifier(workspace.settings, workspace.registry, version)
+    classifier = load_classifier(workspace, version)
     pixels = to_pixels(sanitise(content).content, classifier.card.image_size)
     probabilities = classifier.predict(pixels[None]).probabilities[0]
     ranked = sorted(zip(classifier.card.classes, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
@@ -324,7 +302,7 @@ def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, 
 
 
 def _champion(workspace: Workspace) -> int:
-    version = promotion.note_external_move(workspace.catalog, workspace.registry)
+    version = promotion.note_external_move(workspace)
     if version is None:
         raise NoChampionError(
             "Expected a model in production, found none. Ingest images and train one with `mycoflow retrain`."
@@ -342,64 +320,6 @@ def _challenger(workspace: Workspace, attempt_id: int) -> int:
 
 def _missing_step(attempt_id: int, step: str) -> CatalogError:
     return CatalogError(f"Expected the step `{step}` of attempt {attempt_id} to be done, and it is not. Run it first.")
-
-
-def _remember(workspace: Workspace, version: int, snapshot_id: int | None = None) -> None:
-    remember_version(workspace.catalog, workspace.settings, workspace.registry, version, snapshot_id)
-
-
-def _score(
-    workspace: Workspace, version: int, evaluation_set_version: int | None, on_progress: Progress | None = None
-) -> list[Evaluation]:
-    scored = score_version(
-        workspace.catalog,
-        version,
-        lambda: load_classifier(workspace.settings, workspace.registry, version),
-        evaluation_set_version,
-        on_progress,
-    )
-    with workspace.catalog.begin() as connection:
-        for evaluation in scored:
-            evaluations.save_evaluation(connection, evaluation)
-    return scored
-
-
-def _deciding(scored: list[Evaluation]) -> Evaluation:
-    return next(evaluation for evaluation in scored if evaluation.is_deciding)
-
-
-def _judge(workspace: Workspace, attempt_id: int, challenger: int) -> StoredVerdict:
-    champion = workspace.registry.champion()
-    with workspace.catalog.begin() as connection:
-        ours = evaluations.latest_evaluation(connection, challenger)
-    if ours is None:
-        raise _missing_step(attempt_id, "evaluate")
-    theirs = None if champion is None else _evaluation_on(workspace, champion, ours.evaluation_set_version)
-    verdict = judge(
-        Scores(ours.accuracy, ours.image_count),
-        Scores(theirs.accuracy, theirs.image_count) if theirs else None,
-        workspace.settings.accuracy_floor,
-    )
-    return StoredVerdict(
-        model_version=challenger,
-        champion_version=champion,
-        evaluation_set_version=ours.evaluation_set_version,
-        decision=verdict.decision,
-        reasons=list(verdict.reasons),
-        warnings=list(verdict.warnings),
-        challenger_accuracy=ours.accuracy,
-        champion_accuracy=theirs.accuracy if theirs else None,
-    )
-
-
-def _evaluation_on(workspace: Workspace, version: int, evaluation_set_version: int) -> Evaluation:
-    """The figures of a version on one evaluation set; scored now if the champion changed since the evaluate step."""
-    with workspace.catalog.begin() as connection:
-        found = evaluations.latest_evaluation(connection, version, evaluation_set_version)
-    if found is not None:
-        return found
-    _remember(workspace, version)
-    return _deciding(_score(workspace, version, evaluation_set_version))
 
 
 def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt | None:

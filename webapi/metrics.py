@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 
 from ml.errors import SettingsError
 
-_HOST = "127.0.0.1"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -35,20 +34,22 @@ class Metrics:
         )
         self._server: WSGIServer | None = None
 
-    def serve(self, port: int) -> int:
+    def serve(self, host: str, port: int) -> int:
         """Show the figures at /metrics from a thread of its own.
 
-        Args: port, 0 for any free one.
+        Args:
+            host: address to listen on.
+            port: 0 for any free one.
         Returns: the port.
         Raises: SettingsError, the port is taken or not ours to take.
         """
         try:
-            self._server, _ = start_http_server(port, _HOST, self.registry)
+            self._server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
             raise SettingsError(
-                f"METRICS_PORT: expected a free port on {_HOST}, got {port} ({error.strerror}). "
+                f"METRICS_PORT: expected a free port on {host}, got {port} ({error.strerror}). "
                 "Stop what uses it, or set METRICS_PORT to another."
             ) from error
         return self._server.server_port

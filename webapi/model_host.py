@@ -3,17 +3,15 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Protocol
 
 from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
-from ml.model.registry import Registry, open_registry
 from ml.model.runtime import Classifier
-from ml.settings import Settings
 from webapi.metrics import Metrics
-from webapi.serving_cache import ServingCache
+from webapi.serving_cache import ServingCache, version_of
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
@@ -25,19 +23,41 @@ class ServedModel:
     """One model version, loaded. A request keeps the one it began with."""
 
     version: int
+    bundle: Path
     classifier: Classifier
 
 
-class ModelHost:
-    """The reference to the served model, and the thread that swaps it."""
+class ModelSource(Protocol):
+    """What is asked of ml.model.registry.Registry here."""
 
-    def __init__(self, settings: Settings, cache: ServingCache, metrics: Metrics) -> None:
-        self._settings = settings
+    def champion(self) -> int | None:
+        """The version in production."""
+
+    def download(self, version: int, folder: Path) -> Path:
+        """Put a version's bundle under a folder, if it is not there."""
+
+
+class ModelHost:
+    """The reference to the served model, and the thread that swaps it.
+
+    Args:
+        cache: where bundles are kept between restarts.
+        metrics: told of each swap and each version that does not load.
+        open_registry: called at the first look at the alias, and again until it succeeds.
+        poll_seconds: between two looks.
+    """
+
+    def __init__(
+        self, cache: ServingCache, metrics: Metrics, open_registry: Callable[[], ModelSource], poll_seconds: float
+    ) -> None:
         self._cache = cache
         self._metrics = metrics
+        self._open_registry = open_registry
+        self._poll_seconds = poll_seconds
         self._current: ServedModel | None = None
-        self._registry: Registry | None = None
+        self._registry: ModelSource | None = None
         self._is_registry_down = False
+        self._confirmed: int | None = None  # the version that the registry gave, not only the cache
         self._refused: tuple[int, float] | None = None  # a version that did not load, and when
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="model-host", daemon=True)
@@ -47,16 +67,25 @@ class ModelHost:
         """The model to answer with; None before the first."""
         return self._current
 
+    def serve(self, model: ServedModel) -> None:
+        """Answer with this model from now on."""
+        self._current = model  # one reference: a request sees the old model or the new one
+        card = model.classifier.card
+        self._metrics.model.info(
+            {"version": str(model.version), "precision": card.precision, "image_size": str(card.image_size)}
+        )
+        _logger.info("Model version %d answers from now on", model.version)
+
     def load_cached(self) -> None:
         """Serve the version that this machine served last, if it is still here. MLflow is not asked."""
-        version = self._cache.current()
-        if version is None:
+        bundle = self._cache.current()
+        if bundle is None:
             return
         try:
-            self._serve(load(version, self._cache.path(version)))
+            self.serve(load(bundle))
         except ModelLoadError as error:
-            _logger.error("The cached model version %d does not load and is dropped: %s", version, error)
-            self._cache.remove(version)
+            _logger.error("The cached model does not load and is dropped: %s", error)
+            self._cache.remove(bundle)
 
     def start(self) -> None:
         """Follow the alias from now on."""
@@ -72,9 +101,9 @@ class ModelHost:
         """Look at the alias once; serve its version if that is another one and loads."""
         try:
             if self._registry is None:
-                self._registry = open_registry(self._settings)
+                self._registry = self._open_registry()
             version = self._registry.champion()
-            if version is not None and self._is_news(version):
+            if version is not None and self._is_due(version):
                 self._take(version, self._registry)
         except (RegistryUnavailableError, DatabaseUnavailableError) as error:
             self._note_outage(error)
@@ -87,46 +116,39 @@ class ModelHost:
                 self.poll()
             except Exception:
                 _logger.exception("Looking for a new model version failed; the one in service stays")
-            self._stopping.wait(self._settings.alias_poll_seconds)
+            self._stopping.wait(self._poll_seconds)
 
-    def _is_news(self, version: int) -> bool:
-        if self._current is not None and self._current.version == version:
+    def _is_due(self, version: int) -> bool:
+        if version == self._confirmed:
             return False
         if self._refused is None or self._refused[0] != version:
             return True
         return time.monotonic() - self._refused[1] >= _RETRY_REFUSED_SECONDS
 
-    def _take(self, version: int, registry: Registry) -> None:
+    def _take(self, version: int, registry: ModelSource) -> None:
         previous = self._current
         try:
-            model = load(version, self._cache.fetch(version, registry.download))
+            bundle = registry.download(version, self._cache.folder)
+            if previous is None or previous.bundle != bundle:
+                self.serve(load(bundle))
         except RegistryUnavailableError:
             raise
         except (ModelError, OSError) as error:
             self._refuse(version, error)
             return
-        self._serve(model)
-        self._remember(version, previous)
+        self._confirmed, self._refused = version, None
+        self._remember(bundle, previous)
 
-    def _serve(self, model: ServedModel) -> None:
-        self._current = model  # one reference: a request sees the old model or the new one
-        card = model.classifier.card
-        self._metrics.model.info(
-            {"version": str(model.version), "precision": card.precision, "image_size": str(card.image_size)}
-        )
-        _logger.info("Model version %d answers from now on", model.version)
-
-    def _remember(self, version: int, previous: ServedModel | None) -> None:
-        self._refused = None
+    def _remember(self, bundle: Path, previous: ServedModel | None) -> None:
         try:
-            self._cache.set_current(version)
-            self._cache.keep_only({version} | ({previous.version} if previous else set()))
+            self._cache.set_current(bundle)
+            self._cache.keep_only({bundle} | ({previous.bundle} if previous else set()))
         except OSError as error:
-            _logger.error("Model version %d answers, but a restart will not find it here: %s", version, error)
+            _logger.error("The model answers, but a restart will not find it on this machine: %s", error)
 
     def _refuse(self, version: int, error: Exception) -> None:
         self._refused = (version, time.monotonic())
-        self._cache.remove(version)
+        self._cache.remove_version(version)  # fresh files the next time
         self._metrics.model_load_failures.inc()
         _logger.error(
             "Model version %d cannot be served and is tried again in %.0f s; %s: %s",
@@ -147,18 +169,9 @@ class ModelHost:
         self._is_registry_down = False
 
 
-def load(version: int, folder: Path) -> ServedModel:
-    """Load a model version's bundle and let it answer once.
+def load(bundle: Path) -> ServedModel:
+    """Load a bundle from the cache; the classifier answers once while it loads, so it is warm.
 
-    Raises: ModelLoadError, it does not load, or answers with something else than a probability per class.
+    Raises: ModelLoadError.
     """
-    classifier = Classifier.load(folder)
-    card = classifier.card
-    blank = np.zeros((1, card.image_size, card.image_size, 3), np.uint8)
-    probabilities = classifier.predict(blank).probabilities
-    if probabilities.shape != (1, len(card.classes)) or not np.isfinite(probabilities).all():
-        raise ModelLoadError(
-            f"Model version {version}: expected {len(card.classes)} probabilities, "
-            f"got an array of shape {probabilities.shape}. Its files in {folder} are not usable."
-        )
-    return ServedModel(version, classifier)
+    return ServedModel(version_of(bundle), bundle, Classifier.load(bundle))

@@ -24,7 +24,7 @@ from webapi.request_ids import current_request_id
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = 5
-_TOO_LARGE_REASONS = frozenset({"too_many_bytes", "too_many_pixels"})
+_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
 _logger = logging.getLogger(__name__)
 
 
@@ -86,10 +86,9 @@ def _answer_mycoflow_error(error: MycoflowError) -> Response:
 
 def _problem_of(error: MycoflowError) -> ProblemError | None:
     match error:
-        case InvalidImageError() if error.reason in _TOO_LARGE_REASONS:
-            return ProblemError(413, "image-too-large", str(error))
         case InvalidImageError():
-            return ProblemError(415, "not-an-image", str(error))
+            status = 413 if error.reason in _TOO_LARGE_REASONS else 415
+            return ProblemError(status, error.reason.replace("_", "-"), str(error))
         case NoChampionError():
             return unavailable("no-model", str(error))
         case DatabaseUnavailableError() | SchemaVersionError():

@@ -2,10 +2,12 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Flask, current_app
 
 from ml.errors import DatabaseUnavailableError
+from ml.model.workspace import open_registry
 from ml.settings import Settings
 from webapi.database import Database
 from webapi.metrics import Metrics
@@ -34,7 +36,7 @@ class Service:
             SettingsError: a setting is wrong, or the metrics port is taken.
             SchemaVersionError: the database is at another migration.
         """
-        self.metrics.serve(self.settings.metrics_port)
+        self.metrics.serve(self.settings.metrics_host, self.settings.metrics_port)
         try:
             self.database.catalog()
         except DatabaseUnavailableError as error:
@@ -53,7 +55,8 @@ def init_app(app: Flask, settings: Settings) -> Service:
     """Give an application its service."""
     metrics = Metrics()
     cache = ServingCache(settings.mycoflow_home / "serving")
-    service = Service(settings, Database(settings), ModelHost(settings, cache, metrics), metrics)
+    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds)
+    service = Service(settings, Database(settings), models, metrics)
     app.extensions[_EXTENSION] = service
     return service
 

@@ -1,71 +1,70 @@
 """The production model's files on this machine, so that a start needs no MLflow.
 
-    <folder>/current       the version to start with
-    <folder>/<version>/    its bundle, and that of the version before
+<folder>/<version>-<mlflow run id>/   a bundle, as Registry.download puts it there, whole or not at all
+<folder>/current                      the name of the bundle to start with
 """
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
 from pathlib import Path
 
-_PARTIAL_PREFIX = ".partial-"
+_BUNDLE_NAME = re.compile(r"[0-9]+-\w+")
+_LEFTOVER_SECONDS = 3600  # an unfinished download older than this is a crash's, not another process's
 
 
 class ServingCache:
-    """A folder of model bundles in which nothing is ever half there."""
+    """Which bundles are kept, and which one comes first after a restart."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
-    def current(self) -> int | None:
-        """The version that was served last; None on a new machine."""
+    def current(self) -> Path | None:
+        """The bundle that was served last; None on a new machine."""
         try:
-            version = int((self._folder / "current").read_text())
-        except (FileNotFoundError, ValueError):
+            bundle = self.folder / (self.folder / "current").read_text().strip()
+        except FileNotFoundError:
             return None
-        return version if self.path(version).is_dir() else None
+        return bundle if bundle.is_dir() and _BUNDLE_NAME.fullmatch(bundle.name) else None
 
-    def path(self, version: int) -> Path:
-        """Where a version's bundle lies, or would."""
-        return self._folder / str(version)
+    def set_current(self, bundle: Path) -> None:
+        """Start with this bundle next time.
 
-    def fetch(self, version: int, download: Callable[[int, Path], Path]) -> Path:
-        """The folder of a version's bundle, downloaded if it is not here.
-
-        Args: download, puts a version's bundle under a folder and returns where.
-        Raises: OSError, and whatever the download raises; nothing is left then.
+        Raises: OSError; the old one stays then.
         """
-        target = self.path(version)
-        if target.is_dir():
-            return target
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_PARTIAL_PREFIX, dir=self._folder) as partial:
-            bundle = download(version, Path(partial) / "bundle")
-            try:
-                bundle.rename(target)
-            except OSError:
-                if not target.is_dir():  # otherwise another process of this machine was quicker
-                    raise
-        return target
+        descriptor, name = tempfile.mkstemp(prefix=".current-", dir=self.folder)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{bundle.name}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.folder / "current")
+        finally:
+            Path(name).unlink(missing_ok=True)
 
-    def set_current(self, version: int) -> None:
-        """Start with this version next time."""
-        descriptor, name = tempfile.mkstemp(prefix=_PARTIAL_PREFIX, dir=self._folder)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{version}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self._folder / "current")
+    def remove(self, bundle: Path) -> None:
+        """Forget a bundle."""
+        shutil.rmtree(bundle, ignore_errors=True)
 
-    def remove(self, version: int) -> None:
-        """Forget a version's bundle."""
-        shutil.rmtree(self.path(version), ignore_errors=True)
+    def remove_version(self, version: int) -> None:
+        """Forget all bundles of a version."""
+        for bundle in self.folder.glob(f"{version}-*"):
+            self.remove(bundle)
 
-    def keep_only(self, versions: set[int]) -> None:
+    def keep_only(self, bundles: set[Path]) -> None:
         """Forget all other bundles, and what a crash left of a download."""
-        kept = {str(version) for version in versions}
-        for path in self._folder.iterdir():
-            if path.is_dir() and path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.iterdir():
+            is_download = path.name.startswith(".")
+            if path.is_dir() and path not in bundles and not (is_download and _is_recent(path)):
+                self.remove(path)
+
+
+def version_of(bundle: Path) -> int:
+    """The model version of a bundle's folder."""
+    return int(bundle.name.partition("-")[0])
+
+
+def _is_recent(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime < _LEFTOVER_SECONDS

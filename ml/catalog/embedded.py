@@ -43,7 +43,10 @@ def embedded_url(home: Path, database: str) -> str:
             f"The embedded PostgreSQL in {folder} did not start: {error}. Its log is {folder / 'log'}."
         ) from error
     _forget_dead_processes(server)
-    _create_database(server.get_uri(), database)
+    try:
+        _create_database(server.get_uri(), database)
+    except psycopg2.OperationalError as error:
+        raise DatabaseUnavailableError(f"The embedded PostgreSQL in {folder} does not answer: {error}") from error
     return str(server.get_uri(database=database, driver="psycopg2"))
 
 

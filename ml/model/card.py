@@ -1,7 +1,7 @@
 """The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ml.errors import ModelLoadError
@@ -43,18 +43,19 @@ def load_card(folder: Path) -> ModelCard:
     path = folder / FILE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        card = ModelCard(**{**content, "classes": tuple(content["classes"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        card = ModelCard(**content)
+    except (OSError, ValueError, TypeError) as error:
         raise ModelLoadError(
             f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
         ) from error
     _check(card, path)
-    return card
+    return replace(card, classes=tuple(card.classes))
 
 
 def _check(card: ModelCard, path: Path) -> None:
-    if len(card.classes) < 2 or len(set(card.classes)) < len(card.classes):
-        raise ModelLoadError(f"Expected two or more distinct classes in {path}. Received: {card.classes}.")
+    classes = card.classes
+    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
+        raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
     if not isinstance(card.image_size, int) or card.image_size < MINIMUM_IMAGE_SIZE:
         raise ModelLoadError(
             f"Expected an image_size of {MINIMUM_IMAGE_SIZE} or more in {path}. Received: {card.image_size!r}."

@@ -21,13 +21,12 @@ from ml.model.bundle import keras_accuracy, write_bundle
 from ml.model.card import ModelCard
 from ml.model.features import ensure_features
 from ml.model.preprocessing import to_pixels
-from ml.model.registry import Registry
 from ml.model.runtime import Trunk
 from ml.model.tracking import DatasetNote, Run
 from ml.model.training import MAXIMUM_EPOCHS, TrainedHead, train_head
 from ml.model.trunks import ensure_trunk
+from ml.model.workspace import Workspace
 from ml.quality.metrics import Metrics, measure
-from ml.settings import Settings
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed: so many images tell its accuracy well enough.
 KERAS_ACCURACY_IMAGES = 100
@@ -35,9 +34,7 @@ KERAS_ACCURACY_IMAGES = 100
 StepProgress = Callable[[str, int, int], None]
 
 
-def train_challenger(
-    catalog: Catalog, registry: Registry, settings: Settings, attempt: Attempt, on_step: StepProgress | None = None
-) -> str:
+def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
     """Train the head on the snapshot's features, and log model, figures, plots and where they came from.
 
     Args:
@@ -47,9 +44,10 @@ def train_challenger(
     Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
     """
     started = time.monotonic()
+    catalog, settings = workspace.catalog, workspace.settings
     with catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
-    with registry.start_run(attempt.id) as run:
+    with workspace.registry.start_run(attempt.id) as run:
         trunk_onnx, weights_recipe = ensure_trunk(catalog, settings)
         trunk = Trunk(trunk_onnx)
         run.log_parameters({**attempt.parameters, "validation_ratio": settings.validation_ratio})

@@ -45,7 +45,7 @@ def load_head(path: Path, class_count: int) -> Head:
     Raises: ModelLoadError, the file is not one, or does not have the shape for so many classes.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             head = Head(archive["kernel"], archive["bias"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ModelLoadError(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ml.catalog import evaluations, model_versions
-from ml.catalog.database import Catalog
 from ml.catalog.overview import describe_catalog
-from ml.model.registry import Registry
+from ml.model.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -21,9 +20,9 @@ class ModelSummary:
     registered_at: datetime
 
 
-def list_models(catalog: Catalog, registry: Registry) -> list[ModelSummary]:
+def list_models(workspace: Workspace) -> list[ModelSummary]:
     """The registered versions, newest first."""
-    with catalog.begin() as connection:
+    with workspace.catalog.begin() as connection:
         accuracies = evaluations.latest_accuracies(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
     return [
@@ -35,17 +34,17 @@ def list_models(catalog: Catalog, registry: Registry) -> list[ModelSummary]:
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
-        for each in registry.versions()
+        for each in workspace.registry.versions()
     ]
 
 
-def describe_state(catalog: Catalog, registry: Registry) -> dict[str, str]:
+def describe_state(workspace: Workspace) -> dict[str, str]:
     """How things stand, in words for a person: what is in production, what is in the pool, how the last night went."""
-    champion = next((model for model in list_models(catalog, registry) if model.is_champion), None)
+    champion = next((model for model in list_models(workspace) if model.is_champion), None)
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
     else:
         measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
         in_production = f"version {champion.version}{measured}"
-    with catalog.begin() as connection:
+    with workspace.catalog.begin() as connection:
         return {"in production": in_production, **describe_catalog(connection)}

@@ -1,14 +1,11 @@
 """Promotion: moving the alias `production`. Every move goes through here and leaves a row in the journal."""
 
 from ml.catalog import journal
-from ml.catalog.database import Catalog
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
-from ml.model.registry import Registry
+from ml.model.workspace import Workspace
 
 
-def promote(
-    catalog: Catalog, registry: Registry, version: int, *, expected_current: int | None, actor: str, reason: str
-) -> None:
+def promote(workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str) -> None:
     """Put a version into production. Where it already is, nothing happens.
 
     Args:
@@ -17,71 +14,70 @@ def promote(
         actor, reason: for the journal.
     Raises: StaleChampionError, another version went into production meanwhile.
     """
-    _move(catalog, registry, "promotion", version, expected_current, actor, reason)
+    _move(workspace, "promotion", version, expected_current, actor, reason)
 
 
 def promote_automatically(
-    catalog: Catalog, registry: Registry, version: int, *, expected_current: int | None, actor: str, reason: str
+    workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str
 ) -> None:
     """Put a version into production because the gate said so.
 
     Raises: PromotionHeldError, a rollback holds automatic promotion; StaleChampionError as above.
     """
-    with catalog.begin() as connection:
+    with workspace.catalog.begin() as connection:
         if journal.is_held(connection):
             raise PromotionHeldError(
                 f"Version {version} was not promoted: a rollback holds automatic promotion. "
                 f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
             )
-    promote(catalog, registry, version, expected_current=expected_current, actor=actor, reason=reason)
+    promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
 
 
-def roll_back(catalog: Catalog, registry: Registry, *, actor: str, reason: str) -> int:
+def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
     """Put the version back that was in production before, and hold automatic promotion until it is released.
 
     Returns: the version now in production.
     Raises: PromotionError, there is nothing to go back to.
     """
-    current = registry.champion()
-    with catalog.begin() as connection:
+    current = workspace.registry.champion()
+    with workspace.catalog.begin() as connection:
         before = None if current is None else journal.version_before(connection, current)
     if before is None:
         raise PromotionError(
             f"Expected an earlier version in production to go back to, found none (in production now: {current}). "
             "Choose one with `mycoflow promote VERSION`."
         )
-    _move(catalog, registry, "rollback", before, current, actor, reason)
+    _move(workspace, "rollback", before, current, actor, reason)
     return before
 
 
-def release_promotion(catalog: Catalog, *, actor: str, reason: str) -> None:
+def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
     """Let automatic promotion go on after a rollback."""
-    with catalog.begin() as connection:
+    with workspace.catalog.begin() as connection:
         journal.complete_move(connection, journal.write_intent(connection, "release", None, None, actor, reason))
 
 
-def note_external_move(catalog: Catalog, registry: Registry) -> int | None:
+def note_external_move(workspace: Workspace) -> int | None:
     """Notice an alias that was moved by hand in MLflow, or by us in a process that then died, and write it down.
 
     Returns: the version in production, None where there is none.
     """
-    with catalog.begin() as lock:
+    with workspace.catalog.begin() as lock:
         journal.hold_promotions(lock)
-        return _reconcile(catalog, registry)
+        return _reconcile(workspace)
 
 
 def _move(
-    catalog: Catalog,
-    registry: Registry,
+    workspace: Workspace,
     kind: str,
     version: int,
     expected_current: int | None,
     actor: str,
     reason: str,
 ) -> None:
-    with catalog.begin() as lock:
+    with workspace.catalog.begin() as lock:
         journal.hold_promotions(lock)
-        current = _reconcile(catalog, registry)
+        current = _reconcile(workspace)
         if current == version:
             return
         if current != expected_current:
@@ -90,16 +86,16 @@ def _move(
                 f"found {current}. Compare them again, then repeat."
             )
         # The intent is committed before the alias moves: a crash between the two leaves a trace, never a mystery.
-        with catalog.begin() as connection:
+        with workspace.catalog.begin() as connection:
             move_id = journal.write_intent(connection, kind, current, version, actor, reason)
-        registry.set_champion(version)
-        with catalog.begin() as connection:
+        workspace.registry.set_champion(version)
+        with workspace.catalog.begin() as connection:
             journal.complete_move(connection, move_id)
 
 
-def _reconcile(catalog: Catalog, registry: Registry) -> int | None:
-    current = registry.champion()
-    with catalog.begin() as connection:
+def _reconcile(workspace: Workspace) -> int | None:
+    current = workspace.registry.champion()
+    with workspace.catalog.begin() as connection:
         known = journal.last_move(connection)
         if current == (known.to_version if known else None):
             return current

@@ -5,37 +5,34 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ml.catalog.database import Catalog
 from ml.catalog.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
-from ml.catalog.evaluations import Evaluation
-from ml.catalog.model_versions import load_model_version
+from ml.catalog.evaluations import Evaluation, save_evaluation
 from ml.catalog.results import load_results, save_results
 from ml.errors import EvaluationSetError
 from ml.model.features import ensure_features
-from ml.model.runtime import Classifier
+from ml.model.loading import load_classifier, remember_version
+from ml.model.workspace import Workspace
 from ml.quality.metrics import measure
 
 Progress = Callable[[int, int], None]
 
 
 def score_version(
-    catalog: Catalog,
+    workspace: Workspace,
     version: int,
-    load: Callable[[], Classifier],
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Score a version on each part of an evaluation set, on the images of the classes it knows.
+    """Score a version on each part of an evaluation set, on the images of the classes it knows, and keep the figures.
 
     Args:
-        version: a model version that the catalog knows.
-        load: gives its classifier; called only when some image was not scored by it yet.
+        version: a registered model version.
         evaluation_set_version: the set as it is now when None.
         on_progress: called with (images computed, images to compute).
-    Raises: EvaluationSetError, the set is empty or holds no image of the version's classes.
+    Raises: UnknownVersionError; EvaluationSetError, the set is empty or holds no image of the version's classes.
     """
-    with catalog.begin() as connection:
-        classes = load_model_version(connection, version).classes
+    classes = remember_version(workspace, version).classes
+    with workspace.catalog.begin() as connection:
         if evaluation_set_version is None:
             evaluation_set_version, members = current_evaluation_set(connection)
         else:
@@ -46,26 +43,35 @@ def score_version(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    distributions = _distributions(catalog, version, load, [member.sha256 for member in known], on_progress)
+    distributions = _distributions(workspace, version, [member.sha256 for member in known], on_progress)
     predicted = {member.sha256: int(distributions[member.sha256].argmax()) for member in known}
     deciding = deciding_part(known)
-    return [
+    scored = [
         _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes)
         for part in ("anchor", "recent")
         if any(member.part == part for member in known)
     ]
+    with workspace.catalog.begin() as connection:
+        for evaluation in scored:
+            save_evaluation(connection, evaluation)
+    return scored
+
+
+def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
+    """The one of a version's figures that the floor and the gate look at."""
+    return next(evaluation for evaluation in scored if evaluation.is_deciding)
 
 
 def _distributions(
-    catalog: Catalog, version: int, load: Callable[[], Classifier], sha256s: list[str], on_progress: Progress | None
+    workspace: Workspace, version: int, sha256s: list[str], on_progress: Progress | None
 ) -> dict[str, np.ndarray]:
-    with catalog.begin() as connection:
+    with workspace.catalog.begin() as connection:
         scored = load_results(connection, version, sha256s)
     missing = [sha256 for sha256 in sha256s if sha256 not in scored]
     if missing:
-        classifier = load()
+        classifier = load_classifier(workspace, version)
         features = ensure_features(
-            catalog,
+            workspace.catalog,
             lambda images: classifier.predict(images).features,
             classifier.card.trunk_id,
             classifier.card.image_size,
@@ -73,7 +79,7 @@ def _distributions(
             on_progress,
         )
         scored.update(zip(missing, classifier.classify(features), strict=True))
-        with catalog.begin() as connection:
+        with workspace.catalog.begin() as connection:
             save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
     return scored
 

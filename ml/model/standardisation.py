@@ -32,7 +32,8 @@ class Standardisation:
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardise features, (n, 512)."""
-        return np.asarray((features - self.mean) * self.scale, dtype=np.float32)
+        with np.errstate(over="ignore"):  # an infinity shows in the loss, where training looks for it
+            return np.asarray((features - self.mean) * self.scale, dtype=np.float32)
 
     def fold_into(self, head: Head) -> Head:
         """Make of a head for standardised features the same head for plain ones."""

@@ -17,7 +17,7 @@ from ml.model.weights import TrunkWeights
 LOAD_WITH_PLAIN_KERAS = """
 import keras
 model = keras.models.load_model({path!r})
-print(model.input_shape, model.output_shape, [w.shape for w in model.layers[-1].weights])
+print(model.input_shape, model.output_shape, [tuple(w.shape) for w in model.layers[-1].weights])
 """
 
 

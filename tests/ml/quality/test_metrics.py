@@ -24,9 +24,7 @@ def test_a_class_without_images_is_listed_but_counts_in_no_mean() -> None:
     assert metrics.confusion[2] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("labels", "predicted"), [([], []), ([0, 1], [0]), ([0, 2], [0, 1]), ([0, 1], [0, -1])]
-)
+@pytest.mark.parametrize(("labels", "predicted"), [([], []), ([0, 1], [0]), ([0, 2], [0, 1]), ([0, 1], [0, -1])])
 def test_answers_that_cannot_be_compared_are_refused(labels: list[int], predicted: list[int]) -> None:
     with pytest.raises(ValueError, match="Expected"):
         measure(np.array(labels, dtype=int), np.array(predicted, dtype=int), ["a", "b"])

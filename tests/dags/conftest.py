@@ -1,0 +1,173 @@
+"""Airflow in a process of its own, on the embedded PostgreSQL: its logging and settings stay out of pytest's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from ml.catalog.database import Catalog
+from ml.catalog.images import Split
+from ml.ingest.digits import DigitFolders, write_digits
+from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+DESCRIBE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+def assets_of(timetable):
+    condition = getattr(timetable, "asset_condition", None)
+    return [asset.name for asset in condition.objects] if condition else []
+
+
+bag = DagBag(sys.argv[2])
+heavy = ("tensorflow", "keras", "mlflow", "onnxruntime", "sklearn", "ml.cycle")
+dags = {
+    dag.dag_id: {
+        "doc": dag.doc_md,
+        "tags": sorted(dag.tags),
+        "max_active_runs": dag.max_active_runs,
+        "catchup": dag.catchup,
+        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "assets": assets_of(dag.timetable),
+        "order": [task.task_id for task in dag.topological_sort()],
+        "edges": sorted((task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids),
+        "tasks": {
+            task.task_id: {
+                "retries": task.retries,
+                "timeout_seconds": task.execution_timeout and task.execution_timeout.total_seconds(),
+                "outlets": [outlet.name for outlet in task.outlets],
+                "doc": task.python_callable.__doc__,
+            }
+            for task in dag.tasks
+        },
+    }
+    for dag in bag.dags.values()
+}
+json.dump(
+    {
+        "import_errors": bag.import_errors,
+        "parse_seconds": {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats},
+        "heavy": [name for name in heavy if name in sys.modules],
+        "dags": dags,
+    },
+    open(sys.argv[1], "w"),
+)
+"""
+
+RUN = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+dag = DagBag(sys.argv[2]).get_dag(sys.argv[3])
+run = dag.test(logical_date=None, run_conf=json.loads(sys.argv[4]))
+tasks = run.get_task_instances()
+json.dump(
+    {
+        "run_id": run.run_id,
+        "state": run.state,
+        "tasks": {task.task_id: task.state for task in tasks},
+        "returned": {task.task_id: task.xcom_pull(task.task_id) for task in tasks},
+    },
+    open(sys.argv[1], "w"),
+)
+"""
+
+
+@pytest.fixture(scope="session")
+def airflow_environment(
+    copy_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What a process needs to be Airflow on a migrated database of its own."""
+    options = {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": copy_database("template0"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+    environment = {**os.environ, **options}
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def in_airflow(
+    airflow_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
+    """Runs a script in a process that is Airflow, and gives what it wrote as JSON."""
+
+    def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+        answer = tmp_path_factory.mktemp("answer") / "answer.json"
+        command = [sys.executable, "-c", script, str(answer), str(ROOT / "dags"), *arguments]
+        ended = subprocess.run(
+            command, env=airflow_environment | (environment or {}), capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+        described: dict[str, Any] = json.loads(answer.read_text())
+        described["output"] = ended.stdout + ended.stderr
+        return described
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def described(in_airflow: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The DAG folder as Airflow reads it."""
+    return in_airflow(DESCRIBE)
+
+
+@pytest.fixture
+def night_settings(settings: Settings, mlflow_uri: str) -> Settings:
+    """Settings with an MLflow, and whose thresholds fit a small digit set."""
+    chosen = {"mlflow_tracking_uri": mlflow_uri, "snapshot_size": 60, "new_images_threshold": 20}
+    return settings.model_copy(update=chosen)
+
+
+@pytest.fixture
+def run_dag(in_airflow: Callable[..., dict[str, Any]], night_settings: Settings) -> Callable[..., dict[str, Any]]:
+    """Really runs a DAG with `dag.test()`, on the settings of the test."""
+
+    def run(dag_id: str, **parameters: object) -> dict[str, Any]:
+        values = {name.upper(): getattr(night_settings, name) for name in Settings.model_fields}
+        environment = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+        return in_airflow(RUN, dag_id, json.dumps(parameters), environment=environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digit_files(tmp_path_factory: pytest.TempPathFactory) -> DigitFolders:
+    """All the digits, as files."""
+    return write_digits(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture
+def ingest(catalog: Catalog, digit_files: DigitFolders, tmp_path: Path) -> Callable[..., None]:
+    """Brings in some digits of each class: those from `start`, `count` of them, of the part that the split needs."""
+
+    def bring_in(split: Split, start: int, count: int) -> None:
+        source = digit_files.evaluation if split == "evaluation" else digit_files.later
+        folder = tmp_path / f"{split}-{start}"
+        for label in sorted(source.iterdir()):
+            (folder / label.name).mkdir(parents=True)
+            for file in sorted(label.iterdir())[start : start + count]:
+                shutil.copy(file, folder / label.name)
+        report = ingest_folder(catalog, folder, split)
+        assert report.rejects == []
+
+    return bring_in

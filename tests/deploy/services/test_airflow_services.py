@@ -1,0 +1,157 @@
+"""Airflow's services as the compose file runs them, up to a task that a worker takes from Redis and finishes."""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PROBE = """
+import os
+from airflow.sdk import dag, task
+from sqlalchemy import create_engine, text
+
+@dag(schedule=None, is_paused_upon_creation=False)
+def probe():
+    @task
+    def look_around() -> dict[str, str]:
+        with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
+            user = connection.execute(text("SELECT current_user")).scalar_one()
+        return {"catalog_user": user, "airflow_database": os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]}
+    look_around()
+
+probe()
+"""
+
+
+@pytest.fixture(scope="module")
+def statsd(deployment: Any) -> Iterator[set[str]]:
+    """The names of the metrics that Airflow sends to the exporter."""
+    names: set[str] = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as exporter:
+        exporter.bind(("127.0.0.1", int(deployment.port("9125"))))
+        exporter.settimeout(0.5)
+        stopping = Event()
+
+        def collect() -> None:
+            while not stopping.is_set():
+                with suppress(TimeoutError):
+                    names.update(line.split(":")[0] for line in exporter.recv(65536).decode().splitlines())
+
+        collector = Thread(target=collect)
+        collector.start()
+        yield names
+        stopping.set()
+        collector.join()
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    deployment: Any,
+    statsd: set[str],
+    program: Callable[[str, str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    program("redis-server", "redis-server")
+    dags = tmp_path_factory.mktemp("dags")
+    (dags / "probe.py").write_text(PROBE)
+    deployment.extra = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": deployment.port("8793"),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": deployment.port("8794"),
+    }
+    deployment.run("migrate")
+    deployment.run("airflow-init", timeout_seconds=240)
+    deployment.run("airflow-init", timeout_seconds=240)  # as `docker compose up` does each time
+    with ExitStack() as running:
+        names = ("redis", "airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+        for name in (*names, "airflow-worker"):
+            running.enter_context(deployment.up(name, timeout_seconds=240))
+        yield deployment
+    deployment.extra = {}
+
+
+@pytest.fixture(scope="module")
+def api(airflow: Any, variables: dict[str, str]) -> Callable[..., requests.Response]:
+    address = f"http://127.0.0.1:{airflow.port('8080')}"
+    login = {"username": "admin", "password": variables["AIRFLOW_ADMIN_PASSWORD"]}
+    token = requests.post(f"{address}/auth/token", json=login, timeout=60).json()["access_token"]
+
+    def call(verb: str, path: str, **body: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.request(verb, f"{address}/api/v2/{path}", headers=headers, timeout=60, **body)
+
+    return call
+
+
+def wait_for(what: Callable[[], Any], timeout_seconds: float = 240) -> Any:
+    deadline = time.monotonic() + timeout_seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return found
+
+
+def test_only_who_logs_in_gets_an_answer(airflow: Any, api: Callable[..., requests.Response]) -> None:
+    address = f"http://127.0.0.1:{airflow.port('8080')}"
+    assert requests.get(f"{address}/api/v2/dags", timeout=60).status_code == 401
+    refused = requests.post(f"{address}/auth/token", json={"username": "admin", "password": "admin"}, timeout=60)
+    assert refused.status_code == 401
+    assert api("GET", "dags").status_code == 200
+
+
+def test_every_job_reports_healthy(api: Callable[..., requests.Response]) -> None:
+    health = api("GET", "monitor/health").json()
+    assert {name: part["status"] for name, part in health.items()} == {
+        "metadatabase": "healthy",
+        "scheduler": "healthy",
+        "triggerer": "healthy",
+        "dag_processor": "healthy",
+    }
+
+
+def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
+    api: Callable[..., requests.Response],
+) -> None:
+    wait_for(lambda: api("GET", "dags/probe").status_code == 200)
+    started = api("POST", "dags/probe/dagRuns", json={"logical_date": None})
+    assert started.status_code == 200, started.text
+    run = f"dags/probe/dagRuns/{started.json()['dag_run_id']}"
+    state = wait_for(lambda: (s := api("GET", run).json()["state"]) in ("success", "failed") and s)
+    assert state == "success", api("GET", f"{run}/taskInstances").text
+    seen = api("GET", f"{run}/taskInstances/look_around/xcomEntries/return_value").json()["value"]
+    # Airflow gives every task this address in the place of its database's.
+    assert seen == {"catalog_user": "training", "airflow_database": "airflow-db-not-allowed:///"}
+    log = api("GET", f"{run}/taskInstances/look_around/logs/1")
+    assert log.status_code == 200
+
+
+def test_what_airflow_reports_is_what_the_exporter_turns_into_labels(statsd: set[str], root: Path) -> None:
+    print(sorted(statsd))
+    mappings = yaml.safe_load((root / "docker/statsd-mapping.yml").read_text())["mappings"]
+    unused = [mapping["match"] for mapping in mappings if not any(is_match(mapping, name) for name in statsd)]
+    assert unused == ["airflow.dagrun.duration.failed.*"]  # nothing failed here
+
+
+def is_match(mapping: dict[str, str], name: str) -> bool:
+    """As statsd_exporter matches: `*` is a whole part of a name between dots, nothing less."""
+    if mapping.get("match_type") == "regex":
+        return re.search(mapping["match"], name) is not None
+    return re.fullmatch(mapping["match"].replace(".", r"\.").replace("*", "[^.]+"), name) is not None
+
+
+def test_redis_refuses_whoever_has_no_password(airflow: Any) -> None:
+    import redis
+
+    stranger = redis.Redis(port=int(airflow.port("6379")))
+    with pytest.raises(redis.exceptions.AuthenticationError):
+        stranger.ping()

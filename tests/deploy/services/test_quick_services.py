@@ -1,0 +1,118 @@
+"""buckets, migrate, mlflow, mlflow-accounts and webapi: their own commands, environments and health checks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+
+
+@pytest.fixture(scope="module")
+def buckets(deployment: Any) -> str:
+    said: str = deployment.run("buckets")
+    return said
+
+
+@pytest.fixture(scope="module")
+def migrated(deployment: Any) -> Any:
+    deployment.run("migrate")
+    return deployment
+
+
+@pytest.fixture(scope="module")
+def mlflow(deployment: Any, buckets: str) -> Iterator[str]:
+    with deployment.up("mlflow"):
+        deployment.run("mlflow-accounts")
+        yield f"http://127.0.0.1:{deployment.port('5000')}"
+
+
+@pytest.fixture(scope="module")
+def accounts(variables: dict[str, str]) -> dict[str, tuple[str, str]]:
+    names = {"admin": "ADMIN", "training": "TRAINING", "web": "WEB"}
+    return {name: (name, variables[f"MLFLOW_{variable}_PASSWORD"]) for name, variable in names.items()}
+
+
+def test_buckets_are_created_once(deployment: Any, buckets: str) -> None:
+    assert deployment.run("buckets") == buckets
+    endpoint = f"http://127.0.0.1:{deployment.port('8333')}"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+    )
+    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {"images", "models"}
+
+
+def test_migrating_again_is_harmless(migrated: Any) -> None:
+    migrated.run("migrate")
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "sees_accounts"),
+    [("web", "WEB", True), ("training", "TRAINING", False), ("grafana_ro", "GRAFANA", False)],
+)
+def test_each_role_logs_in_with_its_password(
+    migrated: Any, postgres: Any, variables: dict[str, str], role: str, variable: str, sees_accounts: bool
+) -> None:
+    login = {"PGHOST": "127.0.0.1", "PGDATABASE": "mycoflow", "PGUSER": role}
+    password = variables[f"DATABASE_{variable}_PASSWORD"]
+    images = postgres.psql("-c", "SELECT count(*) FROM training.images", **login, PGPASSWORD=password)
+    accounts = postgres.psql("-c", "SELECT count(*) FROM users.accounts", **login, PGPASSWORD=password)
+    assert images.returncode == 0, images.stderr
+    assert (accounts.returncode == 0) == sees_accounts
+
+
+def test_mlflow_refuses_whoever_does_not_log_in(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
+    search = f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=5"
+    assert requests.get(search, timeout=10).status_code == 401
+    assert requests.get(search, auth=("admin", "password1234"), timeout=10).status_code == 401
+    assert requests.get(search, auth=accounts["admin"], timeout=10).status_code == 200
+
+
+def test_mlflow_refuses_a_host_that_is_not_its_own(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
+    search = f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=5"
+    assert requests.get(search, auth=accounts["admin"], headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    own = {"Host": "mlflow.localhost"}
+    assert requests.get(search, auth=accounts["admin"], headers=own, timeout=10).status_code == 200
+
+
+def test_training_writes_and_web_only_reads(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
+    def call(who: str, verb: str, path: str, **body: Any) -> requests.Response:
+        return requests.request(verb, f"{mlflow}/api/2.0/mlflow/{path}", auth=accounts[who], timeout=10, **body)
+
+    created = call("training", "POST", "experiments/create", json={"name": "nights"})
+    assert created.status_code == 200, created.text
+    experiment = {"experiment_id": created.json()["experiment_id"]}
+    assert call("web", "GET", "experiments/get", params=experiment).status_code == 200
+    assert call("web", "POST", "experiments/delete", json=experiment).status_code == 403
+    assert call("web", "POST", "users/create", json={"username": "x", "password": "x" * 12}).status_code == 403
+
+
+def test_artifacts_pass_through_mlflow_into_the_bucket(
+    mlflow: str, deployment: Any, accounts: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient, artifacts
+
+    for name, value in deployment.environment("airflow-worker").items():
+        if name.startswith("MLFLOW_"):
+            monkeypatch.setenv(name, value)
+    client = MlflowClient(mlflow)
+    run = client.create_run(client.create_experiment("artifacts"))
+    (tmp_path / "note.txt").write_text("kept")
+    client.log_artifact(run.info.run_id, str(tmp_path / "note.txt"))
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", accounts["web"][0])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", accounts["web"][1])
+    fetched = artifacts.download_artifacts(
+        artifact_uri=f"runs:/{run.info.run_id}/note.txt", dst_path=str(tmp_path / "back"), tracking_uri=mlflow
+    )
+    assert Path(fetched).read_text() == "kept"
+
+
+def test_webapi_starts_and_reaches_its_database_as_the_role_web(mlflow: str, migrated: Any) -> None:
+    with migrated.up("webapi"):
+        service = f"http://127.0.0.1:{migrated.port('8000')}"
+        assert requests.get(f"{service}/status", timeout=10).json() is True
+        assert requests.get(f"{service}/dbconnex", timeout=10).json() is True
+        figures = requests.get(f"http://127.0.0.1:{migrated.port('9100')}/metrics", timeout=10)
+        assert "mycoflow_http_requests_total" in figures.text

@@ -1,0 +1,166 @@
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.errors import RegistryUnavailableError, UnknownVersionError
+from ml.model.registry import Registry
+from ml.model.runtime import Classifier
+from ml.model.tracking import DatasetNote
+from ml.model.training import TrainedHead
+
+OPEN_REGISTRY = "from ml.model.registry import Registry; print(Registry({url!r}).champion())"
+
+
+def log_run(registry: Registry, bundle: Path, attempt_id: int) -> str:
+    with registry.start_run(attempt_id) as run:
+        run.log_model(bundle)
+    return run.mlflow_run_id
+
+
+def client_of(registry: Registry):  # noqa: ANN201 - MLflow is imported late on purpose
+    from mlflow import MlflowClient
+
+    return MlflowClient(registry._tracking_uri, registry_uri=registry._tracking_uri)
+
+
+def test_an_empty_registry_has_no_champion_and_no_versions(registry: Registry) -> None:
+    assert registry.champion() is None
+    assert registry.versions() == []
+    assert registry.find_run(1) is None
+
+
+def test_a_logged_model_is_registered_promoted_downloaded_and_answers(
+    registry: Registry, bundle: Path, tmp_path: Path
+) -> None:
+    version = registry.register(log_run(registry, bundle, 1), {"verdict": "pending"})
+    assert registry.champion() is None
+    registry.set_champion(version)
+    registry.tag_version(version, {"verdict": "promote"})
+    (listed,) = registry.versions()
+    assert (listed.version, listed.is_champion, listed.tags) == (1, True, {"verdict": "promote"})
+    assert registry.champion() == version
+    folder = registry.download(version, tmp_path / "models")
+    assert {file.name for file in folder.iterdir()} == {"model.onnx", "head.npz", "model.json"}
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    expected = Classifier.load(bundle).predict(images).probabilities
+    np.testing.assert_array_equal(Classifier.load(folder).predict(images).probabilities, expected)
+
+
+def test_a_run_becomes_one_version_however_often_it_is_registered(registry: Registry, bundle: Path) -> None:
+    first, second = log_run(registry, bundle, 1), log_run(registry, bundle, 2)
+    assert registry.register(first, {}) == 1
+    assert registry.register(second, {}) == 2
+    assert registry.register(first, {}) == 1
+    assert [each.version for each in registry.versions()] == [2, 1]
+
+
+def test_a_version_is_downloaded_once(registry: Registry, bundle: Path, tmp_path: Path) -> None:
+    version = registry.register(log_run(registry, bundle, 1), {})
+    folder = registry.download(version, tmp_path)
+    written = (folder / "model.onnx").stat().st_mtime_ns
+    assert registry.download(version, tmp_path) == folder
+    assert (folder / "model.onnx").stat().st_mtime_ns == written
+    assert list(tmp_path.glob(".download-*")) == []
+
+
+def test_only_a_finished_run_of_an_attempt_is_found(registry: Registry) -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), registry.start_run(5) as failed:
+        raise RuntimeError("on purpose")
+    assert registry.find_run(5) is None
+    with registry.start_run(5) as run:
+        assert registry.find_run(5) is None
+    assert registry.find_run(5) == run.mlflow_run_id
+    assert registry.find_run(6) is None
+    assert client_of(registry).get_run(failed.mlflow_run_id).info.status == "FAILED"
+
+
+def test_a_run_that_a_killed_try_left_open_is_marked_as_failed(registry: Registry) -> None:
+    left_open = registry.start_run(5)
+    run_id = left_open.__enter__().mlflow_run_id
+    with registry.start_run(5):
+        assert client_of(registry).get_run(run_id).info.status == "FAILED"
+    with registry.start_run(6) as other:
+        assert client_of(registry).get_run(other.mlflow_run_id).info.status == "RUNNING"
+
+
+def test_a_run_holds_what_people_look_for(registry: Registry, head: TrainedHead, tmp_path: Path) -> None:
+    picture = tmp_path / "curves.png"
+    picture.write_bytes(b"a picture")
+    with registry.start_run(3) as run:
+        run.log_parameters({"seed": 0, "snapshot_size": 1000})
+        run.log_history(head.history)
+        run.log_metrics({"validation_accuracy": 0.9})
+        run.log_dataset(DatasetNote("snapshot-7", "ab" * 32, {"images": 1000}), "training")
+        run.log_report("report.json", {"per_class": {"0": {"f1": 0.5}}})
+        run.log_picture(picture)
+        run.tag({"trunk_weights": "random:0"})
+    client = client_of(registry)
+    stored = client.get_run(run.mlflow_run_id)
+    assert stored.data.params == {"seed": "0", "snapshot_size": "1000"}
+    assert stored.data.metrics["validation_accuracy"] == 0.9
+    assert stored.data.tags["trunk_weights"] == "random:0"
+    assert stored.data.tags["mycoflow.attempt_id"] == "3"
+    curve = client.get_metric_history(run.mlflow_run_id, "val_loss")
+    assert [(point.step, point.value) for point in curve] == list(enumerate(head.history["val_loss"]))
+    (dataset,) = [given.dataset for given in stored.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("snapshot-7", ("ab" * 32)[:36])
+    assert {file.path for file in client.list_artifacts(run.mlflow_run_id)} == {"plots", "report.json"}
+
+
+def test_unknown_versions_and_runs_without_a_model_are_refused(registry: Registry, tmp_path: Path) -> None:
+    with registry.start_run(1) as run:
+        pass
+    with pytest.raises(UnknownVersionError, match="Train again"):
+        registry.register(run.mlflow_run_id, {})
+    for use in (registry.set_champion, lambda v: registry.tag_version(v, {}), lambda v: registry.download(v, tmp_path)):
+        with pytest.raises(UnknownVersionError, match="mycoflow models"):
+            use(9)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "postgresql+psycopg2://someone:secret@127.0.0.1:9/mlflow"], ids=["server", "database"]
+)
+def test_a_dead_mlflow_is_told_within_seconds_and_without_the_password(uri: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailableError, match="MLFLOW_TRACKING_URI") as refused:
+        Registry(uri).champion()
+    assert time.monotonic() - started < 15
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_none_of_mlflow_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    code = f"import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL) as server:
+        _wait_for(port)
+        with pytest.raises(RegistryUnavailableError):
+            Registry(f"http://127.0.0.1:{port}").champion()
+        server.terminate()
+
+
+def test_processes_that_open_an_empty_database_together_all_succeed(new_database: Callable[[], str]) -> None:
+    code = OPEN_REGISTRY.format(url=new_database())
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    printed = [process.communicate(timeout=120) for process in processes]
+    assert printed == [("None\n", "")] * 3
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"nothing listens on port {port}")

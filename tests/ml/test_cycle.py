@@ -1,0 +1,196 @@
+"""The nights, on a few digits, against the real PostgreSQL, MLflow and ONNX Runtime."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from ml import cycle
+from ml.catalog import journal
+from ml.cycle import RetrainParameters
+from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
+from ml.ingest.digits import DigitFolders
+from ml.ingest.folder import ingest_folder
+from ml.model import promotion
+from ml.model.inventory import describe_state, list_models
+from ml.model.workspace import Workspace
+
+PARAMETERS = RetrainParameters(snapshot_size=200)
+
+
+@pytest.fixture
+def trained(filled_workspace: Workspace) -> Iterator[Workspace]:
+    """Version 1 is in production."""
+    cycle.retrain(filled_workspace, "first", "test", PARAMETERS)
+    return filled_workspace
+
+
+def count(workspace: Workspace, table: str) -> int:
+    with workspace.catalog.begin() as connection:
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def test_two_nights_end_with_the_better_model_in_production(
+    filled_workspace: Workspace, few_digits: DigitFolders
+) -> None:
+    workspace, steps = filled_workspace, []
+    first = cycle.retrain(workspace, "first", "test", PARAMETERS, lambda step, _done, _total: steps.append(step))
+    assert (first.model_version, first.production_version, first.verdict.decision) == (1, 1, "promote")
+    assert list(dict.fromkeys(steps)) == list(cycle.STEPS)
+
+    quiet_night = cycle.monitor(workspace)
+    assert (quiet_night.model_version, quiet_night.new_images, quiet_night.reasons) == (1, 0, [])
+
+    ingest_folder(workspace.catalog, few_digits.later, "pool")
+    busy_night = cycle.monitor(workspace)
+    assert busy_night.new_images == 120
+    assert busy_night.reasons == ["120 new images reach the threshold of 100."]
+
+    second = cycle.retrain(workspace, "second", busy_night.reasons[0], PARAMETERS)
+    assert second.verdict.champion_version == 1
+    assert second.verdict.challenger_accuracy > 0.9
+    assert second.production_version == (2 if second.verdict.decision == "promote" else 1)
+    assert cycle.monitor(workspace).is_retraining_requested is False
+
+    content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
+    version, ranked = cycle.predict(workspace, content)
+    assert version == second.production_version
+    assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-5)
+    assert ranked[0][0] == "1"
+
+
+def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace, few_digits: DigitFolders) -> None:
+    workspace = filled_workspace
+    attempt_id = cycle.take_snapshot(workspace, "key", "test", PARAMETERS)
+    ingest_folder(workspace.catalog, few_digits.later, "pool")
+    assert cycle.take_snapshot(workspace, "key", "test", PARAMETERS) == attempt_id
+    assert cycle.train(workspace, attempt_id) == cycle.train(workspace, attempt_id)
+    assert cycle.register(workspace, attempt_id) == cycle.register(workspace, attempt_id) == 1
+    sets = [cycle.evaluate_challenger(workspace, attempt_id) for _ in range(2)]
+    assert sets[0] == sets[1]
+    assert cycle.decide(workspace, attempt_id) == cycle.decide(workspace, attempt_id)
+    assert [cycle.promote_challenger(workspace, attempt_id) for _ in range(2)] == [1, 1]
+    assert (count(workspace, "training.snapshots"), count(workspace, "training.promotions")) == (1, 1)
+    assert [model.version for model in list_models(workspace)] == [1]
+
+
+def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace) -> None:
+    attempt_id = cycle.take_snapshot(filled_workspace, "key", "test", PARAMETERS)
+    with pytest.raises(CatalogError, match="step `train`"):
+        cycle.register(filled_workspace, attempt_id)
+    with pytest.raises(CatalogError, match="step `register`"):
+        cycle.evaluate_challenger(filled_workspace, attempt_id)
+    with pytest.raises(CatalogError, match="step `gate`"):
+        cycle.promote_challenger(filled_workspace, attempt_id)
+
+
+def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> None:
+    again = cycle.retrain(trained, "again", "test", PARAMETERS)
+    assert again.verdict.challenger_accuracy == again.verdict.champion_accuracy
+    with trained.catalog.begin() as connection:
+        rows = connection.execute(
+            sa.text("SELECT image_sha256, probabilities FROM logs.results ORDER BY image_sha256, model_version")
+        ).all()
+    assert len(rows) == 120
+    assert all(one == other for one, other in zip(rows[::2], rows[1::2], strict=True))
+
+
+def test_a_second_scoring_of_unchanged_images_computes_nothing(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("ml.model.scoring.load_classifier", refuse)
+    assert cycle.monitor(trained).model_version == 1
+
+
+def test_a_rejected_challenger_stays_registered_with_its_reasons(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.model.training.LEARNING_RATE", 1e-9)
+    report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
+    assert (report.verdict.decision, report.production_version) == ("keep", 1)
+    assert "too far behind the champion" in report.verdict.reasons[0]
+    kept, _ = list_models(trained)
+    assert (kept.version, kept.verdict, kept.is_champion) == (2, "keep", False)
+
+
+def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
+    trained: Workspace, few_digits: DigitFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest_folder(trained.catalog, few_digits.later, "pool")
+    assert cycle.monitor(trained).is_retraining_requested
+    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.model.training.LEARNING_RATE", 1e-9)
+    assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
+    assert cycle.monitor(trained).reasons == []
+
+
+def test_a_rollback_brings_the_former_version_back_and_holds_promotion(trained: Workspace) -> None:
+    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
+    cycle.promote_by_hand(trained, 2, "tester")
+    assert promotion.roll_back(trained, actor="tester", reason="test") == 1
+    held = cycle.retrain(trained, "third", "test", replace(PARAMETERS, seed=4))
+    assert (held.verdict.decision, held.production_version) == ("promote", 1)
+    assert "held" in describe_state(trained)["automatic promotion"]
+    promotion.release_promotion(trained, actor="tester", reason="test")
+    assert cycle.retrain(trained, "fourth", "test", replace(PARAMETERS, seed=5)).production_version == 4
+
+
+def test_there_is_nothing_to_roll_back_to_after_the_first_model(trained: Workspace) -> None:
+    with pytest.raises(PromotionError, match="found none"):
+        promotion.roll_back(trained, actor="tester", reason="test")
+
+
+def test_an_alias_moved_by_hand_in_mlflow_is_noticed_and_written_down(trained: Workspace) -> None:
+    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
+    here = trained.registry.champion()
+    elsewhere = 1 if here == 2 else 2
+    trained.registry.set_champion(elsewhere)
+    assert cycle.monitor(trained).model_version == elsewhere
+    with trained.catalog.begin() as connection:
+        move = journal.last_move(connection)
+    assert move is not None
+    assert (move.kind, move.from_version, move.to_version) == ("external", here, elsewhere)
+
+
+def test_a_promotion_that_died_before_its_last_word_is_completed_not_called_external(trained: Workspace) -> None:
+    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
+    here = trained.registry.champion()
+    elsewhere = 1 if here == 2 else 2
+    with trained.catalog.begin() as connection:
+        journal.write_intent(connection, "promotion", here, elsewhere, "tester", "died")
+    trained.registry.set_champion(elsewhere)
+    promotion.note_external_move(trained)
+    with trained.catalog.begin() as connection:
+        move = journal.last_move(connection)
+    assert move is not None
+    assert (move.kind, move.to_version, move.is_completed) == ("promotion", elsewhere, True)
+
+
+def test_without_a_champion_monitoring_and_prediction_say_what_to_do(filled_workspace: Workspace) -> None:
+    with pytest.raises(NoChampionError, match="mycoflow retrain"):
+        cycle.monitor(filled_workspace)
+    with pytest.raises(NoChampionError, match="mycoflow retrain"):
+        cycle.predict(filled_workspace, b"")
+
+
+def test_without_an_evaluation_set_training_says_what_to_do(workspace: Workspace, few_digits: DigitFolders) -> None:
+    ingest_folder(workspace.catalog, few_digits.first, "pool")
+    with pytest.raises(EvaluationSetError, match="--split evaluation"):
+        cycle.retrain(workspace, "key", "test", PARAMETERS)
+
+
+def test_an_empty_pool_leaves_no_attempt_behind(workspace: Workspace) -> None:
+    with pytest.raises(SnapshotError, match="at least two classes"):
+        cycle.take_snapshot(workspace, "key", "test", PARAMETERS)
+    assert count(workspace, "training.attempts") == 0
+
+
+@pytest.mark.parametrize(("size", "seed"), [(1, 0), (100, -1), (100, 2**32)])
+def test_parameters_out_of_range_are_refused(size: int, seed: int) -> None:
+    with pytest.raises(SettingsError, match="expected"):
+        RetrainParameters(size, seed)

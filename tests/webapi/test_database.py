@@ -1,0 +1,66 @@
+import secrets
+import time
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from ml.catalog.database import migrate
+from ml.errors import DatabaseUnavailableError, SchemaVersionError
+from ml.settings import Settings
+from webapi.database import Database
+
+
+def at(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(update={"database_url": SecretStr(url)})
+
+
+def test_a_database_that_comes_later_is_found_without_a_restart(
+    settings: Settings, template_database: str, new_database: Callable[[], str]
+) -> None:
+    url = template_database.replace("/template", f"/late_{secrets.token_hex(4)}")
+    database = Database(at(settings, url))
+    assert not database.is_reachable()
+    administration = sa.create_engine(new_database(), isolation_level="AUTOCOMMIT")
+    with administration.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {sa.make_url(url).database} TEMPLATE template"))
+    administration.dispose()
+    deadline = time.monotonic() + 10
+    while not database.is_reachable() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert database.is_reachable()
+    database.close()
+
+
+def test_a_broken_connection_is_replaced(settings: Settings) -> None:
+    database = Database(settings)
+    assert database.is_reachable()
+    with database.catalog().begin() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        where = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        with database.catalog().begin() as second:
+            second.execute(sa.select(1))
+        connection.execute(sa.text(f"{others} {where}"))
+    assert database.is_reachable()
+    database.close()
+
+
+def test_a_failed_try_is_shared_for_a_moment(settings: Settings, free_port: Callable[[], int]) -> None:
+    database = Database(at(settings, f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"))
+    messages = set()
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            database.catalog()
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+
+
+def test_an_unmigrated_database_is_told(settings: Settings, new_database: Callable[[], str]) -> None:
+    settings = at(settings, new_database())
+    database = Database(settings)
+    with pytest.raises(SchemaVersionError, match="mycoflow migrate"):
+        database.catalog()
+    migrate(settings)
+    assert database.is_reachable()
+    database.close()

@@ -1,0 +1,292 @@
+"""The service as it runs: gunicorn, PostgreSQL, MLflow, none of them replaced."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.model.registry import Registry
+from ml.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf")
+START_SECONDS = 60.0
+
+
+@dataclass
+class RunningService:
+    """gunicorn in a session of its own."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    metrics_address: str
+    log: Path
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.address + path, timeout=10)
+
+    def predict(self, image: bytes) -> httpx.Response:
+        return httpx.post(f"{self.address}/predictions", files={"file": image}, timeout=30)
+
+    def wait_for(self, is_true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if is_true():
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def end(self, sign: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal to gunicorn, as a supervisor does, and wait until all is over."""
+        self.process.send_signal(sign)
+        return self.process.wait(timeout=START_SECONDS)
+
+    def has_processes(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+Start = Callable[..., RunningService]
+
+
+@pytest.fixture
+def start(settings: Settings, free_port: Callable[[], int], tmp_path: Path) -> Iterator[Start]:
+    """Starts the service on free ports, with settings as environment variables; kills what a failed test leaves."""
+    running: list[RunningService] = []
+
+    def run(**variables: str) -> RunningService:
+        port, metrics_port = free_port(), free_port()
+        assert settings.database_url is not None
+        environment = {
+            "PATH": os.environ["PATH"],
+            "MYCOFLOW_HOME": str(settings.mycoflow_home),
+            "DATABASE_URL": settings.database_url.get_secret_value(),
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
+            "METRICS_PORT": str(metrics_port),
+            "ALIAS_POLL_SECONDS": "0.2",
+        }
+        log = tmp_path / f"service-{port}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*GUNICORN, "--bind", f"127.0.0.1:{port}", "webapi.app:create_app()"],
+                cwd=ROOT,
+                env=environment | variables,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        running.append(
+            RunningService(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics", log)
+        )
+        return running[-1]
+
+    yield run
+    for service in running:
+        if service.has_processes():
+            os.killpg(service.process.pid, signal.SIGKILL)
+        service.process.wait()
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def registry(
+    tracking_uri: str, write_bundle: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Registry:
+    """MLflow's database with two versions of the model, the first of them in production."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    registry = Registry(tracking_uri, (folder / "artifacts").as_uri())
+    for seed in (1, 2):
+        with registry.start_run(attempt_id=seed) as run:
+            run.log_model(write_bundle(folder / str(seed), seed))
+        assert registry.register(run.mlflow_run_id, {}) == seed
+    registry.set_champion(1)
+    return registry
+
+
+@pytest.fixture
+def cached_model(settings: Settings, write_bundle: Callable[[Path, int], Path]) -> None:
+    """What an earlier run of the service left on this machine."""
+    write_bundle(settings.mycoflow_home / "serving" / "1-run", 1)
+    (settings.mycoflow_home / "serving" / "current").write_text("1-run\n")
+
+
+def critical_line(service: RunningService) -> str:
+    entries = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (message,) = [entry["message"] for entry in entries if entry["level"] == "critical"]
+    return str(message)
+
+
+def test_a_new_champion_takes_over_under_load_without_a_failed_request(
+    start: Start, registry: Registry, tracking_uri: str, png: Callable[[int], bytes]
+) -> None:
+    service = start(MLFLOW_TRACKING_URI=tracking_uri)
+    service.wait_for(lambda: service.get("/readyz").status_code == 200)
+    answers: list[tuple[int, int | None]] = []
+    is_over = threading.Event()
+
+    def keep_posting(client: int) -> None:
+        seed = client * 100_000
+        while not is_over.is_set():
+            seed += 1
+            answer = service.predict(png(seed))
+            version = answer.json()["model"]["version"] if answer.status_code == 200 else None
+            answers.append((answer.status_code, version))
+
+    clients = [threading.Thread(target=keep_posting, args=(client,)) for client in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        service.wait_for(lambda: len(answers) >= 20)
+        registry.set_champion(2)
+        service.wait_for(lambda: (200, 2) in answers)
+        swapped_at = len(answers)
+        service.wait_for(lambda: len(answers) >= swapped_at + 20)
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {1, 2}
+    assert {version for _, version in answers[-4:]} == {2}
+    assert (
+        'mycoflow_model_info{image_size="32",precision="fp32",version="2"} 1.0'
+        in httpx.get(service.metrics_address).text
+    )
+    assert service.end(signal.SIGINT) == 0
+    assert not service.has_processes()
+
+    again = start()  # MLflow is gone, the machine remembers
+    again.wait_for(lambda: again.get("/readyz").status_code == 200)
+    assert again.predict(png(100_001)).json()["model"]["version"] == 2
+    assert again.end() == 0
+    assert not again.has_processes()
+
+
+@pytest.mark.usefixtures("cached_model")
+def test_a_request_under_way_is_answered_before_the_end(start: Start, png: Callable[[int], bytes]) -> None:
+    service = start()
+    service.wait_for(lambda: service.get("/readyz").status_code == 200)
+    request = httpx.Request("POST", f"{service.address}/predictions", files={"file": png(1)})
+    body = request.read()
+    connection = HTTPConnection(request.url.host, request.url.port)
+    connection.putrequest("POST", "/predictions")
+    for name in ("Content-Type", "Content-Length"):
+        connection.putheader(name, request.headers[name])
+    connection.endheaders(body[:1000])
+    time.sleep(0.5)
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    connection.send(body[1000:])
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert service.process.wait(timeout=START_SECONDS) == 0
+    assert not service.has_processes()
+
+
+def test_an_idle_client_does_not_delay_the_end(start: Start) -> None:
+    service = start()
+    service.wait_for(lambda: service.get("/status").status_code == 200)
+    with httpx.Client() as idle:  # keeps its connection open
+        idle.get(f"{service.address}/status")
+        began = time.monotonic()
+        assert service.end() == 0
+        assert time.monotonic() - began < 15
+
+
+@pytest.mark.usefixtures("cached_model")
+def test_every_log_line_is_json_with_the_request_id_and_without_the_query(
+    start: Start, free_port: Callable[[], int]
+) -> None:
+    service = start(DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    service.wait_for(lambda: service.get("/status").json() is True)
+    assert service.get("/dbconnex").json() is False
+    httpx.get(f"{service.address}/status?password=hunter2", headers={"X-Request-ID": "mine"})
+    service.end()
+    assert "hunter2" not in service.log.read_text()
+    entries = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (mine,) = [entry for entry in entries if entry.get("request_id") == "mine"]
+    assert (mine["method"], mine["path"], mine["status"]) == ("GET", "/status", 200)
+
+
+@pytest.mark.parametrize("name", ["METRICS_PORT", "ALIAS_POLL_SECONDS", "DATABASE_URL"])
+def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(name: str, start: Start) -> None:
+    service = start(**{name: "nonsense"})
+    assert service.process.wait(timeout=START_SECONDS) != 0
+    assert name in critical_line(service)
+
+
+def test_a_metrics_port_in_use_ends_the_start_with_one_line(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.wait_for(lambda: first.get("/status").status_code == 200)
+    port = httpx.URL(first.metrics_address).port
+    second = start(METRICS_PORT=str(port))
+    assert second.process.wait(timeout=START_SECONDS) != 0
+    assert f"METRICS_PORT: expected a free port on 127.0.0.1, got {port}" in critical_line(second)
+    assert not second.has_processes()
+    first.end()
+
+
+def test_an_unmigrated_database_ends_the_start_with_one_line(start: Start, new_database: Callable[[], str]) -> None:
+    service = start(DATABASE_URL=new_database())
+    assert service.process.wait(timeout=START_SECONDS) != 0
+    assert "mycoflow migrate" in critical_line(service)
+
+
+IMPORTED = """
+import io, json, sys
+from webapi import service
+from webapi.app import create_app
+
+app = create_app()
+running = service.current(app)
+running.models.load_cached()
+answer = app.test_client().post("/predictions", data={"file": (io.BytesIO(sys.stdin.buffer.read()), "photo.png")})
+before_poll = sorted(sys.modules)
+running.models.poll()
+print(json.dumps({"status": answer.status_code, "version": running.models.current.bundle.name,
+                  "before_poll": before_poll, "after_poll": sorted(sys.modules)}))
+running.stop()
+"""
+
+
+@pytest.mark.usefixtures("cached_model", "registry")
+def test_the_service_imports_no_tensorflow_and_no_mlflow_before_it_looks_at_the_alias(
+    settings: Settings, tracking_uri: str, png: Callable[[int], bytes]
+) -> None:
+    assert settings.database_url is not None
+    environment = {
+        "MYCOFLOW_HOME": str(settings.mycoflow_home),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "MLFLOW_TRACKING_URI": tracking_uri,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], input=png(1), cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    seen: dict[str, Any] = json.loads(done.stdout)
+    assert seen["status"] == 200
+    assert seen["version"] != "1-run"  # the registry was really asked
+    assert "onnxruntime" in seen["before_poll"]
+    assert "mlflow" not in seen["before_poll"]
+    assert "mlflow" in seen["after_poll"]
+    assert not {"tensorflow", "keras", "torch", "airflow", "onnx", "matplotlib"} & set(seen["after_poll"])

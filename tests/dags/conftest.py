@@ -130,7 +130,7 @@ def described(in_airflow: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 @pytest.fixture
 def night_settings(settings: Settings, mlflow_uri: str) -> Settings:
     """Settings with an MLflow, and whose thresholds fit a small digit set."""
-    chosen = {"mlflow_tracking_uri": mlflow_uri, "snapshot_size": 60, "new_images_threshold": 20}
+    chosen = {"mlflow_tracking_uri": mlflow_uri, "snapshot_size": 250, "new_images_threshold": 50}
     return settings.model_copy(update=chosen)
 
 

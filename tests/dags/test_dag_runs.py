@@ -18,7 +18,7 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     run_dag: RunDag, ingest: Ingest
 ) -> None:
     ingest("evaluation", 0, 4)
-    ingest("pool", 0, 6)
+    ingest("pool", 0, 25)
 
     first = run_dag("retrain", reason="the first model")
     assert first["state"] == "success", first["output"][-6000:]
@@ -29,8 +29,8 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     assert quiet["state"] == "success"
     assert quiet["tasks"] == {"monitor": "success", "request_retraining": "skipped"}
 
-    ingest("pool", 6, 3)
+    ingest("pool", 25, 5)
     due = run_dag("monitor_production")
     assert due["state"] == "success"
     assert due["tasks"] == {"monitor": "success", "request_retraining": "success"}
-    assert "30 new images" in due["returned"]["monitor"]
+    assert "50 new images" in due["returned"]["monitor"]

@@ -17,15 +17,15 @@ def at(settings: Settings, url: str) -> Settings:
 
 
 def test_a_database_that_comes_later_is_found_without_a_restart(
-    settings: Settings, template_database: str, new_database: Callable[[], str]
+    settings: Settings, catalog_template: str, copy_database: Callable[..., str]
 ) -> None:
-    url = template_database.replace("/template", f"/late_{secrets.token_hex(4)}")
+    name = f"late_{secrets.token_hex(4)}"
+    there = settings.database_url
+    assert there is not None
+    url = sa.make_url(there.get_secret_value()).set(database=name).render_as_string(hide_password=False)
     database = Database(at(settings, url))
     assert not database.is_reachable()
-    administration = sa.create_engine(new_database(), isolation_level="AUTOCOMMIT")
-    with administration.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {sa.make_url(url).database} TEMPLATE template"))
-    administration.dispose()
+    copy_database(catalog_template, name)
     deadline = time.monotonic() + 10
     while not database.is_reachable() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -15,7 +15,7 @@ from webapi.metrics import Metrics
 
 def scrape(app: Flask) -> str:
     """What Prometheus would read, over HTTP."""
-    port = service.current(app).metrics.serve(0)
+    port = service.current(app).metrics.serve("127.0.0.1", 0)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text: str = answer.read().decode()
         return text
@@ -55,4 +55,4 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"METRICS_PORT: expected a free port.*got {port}"):
-            Metrics().serve(port)
+            Metrics().serve("127.0.0.1", port)

@@ -115,7 +115,7 @@ class Deployment:
         home = self._folder(f"/home/{name}")
         image = {"MYCOFLOW_HOME": self._folder("/var/lib/mycoflow"), "AIRFLOW_HOME": home}
         if self.services[name]["image"].startswith("mycoflow/airflow"):
-            image["PYTHONPATH"] = "/tmp/dA/overlay:" + str(ROOT)
+            image["PYTHONPATH"] = str(ROOT)
         return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **image, **own, **self.extra}
 
     def run(self, name: str, timeout_seconds: float = 120) -> str:

@@ -136,7 +136,6 @@ def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
 
 
 def test_what_airflow_reports_is_what_the_exporter_turns_into_labels(statsd: set[str], root: Path) -> None:
-    print(sorted(statsd))
     mappings = yaml.safe_load((root / "docker/statsd-mapping.yml").read_text())["mappings"]
     unused = [mapping["match"] for mapping in mappings if not any(is_match(mapping, name) for name in statsd)]
     assert unused == ["airflow.dagrun.duration.failed.*"]  # nothing failed here

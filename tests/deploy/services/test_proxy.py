@@ -112,7 +112,7 @@ def ask(caddy: tuple[int, int], root: Path) -> Callable[..., "subprocess.Complet
         where = f"{name}:{caddy[1]}:127.0.0.1"
         command = ["curl", "-sk", "-D", "-", "-o", "/dev/null", "--resolve", where, *options]
         return subprocess.run(
-            [*command, f"https://{name}:{caddy[1]}{path}"], capture_output=True, text=True, check=True, timeout=30
+            [*command, f"https://{name}:{caddy[1]}{path}"], capture_output=True, text=True, check=False, timeout=30
         )
 
     return get
@@ -140,7 +140,7 @@ def test_too_large_an_upload_is_refused(ask: Any, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(bytes(4_000_000))
     login = ("-u", f"guest:{PASSWORD}", "-H", "Expect:", "--data-binary")
     refused = ask("localhost", "/predictions", *login, f"@{tmp_path / 'large'}").stdout
-    assert not refused.startswith("HTTP/2 200")
+    assert not refused.startswith("HTTP/2 200")  # a status, or the stream is cut while it still sends
     assert ask("localhost", "/predictions", *login, f"@{tmp_path / 'small'}").stdout.startswith("HTTP/2 200")
 
 

@@ -19,8 +19,8 @@ from ml.model.runtime import Classifier
 
 PREDICT_ANYWHERE = """
 import sys, warnings
+import mlflow.pyfunc, numpy as np
 warnings.simplefilter("error", UserWarning)
-import mlflow, numpy as np
 model = mlflow.pyfunc.load_model({path!r})
 answer = model.predict(np.load({images!r}))
 np.savez({answer!r}, **answer)

@@ -1,6 +1,7 @@
-import socket
+import http.server
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,15 +135,16 @@ def test_a_dead_mlflow_is_told_within_seconds_and_without_the_password(uri: str)
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_that_is_none_of_mlflow_is_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    code = f"import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL) as server:
-        _wait_for(port)
-        with pytest.raises(RegistryUnavailableError):
-            Registry(f"http://127.0.0.1:{port}").champion()
-        server.terminate()
+def test_a_server_that_is_not_mlflow_is_told() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(RegistryUnavailableError, match="Expected MLflow to answer"):
+                Registry(f"http://127.0.0.1:{server.server_port}").champion()
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_processes_that_open_an_empty_database_together_all_succeed(new_database: Callable[[], str]) -> None:
@@ -154,13 +156,3 @@ def test_processes_that_open_an_empty_database_together_all_succeed(new_database
     printed = [process.communicate(timeout=120) for process in processes]
     assert printed == [("None\n", "")] * 3
 
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(f"nothing listens on port {port}")

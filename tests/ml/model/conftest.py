@@ -1,9 +1,12 @@
 """A small trained model on the handwritten digits: random trunk at 32x32, built once for all the tests here."""
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,14 +120,44 @@ def registry(new_database: Callable[[], str], tmp_path: Path) -> Registry:
     return Registry(new_database(), (tmp_path / "artifacts").as_uri())
 
 
+@pytest.fixture
+def mlflow_server(new_database: Callable[[], str], tmp_path: Path) -> Iterator[str]:
+    """The address of a real MLflow server that keeps the artifacts itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    store = ["--backend-store-uri", new_database(), "--artifacts-destination", str(tmp_path / "served")]
+    command = [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen([*command, "--workers", "1"], env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_healthy(address: str, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise TimeoutError(f"the MLflow server did not answer at {address}")
+
+
 @pytest.fixture(scope="session")
 def run_python() -> Callable[..., str]:
     """Runs Python code in a process of its own and gives what it prints."""
 
     def run(code: str, folder: Path = ROOT) -> str:
         environment = {**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": ""}
+        command = [sys.executable, "-c", code]
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+            command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def log_run(registry: Registry, bundle: Path, attempt_id: int) -> str:
     return run.mlflow_run_id
 
 
-def client_of(registry: Registry):  # noqa: ANN201 - MLflow is imported late on purpose
+def client_of(registry: Registry) -> Any:
     from mlflow import MlflowClient
 
     return MlflowClient(registry._tracking_uri, registry_uri=registry._tracking_uri)
@@ -156,3 +157,18 @@ def test_processes_that_open_an_empty_database_together_all_succeed(new_database
     printed = [process.communicate(timeout=120) for process in processes]
     assert printed == [("None\n", "")] * 3
 
+
+def test_the_same_works_over_an_mlflow_server(
+    mlflow_server: str, bundle: Path, head: TrainedHead, tmp_path: Path
+) -> None:
+    registry = Registry(mlflow_server)
+    with registry.start_run(1) as run:
+        run.log_history(head.history)
+        run.log_model(bundle)
+    version = registry.register(run.mlflow_run_id, {"verdict": "pending"})
+    registry.set_champion(version)
+    assert registry.champion() == version
+    assert registry.find_run(1) == run.mlflow_run_id
+    assert Classifier.load(registry.download(version, tmp_path / "models")).card.image_size == 32
+    with pytest.raises(UnknownVersionError):
+        registry.set_champion(9)

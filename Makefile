@@ -1,0 +1,61 @@
+# What a person may do here. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-slow check format lock clean
+
+help: ## list what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/installed ## install everything that runs into .venv
+
+demo: setup ## two nights on the handwritten digits, from nothing to a promoted second model
+	$(BIN)/python -m stack demo
+
+up: setup ## keep the whole stack running on this machine; Ctrl-C stops it
+	$(BIN)/python -m stack up
+
+test: .venv/installed-dev ## all tests but those that take minutes each
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed-dev ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+check: .venv/installed-dev ## lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed-dev ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## pin every package anew, from pyproject.toml (needs uv)
+	uv pip compile $(LOCK) pyproject.toml --extra full -o requirements.txt
+	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
+	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+clean: ## remove .venv; your data under var/ stays
+	rm -rf .venv
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Expected Python 3.11 to 3.13 (TensorFlow has no wheel for others), got $$($(PYTHON) --version)."; \
+	  echo "Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: requirements.txt pyproject.toml | .venv/python
+	@echo "Installing the pinned packages into .venv (one to three minutes) ..."
+	$(INSTALL) --require-hashes -r requirements.txt
+	$(INSTALL) --no-deps --editable .
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(INSTALL) --require-hashes -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,41 @@
+"""Give the two services that talk to MLflow an account of their own, neither of them an administrator.
+
+`training` creates experiments, runs and models, and so owns what it creates; `web` only reads (the default permission).
+Run once per deployment; running it again sets the passwords to what the environment says.
+"""
+
+import os
+import sys
+
+import requests
+
+ACCOUNTS = {"training": "MLFLOW_TRAINING_PASSWORD", "web": "MLFLOW_WEB_PASSWORD"}
+TIMEOUT_SECONDS = 30
+
+
+def ensure_account(session: requests.Session, url: str, username: str, password: str) -> None:
+    """Create the account, or set its password if it is there.
+
+    Raises: requests.HTTPError, MLflow refuses; the body says why.
+    """
+    body = {"username": username, "password": password}
+    users = f"{url}/api/2.0/mlflow/users"
+    answer = session.post(f"{users}/create", json=body, timeout=TIMEOUT_SECONDS)
+    if answer.status_code == requests.codes.bad_request and "RESOURCE_ALREADY_EXISTS" in answer.text:
+        answer = session.patch(f"{users}/update-password", json=body, timeout=TIMEOUT_SECONDS)
+    if not answer.ok:
+        raise requests.HTTPError(f"MLflow refused the account {username!r}: {answer.status_code} {answer.text}")
+
+
+def main() -> None:
+    """Create every account of ACCOUNTS as the administrator that the environment names."""
+    url = os.environ["MLFLOW_TRACKING_URI"]
+    with requests.Session() as session:
+        session.auth = (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"])
+        for username, variable in ACCOUNTS.items():
+            ensure_account(session, url, username, os.environ[variable])
+            sys.stdout.write(f"MLflow account {username!r} is ready\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Starts SeaweedFS with three S3 identities: an administrator, and one per bucket that can do nothing elsewhere.
+# Master, volume server and filer have no login of their own, so they listen inside this container only.
+set -eu
+umask 077
+cat >/tmp/s3.json <<EOF
+{
+  "identities": [
+    {
+      "name": "admin",
+      "credentials": [{"accessKey": "admin", "secretKey": "${S3_ADMIN_SECRET_KEY}"}],
+      "actions": ["Admin", "Read", "Write", "List", "Tagging"]
+    },
+    {
+      "name": "images",
+      "credentials": [{"accessKey": "images", "secretKey": "${S3_IMAGES_SECRET_KEY}"}],
+      "actions": ["Read:images", "Write:images", "List:images", "Tagging:images"]
+    },
+    {
+      "name": "models",
+      "credentials": [{"accessKey": "models", "secretKey": "${S3_MODELS_SECRET_KEY}"}],
+      "actions": ["Read:models", "Write:models", "List:models", "Tagging:models"]
+    }
+  ]
+}
+EOF
+exec weed -logtostderr=true server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+	-master.volumeSizeLimitMB=1024 -volume.max=0 \
+	-s3 -s3.port=8333 -s3.ip.bind=0.0.0.0 -s3.config=/tmp/s3.json

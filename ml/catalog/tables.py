@@ -51,6 +51,18 @@ accounts = Table(
     schema="users",
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    _id(),
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("token_sha256", Text, nullable=False, unique=True),
+    _at("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    schema="users",
+)
+
 # One row per image ever stored. Membership (split, label) is what is true now; `labels` is how it came to be.
 images = Table(
     "images",
@@ -68,6 +80,7 @@ images = Table(
     Column("label", Text),
     Column("label_origin", Text),  # curated, confirmed or harvested
     Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the image is in the pool
+    Column("held_back", Text),  # suspended or excluded: why an image with a label is not in the pool
     schema="training",
 )
 
@@ -285,5 +298,16 @@ events = Table(
     Column("actor", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
     _at("happened_at"),
+    schema="logs",
+)
+
+# The last row says whether predictions are answered.
+maintenance = Table(
+    "maintenance",
+    metadata,
+    _id(),
+    Column("is_on", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    _at("changed_at"),
     schema="logs",
 )

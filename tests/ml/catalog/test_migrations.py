@@ -94,7 +94,7 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
         for role, table in [
             ("grafana_ro", "training.images"),
             ("web", "training.attempts"),
-            ("web", "training.promotions"),
+            ("web", "training.snapshots"),
         ]:
             for privilege in ("INSERT", "UPDATE", "DELETE"):
                 granted = sa.select(sa.func.has_table_privilege(role, table, privilege))

@@ -45,7 +45,7 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
     """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
     return {
         **os.environ,
-        **_library(settings),
+        **settings_environment(settings),
         **_airflow(settings, addresses, secrets),
         "DATABASE_URL": addresses.catalog,
         "MLFLOW_TRACKING_URI": addresses.mlflow_store,
@@ -60,8 +60,9 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
     }
 
 
-def _library(settings: StackSettings) -> dict[str, str]:
-    values = {name: getattr(settings, name) for name in Settings.model_fields}
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, those without a value left out."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
     return {
         name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in values.items()
@@ -88,9 +89,11 @@ def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecr
         # A person waits in front of this stack: the scheduler looks again soon, and a killed task is found soon.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        # Tasks are forked from a process that has imported MLflow already; each would spend seconds on it otherwise.
+        "SCHEDULER__MP_START_METHOD": "forkserver",
+        "CORE__MP_FORKSERVER_PRELOAD": "airflow.executors.local_executor,mlflow",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     home = {"AIRFLOW_HOME": str(settings.mycoflow_home / "airflow")}
     return home | {f"AIRFLOW__{name}": value for name, value in options.items()}

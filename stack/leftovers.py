@@ -29,15 +29,21 @@ def end_leftovers(home: str) -> int:
     return len(left)
 
 
+def marked_pids(home: str, word: str) -> set[int]:
+    """The ids of the processes that carry the mark of a home folder and have a word in their command."""
+    return {process.pid for process in _marked(home) if word in " ".join(process.cmdline())}
+
+
 def _marked(home: str) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _mark_of(process) == home]
 
 
 def _mark_of(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(MARK)
+        environment: dict[str, str] = process.environ()
     except (psutil.Error, OSError):  # it has just ended, is a zombie, or is somebody else's
         return None
+    return environment.get(MARK)
 
 
 def _signal(process: psutil.Process, send: Callable[[psutil.Process], None]) -> None:

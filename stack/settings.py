@@ -21,7 +21,7 @@ def load_stack_settings() -> StackSettings:
     """
     load_settings()  # reports what is wrong with the library's own settings in its own words
     try:
-        return StackSettings()
+        return StackSettings.model_validate({})
     except ValidationError as error:
         lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error

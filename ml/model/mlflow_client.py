@@ -36,11 +36,16 @@ def connect(tracking_uri: str) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with _schema_lock(tracking_uri), translated_errors(tracking_uri):
+    _check_server(tracking_uri)
+    with _schema_lock(tracking_uri):
         from mlflow import MlflowClient  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
-        client.search_registered_models(max_results=1)
+        try:
+            client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+            client.search_registered_models(max_results=1)
+        except (OSError, MlflowException) as error:
+            raise _unavailable(tracking_uri, error) from error
         return client
 
 
@@ -49,10 +54,11 @@ def translated_errors(tracking_uri: str) -> Iterator[None]:
     """Turn MLflow's ways of saying that nobody answers into RegistryUnavailableError, at once for a dead server."""
     _check_server(tracking_uri)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415
 
     try:
         yield
-    except (OSError, MlflowException) as error:
+    except (ConnectionError, TimeoutError, RequestException, MlflowException) as error:
         if isinstance(error, MlflowException) and not _is_outage(error):
             raise
         raise _unavailable(tracking_uri, error) from error
@@ -99,6 +105,6 @@ def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableErro
     where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # never a password in a message
     reason = str(error).partition("\n")[0]
     return RegistryUnavailableError(
-        f"Expected MLflow at {where}. It does not answer ({type(error).__name__}: {reason}). "
-        "Start it, or correct MLFLOW_TRACKING_URI."
+        f"Expected MLflow to answer at {where}. It does not ({type(error).__name__}: {reason}). "
+        "Start it, look at its log, or correct MLFLOW_TRACKING_URI and its credentials."
     )

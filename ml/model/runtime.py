@@ -1,7 +1,6 @@
 """Run a trunk or a whole model version with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from ml.errors import ModelLoadError
 from ml.model.architecture import FEATURE_COUNT, INPUT_CHANNELS
 from ml.model.card import ModelCard, load_card
+from ml.model.cpus import usable_cpus
 from ml.model.head import Head, load_head
 from ml.model.preprocessing import PREPROCESSING_VERSION
 
@@ -120,13 +120,6 @@ class Classifier:
 def trunk_id(trunk_onnx: bytes) -> str:
     """Name a trunk by its bytes and by the preprocessing in front of it."""
     return f"{hashlib.sha256(trunk_onnx).hexdigest()}:{PREPROCESSING_VERSION}"
-
-
-def usable_cpus() -> int:
-    """Count the CPUs this process may run on; a container's share is often less than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _open_session(content: bytes, what: str) -> onnxruntime.InferenceSession:

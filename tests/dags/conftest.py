@@ -76,6 +76,7 @@ json.dump(
         "run_id": run.run_id,
         "state": run.state,
         "tasks": {task.task_id: task.state for task in tasks},
+        "tries": {task.task_id: task.try_number for task in tasks},
         "returned": {task.task_id: task.xcom_pull(task.task_id) for task in tasks},
     },
     open(sys.argv[1], "w"),

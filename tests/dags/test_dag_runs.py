@@ -34,3 +34,11 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     assert due["state"] == "success"
     assert due["tasks"] == {"monitor": "success", "request_retraining": "success"}
     assert "50 new images" in due["returned"]["monitor"]
+
+
+def test_an_error_that_would_come_again_is_not_tried_again(run_dag: RunDag) -> None:
+    run = run_dag("retrain")
+    assert run["state"] == "failed"
+    assert run["tasks"]["snapshot"] == "failed"
+    assert run["tries"]["snapshot"] == 1
+    assert "SnapshotError" in run["output"]

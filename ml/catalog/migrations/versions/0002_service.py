@@ -21,7 +21,7 @@ CREATE INDEX tokens_account ON users.tokens (account_id);
 -- Why an image with a label is not in the pool: somebody doubts a harvested label, or an admin took the image out.
 ALTER TABLE training.images
     ADD COLUMN held_back text CHECK (held_back IN ('suspended', 'excluded')),
-    ADD CONSTRAINT images_held_back_check CHECK (held_back IS NULL OR entered_pool_at IS NULL);
+    ADD CONSTRAINT images_held_back_is_not_in_pool CHECK (held_back IS NULL OR entered_pool_at IS NULL);
 
 -- Append-only: the last row says whether predictions are answered.
 CREATE TABLE logs.maintenance (

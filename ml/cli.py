@@ -95,7 +95,10 @@ def monitor() -> None:
     """Score the model in production, count what is new, and say whether retraining is due."""
     with open_workspace() as workspace, _progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
-    out.print(f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images.")
+    out.print(
+        f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images "
+        f"({report.harvested_images} harvested)."
+    )
     for reason in report.reasons:
         out.print(f"Retraining is due: {reason}")
     if report.reasons:

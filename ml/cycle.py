@@ -65,6 +65,7 @@ class MonitorReport:
     model_version: int
     accuracy: float
     new_images: int
+    harvested_images: int  # of the new ones
     reasons: list[str]
 
     @property
@@ -101,7 +102,7 @@ def monitor(workspace: Workspace, on_progress: Progress | None = None) -> Monito
         evaluations.save_monitoring(
             connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
         )
-    report = MonitorReport(version, deciding.accuracy, new_images.total, reasons)
+    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
     _log_monitoring(workspace, report, deciding)
     return report
 
@@ -344,6 +345,7 @@ def _log_monitoring(workspace: Workspace, report: MonitorReport, deciding: Evalu
                 "recall_macro": deciding.recall_macro,
                 "f1_macro": deciding.f1_macro,
                 "new_images": report.new_images,
+                "new_images_harvested": report.harvested_images,
             }
         )
         run.log_report("evaluation.json", asdict(deciding))

@@ -72,7 +72,12 @@ class ModelHost:
         self._current = model  # one reference: a request sees the old model or the new one
         card = model.classifier.card
         self._metrics.model.info(
-            {"version": str(model.version), "precision": card.precision, "image_size": str(card.image_size)}
+            {
+                "version": str(model.version),
+                "precision": card.precision,
+                "image_size": str(card.image_size),
+                "trunk_weights": card.trunk_weights,
+            }
         )
         _logger.info("Model version %d answers from now on", model.version)
 

@@ -19,6 +19,7 @@ class ModelCard:
         classes: names, in the order of the probabilities.
         image_size: side of the square input, pixels.
         trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
+        trunk_weights: where the trunk's weights came from, as `ml.model.weights` names it.
         preprocessing: version of the code that makes pixels of bytes.
         precision: arithmetic of the trunk, `fp32`.
     """
@@ -26,6 +27,7 @@ class ModelCard:
     classes: tuple[str, ...]
     image_size: int
     trunk_id: str
+    trunk_weights: str
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"
 

@@ -64,7 +64,7 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
         budget_seconds = settings.training_budget_minutes * 60 - (time.monotonic() - started)
         head, validation = _fit(snapshot, features, _seed(attempt), budget_seconds, on_step)
         _log_training(run, snapshot, head, validation)
-        card = ModelCard(snapshot.classes, trunk.image_size, trunk.trunk_id)
+        card = ModelCard(snapshot.classes, trunk.image_size, trunk.trunk_id, weights_recipe)
         _log_model(run, catalog, trunk_onnx, head, card)
         run.log_metrics({"training_seconds": time.monotonic() - started})
     return run.mlflow_run_id

@@ -20,6 +20,8 @@ MODEL_NAME = "mycoflow"
 ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
+# What a version's page should say without a look at its run.
+INHERITED_TAGS = ("trunk_weights", "trunk_id", "keras_accuracy", "keras_accuracy_images")
 # model.keras is left where it is: nothing that scores or serves reads it, and it doubles the download.
 SERVED_FILES = ("model.onnx", "head.npz", CARD_NAME)
 
@@ -153,8 +155,10 @@ class Registry:
                 return min(int(each.version) for each in found)
             _ensure_model(client)
             model_id = _logged_model_id(client, mlflow_run_id)
+            run_tags = client.get_run(mlflow_run_id).data.tags
+            inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
             created = client.create_model_version(
-                MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags=dict(tags), model_id=model_id
+                MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
             )
         return int(created.version)
 

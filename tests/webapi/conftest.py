@@ -70,6 +70,7 @@ def write_bundle() -> Callable[[Path, int], Path]:
             "image_size": IMAGE_SIZE,
             "preprocessing": PREPROCESSING_VERSION,
             "precision": "fp32",
+            "trunk_weights": "random:0",
             "trunk_id": f"{'0' * 64}:{PREPROCESSING_VERSION}",
         }
         (folder / "model.json").write_text(json.dumps(card))

@@ -170,7 +170,7 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
     assert {version for _, version in answers} == {1, 2}
     assert {version for _, version in answers[-4:]} == {2}
     assert (
-        'mycoflow_model_info{image_size="32",precision="fp32",version="2"} 1.0'
+        'mycoflow_model_info{image_size="32",precision="fp32",trunk_weights="random:0",version="2"} 1.0'
         in httpx.get(service.metrics_address).text
     )
     assert service.end(signal.SIGINT) == 0

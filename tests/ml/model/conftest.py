@@ -101,7 +101,7 @@ def head(train: Callable[..., TrainedHead]) -> TrainedHead:
 
 @pytest.fixture(scope="session")
 def card(trunk_onnx: bytes) -> ModelCard:
-    return ModelCard(CLASSES, IMAGE_SIZE, trunk_id(trunk_onnx))
+    return ModelCard(CLASSES, IMAGE_SIZE, trunk_id(trunk_onnx), "random:0")
 
 
 @pytest.fixture(scope="session")

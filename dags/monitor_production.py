@@ -1,0 +1,55 @@
+"""Score the model in production every night, and ask for retraining when it is due."""
+
+# ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
+from collections.abc import Iterator
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, Metadata, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dags.assets import RETRAINING_REQUESTED
+from dags.task_defaults import TASK_DEFAULTS
+
+
+@dag(
+    # Without the last argument, a DAG first seen shortly after midnight would run at once for the night before.
+    schedule=CronTriggerTimetable("@daily", timezone="UTC", run_immediately=timedelta()),
+    catchup=False,
+    max_active_runs=1,
+    tags=["mycoflow", "monitoring"],
+    default_args=TASK_DEFAULTS,
+)
+def monitor_production() -> None:
+    """### The nightly check
+
+    1. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing), counts
+       the images that entered the pool since the champion's snapshot, stores both, and decides. No model in
+       production yet: the task is skipped, and its log says how to get a first one.
+    2. **request_retraining** runs only when there is a reason. It emits the asset `retraining_requested`, with the
+       reason, and that starts the DAG `retrain`.
+
+    Both can be cleared and run again.
+    """
+
+    @task.short_circuit
+    def monitor() -> str:
+        """Score, count, decide. Returns the reasons to retrain; empty when there is none."""
+        from ml import cycle
+        from ml.errors import NoChampionError
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            try:
+                return " ".join(cycle.monitor(workspace).reasons)
+            except NoChampionError as error:
+                raise AirflowSkipException(str(error)) from error
+
+    @task(outlets=[RETRAINING_REQUESTED])
+    def request_retraining(reason: str) -> Iterator[Metadata]:
+        """Emit the asset that starts `retrain`, with the reason."""
+        yield Metadata(RETRAINING_REQUESTED, extra={"reason": reason})
+
+    request_retraining(monitor())  # type: ignore[arg-type]
+
+
+monitor_production()

@@ -1,0 +1,129 @@
+"""Retrain: from a pinned snapshot to a verdict and, when it is good, a promotion."""
+
+# ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, chain, dag, task
+
+from dags.assets import RETRAINING_REQUESTED
+from dags.task_defaults import TASK_DEFAULTS
+
+# The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
+TRAINING_TIMEOUT = timedelta(minutes=45)
+
+
+@dag(
+    schedule=[RETRAINING_REQUESTED],
+    catchup=False,
+    max_active_runs=1,
+    tags=["mycoflow", "training"],
+    params={
+        "snapshot_size": Param(
+            None,
+            type=["null", "integer"],
+            minimum=2,
+            maximum=1_000_000,
+            title="Snapshot size",
+            description="Newest pool images to learn from; SNAPSHOT_SIZE when empty",
+        ),
+        "seed": Param(
+            0,
+            type="integer",
+            minimum=0,
+            maximum=2**31 - 1,
+            title="Seed",
+            description="The same snapshot and seed give the same model",
+        ),
+        "reason": Param(
+            "asked for by hand",
+            type="string",
+            minLength=1,
+            maxLength=500,
+            title="Reason",
+            description="Kept with the attempt; a request from monitor_production brings its own",
+        ),
+    },
+    default_args=TASK_DEFAULTS,
+)
+def retrain() -> None:
+    """### Retrain the classifier
+
+    Runs when `monitor_production` asks for it, or by hand with parameters.
+
+    **snapshot** pins the newest pool images. **train** learns from them. **register** makes a model version of it.
+    **evaluate** scores challenger and champion on the same evaluation set. **gate** judges, and keeps its reasons.
+    **promote** does what the gate decided: it moves the alias `production`, or leaves the champion where it is.
+
+    One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
+    same snapshot and the same model version.
+    """
+
+    @task
+    def snapshot(**context: Any) -> int:
+        """Pin what to learn from. Returns the attempt's id."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        params, request_key = context["params"], context["dag_run"].run_id
+        with open_workspace() as workspace:
+            size = params["snapshot_size"] or workspace.settings.snapshot_size
+            parameters = cycle.RetrainParameters(snapshot_size=size, seed=params["seed"])
+            return cycle.take_snapshot(workspace, request_key, _reason(context), parameters)
+
+    @task(execution_timeout=TRAINING_TIMEOUT)
+    def train(attempt_id: int) -> str:
+        """Learn from the snapshot. Returns the id of the MLflow run."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            return cycle.train(workspace, attempt_id)
+
+    @task
+    def register(attempt_id: int) -> int:
+        """Make a model version of what was trained. Returns its number."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            return cycle.register(workspace, attempt_id)
+
+    @task
+    def evaluate(attempt_id: int) -> None:
+        """Score challenger and champion on the same evaluation set."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            cycle.evaluate_challenger(workspace, attempt_id)
+
+    @task
+    def gate(attempt_id: int) -> str:
+        """Judge the challenger. Returns the decision, `promote` or `keep`."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            return cycle.decide(workspace, attempt_id).decision
+
+    @task
+    def promote(attempt_id: int) -> int | None:
+        """Do what the gate decided. Returns the version in production afterwards."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            return cycle.promote_challenger(workspace, attempt_id)
+
+    attempt_id = snapshot()
+    chain(*(step(attempt_id) for step in (train, register, evaluate, gate, promote)))
+
+
+def _reason(context: dict[str, Any]) -> str:
+    events = context["triggering_asset_events"].get(RETRAINING_REQUESTED, [])
+    reasons = [event.extra["reason"] for event in events if "reason" in event.extra]
+    return "; ".join(dict.fromkeys(reasons)) or str(context["params"]["reason"])
+
+
+retrain()

@@ -1,0 +1,55 @@
+"""The processes of the stack, each with its command. Prometheus joins here."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.environment import Addresses
+from stack.ports import HOST
+from stack.settings import StackSettings
+
+
+@dataclass(frozen=True)
+class Child:
+    """One server: the name people see, and the command that stays in the foreground."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    def command(self, log: Path) -> str:
+        """A line for the shell, which is replaced by the server so that signals reach it.
+
+        Its output goes straight to a file: a pipe would stay open, and hide its end, while a process of its own lives.
+        """
+        return f"exec {shlex.join((sys.executable, '-m', *self.arguments))} > {shlex.quote(str(log))} 2>&1"
+
+
+def list_children(settings: StackSettings, addresses: Addresses) -> list[Child]:
+    """Every process to run; MLflow's only where no other tracking server is set."""
+    children = [
+        Child("airflow-api", ("airflow", "api-server", *_listen(settings.airflow_port), "--workers", "1")),
+        Child("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs")),
+        Child("airflow-dags", ("airflow", "dag-processor")),
+        Child("airflow-triggerer", ("airflow", "triggerer", "--skip-serve-logs")),
+        Child("service", _service(settings.service_port)),
+    ]
+    if settings.mlflow_tracking_uri is None:
+        children.append(Child("mlflow", _mlflow(settings, addresses.mlflow_store)))
+    return children
+
+
+def _service(port: int) -> tuple[str, ...]:
+    bind = f"{HOST}:{port}"
+    return ("gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind, "webapi.app:create_app()")
+
+
+def _mlflow(settings: StackSettings, store: str) -> tuple[str, ...]:
+    # Its clients write to the database and the folder themselves: see "the model version" in the design.
+    artifacts = (settings.mycoflow_home / "mlflow").as_uri()
+    storage = ("--backend-store-uri", store, "--no-serve-artifacts", "--default-artifact-root", artifacts)
+    return ("mlflow", "server", *_listen(settings.mlflow_port), "--workers", "1", *storage)
+
+
+def _listen(port: int) -> tuple[str, ...]:
+    return ("--host", HOST, "--port", str(port))

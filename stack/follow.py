@@ -1,0 +1,72 @@
+"""Follow an Airflow run to its end: one line per task, as it happens."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.status import Status
+
+from ml.errors import MycoflowError
+from stack.airflow_client import AirflowClient, TaskState
+
+Found = TypeVar("Found")
+POLL_SECONDS = 0.5
+MARKS = {"success": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
+
+
+@dataclass(frozen=True)
+class FollowedRun:
+    """A run that has ended, and how long each of its tasks took."""
+
+    dag_id: str
+    dag_run_id: str
+    state: str
+    task_seconds: dict[str, float]
+
+
+def follow_run(airflow: AirflowClient, dag_id: str, dag_run_id: str, console: Console, logs: Path) -> FollowedRun:
+    """Show the tasks of a run until it has ended.
+
+    Args: logs, Airflow's folder of task logs, for the message of a failure.
+    Raises: MycoflowError, the run failed.
+    """
+    shown: set[str] = set()
+    with console.status(f"{dag_id}: waiting for the scheduler") as status:
+        while True:
+            state = airflow.run_state(dag_id, dag_run_id)  # before the tasks, so that none is missed at the end
+            tasks = airflow.task_states(dag_id, dag_run_id)
+            _show(tasks, shown, console, status, dag_id)
+            if state in ("success", "failed"):
+                break
+            time.sleep(POLL_SECONDS)
+    if state == "failed":
+        failed = ", ".join(task.task_id for task in tasks if task.state == "failed")
+        raise MycoflowError(f"Expected {dag_id} to succeed, but it failed in: {failed}. Its log is in {logs}.")
+    return FollowedRun(dag_id, dag_run_id, state, {task.task_id: round(task.seconds, 1) for task in tasks})
+
+
+def wait_for(what: str, look: Callable[[], Found | None], timeout_seconds: float) -> Found:
+    """Look again and again until there is something.
+
+    Raises: MycoflowError, nothing came in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise MycoflowError(f"Expected {what} within {timeout_seconds:.0f} s, but it did not come.")
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def _show(tasks: list[TaskState], shown: set[str], console: Console, status: Status, dag_id: str) -> None:
+    for task in tasks:
+        if task.is_finished and task.task_id not in shown:
+            shown.add(task.task_id)
+            mark = MARKS.get(task.state, f"[red]{task.state}[/]")
+            again = f" (try {task.try_number})" if task.try_number > 1 else ""
+            console.print(f"  {f'{dag_id}.{task.task_id}':<40} {mark} {task.seconds:6.1f} s{again}", highlight=False)
+        elif task.state != "waiting" and not task.is_finished:
+            status.update(f"{dag_id}.{task.task_id}: {task.state}, {task.seconds:.0f} s")

@@ -1,0 +1,23 @@
+"""The prediction service as the demo uses it: over HTTP, like anybody."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service said of an image."""
+
+    name: str
+    model_version: int
+
+
+def ask(url: str, image: Path) -> Answer | None:
+    """Send an image. Returns the answer, or None while no model is loaded."""
+    answer = httpx.post(f"{url}/predictions", files={"file": image.read_bytes()}, trust_env=False, timeout=30)
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return None
+    body = answer.raise_for_status().json()
+    return Answer(body["results"][0]["name"], int(body["model"]["version"]))

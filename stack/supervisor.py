@@ -1,0 +1,50 @@
+"""Honcho's process manager, told what a stack of servers needs besides: logs in files, and no process left."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from honcho.manager import Manager
+from honcho.printer import Printer
+
+from stack.children import Child
+from stack.leftovers import end_leftovers
+
+_SIGNALLED = (130, 143)
+
+
+class Supervisor(Manager):  # type: ignore[misc]
+    """Runs the children until one of them ends or a signal comes, then ends them all.
+
+    Args:
+        children: what to run.
+        environment: what they run in; it carries the mark of the home folder.
+        home: the value of that mark.
+        logs: the folder that gets one file of output for each child.
+        output: where honcho tells what it does.
+    """
+
+    def __init__(
+        self, children: Iterable[Child], environment: Mapping[str, str], home: str, logs: Path, output: TextIO
+    ) -> None:
+        super().__init__(Printer(output))
+        self.died: list[str] = []
+        self._home = home
+        for child in children:
+            self.add_process(child.name, child.command(logs / f"{child.name}.log"), env=dict(environment))
+
+    def terminate(self) -> None:
+        """Ask all children to end; those that ended by themselves are remembered in `died`."""
+        if self._terminating:
+            return
+        if self.returncode not in _SIGNALLED:
+            self.died = [name for name, child in self._processes.items() if child.get("returncode") is not None]
+        try:
+            super().terminate()
+        except KeyError:  # a signal came before every child had reported its process id
+            end_leftovers(self._home)
+
+    def kill(self) -> None:
+        """Kill what has not ended in time, with the tasks that Airflow keeps in process groups of their own."""
+        super().kill()
+        end_leftovers(self._home)

@@ -1,0 +1,96 @@
+"""`make up`: the whole of Mycoflow on this machine, in the foreground, until Ctrl-C."""
+
+import signal
+import sys
+import threading
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from stack.children import list_children
+from stack.environment import Addresses, child_environment, find_addresses
+from stack.health import list_missing
+from stack.leftovers import end_leftovers
+from stack.lock import exclusive
+from stack.migrations import migrate_all
+from stack.ports import check_free
+from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
+from stack.settings import StackSettings, load_stack_settings
+from stack.supervisor import Supervisor
+
+SLOW_START_SECONDS = 120
+
+
+def run_stack(console: Console) -> int:
+    """Start every server on the data under MYCOFLOW_HOME and keep them running.
+
+    SIGINT and SIGTERM end all of them, and the embedded PostgreSQL last; the next call goes on with the same data.
+
+    Returns: 0 when asked to stop, 1 when a server ended by itself.
+    Raises: SettingsError, a port is taken or a stack already runs here; DatabaseUnavailableError, SchemaVersionError.
+    """
+    settings = load_stack_settings()
+    home = settings.mycoflow_home
+    with exclusive(home, "stack"):
+        end_leftovers(str(home))  # of a stack that was killed
+        _check_ports(settings)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the embedded server is stopped
+        try:
+            return _supervise(settings, console)
+        finally:
+            end_leftovers(str(home))
+
+
+def _check_ports(settings: StackSettings) -> None:
+    ports = {"AIRFLOW_PORT": settings.airflow_port, "SERVICE_PORT": settings.service_port}
+    if settings.mlflow_tracking_uri is None:
+        ports["MLFLOW_PORT"] = settings.mlflow_port
+    if settings.metrics_port:
+        ports["METRICS_PORT"] = settings.metrics_port
+    check_free(ports)
+
+
+def _supervise(settings: StackSettings, console: Console) -> int:
+    home = settings.mycoflow_home
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    console.print(f"Starting on {home} (logs in {logs}) ...", highlight=False, soft_wrap=True)
+    secrets = airflow_secrets(home / "airflow")
+    addresses = find_addresses(settings)
+    environment = child_environment(settings, addresses, secrets)
+    migrate_all(settings, addresses, environment, logs)
+    announcer = threading.Thread(target=_announce, args=(settings, addresses, secrets, console), daemon=True)
+    announcer.start()
+    with (logs / "honcho.log").open("w") as output:
+        supervisor = Supervisor(list_children(settings, addresses), environment, str(home), logs, output)
+        supervisor.loop()
+    for name in supervisor.died:
+        log = logs / f"{name}.log"
+        console.print(
+            f"[bold red]{name} ended by itself[/], so everything was stopped. Its last words, in {log}:", soft_wrap=True
+        )
+        console.print(
+            "".join(log.read_text(errors="replace").splitlines(keepends=True)[-12:]), markup=False, soft_wrap=True
+        )
+    if not supervisor.died:
+        console.print("Stopped. `make up` goes on with the same data.")
+    return 1 if supervisor.died else 0
+
+
+def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets, console: Console) -> None:
+    started, is_warned = time.monotonic(), False
+    while missing := list_missing(settings, addresses):
+        if not is_warned and time.monotonic() - started > SLOW_START_SECONDS:
+            console.print(f"Still waiting for {', '.join(missing)}: see {settings.mycoflow_home / 'logs'}")
+            is_warned = True
+        time.sleep(0.5)
+    table = Table(title=f"Mycoflow is up ({time.monotonic() - started:.0f} s). Ctrl-C stops it.")
+    for column in ("what", "address", "log in"):
+        table.add_column(column, overflow="fold")
+    table.add_row("Airflow", addresses.airflow, f"{ADMIN} / {secrets.admin_password}")
+    table.add_row("MLflow", settings.mlflow_tracking_uri or addresses.mlflow, "none: this machine only")
+    table.add_row("Prediction service", addresses.service, "none: this machine only")
+    if settings.metrics_port:
+        table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
+    console.print(table)

@@ -1,0 +1,121 @@
+"""The DAGs under a real scheduler: a failed task cleared and run again, and the asset that starts `retrain`."""
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from rich.console import Console
+
+from ml.catalog.database import Catalog, open_catalog
+from ml.catalog.images import Split
+from ml.catalog.tables import attempts, model_versions, snapshots
+from ml.errors import MycoflowError
+from ml.ingest.digits import DigitFolders, write_digits
+from ml.ingest.folder import ingest_folder
+from stack.airflow_client import AirflowClient
+from stack.demo_folder import demo_settings, running_stack
+from stack.demo_report import Stopwatch
+from stack.environment import find_addresses
+from stack.follow import FollowedRun, follow_run, wait_for
+from stack.health import list_missing
+from stack.secret_files import ADMIN, airflow_secrets
+
+START_SECONDS = 180
+REACTION_SECONDS = 60
+
+
+@dataclass
+class Stack:
+    """A running stack, its catalog, and a way to follow and to repeat its runs."""
+
+    airflow_url: str
+    password: str
+    airflow: AirflowClient
+    catalog: Catalog
+    digits: DigitFolders
+    folder: Path
+
+    def ingest(self, split: Split, start: int, count: int) -> None:
+        source = self.digits.evaluation if split == "evaluation" else self.digits.later
+        folder = self.folder / f"{split}-{start}"
+        for label in sorted(source.iterdir()):
+            (folder / label.name).mkdir(parents=True)
+            for file in sorted(label.iterdir())[start : start + count]:
+                shutil.copy(file, folder / label.name)
+        assert ingest_folder(self.catalog, folder, split).rejects == []
+
+    def follow(self, dag_id: str, dag_run_id: str) -> FollowedRun:
+        return follow_run(self.airflow, dag_id, dag_run_id, Console(file=io.StringIO()), self.folder)
+
+    def clear(self, dag_run_id: str, task_id: str) -> None:
+        """What the button "Clear" of Airflow's page does: this task and those after it."""
+        login = {"username": ADMIN, "password": self.password}
+        with httpx.Client(base_url=self.airflow_url, trust_env=False) as client:
+            token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+            body = {"dry_run": False, "dag_run_id": dag_run_id, "task_ids": [task_id], "include_downstream": True}
+            body |= {"only_failed": False, "reset_dag_runs": True}
+            headers = {"Authorization": f"Bearer {token}"}
+            client.post("/api/v2/dags/retrain/clearTaskInstances", json=body, headers=headers).raise_for_status()
+
+    def counts(self) -> dict[str, int]:
+        with self.catalog.begin() as connection:
+            return {
+                table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+                for table in (snapshots, attempts, model_versions)
+            }
+
+
+@pytest.fixture
+def stack(home: Path, tmp_path: Path, processes_on: Callable[[Path], list[str]]) -> Iterator[Stack]:
+    small = {"snapshot_size": 250, "new_images_threshold": 50}
+    settings = demo_settings(home).model_copy(update=small)
+    addresses = find_addresses(settings)
+    with running_stack(settings, Stopwatch()) as check:
+
+        def is_up() -> bool | None:
+            check()
+            return not list_missing(settings, addresses) or None
+
+        wait_for("all servers to be healthy", is_up, START_SECONDS)
+        password = airflow_secrets(home / "airflow").admin_password
+        digits = write_digits(tmp_path / "digits")
+        with AirflowClient(addresses.airflow, password) as airflow, open_catalog(settings) as catalog:
+            wait_for("the DAGs", lambda: airflow.has_dag("retrain") or None, START_SECONDS)
+            yield Stack(addresses.airflow, password, airflow, catalog, digits, tmp_path)
+    assert [each for each in processes_on(home) if "postgres" not in each] == []
+
+
+@pytest.mark.timeout(600)
+def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_retraining(stack: Stack) -> None:
+    stack.ingest("pool", 0, 25)
+    dag_run_id = stack.airflow.trigger("retrain", {"reason": "the first model"})
+    with pytest.raises(MycoflowError, match="failed in: train"):  # there is no evaluation set
+        stack.follow("retrain", dag_run_id)
+    assert stack.counts() == {"snapshots": 1, "attempts": 1, "model_versions": 0}
+
+    stack.ingest("evaluation", 0, 4)
+    stack.clear(dag_run_id, "train")
+    assert stack.follow("retrain", dag_run_id).state == "success"
+    once = {"snapshots": 1, "attempts": 1, "model_versions": 1}
+    assert stack.counts() == once
+    stack.clear(dag_run_id, "snapshot")
+    assert stack.follow("retrain", dag_run_id).state == "success"
+    assert stack.counts() == once
+
+    stack.ingest("pool", 25, 5)
+    stack.follow("monitor_production", stack.airflow.trigger("monitor_production", {}))
+    started = wait_for(
+        "the asset to start retrain",
+        lambda: next(iter(stack.airflow.asset_triggered_runs("retrain")), None),
+        REACTION_SECONDS,
+    )
+    assert stack.follow("retrain", started).state == "success"
+    assert stack.counts() == {"snapshots": 2, "attempts": 2, "model_versions": 2}
+    with stack.catalog.begin() as connection:
+        reasons = connection.execute(sa.select(attempts.c.reason).order_by(attempts.c.id)).scalars().all()
+    assert reasons == ["the first model", "50 new images reach the threshold of 50."]

@@ -1,0 +1,109 @@
+"""`make up`: it says when it is up, stops cleanly, goes on where it was, and refuses what it cannot do."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from stack.demo_folder import demo_settings
+from stack.leftovers import marked_pids
+from stack.lock import exclusive
+from stack.ports import HOST
+from stack.settings import StackSettings
+
+RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
+
+
+def read_until(process: "subprocess.Popen[str]", words: str) -> str:
+    """What the process says up to the line with these words."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def passwords(home: Path) -> str:
+    return (home / "airflow" / "passwords.json").read_text()
+
+
+def test_ctrl_c_stops_everything_and_the_next_start_goes_on(
+    home: Path, run_stack: RunStack, processes_on: Callable[[Path], list[str]]
+) -> None:
+    settings = demo_settings(home)
+    with run_stack(settings) as process:
+        read_until(process, "Mycoflow is up")
+        assert httpx.get(f"http://{HOST}:{settings.service_port}/status", trust_env=False).json() is True
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert processes_on(home) == []
+    first_passwords = passwords(home)
+
+    with run_stack(settings) as process:
+        read_until(process, "Mycoflow is up")
+        assert passwords(home) == first_passwords
+        for pid in marked_pids(str(home), "mlflow server"):
+            psutil.Process(pid).kill()
+        assert "mlflow ended by itself" in read_until(process, "ended by itself")
+        assert process.wait(timeout=60) == 1
+    assert processes_on(home) == []
+
+
+def test_a_signal_while_the_servers_start_leaves_no_process(
+    home: Path, run_stack: RunStack, processes_on: Callable[[Path], list[str]]
+) -> None:
+    with run_stack(demo_settings(home)) as process:
+        read_until(process, "Starting on")
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    assert processes_on(home) == []
+
+
+def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_stack: RunStack) -> None:
+    settings = demo_settings(home)
+    with socket.create_server((HOST, settings.mlflow_port)), run_stack(settings) as process:
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert f"port {settings.mlflow_port} is in use; set MLFLOW_PORT to a free one" in said
+
+
+def test_a_second_stack_on_the_same_data_is_refused(home: Path, run_stack: RunStack) -> None:
+    with exclusive(home, "stack"), run_stack(demo_settings(home)) as process:
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "A stack already runs on" in said
+
+
+def test_a_wrong_setting_is_named(home: Path, run_stack: RunStack) -> None:
+    settings = demo_settings(home).model_copy(update={"airflow_port": 99999})
+    with run_stack(settings) as process:
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "AIRFLOW_PORT" in said
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "passwords.json"])
+def test_secrets_are_for_their_owner_only(home: Path, name: str) -> None:
+    from stack.secret_files import airflow_secrets
+
+    airflow_secrets(home)
+    assert (home / name).stat().st_mode & 0o077 == 0
+
+
+def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(home: Path, run_stack: RunStack) -> None:
+    (home / "demo").mkdir()
+    (home / "demo" / "thesis.txt").write_text("mine")
+    settings: StackSettings = demo_settings(home)
+    with run_stack(settings, "demo") as process:
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "was not made by the demo" in said.replace("\n", " ")
+    assert (home / "demo" / "thesis.txt").read_text() == "mine"

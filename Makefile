@@ -38,7 +38,7 @@ lock: ## pin every package anew, from pyproject.toml (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
 	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
 
-LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet
 
 clean: ## remove .venv; your data under var/ stays
 	rm -rf .venv

@@ -1,6 +1,7 @@
 # What a person may do here. `make help` lists it.
 PYTHON ?= python3
 BIN := .venv/bin
+# The lock files are complete: pip only fetches what they name, and resolves nothing again.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -38,7 +39,7 @@ lock: ## pin every package anew, from pyproject.toml (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
 	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
 
-LOCK := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 clean: ## remove .venv; your data under var/ stays
 	rm -rf .venv
@@ -52,10 +53,10 @@ clean: ## remove .venv; your data under var/ stays
 
 .venv/installed: requirements.txt pyproject.toml | .venv/python
 	@echo "Installing the pinned packages into .venv (one to three minutes) ..."
-	$(INSTALL) --require-hashes -r requirements.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements.txt
 	$(INSTALL) --no-deps --editable .
 	touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
-	$(INSTALL) --require-hashes -r requirements-dev.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	touch $@

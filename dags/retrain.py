@@ -117,7 +117,7 @@ def retrain() -> None:
             return cycle.promote_challenger(workspace, attempt_id)
 
     attempt_id = snapshot()
-    chain(*(step(attempt_id) for step in (train, register, evaluate, gate, promote)))
+    chain(*(step(attempt_id) for step in (train, register, evaluate, gate, promote)))  # type: ignore[arg-type]
 
 
 def _reason(context: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ WORKDIR /build
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY requirements.txt .
-RUN pip install --no-deps --require-hashes --no-deps -r requirements.txt
+RUN pip install --no-deps --require-hashes -r requirements.txt
 COPY pyproject.toml README.md ./
 COPY ml ml
 COPY webapi webapi

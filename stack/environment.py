@@ -83,6 +83,8 @@ def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecr
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.password_file),
         "DATABASE__SQL_ALCHEMY_CONN": addresses.airflow_database,
+        # Only the API's "wait for a run" needs a second, asynchronous driver; without this, Airflow demands asyncpg.
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
         "API__BASE_URL": addresses.airflow,
         "API__SECRET_KEY": secrets.jwt_secret,
         "API_AUTH__JWT_SECRET": secrets.jwt_secret,

@@ -94,6 +94,7 @@ def airflow_environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": copy_database("template0"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
     environment = {**os.environ, **options}

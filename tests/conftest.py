@@ -53,6 +53,11 @@ def _administer(home: Path, statement: str) -> None:
     connection.close()
 
 
+def _drop_database(home: Path, name: str) -> None:
+    """With whatever is still connected: MLflow keeps its connections to each store as long as the process lives."""
+    _administer(home, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def copy_database(server_home: Path) -> Callable[..., str]:
     """Copies a database under a new name: quicker than migrating for each test. Gives the copy's URL."""
@@ -88,20 +93,26 @@ def mlflow_template(server_home: Path) -> str:
 
 
 @pytest.fixture
-def mlflow_uri(mlflow_template: str, copy_database: Callable[[str], str]) -> str:
+def mlflow_uri(mlflow_template: str, copy_database: Callable[..., str], server_home: Path) -> Iterator[str]:
     """The URL of an empty MLflow store."""
-    return copy_database(mlflow_template)
+    name = f"mlflow_{secrets.token_hex(8)}"
+    yield copy_database(mlflow_template, name)
+    _drop_database(server_home, name)
 
 
 @pytest.fixture
-def settings(catalog_template: str, copy_database: Callable[[str], str], tmp_path: Path) -> Settings:
+def settings(
+    catalog_template: str, copy_database: Callable[..., str], server_home: Path, tmp_path: Path
+) -> Iterator[Settings]:
     """Small networks, a random trunk, a fresh migrated database, and a home of the test's own."""
-    return Settings(
+    name = f"catalog_{secrets.token_hex(8)}"
+    yield Settings(
         mycoflow_home=tmp_path / "home",
-        database_url=SecretStr(copy_database(catalog_template)),
+        database_url=SecretStr(copy_database(catalog_template, name)),
         trunk_weights="random",
         image_size=32,
     )
+    _drop_database(server_home, name)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`mycoflow ...`: everything a person can do from a terminal. Commands parse, call ml.cycle or its floor, and print."""
 
 import getpass
-import ipaddress
 import os
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ml import cycle
-from ml.catalog import accounts
 from ml.catalog.database import migrate as migrate_database
 from ml.cycle import RetrainParameters
 from ml.errors import MycoflowError
@@ -30,6 +28,7 @@ from ml.model.inventory import describe_state, list_models
 from ml.model.promotion import release_promotion, roll_back
 from ml.model.workspace import open_workspace
 from ml.settings import load_settings
+from ml.user_cli import user_app
 
 app = typer.Typer(
     name="mycoflow",
@@ -38,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 sample_app = typer.Typer(help="Real images for newcomers; needs no network.", no_args_is_help=True)
-user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
 app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
 
@@ -199,34 +197,14 @@ def predict(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="A loopback address: the service has no authentication yet.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback, behind a TLS proxy.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
 ) -> None:
     """Run the prediction service."""
-    if host != "localhost" and not _is_loopback(host):
-        raise typer.BadParameter(
-            f"expected a loopback address such as 127.0.0.1, got {host!r}: the service has no authentication yet",
-            param_hint="--host",
-        )
     load_settings()  # a wrong setting is told here, before any worker starts
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind]
     os.execv(sys.executable, [*command, "webapi.app:create_app()"])  # noqa: S606 - replaces this process, no shell
-
-
-@user_app.command("add")
-def add_user(
-    login: Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @ -")],
-    role: Annotated[accounts.Role, typer.Option(help="What the account may do.")],
-) -> None:
-    """Create an account. The password comes from a prompt, or from standard input."""
-    if sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    with open_workspace() as workspace, workspace.catalog.begin() as connection:
-        account = accounts.add_account(connection, login, role, password)
-    out.print(f"Account {account.login} ({account.role}) created.")
 
 
 @app.command()
@@ -292,10 +270,3 @@ def _bar() -> Progress:
 
 def _person() -> str:
     return getpass.getuser()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.errors import SettingsError
+
+_RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 
 
 class Settings(BaseSettings):
@@ -38,6 +42,13 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
     alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
 
+    token_hours: float = Field(12, gt=0, le=24 * 365, description="A bearer token is good for this long")
+    rate_limit: str = Field("600 per minute", pattern=_RATE, description="Requests per account, or per address")
+    login_rate_limit: str = Field("10 per minute", pattern=_RATE, description="Passwords checked per account")
+    login_rate_limit_per_address: str = Field("30 per minute", pattern=_RATE, description="The same, per address")
+    rate_limit_storage: SecretStr = Field(SecretStr("memory://"), description="memory://, or redis:// to share counts")
+    trusted_proxies: int = Field(0, ge=0, description="Proxies in front whose X-Forwarded-For and -Proto are believed")
+
     # `mycoflow migrate` gives these roles a login when a password is set; without one they cannot log in.
     database_web_password: SecretStr | None = None
     database_training_password: SecretStr | None = None
@@ -55,6 +66,14 @@ class Settings(BaseSettings):
             return value
         raise ValueError(f"expected imagenet, random or a path ending in .weights.h5, got {value!r}")
 
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _known_storage(cls, value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme == "memory" or (parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0):
+            return value
+        raise ValueError("expected memory:// or redis://user:password@host:port/number")
+
 
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment and `.env`.
@@ -65,5 +84,10 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']}{_what_came(e)}" for e in error.errors()]
         raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error
+
+
+def _what_came(error: ErrorDetails) -> str:
+    is_secret = "SecretStr" in str(Settings.model_fields[str(error["loc"][0])].annotation)
+    return "" if is_secret else f" (got {error['input']!r})"

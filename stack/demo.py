@@ -5,7 +5,8 @@ import sys
 
 from rich.console import Console
 
-from ml.catalog.database import open_catalog
+from ml.catalog.accounts import put_demo_accounts
+from ml.catalog.database import Catalog, open_catalog
 from ml.ingest.digits import write_digits
 from ml.settings import load_settings
 from stack.airflow_client import AirflowClient
@@ -48,6 +49,14 @@ def _introduce(settings: StackSettings, console: Console) -> None:
     console.print(f"State: {settings.mycoflow_home}", soft_wrap=True)
 
 
+def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
+    with catalog.begin() as connection:
+        passwords = put_demo_accounts(connection)
+    said = ", ".join(f"{login} / {password}" for login, password in passwords.items())
+    console.print(f"Accounts of the service, for this demo alone: {said}", highlight=False, soft_wrap=True)
+    return passwords
+
+
 def _play_on_a_stack(settings: StackSettings, watch: Stopwatch, console: Console) -> Summary:
     home = settings.mycoflow_home
     addresses = find_addresses(settings)
@@ -66,5 +75,7 @@ def _play_on_a_stack(settings: StackSettings, watch: Stopwatch, console: Console
             f"Airflow {addresses.airflow}, MLflow {addresses.mlflow}, service {addresses.service}", soft_wrap=True
         )
         with airflow, open_catalog(settings) as catalog:
-            summary = Story(settings, addresses, catalog, airflow, digits, watch, console).tell()
+            passwords = _make_accounts(catalog, console)
+            story = Story(settings, addresses, catalog, airflow, digits, ("alice", passwords["alice"]), watch, console)
+            summary = story.tell()
     return summary

@@ -14,9 +14,15 @@ class Answer:
     model_version: int
 
 
-def ask(url: str, image: Path) -> Answer | None:
-    """Send an image. Returns the answer, or None while no model is loaded."""
-    answer = httpx.post(f"{url}/predictions", files={"file": image.read_bytes()}, trust_env=False, timeout=30)
+def ask(url: str, credentials: tuple[str, str], image: Path) -> Answer | None:
+    """Send an image.
+
+    Args: credentials, login and password.
+    Returns: the answer, or None while no model is loaded.
+    """
+    answer = httpx.post(
+        f"{url}/predictions", files={"file": image.read_bytes()}, auth=credentials, trust_env=False, timeout=30
+    )
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return None
     body = answer.raise_for_status().json()

@@ -36,6 +36,7 @@ class Story:
     catalog: Catalog
     airflow: AirflowClient
     digits: DigitFolders
+    credentials: tuple[str, str]
     watch: Stopwatch
     console: Console
     runs: list[FollowedRun] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Story:
         image = min(self.digits.evaluation.glob("8/*.png"))
 
         def look() -> Answer | None:
-            answer = ask(self.addresses.service, image)
+            answer = ask(self.addresses.service, self.credentials, image)
             return answer if answer is not None and answer.model_version == version else None
 
         with self.watch.phase(f"the service turns to version {version}"):

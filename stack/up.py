@@ -90,7 +90,7 @@ def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSec
         table.add_column(column, overflow="fold")
     table.add_row("Airflow", addresses.airflow, f"{ADMIN} / {secrets.admin_password}")
     table.add_row("MLflow", settings.mlflow_tracking_uri or addresses.mlflow, "none: this machine only")
-    table.add_row("Prediction service", addresses.service, "none: this machine only")
+    table.add_row("Prediction service", addresses.service, "an account of `mycoflow user add`")
     if settings.metrics_port:
         table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
     console.print(table)

@@ -4,8 +4,9 @@ from flask import Flask
 
 from ml.ingest.validation import MAX_BYTES
 from ml.settings import Settings, load_settings
-from webapi import metrics, problems, request_ids, service
-from webapi.routes import predictions, status
+from webapi import auth, limits, metrics, openapi, problems, request_ids, security, service
+from webapi.routes import auth as auth_routes
+from webapi.routes import predictions, status, users
 
 _FORM_OVERHEAD_BYTES = 64 * 1024  # multipart boundaries, headers and the other fields
 _MAX_FORM_PARTS = 16
@@ -18,7 +19,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises: SettingsError.
     """
     settings = settings or load_settings()
-    app = Flask(__name__, static_folder=None)
+    app = openapi.new_app(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES + _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json.sort_keys = False  # type: ignore[attr-defined]  # bodies read in the order they are written
@@ -26,6 +27,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.init_app(app)
     mycoflow = service.init_app(app, settings)
     metrics.init_app(app, mycoflow.metrics)
-    app.register_blueprint(status.blueprint)
-    app.register_blueprint(predictions.blueprint)
+    security.init_app(app, settings)
+    _init_access(app, settings)
+    app.register_api(status.api)
+    app.register_api(auth_routes.api)
+    app.register_api(users.api)
+    app.register_api(predictions.api)
+    openapi.init_app(app)
     return app
+
+
+def _init_access(app: Flask, settings: Settings) -> None:
+    """Who asks, how often, and may they: in this order at the beginning of each request."""
+    auth.init_identification(app)
+    throttle = limits.init_app(app, settings)
+    auth.init_passwords(app, throttle)
+    auth.init_authorisation(app)

@@ -6,9 +6,12 @@ Source: RFC 9457.
 """
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import NoReturn
 
 from flask import Flask, json
+from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -28,6 +31,16 @@ _TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
 _logger = logging.getLogger(__name__)
 
 
+class Problem(BaseModel):
+    """The body of every error (RFC 9457)."""
+
+    type: str = Field(description="urn:mycoflow:problem: and what kind it is")
+    title: str
+    status: int
+    detail: str = Field(description="What was expected, what came, what to do")
+    request_id: str | None = Field(description="Finds the request in the logs")
+
+
 class ProblemError(Exception):
     """An answer that is not the one that was asked for.
 
@@ -36,14 +49,23 @@ class ProblemError(Exception):
         slug: what kind of problem, for programs; the last part of `type`.
         detail: what was expected, what came, what to do, for people.
         retry_after_seconds: when it makes sense to ask again, if it does.
+        headers: further headers of the answer.
     """
 
-    def __init__(self, status: int, slug: str, detail: str, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        detail: str,
+        retry_after_seconds: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.slug = slug
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
 
 
 def unavailable(slug: str, detail: str) -> ProblemError:
@@ -51,16 +73,27 @@ def unavailable(slug: str, detail: str) -> ProblemError:
     return ProblemError(503, slug, detail, _RETRY_AFTER_SECONDS)
 
 
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Turn what a request's model says of its parameters into a problem. Values that came are not repeated.
+
+    Raises: ProblemError, 422, always.
+    """
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    raise ProblemError(422, "invalid-request", "; ".join(f"{_name(fault['loc'])}: {fault['msg']}" for fault in faults))
+
+
 def init_app(app: Flask) -> None:
     """Answer every error of the application as a problem."""
-    app.register_error_handler(ProblemError, _answer_problem)
+    app.register_error_handler(ProblemError, answer_problem)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(MycoflowError, _answer_mycoflow_error)
     app.register_error_handler(Exception, _answer_unexpected_error)
 
 
-def _answer_problem(problem: ProblemError) -> Response:
+def answer_problem(problem: ProblemError) -> Response:
+    """The answer that a problem is."""
     response = _response(problem.status, problem.slug, problem.detail)
+    response.headers.extend(problem.headers)
     if problem.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
     return response
@@ -81,7 +114,7 @@ def _answer_mycoflow_error(error: MycoflowError) -> Response:
         return _answer_unexpected_error(error)
     if problem.status >= 500:
         _logger.error("%s", error)
-    return _answer_problem(problem)
+    return answer_problem(problem)
 
 
 def _problem_of(error: MycoflowError) -> ProblemError | None:
@@ -101,6 +134,10 @@ def _problem_of(error: MycoflowError) -> ProblemError | None:
 def _answer_unexpected_error(error: Exception) -> Response:
     _logger.error("Unexpected error", exc_info=error)
     return _response(500, "internal-server-error", "Something went wrong here. The request id finds it in the logs.")
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) or "body"
 
 
 def _response(status: int, slug: str, detail: str) -> Response:

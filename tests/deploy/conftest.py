@@ -72,7 +72,6 @@ def variables(documented: dict[str, str]) -> dict[str, str]:
         **dict.fromkeys(settings, ""),
         "DOMAIN": "localhost",
         "ACME_EMAIL": "operator@example.org",
-        "WEBAPI_USERNAME": "guest",
         "DATABASE_OWNER_PASSWORD": "own:er/p@ss%word",
         "AIRFLOW_FERNET_KEY": Fernet.generate_key().decode(),
         "TRUNK_WEIGHTS": "random",

@@ -10,7 +10,7 @@ import pytest
 from ml.settings import Settings
 
 REFERENCE = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+)")
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|PGPASS|REDISCLI_AUTH|_HASH$")
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN(?!_HOURS)|FERNET|PGPASS|REDISCLI_AUTH|_HASH$")
 ONE_OFFS = {"buckets", "migrate", "mlflow-accounts", "airflow-init"}
 
 

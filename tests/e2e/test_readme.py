@@ -52,10 +52,20 @@ def newcomer(settings: Settings, mlflow_uri: str, tmp_path: Path) -> tuple[Path,
 def test_the_commands_for_ones_own_images_work_in_their_order(newcomer: tuple[Path, dict[str, str]]) -> None:
     folder, environment = newcomer
     commands = [line.split() for line in command_lines() if "mycoflow" in line]
-    assert len(commands) == 5
+    assert len(commands) == 6
     said = ""
     for command in commands[:-1]:
-        said = subprocess.check_output(command, cwd=folder, env=environment, text=True, timeout=240)
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            input="a long password\n",
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=240,
+        )
+        said += answer.stdout
     assert "(version 1)" in said
     assert commands[-1][1:] == ["serve"]
 

@@ -78,7 +78,6 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("evaluate",), "found none"),
         (("retrain",), "at least two classes"),
         (("retrain", "--seed", "-1"), "seed: expected"),
-        (("serve", "--host", "0.0.0.0"), "loopback"),
         (("ingest", "/nowhere/at/all", "--split", "pool"), "/nowhere/at/all"),
         (("ingest", ".", "--split", "other"), "other"),
         (("ingest", ".", "--split", "pool", "--received-at", "yesterday"), "yesterday"),

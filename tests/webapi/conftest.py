@@ -2,13 +2,17 @@
 
 import io
 import json
+import secrets
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import sqlalchemy as sa
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from onnx import TensorProto, helper, numpy_helper
@@ -16,6 +20,10 @@ from PIL import Image
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
+from ml.catalog.accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.tables import accounts
+from ml.catalog.tokens import issue_token
 from ml.model.preprocessing import PREPROCESSING_VERSION
 from ml.settings import Settings
 from webapi import service
@@ -24,6 +32,7 @@ from webapi.model_host import load
 
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
 IMAGE_SIZE = 32
+PASSWORD = "correct horse battery"
 
 
 def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
@@ -115,7 +124,56 @@ def app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
+    """Nobody in particular: no credentials."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """The hash of PASSWORD, computed once."""
+    return PasswordHasher().hash(PASSWORD)
+
+
+@pytest.fixture
+def add_account(catalog: Catalog, password_hash: str) -> Callable[[str, Role], Account]:
+    """Creates accounts; their password is PASSWORD."""
+
+    def add(login: str, role: Role) -> Account:
+        with catalog.begin() as connection:
+            row = sa.insert(accounts).values(login=login, role=role, password_hash=password_hash)
+            return Account(connection.execute(row.returning(accounts.c.id)).scalar_one(), login, role)
+
+    return add
+
+
+@pytest.fixture
+def log_in(app: Flask, catalog: Catalog, add_account: Callable[[str, Role], Account]) -> Callable[..., FlaskClient]:
+    """Makes clients that carry the bearer token of a new account of a role."""
+
+    def new_client(role: Role, login: str | None = None, application: Flask = app) -> FlaskClient:
+        account = add_account(login or f"{role}-{secrets.token_hex(4)}", role)
+        with catalog.begin() as connection:
+            token = issue_token(connection, account.id, timedelta(hours=1)).token
+        client = application.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        return client
+
+    return new_client
+
+
+@pytest.fixture
+def user(log_in: Callable[..., FlaskClient]) -> FlaskClient:
+    return log_in("user", "a-user")
+
+
+@pytest.fixture
+def expert(log_in: Callable[..., FlaskClient]) -> FlaskClient:
+    return log_in("expert", "an-expert")
+
+
+@pytest.fixture
+def admin(log_in: Callable[..., FlaskClient]) -> FlaskClient:
+    return log_in("admin", "an-admin")
 
 
 @pytest.fixture
@@ -130,11 +188,11 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
 
 
 @pytest.fixture
-def post(client: FlaskClient) -> Callable[..., TestResponse]:
-    """Posts an image to /predictions."""
+def post(user: FlaskClient) -> Callable[..., TestResponse]:
+    """Posts an image to /predictions, as a user."""
 
     def send(content: bytes, path: str = "/predictions", **fields: str) -> TestResponse:
         boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), "photo.png"), **fields})
-        return client.post(path, data=body, content_type=f"multipart/form-data; boundary={boundary}")
+        return user.post(path, data=body, content_type=f"multipart/form-data; boundary={boundary}")
 
     return send

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ml.catalog.accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.tokens import issue_token
 from ml.model.registry import Registry
 from ml.settings import Settings
 
@@ -32,12 +36,13 @@ class RunningService:
     address: str
     metrics_address: str
     log: Path
+    headers: dict[str, str]
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.address + path, timeout=10)
 
     def predict(self, image: bytes) -> httpx.Response:
-        return httpx.post(f"{self.address}/predictions", files={"file": image}, timeout=30)
+        return httpx.post(f"{self.address}/predictions", files={"file": image}, headers=self.headers, timeout=30)
 
     def wait_for(self, is_true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -67,7 +72,18 @@ Start = Callable[..., RunningService]
 
 
 @pytest.fixture
-def start(settings: Settings, free_port: Callable[[], int], tmp_path: Path) -> Iterator[Start]:
+def credentials(catalog: Catalog, add_account: Callable[[str, Role], Account]) -> dict[str, str]:
+    """The headers of somebody who may ask for predictions."""
+    account = add_account("a-client", "user")
+    with catalog.begin() as connection:
+        token = issue_token(connection, account.id, timedelta(hours=1)).token
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def start(
+    settings: Settings, credentials: dict[str, str], free_port: Callable[[], int], tmp_path: Path
+) -> Iterator[Start]:
     """Starts the service on free ports, with settings as environment variables; kills what a failed test leaves."""
     running: list[RunningService] = []
 
@@ -81,6 +97,7 @@ def start(settings: Settings, free_port: Callable[[], int], tmp_path: Path) -> I
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
             "METRICS_PORT": str(metrics_port),
             "ALIAS_POLL_SECONDS": "0.2",
+            "RATE_LIMIT": "100000 per minute",
         }
         log = tmp_path / f"service-{port}.log"
         with log.open("wb") as file:
@@ -93,7 +110,9 @@ def start(settings: Settings, free_port: Callable[[], int], tmp_path: Path) -> I
                 start_new_session=True,
             )
         running.append(
-            RunningService(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics", log)
+            RunningService(
+                process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics", log, credentials
+            )
         )
         return running[-1]
 
@@ -193,6 +212,7 @@ def test_a_request_under_way_is_answered_before_the_end(start: Start, png: Calla
     connection.putrequest("POST", "/predictions")
     for name in ("Content-Type", "Content-Length"):
         connection.putheader(name, request.headers[name])
+    connection.putheader("Authorization", service.headers["Authorization"])
     connection.endheaders(body[:1000])
     time.sleep(0.5)
     service.process.send_signal(signal.SIGTERM)
@@ -254,14 +274,16 @@ def test_an_unmigrated_database_ends_the_start_with_one_line(start: Start, new_d
 
 
 IMPORTED = """
-import io, json, sys
+import io, json, os, sys
 from webapi import service
 from webapi.app import create_app
 
 app = create_app()
 running = service.current(app)
 running.models.load_cached()
-answer = app.test_client().post("/predictions", data={"file": (io.BytesIO(sys.stdin.buffer.read()), "photo.png")})
+photo = (io.BytesIO(sys.stdin.buffer.read()), "photo.png")
+headers = json.loads(os.environ["CREDENTIALS"])
+answer = app.test_client().post("/predictions", data={"file": photo}, headers=headers)
 before_poll = sorted(sys.modules)
 running.models.poll()
 print(json.dumps({"status": answer.status_code, "version": running.models.current.bundle.name,
@@ -272,13 +294,14 @@ running.stop()
 
 @pytest.mark.usefixtures("cached_model", "registry")
 def test_the_service_imports_no_tensorflow_and_no_mlflow_before_it_looks_at_the_alias(
-    settings: Settings, tracking_uri: str, png: Callable[[int], bytes]
+    settings: Settings, credentials: dict[str, str], tracking_uri: str, png: Callable[[int], bytes]
 ) -> None:
     assert settings.database_url is not None
     environment = {
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": tracking_uri,
+        "CREDENTIALS": json.dumps(credentials),
     }
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED], input=png(1), cwd=ROOT, env=environment, capture_output=True, check=True

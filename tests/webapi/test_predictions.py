@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 from PIL import Image
 from pydantic import SecretStr
 
@@ -104,12 +105,13 @@ def test_the_features_are_kept_and_spare_the_next_version_the_trunk(
 
 
 def test_twins_at_the_same_moment_are_computed_once(
-    app: Flask, serve_version: Serve, png: Png, catalog: Catalog
+    app: Flask, user: FlaskClient, serve_version: Serve, png: Png, catalog: Catalog
 ) -> None:
     serve_version(1)
 
     def ask(_: int) -> bool:
-        answer = app.test_client().post("/predictions", data={"file": (BytesIO(png(1)), "photo.png")})
+        data = {"file": (BytesIO(png(1)), "photo.png")}
+        answer = app.test_client().post("/predictions", data=data, environ_base=user.environ_base)
         return bool((answer.json or {})["cached"])
 
     with ThreadPoolExecutor(8) as threads:
@@ -125,7 +127,7 @@ def test_a_refused_image_leaves_nothing(post: Post, serve_version: Serve, catalo
 
 
 def test_without_a_database_a_prediction_is_told_to_come_back(
-    settings: Settings, app: Flask, serve_version: Serve, png: Png, free_port: Callable[[], int]
+    settings: Settings, app: Flask, user: FlaskClient, serve_version: Serve, png: Png, free_port: Callable[[], int]
 ) -> None:
     serve_version(1)
     url = SecretStr(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
@@ -133,7 +135,8 @@ def test_without_a_database_a_prediction_is_told_to_come_back(
     model = service.current(app).models.current
     assert model is not None
     service.current(cut_off).models.serve(model)
-    answer: Any = cut_off.test_client().post("/predictions", data={"file": (BytesIO(png(1)), "photo.png")})
+    data = {"file": (BytesIO(png(1)), "photo.png")}
+    answer: Any = cut_off.test_client().post("/predictions", data=data, environ_base=user.environ_base)
     assert answer.status_code == 503
     assert answer.json["type"].endswith(":database-unavailable")
     assert int(answer.headers["Retry-After"]) > 0

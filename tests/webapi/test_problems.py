@@ -5,6 +5,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from webapi.auth import public
+
 
 def problem(answer: TestResponse) -> tuple[int, str]:
     """Check the shape that all problems share; return the status and what kind it is."""
@@ -28,6 +30,7 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: FlaskClie
 
 def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_the_inside(app: Flask) -> None:
     @app.get("/broken")
+    @public
     def broken() -> str:
         raise ZeroDivisionError("secret")
 
@@ -63,8 +66,8 @@ def test_a_count_that_is_no_positive_integer_or_more_than_the_classes_is_refused
     assert problem(post(png(1), nb_preds=count)) == (422, "invalid-nb-preds")
 
 
-def test_a_request_without_a_file_is_refused(client: FlaskClient) -> None:
-    assert problem(client.post("/predictions")) == (422, "missing-file")
+def test_a_request_without_a_file_is_refused(user: FlaskClient) -> None:
+    assert problem(user.post("/predictions")) == (422, "missing-file")
 
 
 def test_before_the_first_model_a_prediction_is_told_to_come_back(

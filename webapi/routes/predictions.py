@@ -4,34 +4,74 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from flask import Blueprint, jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Response, jsonify, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
 
 from ml.model.registry import MODEL_NAME
 from webapi import service
+from webapi.auth import current_account, requires
 from webapi.model_host import ServedModel
 from webapi.predicting import predict
-from webapi.problems import ProblemError, unavailable
+from webapi.problems import Problem, ProblemError, unavailable
 
-blueprint = Blueprint("predictions", __name__)
+api = APIBlueprint("predictions", __name__, abp_tags=[Tag(name="predictions")])
 
 
-@blueprint.post("/predictions")
-def post_prediction() -> ResponseReturnValue:
-    """Name what an uploaded image shows.
+class Name(BaseModel):
+    """A class and its probability."""
 
-    Form: `file`, the image; `nb_preds`, how many names (also as a query parameter), default 1.
-    Returns: the prediction's id, the model version, whether the result was known already, and the names, best first,
-        with `proba` in percent.
-    Raises: 413, 415, 422 for what came; 503, no model yet, or the database or the image store is down.
-    """
+    name: str
+    proba: float = Field(description="Percent, two decimals")
+
+
+class AnsweringModel(BaseModel):
+    """Which model said so."""
+
+    name: str
+    version: int
+
+
+class PredictionAnswer(BaseModel):
+    """One answered request."""
+
+    id: int
+    model: AnsweringModel
+    cached: bool = Field(description="The result of this image and model version was known already")
+    results: list[Name] = Field(description="Best first")
+
+
+_UPLOAD = {
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": "The image, 4 MB at most"},
+                    "nb_preds": {"type": "integer", "minimum": 1, "default": 1, "description": "How many names"},
+                },
+            }
+        }
+    }
+}
+
+
+@api.post(
+    "/predictions",
+    responses={200: PredictionAnswer, 413: Problem, 415: Problem},
+    openapi_extensions={"requestBody": _UPLOAD},
+)
+@requires("user")
+def post_prediction() -> Response:
+    """Name what an uploaded image shows. `nb_preds` may come as a query parameter too."""
     name_count = _read_name_count()
     content = _read_file()
     model = service.current().models.current
     if model is None:
         raise unavailable("no-model", "No model version is in production yet. Train one, then try again.")
     _check_name_count(name_count, model)
-    prediction = predict(service.current().database.catalog(), model, content, account_id=None)
+    prediction = predict(service.current().database.catalog(), model, content, account_id=current_account().id)
     return jsonify(
         id=prediction.id,
         model={"name": MODEL_NAME, "version": model.version},

@@ -1,34 +1,57 @@
 """Is it there, and can it do its work?"""
 
-from flask import Blueprint, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Response, jsonify
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, RootModel
 
 from webapi import service
-from webapi.problems import unavailable
+from webapi.auth import public
+from webapi.problems import Problem, unavailable
 
-blueprint = Blueprint("status", __name__)
+api = APIBlueprint("status", __name__, abp_tags=[Tag(name="general")])
 
 
-@blueprint.get("/status")
-def get_status() -> ResponseReturnValue:
+class IsTrue(RootModel[bool]):
+    """Plain `true` or `false`."""
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """A prediction would work."""
+
+    status: str
+    model_version: int
+
+
+@api.get("/status", responses={200: IsTrue})
+@public
+def get_status() -> Response:
     """`true`: the service answers."""
     return jsonify(True)
 
 
-@blueprint.get("/dbconnex")
-def get_database_connection() -> ResponseReturnValue:
+@api.get("/dbconnex", responses={200: IsTrue, 429: Problem})
+@public
+def get_database_connection() -> Response:
     """`true` or `false`: the database answers."""
     return jsonify(service.current().database.is_reachable())
 
 
-@blueprint.get("/healthz")
-def get_health() -> ResponseReturnValue:
+@api.get("/healthz", responses={200: Health})
+@public
+def get_health() -> Response:
     """For a supervisor: the process is alive; restarting it would not help."""
     return jsonify(status="alive")
 
 
-@blueprint.get("/readyz")
-def get_readiness() -> ResponseReturnValue:
+@api.get("/readyz", responses={200: Readiness, 503: Problem})
+@public
+def get_readiness() -> Response:
     """For a load balancer: a prediction would work.
 
     Raises: 503, no model yet or no database.

@@ -1,0 +1,86 @@
+"""How often may one ask? Per account, per address where nobody is known, and apart for passwords."""
+
+import ipaddress
+
+from flask import Flask, g, request
+from flask_limiter import Limiter, RateLimitExceeded
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from ml.settings import Settings
+from webapi.problems import ProblemError, answer_problem
+
+_UNLIMITED = frozenset({"status.get_status", "status.get_health", "status.get_readiness"})
+_REDIS_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
+
+
+class Throttle:
+    """Counts the passwords that are checked, per account and per address. One per application.
+
+    Args:
+        limiter: whose storage is used, while it answers.
+        settings: the two rates.
+    """
+
+    def __init__(self, limiter: Limiter, settings: Settings) -> None:
+        self._limiter = limiter
+        self._local = FixedWindowRateLimiter(MemoryStorage())
+        self._per_login = parse(settings.login_rate_limit)
+        self._per_address = parse(settings.login_rate_limit_per_address)
+
+    def count_login(self, login: str) -> None:
+        """Count a try to log in as somebody, whether that account exists or not.
+
+        Raises: ProblemError, 429.
+        """
+        self._count(self._per_address, "login-address", address_key())
+        self._count(self._per_login, "login-account", login)
+
+    def _count(self, rate: RateLimitItem, *key: str) -> None:
+        try:
+            is_allowed = self._limiter.limiter.hit(rate, *key)
+        except self._limiter.storage.base_exceptions:
+            is_allowed = self._local.hit(rate, *key)
+        if not is_allowed:
+            raise _too_many(rate)
+
+
+def init_app(app: Flask, settings: Settings) -> Throttle:
+    """Limit an application's requests. Where Redis is down, each process counts for itself."""
+    uri = settings.rate_limit_storage.get_secret_value()
+    is_redis = uri.startswith("redis")
+    limiter = Limiter(
+        _key,
+        application_limits=[settings.rate_limit],
+        storage_uri=uri,
+        storage_options=dict(_REDIS_OPTIONS) if is_redis else {},
+        in_memory_fallback_enabled=is_redis,
+    )
+    app.register_error_handler(RateLimitExceeded, lambda error: answer_problem(_too_many(error.limit.limit)))
+    limiter.request_filter(lambda: request.endpoint in _UNLIMITED)
+    limiter.init_app(app)
+    return Throttle(limiter, settings)
+
+
+def address_key() -> str:
+    """Where a request comes from: the address, or its /64 in IPv6, which is what one subscriber has."""
+    text = request.remote_addr or "unknown"
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return text
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _key() -> str:
+    return f"account:{g.account.id}" if "account" in g else address_key()
+
+
+def _too_many(rate: RateLimitItem) -> ProblemError:
+    detail = f"Expected at most {rate}, got more. Wait, then try again."
+    return ProblemError(429, "too-many-requests", detail, rate.get_expiry())  # by then the window is over

@@ -57,6 +57,7 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
         MARK: str(settings.mycoflow_home),
+        "SPT_NOENV": "1",  # Airflow renames its processes; by default that overwrites the environment they show
     }
 
 

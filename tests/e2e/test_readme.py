@@ -95,7 +95,11 @@ def test_the_make_targets_that_it_names_exist() -> None:
 def test_the_settings_table_has_every_default_right() -> None:
     defaults = {name.upper(): field.default for name, field in Settings.model_fields.items()}
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", README, re.MULTILINE)
-    checked = [name for name, shown in rows if name in defaults and defaults[name] is not None and "./" not in shown]
+    checked = [
+        name
+        for name, shown in rows
+        if isinstance(defaults.get(name), int | float | str) and "./" not in shown  # no paths, no secrets
+    ]
     assert len(checked) >= 8
     for name, shown in rows:
         if name in checked:

@@ -12,7 +12,13 @@
     │   └── AccountError (ValueError)        login taken, bad role, weak password
     ├── IngestError
     │   ├── SourceError (ValueError)         the folder does not hold one sub-folder of images per class
-    │   └── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
+    │   ├── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
+    │   └── FetchError                       the image at a URL cannot be had
+    │       ├── TargetRefusedError (ValueError)       the URL points where we do not go
+    │       ├── TargetMissingError (LookupError)      nothing is there
+    │       ├── TargetTooLargeError (ValueError)      more than 4 MB
+    │       ├── TargetTooSlowError (TimeoutError)     not all there in time
+    │       └── TargetFailedError (ConnectionError)   no such host, no answer, or none that helps
     └── ModelError
         ├── WeightsError (ValueError)        the trunk's weights cannot be had or are not VGG16's
         ├── TrainingError (RuntimeError)     training diverged or ran out of its time
@@ -87,6 +93,30 @@ class InvalidImageError(IngestError, ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class FetchError(IngestError):
+    """The image at a URL cannot be had."""
+
+
+class TargetRefusedError(FetchError, ValueError):
+    """The URL points where we do not go."""
+
+
+class TargetMissingError(FetchError, LookupError):
+    """The host says that nothing is there."""
+
+
+class TargetTooLargeError(FetchError, ValueError):
+    """More is there than an image may have."""
+
+
+class TargetTooSlowError(FetchError, TimeoutError):
+    """Not all was there in time."""
+
+
+class TargetFailedError(FetchError, ConnectionError):
+    """The host does not exist, does not answer, or answers with something else."""
 
 
 class ModelError(MycoflowError):

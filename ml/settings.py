@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     rate_limit_storage: SecretStr = Field(SecretStr("memory://"), description="memory://, or redis:// to share counts")
     trusted_proxies: int = Field(0, ge=0, description="Proxies in front whose X-Forwarded-For and -Proto are believed")
 
+    fetch_allowed_hosts: str = Field("", description="host or host:port, ...: images may come from any address there")
+    model_queue_size: int = Field(12, ge=1, description="Predictions under way at once; more are told to come back")
+    request_seconds: float = Field(30, gt=0, description="A prediction that takes longer is given up")
+
     # `mycoflow migrate` gives these roles a login when a password is set; without one they cannot log in.
     database_web_password: SecretStr | None = None
     database_training_password: SecretStr | None = None

@@ -2,11 +2,16 @@
 
 import secrets
 import shutil
+import socket
+import socketserver
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psycopg2
@@ -119,3 +124,40 @@ def settings(
 def catalog(settings: Settings) -> Iterator[Catalog]:
     with open_catalog(settings) as opened:
         yield opened
+
+
+Script = Callable[[str, socket.socket], None]
+
+
+@pytest.fixture
+def serve_script() -> Iterator[Callable[..., int]]:
+    """Starts web servers as well- or ill-behaved as a script: it gets each request's path, and answers on the socket.
+
+    Gives the port on 127.0.0.1.
+    """
+    with ExitStack() as stack:
+
+        def serve(script: Script, tls: ssl.SSLContext | None = None) -> int:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    with suppress(OSError):  # the client has every right to leave
+                        _answer_once(self.request, script, tls)
+
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+            server.daemon_threads, server.block_on_close = True, False
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            return int(server.server_address[1])
+
+        yield serve
+
+
+def _answer_once(connection: socket.socket, script: Script, tls: ssl.SSLContext | None) -> None:
+    if tls is not None:
+        connection = tls.wrap_socket(connection, server_side=True)
+    with connection, connection.makefile("rb") as request:
+        path = request.readline().split(b" ")[1].decode()
+        while request.readline().strip():
+            pass
+        script(path, connection)

@@ -4,9 +4,9 @@ from flask import Flask
 
 from ml.ingest.validation import MAX_BYTES
 from ml.settings import Settings, load_settings
-from webapi import auth, limits, metrics, openapi, problems, request_ids, security, service
+from webapi import auth, deadlines, limits, maintenance, metrics, openapi, problems, request_ids, security, service
 from webapi.routes import auth as auth_routes
-from webapi.routes import predictions, status, users
+from webapi.routes import feedback, predictions, status, users
 
 _FORM_OVERHEAD_BYTES = 64 * 1024  # multipart boundaries, headers and the other fields
 _MAX_FORM_PARTS = 16
@@ -27,12 +27,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.init_app(app)
     mycoflow = service.init_app(app, settings)
     metrics.init_app(app, mycoflow.metrics)
+    deadlines.init_app(app, settings)
+    maintenance.init_app(app, mycoflow.database)
     security.init_app(app, settings)
     _init_access(app, settings)
     app.register_api(status.api)
     app.register_api(auth_routes.api)
     app.register_api(users.api)
     app.register_api(predictions.api)
+    app.register_api(feedback.api)
     openapi.init_app(app)
     return app
 

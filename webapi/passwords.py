@@ -18,7 +18,7 @@ from webapi.problems import unavailable
 
 _REMEMBERED_SECONDS = 300.0
 _REMEMBERED_COUNT = 10_000
-_WAITING_COUNT = 4  # half of gunicorn's threads: the others go on with what needs no password
+_WAITING_COUNT = 4  # a few of the threads: the others go on with what needs no password
 
 
 class PasswordChecker:

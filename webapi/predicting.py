@@ -1,19 +1,33 @@
-"""One prediction, from bytes to the stored answer. An image is computed once per model version."""
+"""One prediction, from bytes or a URL to the stored answer. An image is computed once per model version."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256 as sha256_of
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from ml.catalog.database import Catalog
 from ml.catalog.features import load_features, save_features
+from ml.catalog.harvest import harvest, is_harvestable
 from ml.catalog.images import ImageRecord, add_predicted
 from ml.catalog.object_store import image_key
 from ml.catalog.results import find_result, save_prediction, save_result
+from ml.deadlines import Deadline
+from ml.errors import CatalogError
+from ml.ingest.fetch import fetch_image
 from ml.ingest.validation import SanitisedImage, sanitise
 from ml.model.preprocessing import to_pixels
+from ml.settings import Settings
+from webapi.deadlines import begin_until
+from webapi.load import Load
 from webapi.model_host import ServedModel
+
+_HARVEST_SECONDS = 2.0
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,46 +39,112 @@ class Prediction:
     probabilities: list[float]
 
 
-def predict(catalog: Catalog, model: ServedModel, content: bytes, account_id: int | None) -> Prediction:
-    """Answer from the stored result of these bytes and this version, or compute and store it. Record the request.
+@dataclass(frozen=True)
+class Predictor:
+    """Answers one request.
 
     Args:
-        content: the image file as received.
-        account_id: who asks; None for nobody known.
-    Raises: InvalidImageError, DatabaseUnavailableError, ImageStoreError.
+        settings: how sure is sure, and which hosts may be asked for images.
+        load: shared by all requests.
+        catalog: where results are looked up and stored.
+        model: the version that answers; the request keeps it to its end.
+        account_id: who asks.
+        deadline: when it must be over.
     """
-    sha256 = sha256_of(content).hexdigest()
-    with catalog.begin() as connection:
-        if prediction := _answer_known(connection, model, sha256, account_id):
-            return prediction
-    image = sanitise(content)
-    with catalog.begin() as connection:
-        _wait_for_twin(connection, sha256, model.version)
-        if prediction := _answer_known(connection, model, sha256, account_id):
-            return prediction
-        probabilities = _compute(catalog, connection, model, image)
-        return _answer_computed(connection, model, sha256, probabilities, account_id)
 
+    settings: Settings
+    load: Load
+    catalog: Catalog
+    model: ServedModel
+    account_id: int
+    deadline: Deadline
 
-def _answer_known(
-    connection: sa.Connection, model: ServedModel, sha256: str, account_id: int | None
-) -> Prediction | None:
-    """From the stored result, or else from the features that training or an earlier version with this trunk left."""
-    result = find_result(connection, sha256, model.version)
-    if result is not None:
-        return Prediction(save_prediction(connection, result.id, account_id, True), True, result.probabilities)
-    features = load_features(connection, [sha256], model.classifier.card.trunk_id).get(sha256)
-    if features is None:
-        return None
-    probabilities = model.classifier.classify(features[np.newaxis])[0].tolist()
-    return _answer_computed(connection, model, sha256, probabilities, account_id)
+    def predict_upload(self, content: bytes) -> Prediction:
+        """Answer from the stored result of these bytes and this version, or compute and store it.
 
+        Args: content, the image file as received.
+        Raises:
+            InvalidImageError, DatabaseUnavailableError, ImageStoreError.
+            ProblemError: 503, too many predictions are under way.
+        """
+        sha256 = sha256_of(content).hexdigest()
+        prediction = self._find(sha256)
+        if prediction is None:
+            with self.load.admit():
+                prediction = self._compute(content, source="upload")
+        return self._harvested(sha256, prediction)
 
-def _answer_computed(
-    connection: sa.Connection, model: ServedModel, sha256: str, probabilities: list[float], account_id: int | None
-) -> Prediction:
-    result_id = save_result(connection, sha256, model.version, probabilities)
-    return Prediction(save_prediction(connection, result_id, account_id, False), False, probabilities)
+    def predict_url(self, url: str) -> Prediction:
+        """The same for what a URL points to.
+
+        Raises: as predict_upload; FetchError.
+        """
+        with self.load.admit():
+            with self.load.fetching.enter(self.deadline):
+                content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
+            sha256 = sha256_of(content).hexdigest()
+            prediction = self._find(sha256) or self._compute(content, source="url")
+        return self._harvested(sha256, prediction)
+
+    def _find(self, sha256: str) -> Prediction | None:
+        with self._begin() as connection:
+            return self._answer_known(connection, sha256)
+
+    def _answer_known(self, connection: sa.Connection, sha256: str) -> Prediction | None:
+        """From the stored result, or else from the features that training or a version with this trunk left."""
+        result = find_result(connection, sha256, self.model.version)
+        if result is not None:
+            prediction_id = save_prediction(connection, result.id, self.account_id, True)
+            return Prediction(prediction_id, True, result.probabilities)
+        features = load_features(connection, [sha256], self.model.classifier.card.trunk_id).get(sha256)
+        if features is None:
+            return None
+        return self._answer_computed(connection, sha256, self.model.classifier.classify(features[np.newaxis])[0])
+
+    def _answer_computed(
+        self, connection: sa.Connection, sha256: str, probabilities: NDArray[np.float32]
+    ) -> Prediction:
+        values: list[float] = probabilities.tolist()
+        result_id = save_result(connection, sha256, self.model.version, values)
+        return Prediction(save_prediction(connection, result_id, self.account_id, False), False, values)
+
+    def _compute(self, content: bytes, source: str) -> Prediction:
+        card = self.model.classifier.card
+        with self.load.decoding.enter(self.deadline):
+            image = sanitise(content)
+            pixels = to_pixels(image.content, card.image_size)
+        self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
+        with self.load.computing.enter(self.deadline), self._begin() as connection:
+            _wait_for_twin(connection, image.sha256, self.model.version)
+            if prediction := self._answer_known(connection, image.sha256):
+                return prediction
+            output = self.model.classifier.predict(pixels[np.newaxis])
+            add_predicted(connection, _record(image, source))
+            save_features(connection, {image.sha256: output.features[0]}, card.trunk_id)
+            return self._answer_computed(connection, image.sha256, output.probabilities[0])
+
+    def _harvested(self, sha256: str, prediction: Prediction) -> Prediction:
+        """Keep what the model is sure about for training. The answer stands, whatever becomes of that."""
+        best = max(prediction.probabilities)
+        if best > self.settings.harvest_confidence:
+            label = self.model.classifier.card.classes[prediction.probabilities.index(best)]
+            try:
+                self._harvest(sha256, label)
+            except CatalogError as error:  # the next request for this image tries again
+                _logger.warning("Image %s is not harvested for now: %s", sha256, error)
+        return prediction
+
+    def _harvest(self, sha256: str, label: str) -> None:
+        # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
+        with begin_until(self.catalog, self.deadline.sooner(_HARVEST_SECONDS)) as connection:
+            if not is_harvestable(connection, sha256):
+                return  # nearly always, and found out without the lock that all writers share
+            harvest(connection, sha256, label, self.model.version)
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with begin_until(self.catalog, self.deadline) as connection:
+            yield connection
 
 
 def _wait_for_twin(connection: sa.Connection, sha256: str, version: int) -> None:
@@ -72,21 +152,11 @@ def _wait_for_twin(connection: sa.Connection, sha256: str, version: int) -> None
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sha256), version)))
 
 
-def _compute(catalog: Catalog, connection: sa.Connection, model: ServedModel, image: SanitisedImage) -> list[float]:
-    catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
-    add_predicted(connection, _record(image))
-    card = model.classifier.card
-    output = model.classifier.predict(to_pixels(image.content, card.image_size)[np.newaxis])
-    save_features(connection, {image.sha256: output.features[0]}, card.trunk_id)
-    probabilities: list[float] = output.probabilities[0].tolist()
-    return probabilities
-
-
-def _record(image: SanitisedImage) -> ImageRecord:
+def _record(image: SanitisedImage, source: str) -> ImageRecord:
     return ImageRecord(
         sha256=image.sha256,
         group_key=image.sha256,  # nothing is known of what it belongs to
-        source="upload",
+        source=source,
         media_type=image.media_type,
         width=image.width,
         height=image.height,

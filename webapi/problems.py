@@ -17,17 +17,30 @@ from werkzeug.wrappers import Response
 
 from ml.errors import (
     DatabaseUnavailableError,
+    FetchError,
     ImageStoreError,
     InvalidImageError,
     MycoflowError,
     NoChampionError,
     SchemaVersionError,
+    TargetFailedError,
+    TargetMissingError,
+    TargetRefusedError,
+    TargetTooLargeError,
+    TargetTooSlowError,
 )
 from webapi.request_ids import current_request_id
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = 5
 _TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
+_FETCH_PROBLEMS: dict[type[FetchError], tuple[int, str]] = {
+    TargetRefusedError: (400, "target-refused"),
+    TargetMissingError: (404, "target-missing"),
+    TargetTooLargeError: (413, "too-large"),
+    TargetFailedError: (502, "target-failed"),
+    TargetTooSlowError: (504, "target-too-slow"),
+}
 _logger = logging.getLogger(__name__)
 
 
@@ -122,6 +135,8 @@ def _problem_of(error: MycoflowError) -> ProblemError | None:
         case InvalidImageError():
             status = 413 if error.reason in _TOO_LARGE_REASONS else 415
             return ProblemError(status, error.reason.replace("_", "-"), str(error))
+        case FetchError():
+            return ProblemError(*_FETCH_PROBLEMS[type(error)], str(error))
         case NoChampionError():
             return unavailable("no-model", str(error))
         case DatabaseUnavailableError() | SchemaVersionError():

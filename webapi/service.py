@@ -10,6 +10,7 @@ from ml.errors import DatabaseUnavailableError
 from ml.model.workspace import open_registry
 from ml.settings import Settings
 from webapi.database import Database
+from webapi.load import Load
 from webapi.metrics import Metrics
 from webapi.model_host import ModelHost
 from webapi.serving_cache import ServingCache
@@ -26,6 +27,7 @@ class Service:
     database: Database
     models: ModelHost
     metrics: Metrics
+    load: Load
 
     def start(self) -> None:
         """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
@@ -56,7 +58,7 @@ def init_app(app: Flask, settings: Settings) -> Service:
     metrics = Metrics()
     cache = ServingCache(settings.mycoflow_home / "serving")
     models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds)
-    service = Service(settings, Database(settings), models, metrics)
+    service = Service(settings, Database(settings), models, metrics, Load(settings.model_queue_size))
     app.extensions[_EXTENSION] = service
     return service
 

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from psycopg2 import sql
 from pydantic import SecretStr
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ml.catalog.embedded import embedded_url
 from ml.catalog.object_store import ObjectStore, open_object_store
@@ -41,6 +42,8 @@ class Catalog:
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnavailableError(f"All connections to PostgreSQL are in use: {error}") from error
 
 
 @contextmanager
@@ -80,7 +83,14 @@ def create_engine(settings: Settings) -> sa.Engine:
         if url.get_backend_name() != "postgresql":
             raise SettingsError(f"DATABASE_URL: expected a postgresql:// URL, got {url.get_backend_name()}://")
         url = url.set(drivername="postgresql+psycopg2")
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=20,  # in all a little more than the service has threads
+        pool_timeout=5,
+        connect_args={"connect_timeout": 5},
+    )
 
 
 def migrate(settings: Settings) -> None:

@@ -25,6 +25,12 @@ Serve = Callable[[int], None]
 Png = Callable[[int], bytes]
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Never sure enough to harvest: that has tests of its own."""
+    return settings.model_copy(update={"harvest_confidence": 1.0})
+
+
 def count(catalog: Catalog, table: sa.Table) -> int:
     with catalog.begin() as connection:
         return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())

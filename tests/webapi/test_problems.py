@@ -63,7 +63,7 @@ def test_a_count_that_is_no_positive_integer_or_more_than_the_classes_is_refused
     count: str, post: Callable[..., TestResponse], serve_version: Callable[[int], None], png: Callable[[int], bytes]
 ) -> None:
     serve_version(1)
-    assert problem(post(png(1), nb_preds=count)) == (422, "invalid-nb-preds")
+    assert problem(post(png(1), nb_preds=count)) == (422, "invalid-request")
 
 
 def test_a_request_without_a_file_is_refused(user: FlaskClient) -> None:

@@ -1,82 +1,69 @@
 """What is on this picture?"""
 
-import re
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from flask import Response, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ValidationError
 
 from ml.model.registry import MODEL_NAME
 from webapi import service
 from webapi.auth import current_account, requires
+from webapi.deadlines import current_deadline
+from webapi.maintenance import refuse_in_maintenance
 from webapi.model_host import ServedModel
-from webapi.predicting import predict
-from webapi.problems import Problem, ProblemError, unavailable
+from webapi.predicting import Predictor
+from webapi.prediction_models import UPLOAD_OR_URL, CountQuery, Names, NamesQuery, PredictionAnswer, UrlBody
+from webapi.problems import Problem, ProblemError, refuse_invalid, unavailable
 
 api = APIBlueprint("predictions", __name__, abp_tags=[Tag(name="predictions")])
 
-
-class Name(BaseModel):
-    """A class and its probability."""
-
-    name: str
-    proba: float = Field(description="Percent, two decimals")
-
-
-class AnsweringModel(BaseModel):
-    """Which model said so."""
-
-    name: str
-    version: int
-
-
-class PredictionAnswer(BaseModel):
-    """One answered request."""
-
-    id: int
-    model: AnsweringModel
-    cached: bool = Field(description="The result of this image and model version was known already")
-    results: list[Name] = Field(description="Best first")
-
-
-_UPLOAD = {
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary", "description": "The image, 4 MB at most"},
-                    "nb_preds": {"type": "integer", "minimum": 1, "default": 1, "description": "How many names"},
-                },
-            }
-        }
-    }
+_PROBLEMS: dict[int | str, type[BaseModel] | dict[Any, Any] | None] = {
+    400: Problem,
+    404: Problem,
+    413: Problem,
+    415: Problem,
+    502: Problem,
+    504: Problem,
 }
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@api.get("/predictions", responses={200: Names, **_PROBLEMS})
+@requires("user")
+def get_predictions(query: NamesQuery) -> Response:
+    """Name what the image at a URL shows."""
+    refuse_in_maintenance()
+    model = _model_for(query.nb_preds)
+    prediction = _predictor(model).predict_url(query.file)
+    return jsonify(best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds))
 
 
 @api.post(
     "/predictions",
-    responses={200: PredictionAnswer, 413: Problem, 415: Problem},
-    openapi_extensions={"requestBody": _UPLOAD},
+    responses={200: PredictionAnswer, **_PROBLEMS},
+    openapi_extensions={"requestBody": UPLOAD_OR_URL},
 )
 @requires("user")
-def post_prediction() -> Response:
-    """Name what an uploaded image shows. `nb_preds` may come as a query parameter too."""
-    name_count = _read_name_count()
-    content = _read_file()
-    model = service.current().models.current
-    if model is None:
-        raise unavailable("no-model", "No model version is in production yet. Train one, then try again.")
-    _check_name_count(name_count, model)
-    prediction = predict(service.current().database.catalog(), model, content, account_id=current_account().id)
+def post_prediction(query: CountQuery) -> Response:
+    """Name what an image shows: `file` in a multipart form, or the image at the `url` in a JSON object."""
+    refuse_in_maintenance()
+    if request.is_json:
+        body = _read(UrlBody, request.get_json(), query)
+        count, model = body.nb_preds, _model_for(body.nb_preds)
+        prediction = _predictor(model).predict_url(body.url)
+    else:
+        content = _read_file()
+        count = _read(CountQuery, request.form.to_dict(), query).nb_preds
+        model = _model_for(count)
+        prediction = _predictor(model).predict_upload(content)
     return jsonify(
         id=prediction.id,
         model={"name": MODEL_NAME, "version": model.version},
         cached=prediction.is_cached,
-        results=best_names(model.classifier.card.classes, prediction.probabilities, name_count),
+        results=best_names(model.classifier.card.classes, prediction.probabilities, count),
     )
 
 
@@ -86,26 +73,36 @@ def best_names(classes: Sequence[str], probabilities: Sequence[float], count: in
     return [{"name": classes[index], "proba": round(100 * probabilities[index], 2)} for index in best]
 
 
-def _read_name_count() -> int:
-    text = request.values.get("nb_preds", "1")
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
-        raise _wrong_name_count(f"expected a positive integer, got {text[:40]!r}")
-    return int(text)
+def _predictor(model: ServedModel) -> Predictor:
+    current = service.current()
+    catalog = current.database.catalog()
+    return Predictor(current.settings, current.load, catalog, model, current_account().id, current_deadline())
 
 
-def _check_name_count(count: int, model: ServedModel) -> None:
+def _model_for(name_count: int) -> ServedModel:
+    """The model that answers, if it has so many classes."""
+    model = service.current().models.current
+    if model is None:
+        raise unavailable("no-model", "No model version is in production yet. Train one, then try again.")
     class_count = len(model.classifier.card.classes)
-    if count > class_count:
-        raise _wrong_name_count(f"expected at most {class_count}, the classes of the model, got {count}")
+    if name_count > class_count:
+        detail = f"nb_preds: expected at most {class_count}, the classes of the model, got {name_count}."
+        raise ProblemError(422, "invalid-request", detail)
+    return model
 
 
-def _wrong_name_count(what: str) -> ProblemError:
-    return ProblemError(422, "invalid-nb-preds", f"nb_preds: {what}.")
+def _read(model: type[_Model], body: Any, query: CountQuery) -> _Model:
+    values = query.model_dump() | body if isinstance(body, dict) else body
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        refuse_invalid(error)
 
 
 def _read_file() -> bytes:
     file = request.files.get("file")
     if file is None:
-        raise ProblemError(422, "missing-file", "file: expected an image in this field of a multipart form, got none.")
+        detail = "Expected an image in the field `file` of a multipart form, or JSON with a `url`."
+        raise ProblemError(422, "missing-file", detail)
     content: bytes = file.read()
     return content

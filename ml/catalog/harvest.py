@@ -1,0 +1,62 @@
+"""Harvest: images that the model is sure about go into the pool under the model's own label."""
+
+import sqlalchemy as sa
+
+from ml.catalog.confirm import add_label
+from ml.catalog.events import write_event
+from ml.catalog.images import find_groups_in, hold_membership
+from ml.catalog.tables import feedback, images, predictions, results
+
+
+def is_harvestable(connection: sa.Connection, sha256: str) -> bool:
+    """Whether an image is only predicted so far: in no split, taken out by nobody, and no prediction of it disputed.
+
+    Good for a first look without the membership lock.
+    """
+    return _find_group(connection, sha256) is not None
+
+
+def harvest(connection: sa.Connection, sha256: str, label: str, model_version: int) -> bool:
+    """Put an image into the pool under the label that a model version gave it, if it is still harvestable.
+
+    Returns: whether it is in the pool now through this call.
+    """
+    hold_membership(connection, "pool")
+    group_key = _find_group(connection, sha256)
+    if group_key is None or find_groups_in(connection, "evaluation", [group_key]):
+        return False
+    actor = f"version:{model_version}"
+    connection.execute(
+        sa.update(images)
+        .where(images.c.sha256 == sha256)
+        .values(
+            split="pool",
+            label=label,
+            label_origin="harvested",
+            entered_pool_at=sa.func.clock_timestamp(),
+        )
+    )
+    add_label(connection, sha256, label, "harvested", actor)
+    write_event(connection, "image.harvested", actor, {"image_sha256": sha256, "label": label})
+    return True
+
+
+def _find_group(connection: sa.Connection, sha256: str) -> str | None:
+    """The group of an image, if it is harvestable."""
+    query = sa.select(images.c.group_key).where(
+        images.c.sha256 == sha256,
+        images.c.split.is_(None),
+        images.c.label.is_(None),
+        images.c.held_back.is_(None),
+        sa.not_(_is_disputed(sha256)),
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _is_disputed(sha256: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        feedback.c.verdict == "nok",
+        feedback.c.prediction_id == predictions.c.id,
+        predictions.c.result_id == results.c.id,
+        results.c.image_sha256 == sha256,
+    )

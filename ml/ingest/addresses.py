@@ -1,0 +1,73 @@
+"""Which machines may be asked for an image: those of the public internet, and those that the deployment names."""
+
+import ipaddress
+import queue
+import socket
+import threading
+
+from ml.deadlines import Deadline
+from ml.errors import TargetFailedError, TargetRefusedError, TargetTooSlowError
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that the IANA gives out; the rest has some other meaning
+
+_Answer = list[str] | OSError | UnicodeError
+
+
+def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
+    """Ask the resolver, once. Numbers in any notation (decimal, octal, hexadecimal) come out as addresses too.
+
+    Returns: IP addresses, in the order to try them.
+    Raises: TargetTooSlowError; TargetFailedError, no such host.
+    """
+    answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+    # The resolver knows no time limit, so a thread waits for it in our place.
+    threading.Thread(target=lambda: answers.put(_look_up(host, port)), name="resolver", daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.remaining())
+    except queue.Empty as error:
+        raise TargetTooSlowError(f"Expected {host} to be resolved in time. Try again, or upload the image.") from error
+    if isinstance(answer, Exception):
+        raise TargetFailedError(f"Expected a host name that exists, got {host}.") from answer
+    return answer
+
+
+def demand_global(addresses: list[str]) -> None:
+    """Refuse what does not lie in the public internet: a host that names one such address is refused altogether.
+
+    Raises: TargetRefusedError.
+    """
+    if not all(map(is_global, addresses)):
+        raise TargetRefusedError(
+            "Expected a host in the public internet, got one with a private, local or reserved address. "
+            "Upload the image instead."
+        )
+
+
+def is_global(text: str) -> bool:
+    """Whether an address is unicast and globally routable, and so is the IPv4 address that it may carry inside.
+
+    Source: the IANA's special-purpose address registries; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4291 (mapped).
+    """
+    address = _unwrapped(ipaddress.ip_address(text))
+    is_unicast = not (address.is_multicast or address.is_reserved)
+    is_assigned = isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL_UNICAST
+    return address.is_global and is_unicast and is_assigned
+
+
+def _look_up(host: str, port: int) -> _Answer:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return error
+    return [str(address[0]).partition("%")[0] for *_, address in found]
+
+
+def _unwrapped(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -1,0 +1,183 @@
+"""Fetch an image by its URL, for people whom we do not know, without becoming their way into our network.
+
+The host is resolved once, and exactly the addresses that were looked at are connected to, at every redirect again.
+Time and bytes are counted over everything: resolving, connecting, headers, redirects and body.
+
+Source: OWASP, Server-Side Request Forgery Prevention Cheat Sheet.
+"""
+
+import ssl
+from collections.abc import Iterable
+from contextlib import closing
+from urllib.parse import urljoin
+
+import httpcore
+
+from ml.deadlines import Deadline
+from ml.errors import (
+    TargetFailedError,
+    TargetMissingError,
+    TargetRefusedError,
+    TargetTooLargeError,
+    TargetTooSlowError,
+)
+from ml.ingest.addresses import demand_global, resolve
+from ml.ingest.targets import Target, read_target
+from ml.ingest.validation import MAX_BYTES
+
+FETCH_SECONDS = 5.0
+MAX_REDIRECTS = 3
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MISSING = frozenset({404, 410})
+
+
+def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
+    """Fetch what a URL points to. Whether it is an image is for `ml.ingest.validation` to say.
+
+    Args:
+        url: http or https; as a person gave it.
+        allowed_hosts: `host` or `host:port`, separated by commas: hosts that may have any address. A port other than
+            80 and 443 must be named with its host, since anything may listen there that is no web server.
+        deadline: FETCH_SECONDS count as well.
+    Returns: at most MAX_BYTES.
+    Raises:
+        TargetRefusedError: not such a URL, or a host that is not in the public internet.
+        TargetMissingError: the host says that nothing is there.
+        TargetTooLargeError: more than MAX_BYTES.
+        TargetTooSlowError: not all there in time.
+        TargetFailedError: the host does not exist, does not answer as it should, or redirects too often.
+    """
+    deadline = deadline.sooner(FETCH_SECONDS)
+    for _ in range(MAX_REDIRECTS + 1):
+        found = _get(read_target(url, allowed_hosts), deadline)
+        if isinstance(found, bytes):
+            return found
+        url = _join(url, found)
+    raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects, got more. Use the last URL of them.")
+
+
+def _get(target: Target, deadline: Deadline) -> bytes | str:
+    """The content, or the place that the target redirects to."""
+    addresses = resolve(target.host, target.port, deadline)
+    if not target.is_own:
+        demand_global(addresses)
+    try:
+        with closing(_connection(target, addresses, deadline)) as connection:
+            url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+            with connection.stream("GET", url, headers=_headers(target)) as response:
+                return _read(response)
+    except httpcore.TimeoutException as error:
+        raise _too_slow() from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
+        raise TargetFailedError(f"Expected {target.host} to answer in HTTP, got: {error}.") from error
+
+
+def _connection(target: Target, addresses: list[str], deadline: Deadline) -> httpcore.HTTPConnection:
+    origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
+    tls = ssl.create_default_context() if target.scheme == "https" else None  # the certificate is the host's
+    return httpcore.HTTPConnection(origin, tls, network_backend=_PinnedBackend(addresses, deadline))
+
+
+def _headers(target: Target) -> list[tuple[str, str]]:
+    return [
+        ("Host", target.authority),
+        ("User-Agent", "Mycoflow"),
+        ("Accept", "image/*"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+
+
+def _read(response: httpcore.Response) -> bytes | str:
+    headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+    if response.status in _REDIRECTS and b"location" in headers:
+        return headers[b"location"]
+    if response.status in _MISSING:
+        raise TargetMissingError(f"Expected an image at this URL, got status {response.status}. Check the URL.")
+    if response.status != 200:
+        raise TargetFailedError(f"Expected status 200 from this URL, got {response.status}.")
+    if headers.get(b"content-encoding", "identity").lower() != "identity":
+        # Unpacked it could be a thousand times as much, and no image gains by it.
+        raise TargetFailedError("Expected the image as it is, got it in a content encoding that was not asked for.")
+    return _read_body(response.iter_stream())
+
+
+def _read_body(chunks: Iterable[bytes]) -> bytes:
+    content = bytearray()
+    for chunk in chunks:
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise TargetTooLargeError(f"Expected at most {MAX_BYTES:,} bytes (4 MB) at this URL, got more.")
+    return bytes(content)
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise TargetRefusedError(f"Expected a redirect to a URL, got: {error}.") from error
+
+
+def _too_slow() -> TargetTooSlowError:
+    return TargetTooSlowError(f"Expected the image within {FETCH_SECONDS:.0f} s. Try again, or upload it.")
+
+
+class _PinnedBackend(httpcore.NetworkBackend):
+    """Connects to the addresses that were looked at, whatever the name means by now."""
+
+    def __init__(self, addresses: list[str], deadline: Deadline) -> None:
+        self._addresses = addresses
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address that answers."""
+        failure = httpcore.ConnectError("no address")
+        for address in self._addresses:
+            try:
+                stream = httpcore.SyncBackend().connect_tcp(address, port, _time_left(self._deadline))
+            except httpcore.ConnectError as error:
+                failure = error
+            else:
+                return _TimedStream(stream, self._deadline)
+        raise failure
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """Gives each step the time that is left in all, so that a host that drips gains nothing."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _time_left(self._deadline))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _time_left(self._deadline))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        stream = self._stream.start_tls(ssl_context, server_hostname, _time_left(self._deadline))
+        return _TimedStream(stream, self._deadline)
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
+def _time_left(deadline: Deadline) -> float:
+    left = deadline.remaining()
+    if not left:  # a timeout of 0 would mean: do not wait, and fail in another way
+        raise _too_slow()
+    return left

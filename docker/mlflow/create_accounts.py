@@ -1,6 +1,7 @@
 """Give the two services that talk to MLflow an account of their own, neither of them an administrator.
 
-`training` creates experiments, runs and models, and so owns what it creates; `web` only reads (the default permission).
+`training` creates experiments, runs and models, and so owns what it creates; `web` reads (the default permission) and
+may change the model `mycoflow`: POST /model/update moves its alias.
 Run once per deployment; running it again sets the passwords to what the environment says.
 """
 
@@ -10,6 +11,7 @@ import sys
 import requests
 
 ACCOUNTS = {"training": "MLFLOW_TRAINING_PASSWORD", "web": "MLFLOW_WEB_PASSWORD"}
+MODEL_NAME = "mycoflow"
 TIMEOUT_SECONDS = 30
 
 
@@ -27,6 +29,22 @@ def ensure_account(session: requests.Session, url: str, username: str, password:
         raise requests.HTTPError(f"MLflow refused the account {username!r}: {answer.status_code} {answer.text}")
 
 
+def allow_model_changes(session: requests.Session, url: str, username: str) -> None:
+    """Let an account change the model's aliases and tags, whether the model is there already or not; not delete it.
+
+    Raises: requests.HTTPError, MLflow refuses; the body says why.
+    """
+    body = {
+        "username": username,
+        "resource_type": "registered_model",
+        "resource_id": MODEL_NAME,
+        "permission": "EDIT",
+    }
+    answer = session.post(f"{url}/api/3.0/mlflow/users/permissions/grant", json=body, timeout=TIMEOUT_SECONDS)
+    if not answer.ok:
+        raise requests.HTTPError(f"MLflow refused {username!r} the model: {answer.status_code} {answer.text}")
+
+
 def main() -> None:
     """Create every account of ACCOUNTS as the administrator that the environment names."""
     url = os.environ["MLFLOW_TRACKING_URI"]
@@ -35,6 +53,7 @@ def main() -> None:
         for username, variable in ACCOUNTS.items():
             ensure_account(session, url, username, os.environ[variable])
             sys.stdout.write(f"MLflow account {username!r} is ready\n")
+        allow_model_changes(session, url, "web")
 
 
 if __name__ == "__main__":

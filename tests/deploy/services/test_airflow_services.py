@@ -109,6 +109,21 @@ def test_only_who_logs_in_gets_an_answer(airflow: Any, api: Callable[..., reques
     assert api("GET", "dags").status_code == 200
 
 
+def test_the_prediction_service_starts_runs_and_sees_no_connection(
+    airflow: Any, api: Callable[..., requests.Response], variables: dict[str, str]
+) -> None:
+    wait_for(lambda: api("GET", "dags/probe").status_code == 200)
+    address = f"http://127.0.0.1:{airflow.port('8080')}"
+    login = {"username": "web", "password": variables["AIRFLOW_WEB_PASSWORD"]}
+    token = requests.post(f"{address}/auth/token", json=login, timeout=60).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    runs = f"{address}/api/v2/dags/probe/dagRuns"
+    started = requests.post(runs, json={"logical_date": None}, headers=headers, timeout=60)
+    assert started.status_code == 200, started.text
+    for path in ("connections", "variables", "dags/probe/dagRuns"):
+        assert requests.get(f"{address}/api/v2/{path}", headers=headers, timeout=60).status_code == 403
+
+
 def test_every_job_reports_healthy(api: Callable[..., requests.Response]) -> None:
     health = api("GET", "monitor/health").json()
     assert {name: part["status"] for name, part in health.items()} == {

@@ -76,7 +76,7 @@ def test_mlflow_refuses_a_host_that_is_not_its_own(mlflow: str, accounts: dict[s
     assert requests.get(search, auth=accounts["admin"], headers=own, timeout=10).status_code == 200
 
 
-def test_training_writes_and_web_only_reads(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
+def test_training_writes_and_web_reads_and_moves_the_alias(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
     def call(who: str, verb: str, path: str, **body: Any) -> requests.Response:
         return requests.request(verb, f"{mlflow}/api/2.0/mlflow/{path}", auth=accounts[who], timeout=10, **body)
 
@@ -86,6 +86,14 @@ def test_training_writes_and_web_only_reads(mlflow: str, accounts: dict[str, tup
     assert call("web", "GET", "experiments/get", params=experiment).status_code == 200
     assert call("web", "POST", "experiments/delete", json=experiment).status_code == 403
     assert call("web", "POST", "users/create", json={"username": "x", "password": "x" * 12}).status_code == 403
+    for name in ("mycoflow", "another"):
+        version = {"name": name, "source": "s3://models/none", "run_id": None}
+        assert call("training", "POST", "registered-models/create", json={"name": name}).status_code == 200
+        assert call("training", "POST", "model-versions/create", json=version).status_code == 200
+    alias = {"alias": "production", "version": "1"}
+    assert call("web", "POST", "registered-models/alias", json={"name": "mycoflow", **alias}).status_code == 200
+    assert call("web", "POST", "registered-models/alias", json={"name": "another", **alias}).status_code == 403
+    assert call("web", "DELETE", "registered-models/delete", json={"name": "mycoflow"}).status_code == 403
 
 
 def test_artifacts_pass_through_mlflow_into_the_bucket(

@@ -7,6 +7,8 @@
     │   ├── SchemaVersionError               the database is not at this code's migration
     │   ├── ImageStoreError (OSError)        an image's bytes cannot be written or read
     │   ├── UnknownImageError (LookupError)
+    │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
+    │   ├── CursorError (ValueError)         a page was asked for with what is no cursor
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   └── AccountError (ValueError)        login taken, bad role, weak password
@@ -60,6 +62,14 @@ class ImageStoreError(CatalogError, OSError):
 
 class UnknownImageError(CatalogError, LookupError):
     """No image has that hash."""
+
+
+class ImageChangeError(CatalogError, ValueError):
+    """An image's label or membership cannot be changed as asked."""
+
+
+class CursorError(CatalogError, ValueError):
+    """A page was asked for with something that is no cursor."""
 
 
 class SnapshotError(CatalogError, ValueError):

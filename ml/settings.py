@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
 
     airflow_url: str | None = Field(None, description="Airflow's api-server, for triggering runs")
+    airflow_public_url: str | None = Field(None, description="Where people reach Airflow; AIRFLOW_URL when empty")
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
 

@@ -4,9 +4,23 @@ from flask import Flask
 
 from ml.ingest.validation import MAX_BYTES
 from ml.settings import Settings, load_settings
-from webapi import auth, deadlines, limits, maintenance, metrics, openapi, problems, request_ids, security, service
+from webapi import (
+    airflow_client,
+    auth,
+    deadlines,
+    limits,
+    maintenance,
+    metrics,
+    openapi,
+    problems,
+    request_ids,
+    security,
+    service,
+)
+from webapi.json_provider import JsonProvider
 from webapi.routes import auth as auth_routes
-from webapi.routes import feedback, predictions, status, users
+from webapi.routes import data, feedback, logs, models, predictions, status, supervision, users
+from webapi.routes import maintenance as maintenance_routes
 
 _FORM_OVERHEAD_BYTES = 64 * 1024  # multipart boundaries, headers and the other fields
 _MAX_FORM_PARTS = 16
@@ -22,13 +36,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = openapi.new_app(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES + _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # bodies read in the order they are written
+    app.json = JsonProvider(app)
     request_ids.init_app(app)
     problems.init_app(app)
     mycoflow = service.init_app(app, settings)
     metrics.init_app(app, mycoflow.metrics)
     deadlines.init_app(app, settings)
     maintenance.init_app(app, mycoflow.database)
+    airflow_client.init_app(app, settings)
     security.init_app(app, settings)
     _init_access(app, settings)
     app.register_api(status.api)
@@ -36,6 +51,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(users.api)
     app.register_api(predictions.api)
     app.register_api(feedback.api)
+    app.register_api(supervision.api)
+    app.register_api(data.api)
+    app.register_api(models.api)
+    app.register_api(maintenance_routes.api)
+    app.register_api(logs.api)
     openapi.init_app(app)
     return app
 

@@ -60,6 +60,7 @@ class ModelHost:
         self._confirmed: int | None = None  # the version that the registry gave, not only the cache
         self._refused: tuple[int, float] | None = None  # a version that did not load, and when
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="model-host", daemon=True)
 
     @property
@@ -99,8 +100,17 @@ class ModelHost:
     def stop(self) -> None:
         """Follow it no longer."""
         self._stopping.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
+
+    def look_now(self) -> None:
+        """Look at the alias without waiting for the next turn: somebody has just moved it.
+
+        A version that did not load is tried again too.
+        """
+        self._refused = None
+        self._wake.set()
 
     def poll(self) -> None:
         """Look at the alias once; serve its version if that is another one and loads."""
@@ -121,7 +131,8 @@ class ModelHost:
                 self.poll()
             except Exception:
                 _logger.exception("Looking for a new model version failed; the one in service stays")
-            self._stopping.wait(self._poll_seconds)
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
 
     def _is_due(self, version: int) -> bool:
         if version == self._confirmed:

@@ -1,21 +1,13 @@
 """What comes and goes over the routes of predictions and feedback, and how it is described."""
 
-import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from ml.catalog.feedback import Effect, Verdict
+from webapi.parameters import DigitsOnly
 
-
-def _digits_only(value: object) -> object:
-    """Python takes more for an integer than HTTP clients do: other scripts' digits, underscores, true."""
-    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value)):
-        raise ValueError("expected a positive integer")
-    return value
-
-
-NameCount = Annotated[int, Field(ge=1, description="How many names, best first"), BeforeValidator(_digits_only)]
+NameCount = Annotated[int, Field(ge=1, description="How many names, best first"), DigitsOnly]
 Url = Annotated[str, Field(max_length=4096, description="Where the image is: http or https")]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 

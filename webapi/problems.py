@@ -16,18 +16,27 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ml.errors import (
+    CursorError,
     DatabaseUnavailableError,
+    EvaluationSetError,
     FetchError,
+    ImageChangeError,
     ImageStoreError,
     InvalidImageError,
+    ModelLoadError,
     MycoflowError,
     NoChampionError,
+    PromotionError,
+    RegistryUnavailableError,
     SchemaVersionError,
+    StaleChampionError,
     TargetFailedError,
     TargetMissingError,
     TargetRefusedError,
     TargetTooLargeError,
     TargetTooSlowError,
+    UnknownImageError,
+    UnknownVersionError,
 )
 from webapi.request_ids import current_request_id
 
@@ -40,6 +49,23 @@ _FETCH_PROBLEMS: dict[type[FetchError], tuple[int, str]] = {
     TargetTooLargeError: (413, "too-large"),
     TargetFailedError: (502, "target-failed"),
     TargetTooSlowError: (504, "target-too-slow"),
+}
+# What the errors themselves say is for the logs: it names addresses.
+_OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
+    DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),
+    SchemaVersionError: ("database-unavailable", "The database does not answer. Try again later."),
+    ImageStoreError: ("image-store-unavailable", "An image cannot be stored or read. Try again later."),
+}
+# What an admin asked for does not fit how things are.
+_CONFLICTS: dict[type[MycoflowError], tuple[int, str]] = {
+    UnknownImageError: (404, "unknown-image"),
+    UnknownVersionError: (404, "unknown-version"),
+    EvaluationSetError: (409, "no-evaluation-set"),
+    ImageChangeError: (409, "image-change"),
+    ModelLoadError: (409, "model-does-not-load"),
+    StaleChampionError: (409, "stale-champion"),
+    PromotionError: (409, "promotion"),
+    CursorError: (422, "invalid-request"),
 }
 _logger = logging.getLogger(__name__)
 
@@ -137,12 +163,13 @@ def _problem_of(error: MycoflowError) -> ProblemError | None:
             return ProblemError(status, error.reason.replace("_", "-"), str(error))
         case FetchError():
             return ProblemError(*_FETCH_PROBLEMS[type(error)], str(error))
-        case NoChampionError():
-            return unavailable("no-model", str(error))
-        case DatabaseUnavailableError() | SchemaVersionError():
-            return unavailable("database-unavailable", "The database does not answer. Try again later.")
-        case ImageStoreError():
-            return unavailable("image-store-unavailable", "The image cannot be stored. Try again later.")
+        case NoChampionError() | RegistryUnavailableError():  # only admins' routes raise them
+            slug = "no-model" if isinstance(error, NoChampionError) else "registry-unavailable"
+            return unavailable(slug, str(error))
+    if type(error) in _OUTAGES:
+        return unavailable(*_OUTAGES[type(error)])
+    if type(error) in _CONFLICTS:
+        return ProblemError(*_CONFLICTS[type(error)], str(error))
     return None
 
 

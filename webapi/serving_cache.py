@@ -66,5 +66,10 @@ def version_of(bundle: Path) -> int:
     return int(bundle.name.partition("-")[0])
 
 
+def run_id_of(bundle: Path) -> str:
+    """The MLflow run that trained the model in a bundle's folder."""
+    return bundle.name.partition("-")[2]
+
+
 def _is_recent(path: Path) -> bool:
     return time.time() - path.stat().st_mtime < _LEFTOVER_SECONDS

@@ -62,7 +62,7 @@ def load_evaluation_set(connection: sa.Connection, version: int) -> list[Evaluat
 def _members(connection: sa.Connection, part: str, limit: int | None) -> list[EvaluationImage]:
     query = (
         sa.select(images.c.sha256, images.c.label, images.c.evaluation_part)
-        .where(images.c.split == "evaluation", images.c.evaluation_part == part)
+        .where(images.c.split == "evaluation", images.c.evaluation_part == part, images.c.held_back.is_(None))
         .order_by(images.c.received_at.desc(), images.c.sha256)
         .limit(limit)
     )

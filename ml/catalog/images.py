@@ -55,11 +55,12 @@ class Membership:
     split: str | None
     label: str | None
     group_key: str
+    held_back: str | None = None
 
 
 def find_memberships(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, Membership]:
     """What is known of these images, by hash. Unknown ones are left out."""
-    query = sa.select(images.c.sha256, images.c.split, images.c.label, images.c.group_key)
+    query = sa.select(images.c.sha256, *(images.c[name] for name in Membership.__dataclass_fields__))
     rows = connection.execute(query.where(images.c.sha256.in_(sha256s)))
     return {sha256: Membership(*rest) for sha256, *rest in rows}
 

@@ -149,7 +149,8 @@ def _classes(
 
 
 def _qualified_labels(connection: sa.Connection) -> set[str]:
-    query = sa.select(images.c.label, sa.func.count()).where(images.c.split == "evaluation").group_by(images.c.label)
+    is_evaluated = (images.c.split == "evaluation") & images.c.held_back.is_(None)
+    query = sa.select(images.c.label, sa.func.count()).where(is_evaluated).group_by(images.c.label)
     evaluation_counts: dict[str, int] = dict(connection.execute(query).tuples().all())
     return {
         label

@@ -13,6 +13,7 @@ REASONS = {
     "group_in_other_split": "an image of the same group is in the other split",
     "conflicting_label": "the same image is known under another label",
     "conflicting_group": "the same image is known in another group",
+    "excluded": "an admin has taken the same image out",
 }
 _OTHER: dict[Split, Split] = {"pool": "evaluation", "evaluation": "pool"}
 
@@ -47,6 +48,10 @@ class Guard:
         Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
         """
         known = self.known.get(candidate.sha256)
+        if known is not None and known.held_back == "excluded":
+            raise InvalidImageError(
+                "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
+            )
         if known is not None and known.split is not None:
             _check_agrees(candidate, known, self.split)
             return True

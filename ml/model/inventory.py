@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ml.catalog import evaluations, model_versions
+from ml.catalog.attempts import StoredVerdict, verdicts_by_version
 from ml.catalog.overview import describe_catalog
 from ml.model.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One line of the list of models. `accuracy` is the latest deciding one, 0 to 1."""
+    """One line of the list of models. `accuracy` is the latest deciding one, 0 to 1; `reasons` are the verdict's."""
 
     version: int
     is_champion: bool
     verdict: str
+    reasons: list[str]
     accuracy: float | None
     snapshot_id: int | None
     registered_at: datetime
@@ -25,17 +27,23 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
     with workspace.catalog.begin() as connection:
         accuracies = evaluations.latest_accuracies(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
+        verdicts = verdicts_by_version(connection)
     return [
         ModelSummary(
             version=each.version,
             is_champion=each.is_champion,
             verdict=each.tags.get("verdict", ""),
+            reasons=_reasons(verdicts.get(each.version)),
             accuracy=accuracies[each.version][0] if each.version in accuracies else None,
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
         for each in workspace.registry.versions()
     ]
+
+
+def _reasons(verdict: StoredVerdict | None) -> list[str]:
+    return [] if verdict is None else [*verdict.reasons, *verdict.warnings]
 
 
 def describe_state(workspace: Workspace) -> dict[str, str]:

@@ -60,8 +60,12 @@ class Registry:
 
     def champion(self) -> int | None:
         """Number of the version in production, None where there is none."""
+        return self.aliased(ALIAS)
+
+    def aliased(self, alias: str) -> int | None:
+        """Number of the version that carries an alias, None where none does."""
         with self._talk() as client:
-            return _champion(client)
+            return _aliased(client, alias)
 
     def set_champion(self, version: int) -> None:
         """Move the alias. Only ml.model.promotion calls this: it keeps the journal.
@@ -75,7 +79,7 @@ class Registry:
     def versions(self) -> list[RegisteredVersion]:
         """All versions, the newest first."""
         with self._talk() as client:
-            champion = _champion(client)
+            champion = _aliased(client, ALIAS)
             found = _search(client, f"name = '{MODEL_NAME}'")
         versions = [
             RegisteredVersion(
@@ -195,11 +199,11 @@ class Registry:
                     raise
 
 
-def _champion(client: "MlflowClient") -> int | None:
+def _aliased(client: "MlflowClient", alias: str) -> int | None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        version = client.get_registered_model(MODEL_NAME).aliases.get(ALIAS)
+        version = client.get_registered_model(MODEL_NAME).aliases.get(alias)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None

@@ -2,19 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ml.catalog.database import Catalog
 from ml.catalog.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.catalog.evaluations import Evaluation, save_evaluation
 from ml.catalog.results import load_results, save_results
 from ml.errors import EvaluationSetError
+from ml.model.card import ModelCard
 from ml.model.features import ensure_features
 from ml.model.loading import load_classifier, remember_version
+from ml.model.runtime import Output
 from ml.model.workspace import Workspace
 from ml.quality.metrics import measure
 
 Progress = Callable[[int, int], None]
+
+
+class Scorer(Protocol):
+    """What scoring needs of a ml.model.runtime.Classifier."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model expects and answers."""
+
+    def predict(self, images: NDArray[np.uint8]) -> Output:
+        """Compute the features of images."""
+
+    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities from features."""
 
 
 def score_version(
@@ -32,7 +51,32 @@ def score_version(
     Raises: UnknownVersionError; EvaluationSetError, the set is empty or holds no image of the version's classes.
     """
     classes = remember_version(workspace, version).classes
-    with workspace.catalog.begin() as connection:
+    return score_loaded(
+        workspace.catalog,
+        version,
+        classes,
+        lambda: load_classifier(workspace, version),
+        evaluation_set_version,
+        on_progress,
+    )
+
+
+def score_loaded(
+    catalog: Catalog,
+    version: int,
+    classes: Sequence[str],
+    open_scorer: Callable[[], Scorer],
+    evaluation_set_version: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[Evaluation]:
+    """The same for a version that the catalog knows and somebody has loaded, or loads when it is needed.
+
+    Args:
+        classes: the version's.
+        open_scorer: called when there are images that the version never scored.
+    Raises: EvaluationSetError as above.
+    """
+    with catalog.begin() as connection:
         if evaluation_set_version is None:
             evaluation_set_version, members = current_evaluation_set(connection)
         else:
@@ -43,7 +87,7 @@ def score_version(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    distributions = _distributions(workspace, version, [member.sha256 for member in known], on_progress)
+    distributions = _distributions(catalog, version, [member.sha256 for member in known], open_scorer, on_progress)
     predicted = {member.sha256: int(distributions[member.sha256].argmax()) for member in known}
     deciding = deciding_part(known)
     scored = [
@@ -51,7 +95,7 @@ def score_version(
         for part in ("anchor", "recent")
         if any(member.part == part for member in known)
     ]
-    with workspace.catalog.begin() as connection:
+    with catalog.begin() as connection:
         for evaluation in scored:
             save_evaluation(connection, evaluation)
     return scored
@@ -63,23 +107,27 @@ def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
 
 
 def _distributions(
-    workspace: Workspace, version: int, sha256s: list[str], on_progress: Progress | None
+    catalog: Catalog,
+    version: int,
+    sha256s: list[str],
+    open_scorer: Callable[[], Scorer],
+    on_progress: Progress | None,
 ) -> dict[str, np.ndarray]:
-    with workspace.catalog.begin() as connection:
+    with catalog.begin() as connection:
         scored = load_results(connection, version, sha256s)
     missing = [sha256 for sha256 in sha256s if sha256 not in scored]
     if missing:
-        classifier = load_classifier(workspace, version)
+        scorer = open_scorer()
         features = ensure_features(
-            workspace.catalog,
-            lambda images: classifier.predict(images).features,
-            classifier.card.trunk_id,
-            classifier.card.image_size,
+            catalog,
+            lambda images: scorer.predict(images).features,
+            scorer.card.trunk_id,
+            scorer.card.image_size,
             missing,
             on_progress,
         )
-        scored.update(zip(missing, classifier.classify(features), strict=True))
-        with workspace.catalog.begin() as connection:
+        scored.update(zip(missing, scorer.classify(features), strict=True))
+        with catalog.begin() as connection:
             save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
     return scored
 

@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from pydantic import SecretStr
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
@@ -116,8 +117,11 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The application on a migrated database, without a model, threads or ports."""
-    app = create_app(settings)
+    """The application on a migrated database, without a model, threads or ports, and with the rights of role web."""
+    assert settings.database_url is not None
+    url = sa.make_url(settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
+    as_web = SecretStr(url.render_as_string(hide_password=False))
+    app = create_app(settings.model_copy(update={"database_url": as_web}))
     yield app
     service.current(app).stop()
 

@@ -1,0 +1,111 @@
+"""Airflow's REST API, version 2: starting a run.
+
+Source: Airflow's OpenAPI document, POST /api/v2/dags/{dag_id}/dagRuns; POST /auth/token of its auth manager.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote
+
+from flask import Flask, current_app
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+
+from ml.settings import Settings
+from webapi.problems import unavailable
+
+_TIMEOUT = Timeout(connect=3, read=10)
+_SHOWN_CHARACTERS = 500
+_EXTENSION = "mycoflow-airflow"
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run that was started; `url` is its page in Airflow."""
+
+    dag_id: str
+    dag_run_id: str
+    state: str
+    url: str
+
+
+class AirflowClient:
+    """Starts runs. Logs in when it has to, and again when its token is refused. Safe to use from several threads.
+
+    Args:
+        url: of the api-server.
+        public_url: where people reach it.
+        username, password: of an account that may start runs.
+    """
+
+    def __init__(self, url: str, public_url: str, username: str, password: str) -> None:
+        self._url = url.rstrip("/")
+        self._public_url = public_url.rstrip("/")
+        self._credentials = {"username": username, "password": password}
+        self._http = PoolManager(timeout=_TIMEOUT, retries=False)  # a repeated POST could start two runs
+        self._lock = threading.Lock()
+        self._token: str | None = None
+
+    def trigger(self, dag_id: str, conf: Mapping[str, object]) -> DagRun:
+        """Start a run of a DAG.
+
+        Args: conf, the run's parameters.
+        Raises: ProblemError, 503: it does not answer, does not know us, or refuses; in its own words.
+        """
+        path, body = f"/api/v2/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf)}
+        token = self._token or self._log_in()
+        answer = self._post(path, body, token)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            answer = self._post(path, body, self._log_in(refused=token))
+        run = _read(answer)
+        dag_run_id = str(run.get("dag_run_id"))
+        page = f"{self._public_url}/dags/{quote(dag_id)}/runs/{quote(dag_run_id, safe='')}"
+        return DagRun(dag_id, dag_run_id, str(run.get("state")), page)
+
+    def _log_in(self, refused: str | None = None) -> str:
+        with self._lock:
+            if self._token is None or self._token == refused:  # else another thread was quicker
+                self._token = str(_read(self._post("/auth/token", self._credentials)).get("access_token"))
+            return self._token
+
+    def _post(self, path: str, body: Mapping[str, object], token: str | None = None) -> BaseHTTPResponse:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            return self._http.request("POST", self._url + path, json=dict(body), headers=headers)
+        except HTTPError as error:
+            detail = f"Expected Airflow to answer, and it does not: {error}. Start it, or correct AIRFLOW_URL."
+            raise unavailable("airflow-unavailable", detail) from error
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Give an application a client of the Airflow that the settings name. Nothing is connected to yet."""
+    url, username, password = settings.airflow_url, settings.airflow_username, settings.airflow_password
+    if url is not None and username is not None and password is not None:
+        public_url = settings.airflow_public_url or url
+        app.extensions[_EXTENSION] = AirflowClient(url, public_url, username, password.get_secret_value())
+
+
+def current() -> AirflowClient:
+    """The client of the application that handles this request.
+
+    Raises: ProblemError, 503, the settings name no Airflow.
+    """
+    client: AirflowClient | None = current_app.extensions.get(_EXTENSION)
+    if client is None:
+        detail = "Expected an Airflow to be configured: set AIRFLOW_URL, AIRFLOW_USERNAME and AIRFLOW_PASSWORD."
+        raise unavailable("airflow-not-configured", detail)
+    return client
+
+
+def _read(answer: BaseHTTPResponse) -> dict[str, object]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES and isinstance(body, dict):
+        return body
+    said = body.get("detail") if isinstance(body, dict) else answer.data.decode(errors="replace")
+    detail = f"Airflow started no run. It answered {answer.status}: {str(said)[:_SHOWN_CHARACTERS]}"
+    raise unavailable("airflow-refused", detail)

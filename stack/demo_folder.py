@@ -29,6 +29,7 @@ def demo_settings(home: Path) -> StackSettings:
         "mycoflow_home": home,
         "trunk_weights": "random",
         "image_size": 32,
+        "mirrored_views": False,  # a mirrored digit is no digit
         "alias_poll_seconds": 1,
         "airflow_port": airflow,
         "mlflow_port": mlflow,

@@ -10,7 +10,7 @@ from ml.catalog.embedded import embedded_url
 from ml.settings import Settings
 from stack.leftovers import MARK
 from stack.ports import HOST
-from stack.secret_files import ADMIN, AirflowSecrets
+from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
 from stack.settings import StackSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +45,7 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
     """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
     return {
         **os.environ,
+        **_airflow_account(addresses, secrets),
         **settings_environment(settings),
         **_airflow(settings, addresses, secrets),
         "DATABASE_URL": addresses.catalog,
@@ -58,6 +59,15 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
         MARK: str(settings.mycoflow_home),
         "SPT_NOENV": "1",  # Airflow renames its processes; by default that overwrites the environment they show
+    }
+
+
+def _airflow_account(addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+    """With what the prediction service starts runs, where the settings name no other Airflow."""
+    return {
+        "AIRFLOW_URL": addresses.airflow,
+        "AIRFLOW_USERNAME": SERVICE,
+        "AIRFLOW_PASSWORD": secrets.service_password,
     }
 
 
@@ -81,7 +91,7 @@ def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecr
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__EXECUTION_API_SERVER_URL": f"{addresses.airflow}/execution/",
         "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{SERVICE}:user",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.password_file),
         "DATABASE__SQL_ALCHEMY_CONN": addresses.airflow_database,
         # Only the API's "wait for a run" needs a second, asynchronous driver; without this, Airflow demands asyncpg.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADMIN = "admin"
+SERVICE = "service"  # the prediction service's account in Airflow
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,29 @@ class AirflowSecrets:
     jwt_secret: str
     password_file: Path
     admin_password: str
+    service_password: str
 
 
 def airflow_secrets(airflow_home: Path) -> AirflowSecrets:
     """Read the secrets of an Airflow home, and make those that are not there yet."""
     airflow_home.mkdir(parents=True, exist_ok=True)
     password_file = airflow_home / "passwords.json"
-    passwords = _read_or_make(password_file, json.dumps({ADMIN: secrets.token_urlsafe(12)}))
+    passwords = _passwords(password_file)
     return AirflowSecrets(
         jwt_secret=_read_or_make(airflow_home / "jwt_secret", secrets.token_urlsafe(64)),
         password_file=password_file,
-        admin_password=json.loads(passwords)[ADMIN],
+        admin_password=passwords[ADMIN],
+        service_password=passwords[SERVICE],
     )
+
+
+def _passwords(path: Path) -> dict[str, str]:
+    made = {login: secrets.token_urlsafe(12) for login in (ADMIN, SERVICE)}
+    kept: dict[str, str] = json.loads(_read_or_make(path, json.dumps(made)))
+    if missing := made.keys() - kept.keys():  # a folder of an earlier version
+        kept |= {login: made[login] for login in missing}
+        path.write_text(json.dumps(kept))
+    return kept
 
 
 def _read_or_make(path: Path, content: str) -> str:

@@ -18,6 +18,8 @@ from webapi.problems import unavailable
 
 _TIMEOUT = Timeout(connect=3, read=10)
 _SHOWN_CHARACTERS = 500
+# Airflow says 401 of a token that has expired, and 403 of one that it signed with a key it has no longer.
+_TOKEN_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _EXTENSION = "mycoflow-airflow"
 
 
@@ -55,19 +57,18 @@ class AirflowClient:
         Raises: ProblemError, 503: it does not answer, does not know us, or refuses; in its own words.
         """
         path, body = f"/api/v2/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf)}
-        token = self._token or self._log_in()
-        answer = self._post(path, body, token)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
+        token = self._token
+        answer = None if token is None else self._post(path, body, token)
+        if answer is None or answer.status in _TOKEN_REFUSED:
             answer = self._post(path, body, self._log_in(refused=token))
-        run = _read(answer)
-        dag_run_id = str(run.get("dag_run_id"))
+        dag_run_id, state = _read(answer, "dag_run_id", "state")
         page = f"{self._public_url}/dags/{quote(dag_id)}/runs/{quote(dag_run_id, safe='')}"
-        return DagRun(dag_id, dag_run_id, str(run.get("state")), page)
+        return DagRun(dag_id, dag_run_id, state, page)
 
-    def _log_in(self, refused: str | None = None) -> str:
+    def _log_in(self, refused: str | None) -> str:
         with self._lock:
             if self._token is None or self._token == refused:  # else another thread was quicker
-                self._token = str(_read(self._post("/auth/token", self._credentials)).get("access_token"))
+                (self._token,) = _read(self._post("/auth/token", self._credentials), "access_token")
             return self._token
 
     def _post(self, path: str, body: Mapping[str, object], token: str | None = None) -> BaseHTTPResponse:
@@ -99,13 +100,19 @@ def current() -> AirflowClient:
     return client
 
 
-def _read(answer: BaseHTTPResponse) -> dict[str, object]:
+def _read(answer: BaseHTTPResponse, *names: str) -> list[str]:
+    """The texts of these names in a good answer."""
     try:
         body = answer.json()
     except ValueError:
         body = None
-    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES and isinstance(body, dict):
-        return body
-    said = body.get("detail") if isinstance(body, dict) else answer.data.decode(errors="replace")
-    detail = f"Airflow started no run. It answered {answer.status}: {str(said)[:_SHOWN_CHARACTERS]}"
-    raise unavailable("airflow-refused", detail)
+    values = [body.get(name) for name in names] if isinstance(body, dict) else []
+    texts = [value for value in values if isinstance(value, str)]
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES and len(texts) == len(names):
+        return texts
+    said = body.get("detail", body) if isinstance(body, dict) else answer.data.decode(errors="replace")
+    raise unavailable(
+        "airflow-refused",
+        f"Expected Airflow to start a run. It answered {answer.status}: {str(said)[:_SHOWN_CHARACTERS]}. "
+        "Look at AIRFLOW_URL, at the account in AIRFLOW_USERNAME, and at Airflow's log.",
+    )

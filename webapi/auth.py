@@ -124,7 +124,7 @@ def _check_password(login: str, password: str) -> Account:
 
 
 def _check_token(token: str) -> Account:
-    with service.current().database.catalog().begin() as connection:
+    with service.current().database.catalog().autocommit() as connection:
         account = find_token_account(connection, token)
     if account is None:
         raise unauthorized("The token is unknown, expired or revoked. Get another with POST /auth/login.")

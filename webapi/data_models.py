@@ -1,30 +1,49 @@
 """What comes and goes over the routes of the data, and how it is described."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ml.catalog.data_changes import Action, Change
 from ml.catalog.data_queries import HeldBack, ImageFilter, LabelOrigin
-from webapi.parameters import DigitsOnly
+from webapi.parameters import DigitsOnly, Query
 from webapi.prediction_models import Label
 
 MAX_CHANGES = 500
 MAX_PAGE_SIZE = 500
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the bytes as received")]
+
+
+def _check_moment(value: object) -> object:
+    """pydantic takes numbers too, as seconds since 1970."""
+    if isinstance(value, str) and not re.match(r"[0-9]{4}-", value):
+        raise ValueError("expected a date, a time and its zone, such as 2026-01-31T12:00:00Z")
+    return value
+
+
+def _to_utc(value: datetime) -> datetime:
+    """PostgreSQL knows no zone beyond 16 hours; RFC 3339 does."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected a moment between the years 1 and 9999 in UTC") from error
+
+
+_Moment = Annotated[AwareDatetime, BeforeValidator(_check_moment), AfterValidator(_to_utc)]
 _Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
-class ImagesQuery(BaseModel):
+class ImagesQuery(Query):
     """Which images, and which page of them."""
 
     label: _Text | None = None
     origin: LabelOrigin | None = Field(None, description="Who says so")
     split: Literal["pool", "evaluation", "none"] | None = Field(None, description="`none`: only predicted")
     held_back: HeldBack | None = Field(None, description="Why it is not used: in doubt, or taken out")
-    received_from: AwareDatetime | None = Field(None, description="No earlier")
-    received_before: AwareDatetime | None = Field(None, description="Earlier")
+    received_from: _Moment | None = Field(None, description="No earlier")
+    received_before: _Moment | None = Field(None, description="Earlier")
     limit: Annotated[int, DigitsOnly] = Field(100, ge=1, le=MAX_PAGE_SIZE)
     cursor: Annotated[str, Field(max_length=500)] | None = Field(None, description="The page before's `next_cursor`")
 

@@ -1,7 +1,7 @@
 """Parameters that several routes have."""
 
 import re
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -17,6 +17,22 @@ def _check_digits(value: object) -> object:
 
 
 DigitsOnly = BeforeValidator(_check_digits)
+
+
+class Query(BaseModel):
+    """Parameters in a URL. flask-openapi3 asks for the schema at every request, and so it is made once."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As pydantic makes it."""
+        if args or kwargs:
+            return super().model_json_schema(*args, **kwargs)
+        if "_schema" not in cls.__dict__:
+            cls._schema = super().model_json_schema()
+        return cls._schema
+
+    _schema: ClassVar[dict[str, Any]]
+
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

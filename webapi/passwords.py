@@ -92,7 +92,7 @@ class PasswordChecker:
 
 
 def _find(catalog: Catalog, login: str) -> StoredAccount | None:
-    with catalog.begin() as connection:
+    with catalog.autocommit() as connection:
         return find_account(connection, login)
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ml.catalog.database import Catalog
-from ml.catalog.features import load_features, save_features
+from ml.catalog.features import IDENTITY, load_features, save_features
 from ml.catalog.harvest import harvest, is_harvestable
 from ml.catalog.images import ImageRecord, add_predicted
 from ml.catalog.object_store import image_key
@@ -32,11 +32,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one request gets: its own id, and the full distribution (classes,) in the order of the model's classes."""
+    """What one request gets: its own id, and the full distribution (classes,) in the order of the model's classes.
+
+    may_be_harvested: the image may be in no split yet.
+    """
 
     id: int
     is_cached: bool
     probabilities: list[float]
+    may_be_harvested: bool
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,9 @@ class Predictor:
         result = find_result(connection, sha256, self.model.version)
         if result is not None:
             prediction_id = save_prediction(connection, result.id, self.account_id, True)
-            return Prediction(prediction_id, True, result.probabilities)
-        features = load_features(connection, [sha256], self.model.classifier.card.trunk_id).get(sha256)
+            return Prediction(prediction_id, True, result.probabilities, result.is_only_predicted)
+        vectors = load_features(connection, [sha256], self.model.classifier.card.trunk_id, [IDENTITY])
+        features = vectors.get((sha256, IDENTITY))
         if features is None:
             return None
         return self._answer_computed(connection, sha256, self.model.classifier.classify(features[np.newaxis])[0])
@@ -106,7 +111,8 @@ class Predictor:
     ) -> Prediction:
         values: list[float] = probabilities.tolist()
         result_id = save_result(connection, sha256, self.model.version, values)
-        return Prediction(save_prediction(connection, result_id, self.account_id, False), False, values)
+        prediction_id = save_prediction(connection, result_id, self.account_id, False)
+        return Prediction(prediction_id, False, values, may_be_harvested=True)
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         card = self.model.classifier.card
@@ -120,13 +126,13 @@ class Predictor:
                 return prediction
             output = self.model.classifier.predict(pixels[np.newaxis])
             add_predicted(connection, _record(image, source))
-            save_features(connection, {image.sha256: output.features[0]}, card.trunk_id)
+            save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.trunk_id)
             return self._answer_computed(connection, image.sha256, output.probabilities[0])
 
     def _harvested(self, sha256: str, prediction: Prediction) -> Prediction:
         """Keep what the model is sure about for training. The answer stands, whatever becomes of that."""
         best = max(prediction.probabilities)
-        if best > self.settings.harvest_confidence:
+        if prediction.may_be_harvested and best > self.settings.harvest_confidence:
             label = self.model.classifier.card.classes[prediction.probabilities.index(best)]
             try:
                 self._harvest(sha256, label)
@@ -138,7 +144,7 @@ class Predictor:
         # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
         with begin_until(self.catalog, self.deadline.sooner(_HARVEST_SECONDS)) as connection:
             if not is_harvestable(connection, sha256):
-                return  # nearly always, and found out without the lock that all writers share
+                return  # found out without the lock that all writers share
             harvest(connection, sha256, label, self.model.version)
 
     @contextmanager

@@ -5,21 +5,21 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, RootModel
 
 from ml.catalog.feedback import Effect, Verdict
-from webapi.parameters import DigitsOnly
+from webapi.parameters import DigitsOnly, Query
 
 NameCount = Annotated[int, Field(ge=1, description="How many names, best first"), DigitsOnly]
 Url = Annotated[str, Field(max_length=4096, description="Where the image is: http or https")]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
-class NamesQuery(BaseModel):
+class NamesQuery(Query):
     """An image by its URL."""
 
     file: Url
     nb_preds: NameCount = 1
 
 
-class CountQuery(BaseModel):
+class CountQuery(Query):
     """How many names; what the body says goes first."""
 
     nb_preds: NameCount = 1

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -106,9 +106,10 @@ def _read_cursor(cursor: str) -> sa.Tuple:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         received_at, sha256 = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        moment, key = datetime.fromisoformat(received_at), sha256.encode("ascii").decode()
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        written, key = datetime.fromisoformat(received_at), sha256.encode("ascii").decode()
+        moment = written.astimezone(UTC)  # PostgreSQL refuses zones beyond 16 hours
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CursorError("cursor: expected the `next_cursor` of the page before, unchanged, got another.") from error
-    if moment.tzinfo is None or "\0" in key:
+    if written.tzinfo is None or "\0" in key:
         raise CursorError("cursor: expected the `next_cursor` of the page before, unchanged, got another.")
     return sa.tuple_(sa.literal(moment, images.c.received_at.type), sa.literal(key))

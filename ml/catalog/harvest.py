@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from ml.catalog.confirm import add_label
 from ml.catalog.events import write_event
-from ml.catalog.images import find_groups_in, hold_membership
+from ml.catalog.images import find_groups_in, hold_membership, is_only_predicted
 from ml.catalog.tables import feedback, images, predictions, results
 
 
@@ -41,22 +41,19 @@ def harvest(connection: sa.Connection, sha256: str, label: str, model_version: i
     return True
 
 
-def _find_group(connection: sa.Connection, sha256: str) -> str | None:
-    """The group of an image, if it is harvestable."""
-    query = sa.select(images.c.group_key).where(
-        images.c.sha256 == sha256,
-        images.c.split.is_(None),
-        images.c.label.is_(None),
-        images.c.held_back.is_(None),
-        sa.not_(_is_disputed(sha256)),
-    )
-    return connection.execute(query).scalar_one_or_none()
-
-
-def _is_disputed(sha256: str) -> sa.ColumnElement[bool]:
-    return sa.exists().where(
+# Built once: nearly every new prediction asks it. A prediction of the image that somebody disputed keeps it out.
+_FIND_GROUP = sa.select(images.c.group_key).where(
+    images.c.sha256 == sa.bindparam("sha256"),
+    is_only_predicted(),
+    ~sa.exists().where(
         feedback.c.verdict == "nok",
         feedback.c.prediction_id == predictions.c.id,
         predictions.c.result_id == results.c.id,
-        results.c.image_sha256 == sha256,
-    )
+        results.c.image_sha256 == sa.bindparam("sha256"),
+    ),
+)
+
+
+def _find_group(connection: sa.Connection, sha256: str) -> str | None:
+    """The group of an image, if it is harvestable."""
+    return connection.execute(_FIND_GROUP, {"sha256": sha256}).scalar_one_or_none()

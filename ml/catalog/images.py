@@ -20,6 +20,9 @@ Split = Literal["pool", "evaluation"]
 _MEMBERSHIP_LOCK = 0x67726F75  # "grou": who belongs to which split is decided by one transaction at a time
 
 
+_ADD_PREDICTED = insert(images).on_conflict_do_nothing()
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """An image whose bytes are in the object store.
@@ -65,6 +68,11 @@ def find_memberships(connection: sa.Connection, sha256s: Collection[str]) -> dic
     return {sha256: Membership(*rest) for sha256, *rest in rows}
 
 
+def is_only_predicted() -> sa.ColumnElement[bool]:
+    """The condition on training.images that nobody has given an image a place or a label, or taken it out."""
+    return images.c.split.is_(None) & images.c.label.is_(None) & images.c.held_back.is_(None)
+
+
 def find_groups_in(connection: sa.Connection, split: Split, group_keys: Collection[str]) -> set[str]:
     """Which of these groups have an image in that split."""
     query = sa.select(images.c.group_key).where(images.c.split == split, images.c.group_key.in_(group_keys))
@@ -107,7 +115,7 @@ def add_members(
 
 def add_predicted(connection: sa.Connection, image: ImageRecord) -> None:
     """Note an image that someone asked a prediction for: in no split, without a label. A known image stays as it is."""
-    connection.execute(insert(images).values(_image_row(image)).on_conflict_do_nothing())
+    connection.execute(_ADD_PREDICTED, _image_row(image))
 
 
 def _image_row(image: ImageRecord) -> dict[str, Any]:

@@ -7,23 +7,37 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.tables import predictions, results
+from ml.catalog.images import is_only_predicted
+from ml.catalog.tables import images, predictions, results
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a model version says of an image: probabilities (classes,), in the order of the version's classes."""
+    """What a model version says of an image.
+
+    Args:
+        probabilities: (classes,), in the order of the version's classes.
+        is_only_predicted: nobody has given the image a label or a place yet.
+    """
 
     id: int
     probabilities: list[float]
+    is_only_predicted: bool
+
+
+# Built once: every prediction runs these.
+_ONE_RESULT = (results.c.image_sha256 == sa.bindparam("sha256")) & (
+    results.c.model_version == sa.bindparam("model_version")
+)
+_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(images).where(_ONE_RESULT)
+_FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
+_SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
+_SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 
 
 def find_result(connection: sa.Connection, sha256: str, model_version: int) -> Result | None:
     """The stored result of one image, if it was ever computed."""
-    query = sa.select(results.c.id, results.c.probabilities).where(
-        results.c.image_sha256 == sha256, results.c.model_version == model_version
-    )
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_FIND_RESULT, {"sha256": sha256, "model_version": model_version}).one_or_none()
     return None if row is None else Result(*row)
 
 
@@ -32,10 +46,11 @@ def save_result(connection: sa.Connection, sha256: str, model_version: int, prob
 
     Returns: its id; the id of the one that is there when another request was quicker.
     """
-    save_results(connection, model_version, {sha256: np.asarray(probabilities)})
-    query = sa.select(results.c.id).where(results.c.image_sha256 == sha256, results.c.model_version == model_version)
-    result_id: int = connection.execute(query).scalar_one()
-    return result_id
+    values = {"image_sha256": sha256, "model_version": model_version, "probabilities": probabilities}
+    saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
+    if saved is None:
+        saved = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
+    return saved
 
 
 def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:
@@ -64,11 +79,8 @@ def save_prediction(connection: sa.Connection, result_id: int, account_id: int |
 
     Returns: the prediction's id, the one that feedback names.
     """
-    prediction_id: int = connection.execute(
-        sa.insert(predictions)
-        .values(result_id=result_id, account_id=account_id, is_cached=is_cached)
-        .returning(predictions.c.id)
-    ).scalar_one()
+    values = {"result_id": result_id, "account_id": account_id, "is_cached": is_cached}
+    prediction_id: int = connection.execute(_SAVE_PREDICTION, values).scalar_one()
     return prediction_id
 
 

@@ -28,21 +28,21 @@ def issue_token(connection: sa.Connection, account_id: int, lifetime: timedelta)
     token = secrets.token_urlsafe(_BYTES)
     expires_at = connection.execute(
         sa.insert(tokens)
-        .values(account_id=account_id, token_sha256=_digest(token), expires_at=now + lifetime)
+        .values(account_id=account_id, token_sha256=token_digest(token), expires_at=now + lifetime)
         .returning(tokens.c.expires_at)
     ).scalar_one()
     return IssuedToken(token, expires_at)
 
 
-def is_good_token(token: str) -> sa.ColumnElement[bool]:
-    """The condition on users.tokens that picks this token, if it is neither expired nor revoked."""
+def is_good_token() -> sa.ColumnElement[bool]:
+    """The condition on users.tokens that picks the token of `token_sha256`, if it is neither expired nor revoked."""
     is_good = (tokens.c.expires_at > sa.func.clock_timestamp()) & tokens.c.revoked_at.is_(None)
-    return is_good & (tokens.c.token_sha256 == _digest(token))
+    return is_good & (tokens.c.token_sha256 == sa.bindparam("token_sha256"))
 
 
 def revoke_token(connection: sa.Connection, token: str) -> None:
     """Make a token worthless."""
-    _revoke(connection, tokens.c.token_sha256 == _digest(token))
+    _revoke(connection, tokens.c.token_sha256 == token_digest(token))
 
 
 def revoke_tokens(connection: sa.Connection, account_id: int) -> None:
@@ -55,5 +55,6 @@ def _revoke(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     connection.execute(sa.update(tokens).where(which, is_good).values(revoked_at=sa.func.clock_timestamp()))
 
 
-def _digest(token: str) -> str:
+def token_digest(token: str) -> str:
+    """What is kept of a token."""
     return sha256(token.encode()).hexdigest()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ml.catalog import evaluations, model_versions
 from ml.catalog.attempts import StoredVerdict, verdicts_by_version
 from ml.catalog.overview import describe_catalog
+from ml.catalog.trunks import StoredTrunk, find_trunk_of_version
 from ml.model.workspace import Workspace
 
 
@@ -55,4 +56,12 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
         measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
-        return {"in production": in_production, **describe_catalog(connection)}
+        trunk = None if champion is None else find_trunk_of_version(connection, champion.version)
+        return {"in production": in_production, **_describe_trunk(trunk), **describe_catalog(connection)}
+
+
+def _describe_trunk(trunk: StoredTrunk | None) -> dict[str, str]:
+    if trunk is None:
+        return {}  # no champion, or one that was made elsewhere
+    reason = "" if trunk.parity is None else f"; {trunk.parity['reason']}"
+    return {"its trunk": f"{trunk.weights_recipe}, {trunk.image_size} px, {trunk.precision}{reason}"}

@@ -2,6 +2,7 @@
 
 from ml.catalog import journal
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
+from ml.model.loading import load_classifier, remember_version
 from ml.model.workspace import Workspace
 
 
@@ -31,6 +32,17 @@ def promote_automatically(
                 f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
             )
     promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
+
+
+def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: str) -> None:
+    """Put a version into production because a person says so. It must load and answer.
+
+    Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
+    """
+    remember_version(workspace, version)
+    load_classifier(workspace, version)
+    current = note_external_move(workspace)
+    promote(workspace, version, expected_current=current, actor=actor, reason=reason)
 
 
 def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:

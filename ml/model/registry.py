@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.errors import RegistryUnavailableError, UnknownVersionError
+from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
 from ml.model.card import FILE_NAME as CARD_NAME
 from ml.model.mlflow_client import connect, translated_errors
 from ml.model.tracking import Run, open_run
@@ -21,7 +21,14 @@ ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
 # What a version's page should say without a look at its run.
-INHERITED_TAGS = ("trunk_weights", "trunk_id", "keras_accuracy", "keras_accuracy_images")
+INHERITED_TAGS = (
+    "trunk_weights",
+    "trunk_id",
+    "precision",
+    "precision_reason",
+    "keras_accuracy",
+    "keras_accuracy_images",
+)
 # model.keras is left where it is: nothing that scores or serves reads it, and it doubles the download.
 SERVED_FILES = ("model.onnx", "head.npz", CARD_NAME)
 
@@ -98,7 +105,7 @@ class Registry:
 
         Args: folder, where downloaded versions are kept; created when missing.
         Returns: the bundle, a folder below it with model.onnx, head.npz and model.json.
-        Raises: UnknownVersionError, there is no such version.
+        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are gone.
         """
         with self._talk() as client:
             run_id = _find(client, version).run_id
@@ -186,6 +193,7 @@ class Registry:
     def _fetch(self, artifacts_uri: str, bundle: Path) -> None:
         from mlflow.artifacts import download_artifacts  # noqa: PLC0415
 
+        self._check_files(artifacts_uri)
         with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".download-") as temporary:
             partial = Path(temporary) / "bundle"
             partial.mkdir()
@@ -197,6 +205,18 @@ class Registry:
             except OSError:
                 if not bundle.exists():  # else another process was quicker
                     raise
+
+    def _check_files(self, artifacts_uri: str) -> None:
+        """Tell lost files from a store that does not answer: a failed download looks the same for both."""
+        from mlflow.artifacts import list_artifacts  # noqa: PLC0415
+
+        listed = list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
+        missing = set(SERVED_FILES) - {Path(file.path).name for file in listed}
+        if missing:
+            raise ModelLoadError(
+                f"Expected {', '.join(SERVED_FILES)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. "
+                "Restore them from a backup, or train again."
+            )
 
 
 def _aliased(client: "MlflowClient", alias: str) -> int | None:

@@ -26,6 +26,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
 from ml.catalog.tokens import issue_token
 from ml.model.preprocessing import PREPROCESSING_VERSION
+from ml.model.registry import Registry
 from ml.settings import Settings
 from webapi import service
 from webapi.app import create_app
@@ -189,6 +190,26 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
         models.serve(load(write_bundle(tmp_path / f"{version}-run", version)))
 
     return serve
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def registry(
+    tracking_uri: str, write_bundle: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Registry:
+    """MLflow's database with three versions of the model, the first of them in production."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    registry = Registry(tracking_uri, (folder / "artifacts").as_uri())
+    for seed in (1, 2, 3):
+        with registry.start_run(attempt_id=seed) as run:
+            run.log_model(write_bundle(folder / str(seed), seed))
+        assert registry.register(run.mlflow_run_id, {}) == seed
+    registry.set_champion(1)
+    return registry
 
 
 @pytest.fixture

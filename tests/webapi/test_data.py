@@ -1,6 +1,8 @@
 """The images, looked through and put right over HTTP."""
 
+import base64
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -90,11 +92,25 @@ def test_times_bound_a_query_from_both_sides(admin: FlaskClient, add_images: Cal
     assert [image["sha256"] for image in body["images"]] == [sha256_of(2), sha256_of(1)]
 
 
+def test_a_zone_that_postgresql_does_not_know_is_understood(
+    admin: FlaskClient, add_images: Callable[..., list[str]]
+) -> None:
+    (sha256,) = add_images(range(1), received_at="2026-01-01T12:00:00+00:00")
+    bounds = {"received_from": "2026-01-02T07:00:00+19:00", "received_before": "2025-12-31T17:00:01-19:00"}
+    body: Any = admin.get("/data/query", query_string=bounds).json
+    assert [image["sha256"] for image in body["images"]] == [sha256]
+    key = json.dumps(["2026-01-02T07:00:01+19:00", sha256]).encode()
+    body = admin.get("/data/query", query_string={"cursor": base64.urlsafe_b64encode(key).decode().rstrip("=")}).json
+    assert [image["sha256"] for image in body["images"]] == [sha256]
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "limit=0", "limit=501", "limit=ten", "limit=1_0", "limit=²", "origin=guessed", "split=train", "held_back=no",
-        "received_from=2026-01-01T00:00:00", "received_before=soon", "cursor=nonsense", "cursor=%00", "label=%00",
+        "received_from=2026-01-01T00:00:00", "received_before=soon", "received_before=0.5",
+        "received_before=0001-01-01T00:00:00%2B19:00",
+        "cursor=nonsense", "cursor=%00", "label=%00",
     ],
 )  # fmt: skip
 def test_a_query_that_means_nothing_is_refused(admin: FlaskClient, query: str) -> None:

@@ -33,16 +33,34 @@ def test_a_database_that_comes_later_is_found_without_a_restart(
     database.close()
 
 
-def test_a_broken_connection_is_replaced(settings: Settings) -> None:
-    database = Database(settings)
-    assert database.is_reachable()
+def break_connections(database: Database) -> None:
+    """Let the server end all connections in the pool but one."""
     with database.catalog().begin() as connection:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         where = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         with database.catalog().begin() as second:
             second.execute(sa.select(1))
         connection.execute(sa.text(f"{others} {where}"))
-    assert database.is_reachable()
+
+
+def test_a_connection_that_broke_while_it_rested_is_replaced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.catalog.database._FRESH_SECONDS", 0)
+    database = Database(settings)
+    break_connections(database)
+    with database.catalog().begin() as connection:
+        assert connection.scalar(sa.select(1)) == 1
+    database.close()
+
+
+def test_a_connection_that_broke_a_moment_ago_fails_one_transaction(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.catalog.database._FRESH_SECONDS", 60)
+    database = Database(settings)
+    break_connections(database)
+    assert [database.is_reachable() for _ in range(3)] == [False, True, True]
     database.close()
 
 

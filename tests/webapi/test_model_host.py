@@ -16,7 +16,7 @@ from webapi.serving_cache import ServingCache
 
 @dataclass
 class ScriptedRegistry:
-    """Stands for MLflow, which lies outside: test_gunicorn.py has the real one."""
+    """Stands for MLflow, which lies outside: process/test_gunicorn.py has the real one."""
 
     bundles: Path
     alias: int | None = None

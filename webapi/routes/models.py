@@ -1,13 +1,12 @@
 """The model versions, and which of them is in production."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StrictBool
 
-from ml import cycle
 from ml.catalog.journal import is_held
 from ml.catalog.personal_data import actor_name
 from ml.model import promotion
@@ -22,6 +21,16 @@ from webapi.workspace import current_workspace
 api = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
 
 _REASON = "asked for through the API"
+
+
+def _check_true(value: object) -> object:
+    """Python takes 1 for true."""
+    if value is not True:
+        raise ValueError("expected true")
+    return value
+
+
+_Yes = Annotated[Literal[True], BeforeValidator(_check_true)]
 
 
 class ModelData(BaseModel):
@@ -53,13 +62,13 @@ class Choose(_Update):
 class RollBack(_Update):
     """Put the version back that was in production before, and hold automatic promotion."""
 
-    rollback: Literal[True]
+    rollback: _Yes
 
 
 class Release(_Update):
     """Let automatic promotion go on."""
 
-    release: Literal[True]
+    release: _Yes
 
 
 class UpdateBody(RootModel[Choose | RollBack | Release]):
@@ -98,7 +107,7 @@ def post_model_update(body: UpdateBody) -> Response:
 def _update(workspace: Workspace, update: Choose | RollBack | Release, actor: str) -> None:
     match update:
         case Choose():
-            cycle.promote_by_hand(workspace, update.version, actor)
+            promotion.promote_by_hand(workspace, update.version, actor=actor, reason=_REASON)
         case RollBack():
             promotion.roll_back(workspace, actor=actor, reason=_REASON)
         case Release():

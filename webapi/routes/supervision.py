@@ -17,7 +17,7 @@ from ml.model.scoring import deciding_evaluation, score_loaded
 from webapi import airflow_client, service
 from webapi.auth import current_account, requires
 from webapi.deadlines import begin_until, current_deadline
-from webapi.parameters import DigitsOnly, body_of, read_body
+from webapi.parameters import DigitsOnly, Query, body_of, read_body
 from webapi.problems import Problem, ProblemError
 from webapi.scoring import PatientScorer
 from webapi.stages import find_version
@@ -36,13 +36,13 @@ class ImageCount(RootModel[int]):
     """A number of images."""
 
 
-class LastQuery(BaseModel):
+class LastQuery(Query):
     """How many predictions to look at."""
 
     nb_last_preds: Annotated[int, DigitsOnly] = Field(ge=1, description="Those that there are, if fewer")
 
 
-class StageQuery(BaseModel):
+class StageQuery(Query):
     """A model version by its stage."""
 
     model_name: str = Field(min_length=1, max_length=200, description="mycoflow")

@@ -13,6 +13,9 @@ import pytest
 import requests
 import yaml
 
+from webapi.airflow_client import AirflowClient
+from webapi.problems import ProblemError
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROBE = """
@@ -115,11 +118,16 @@ def test_the_prediction_service_starts_runs_and_sees_no_connection(
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     address = f"http://127.0.0.1:{airflow.port('8080')}"
     login = {"username": "web", "password": variables["AIRFLOW_WEB_PASSWORD"]}
+    client = AirflowClient(address, address, **login)
+    started = client.trigger("probe", {"layers": 3})
+    assert (started.dag_id, started.state) == ("probe", "queued")
+    assert api("GET", f"dags/probe/dagRuns/{started.dag_run_id}").json()["conf"] == {"layers": 3}
+    with pytest.raises(ProblemError, match=r"404: .*not found"):
+        client.trigger("missing", {})
+    with pytest.raises(ProblemError, match="401: "):
+        AirflowClient(address, address, "web", "wrong").trigger("probe", {})
     token = requests.post(f"{address}/auth/token", json=login, timeout=60).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
-    runs = f"{address}/api/v2/dags/probe/dagRuns"
-    started = requests.post(runs, json={"logical_date": None}, headers=headers, timeout=60)
-    assert started.status_code == 200, started.text
     for path in ("connections", "variables", "dags/probe/dagRuns"):
         assert requests.get(f"{address}/api/v2/{path}", headers=headers, timeout=60).status_code == 403
 

@@ -1,4 +1,4 @@
-"""What the night asks again and again must stay on an index when the pool has grown."""
+"""What is asked again and again must stay on an index when the tables have grown: by the night, and by accounts."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog import pool
+from ml.catalog.accounts import Account, erase_account
 from ml.catalog.database import Catalog
+from ml.catalog.personal_data import read_history
 
 FILL = """
 INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count,
@@ -62,3 +64,44 @@ def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog,
     assert "Seq Scan" not in written
     assert "Index" in written
     assert "Sort" not in written
+
+
+# 50,000 of everything that people do; 100 of each are the account 7's.
+LIVELY = """
+INSERT INTO users.accounts (login, password_hash, role)
+SELECT 'account-' || n, 'none', 'user' FROM generate_series(1, 20) AS n;
+INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count)
+SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'test', 'image/png', 32, 32, 100
+FROM generate_series(1, 50000) AS n;
+INSERT INTO logs.results (image_sha256, model_version, probabilities)
+SELECT sha256, 1, '{0.5,0.5}' FROM training.images;
+INSERT INTO logs.predictions (result_id, account_id, is_cached)
+SELECT id, CASE WHEN id % 500 = 0 THEN 7 ELSE 1 + id % 5 END, false FROM logs.results;
+INSERT INTO logs.feedback (prediction_id, account_id, verdict) SELECT id, account_id, 'ok' FROM logs.predictions;
+INSERT INTO training.labels (image_sha256, label, origin, said_by)
+SELECT image_sha256, 'amanita', 'confirmed', 'account:' || account_id
+FROM logs.predictions JOIN logs.results ON results.id = result_id;
+INSERT INTO logs.events (kind, actor, detail)
+SELECT 'client.test', 'account:' || account_id, '{}' FROM logs.predictions;
+INSERT INTO users.tokens (account_id, token_sha256, expires_at)
+SELECT account_id, id::text, now() FROM logs.predictions;
+"""
+
+
+@pytest.fixture
+def lively(catalog: Catalog) -> Catalog:
+    with catalog.begin() as connection:
+        connection.execute(sa.text(LIVELY))
+    with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE"))
+    return catalog
+
+
+def test_an_account_is_exported_and_erased_without_reading_what_others_did(lively: Catalog) -> None:
+    plans = plans_of(lively, lambda _: [list(rows) for rows in read_history(lively, 7).values()])
+    assert len(plans) == 5  # a page of each kind
+    assert "Seq Scan" not in json.dumps(plans)
+    scanned = sa.text("SELECT relname FROM pg_stat_xact_user_tables WHERE seq_tup_read > 1000")
+    with lively.begin() as connection:
+        erase_account(connection, Account(7, "account-7", "user"))
+        assert connection.scalars(scanned).all() == []

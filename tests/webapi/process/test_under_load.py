@@ -1,0 +1,114 @@
+"""What happens to requests while the model changes under them, and while the service is told to end.
+
+test_outage.py has PostgreSQL killed under load, test_load.py more requests than the service can answer.
+"""
+
+import io
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+
+from ml.catalog.database import Catalog
+from ml.catalog.tables import predictions
+from ml.model.preprocessing import to_pixels
+from ml.model.registry import Registry
+from ml.model.runtime import Classifier
+
+CLIENTS = 4
+SWAPS = 100
+Ask = Callable[[int], httpx.Response]
+Start = Callable[..., Any]  # gives a RunningService of conftest.py
+
+
+class Load:
+    """Clients that never stop asking while the block goes on, and what they were told."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.answers: list[tuple[float, int, httpx.Response]] = []
+        self._ask = ask
+        self._is_over = threading.Event()
+        self._clients = [threading.Thread(target=self._keep_asking, args=(client,)) for client in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for client in self._clients:
+            client.join()
+
+    def _keep_asking(self, client: int) -> None:
+        for number in itertools.count(client, CLIENTS):
+            if self._is_over.is_set():
+                return
+            answer = self._ask(number)
+            self.answers.append((time.monotonic(), number, answer))
+
+
+@pytest.mark.slow
+def test_a_hundred_champions_take_over_under_load_and_each_answer_is_the_named_version_s(
+    start: Start, registry: Registry, tracking_uri: str, png: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    registry.set_champion(1)
+    service = start(MLFLOW_TRACKING_URI=tracking_uri, ALIAS_POLL_SECONDS="0.05")
+    service.wait_for(lambda: service.get("/readyz").status_code == 200)
+    with Load(lambda number: service.predict(png(number // 3), nb_preds=4)) as load:  # each image again by and by
+        for swap in range(SWAPS):
+            version = (swap + 1) % 3 + 1
+            registry.set_champion(version)
+            service.wait_for(lambda: service.get("/readyz").json()["model_version"] == version)  # noqa: B023
+    assert {answer.status_code for *_, answer in load.answers} == {200}
+    assert {answer.json()["model"]["version"] for *_, answer in load.answers} == {1, 2, 3}
+    assert service.log.read_text().count("answers from now on") == 1 + SWAPS
+    assert service.end() == 0
+    classifiers = {version: Classifier.load(registry.download(version, tmp_path / "bundles")) for version in (1, 2, 3)}
+    for _, number, answer in load.answers:
+        classifier = classifiers[answer.json()["model"]["version"]]
+        pixels = to_pixels(png(number // 3), classifier.card.image_size)[np.newaxis]
+        expected = dict(zip(classifier.card.classes, 100 * classifier.predict(pixels).probabilities[0], strict=True))
+        got = {result["name"]: result["proba"] for result in answer.json()["results"]}
+        assert got == pytest.approx(expected, abs=0.02)
+
+
+def large_png(number: int) -> bytes:
+    """Few bytes, and a tenth of a second to decode and store."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (1200, 1200), (number % 256, number // 256, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.usefixtures("cached_model")
+def test_what_is_under_way_when_the_service_is_told_to_end_is_answered(start: Start, catalog: Catalog) -> None:
+    service = start()
+    service.wait_for(lambda: service.get("/readyz").status_code == 200)
+    images = [large_png(number) for number in range(200)]
+
+    def ask(number: int) -> httpx.Response:
+        with suppress(httpx.TransportError):  # too late: nobody listens, or nobody has taken it up
+            return service.predict(images[number])
+        time.sleep(0.05)
+        return httpx.Response(0)
+
+    with Load(ask) as load:
+        service.wait_for(lambda: len(load.answers) >= 3 * CLIENTS)
+        told_at = time.monotonic()
+        assert service.end() == 0
+    answered = [(at, answer.json()["id"]) for at, _, answer in load.answers if answer.status_code == 200]
+    assert {answer.status_code for *_, answer in load.answers} <= {0, 200}
+    assert any(at > told_at for at, _ in answered)
+    with catalog.begin() as connection:
+        stored = set(connection.execute(sa.select(predictions.c.id)).scalars())
+    assert {prediction_id for _, prediction_id in answered} == stored
+    assert not service.has_processes()

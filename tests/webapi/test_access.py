@@ -1,0 +1,78 @@
+"""Who may call what: every route, as everybody."""
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from ml.catalog.accounts import ROLES, Role
+from ml.settings import Settings
+
+LEAST_ROLES: dict[str, Role | None] = {
+    "GET /status": None,
+    "GET /dbconnex": None,
+    "GET /healthz": None,
+    "GET /readyz": None,
+    "POST /auth/login": None,
+    "POST /auth/logout": "user",
+    "GET /user": "user",
+    "GET /user/data": "user",
+    "DELETE /user": "user",
+    "GET /predictions": "user",
+    "POST /predictions": "user",
+    "POST /predictions/{prediction_id}/feedback": "user",
+    "POST /logs/write": "user",
+    "GET /accuracy": "admin",
+    "GET /past_pred_acc": "admin",
+    "GET /nb_new_img": "admin",
+    "POST /finetune": "admin",
+    "GET /data/query": "admin",
+    "POST /data/update": "admin",
+    "GET /models": "admin",
+    "POST /model/update": "admin",
+    "GET /maintenance": "admin",
+    "PUT /maintenance": "admin",
+}
+PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow_uri: str) -> Settings:
+    return settings.model_copy(update={"mlflow_tracking_uri": mlflow_uri})
+
+
+def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, list[str]]:
+    """The status and the challenges of an answer to a request without parameters."""
+    method, path = route.split()
+    with client.open(path.replace("{prediction_id}", "1"), method=method, **arguments) as answer:
+        return answer.status_code, answer.headers.getlist("WWW-Authenticate")
+
+
+def test_every_route_is_in_the_table(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").json
+    assert document is not None
+    described = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    assert described == set(LEAST_ROLES)
+
+
+@pytest.mark.parametrize("route", [route for route, role in LEAST_ROLES.items() if role is None])
+def test_a_public_route_asks_nobody_who_they_are(client: FlaskClient, route: str) -> None:
+    status, challenges = call(client, route)
+    assert status not in {401, 403}
+    assert challenges == []
+
+
+def test_without_credentials_the_others_say_which_ones_they_take(client: FlaskClient) -> None:
+    for credentials in ({}, {"headers": {"Authorization": "Bearer nonsense"}}):
+        for route, _ in PROTECTED:
+            status, challenges = call(client, route, **credentials)
+            assert (route, status) == (route, 401)
+            assert challenges == ['Basic realm="mycoflow", charset="UTF-8"', 'Bearer realm="mycoflow"']
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_route_is_for_its_role_and_those_above_it(log_in: Callable[..., FlaskClient], role: Role) -> None:
+    for route, least in PROTECTED:
+        status, _ = call(log_in(role), route)  # an account of its own: some routes end it
+        is_allowed = ROLES.index(role) >= ROLES.index(least)
+        assert (route, status == 403, status == 401) == (route, not is_allowed, False)

@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow check format lock clean
+.PHONY: help setup demo up test test-slow bench check format lock clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: .venv/installed-dev ## all tests but those that take minutes each
 test-slow: .venv/installed-dev ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
+bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of your own, QUICK=1 for one short round
+	$(BIN)/python -m benchmarks $(PARTS)
+
 check: .venv/installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +40,7 @@ format: .venv/installed-dev ## put the code into its format
 lock: ## pin every package anew, from pyproject.toml (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --extra full -o requirements.txt
 	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
+	uv pip compile $(LOCK) pyproject.toml --extra full --extra bench -c requirements.txt -o requirements-bench.txt
 	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
@@ -59,4 +63,8 @@ clean: ## remove .venv; your data under var/ stays
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
+	touch $@
+
+.venv/installed-bench: requirements-bench.txt .venv/installed
+	$(INSTALL) --no-deps --require-hashes -r requirements-bench.txt
 	touch $@

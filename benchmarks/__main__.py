@@ -1,0 +1,120 @@
+"""`make bench`: measure everything, one thing at a time, then print a table and write var/bench/latest.json.
+
+    python -m benchmarks [PART ...]
+
+The parts are training, serving, gemm and catalog; all of them by default. The last full table is in README.md.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import report
+from benchmarks.catalog import measure_catalog
+from benchmarks.competitors import measure_competitors
+from benchmarks.dataset import Dataset, fresh_images, open_dataset
+from benchmarks.deployment import ROOT, Deployment, new_deployment, plain_environment
+from benchmarks.gemm import measure_gemm
+from benchmarks.serving import measure_serving, served_bundle
+from benchmarks.settings import BenchSettings, load_settings
+from benchmarks.training import describe_champion, measure_training
+from ml.errors import MycoflowError
+from stack.lock import exclusive
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the parts work on: a deployment with the photos ingested."""
+
+    settings: BenchSettings
+    folder: Path
+    dataset: Dataset
+    deployment: Deployment
+
+    def measure(self, part: str) -> dict[str, float]:
+        """Measure one part. Serving and the products need a model, which training makes, or else `mycoflow retrain`."""
+        return PARTS[part](self)
+
+    def need_model(self) -> None:
+        """Put a model into production where there is none."""
+        if describe_champion(self.deployment) is None:
+            self.deployment.run("retrain")
+
+
+def _training(bench: Bench) -> dict[str, float]:
+    return measure_training(bench.deployment, bench.dataset, bench.settings, bench.folder / "arrivals")
+
+
+def _serving(bench: Bench) -> dict[str, float]:
+    bench.need_model()
+    images, plan = fresh_images(bench.dataset.evaluation), bench.settings.plan
+    figures = measure_serving(bench.deployment, images, plan, bench.settings.repeats)
+    return figures | measure_competitors(bench.deployment, images, plan)
+
+
+def _gemm(bench: Bench) -> dict[str, float]:
+    bench.need_model()
+    return measure_gemm(served_bundle(bench.deployment))
+
+
+def _catalog(bench: Bench) -> dict[str, float]:
+    return measure_catalog(bench.deployment.home)
+
+
+PARTS: dict[str, Callable[[Bench], dict[str, float]]] = {
+    "training": _training,
+    "serving": _serving,
+    "gemm": _gemm,
+    "catalog": _catalog,
+}
+
+
+def main() -> None:
+    """The command: expected errors become one message and exit status 1."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS], help=", ".join(PARTS))
+    parts = parser.parse_args().parts or list(PARTS)
+    os.environ.update(plain_environment())  # for everything that is measured in a process of its own
+    try:
+        run(parts, load_settings(), ROOT / "var" / "bench", Console())
+    except MycoflowError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+def run(parts: list[str], settings: BenchSettings, folder: Path, console: Console) -> None:
+    """Measure some parts in a folder, and leave latest.json there.
+
+    Raises: SettingsError, another run has the folder.
+    """
+    with exclusive(folder, "bench"):
+        bench = _prepare(settings, folder, console)
+        latest = report.Report(report.describe(settings, bench.dataset))
+        for part in parts:
+            console.print(f"Measuring {part} ...")
+            latest.sections[part] = bench.measure(part)
+            latest.about["model"] = describe_champion(bench.deployment) or "none"
+            latest.write(folder / "latest.json")
+    report.print_report(latest, console)
+
+
+def _prepare(settings: BenchSettings, folder: Path, console: Console) -> Bench:
+    """A new deployment that has the photos."""
+    for name in ("home", "data", "arrivals"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    console.print("Preparing a deployment with the photos ...")
+    dataset = open_dataset(settings, folder / "data")
+    deployment = new_deployment(settings, folder / "home")
+    deployment.run("ingest", str(dataset.evaluation), "--split", "evaluation")
+    deployment.run("ingest", str(dataset.initial), "--split", "pool")
+    return Bench(settings, folder, dataset, deployment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A deployment of its own to measure: a home folder, the embedded PostgreSQL, and the commands that people type."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.settings import BenchSettings
+from ml.errors import MycoflowError
+from ml.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended well: how long the whole process took, and what it said."""
+
+    seconds: float
+    output: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where it lives.
+
+    Args:
+        home: MYCOFLOW_HOME; commands run there, so that no `.env` is read.
+        environment: of every process, MYCOFLOW_HOME among it.
+    """
+
+    home: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str, said: str = "") -> Finished:
+        """Run `mycoflow ...` as a process.
+
+        Args: said, on its standard input.
+        Raises: MycoflowError, it failed.
+        """
+        command = [str(Path(sys.executable).with_name("mycoflow")), *arguments]
+        began = time.perf_counter()
+        done = subprocess.run(  # noqa: S603 - a list, no shell
+            command, cwd=self.home, env=self.environment, input=said, capture_output=True, text=True, check=False
+        )
+        seconds = time.perf_counter() - began
+        if done.returncode != 0:
+            raise MycoflowError(f"Expected `mycoflow {' '.join(arguments)}` to succeed. It said:\n{done.stderr}")
+        return Finished(seconds, done.stdout)
+
+    def settings(self) -> Settings:
+        """The settings as the deployment's own processes read them."""
+        own = {name.lower(): value for name, value in self.environment.items()}
+        defaults = {name: field.default for name, field in Settings.model_fields.items()}
+        return Settings.model_validate(defaults | own)
+
+
+def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
+    """A deployment in a new home folder, with the defaults whatever the environment says, but for trunk and size."""
+    chosen = {
+        "MYCOFLOW_HOME": str(home),
+        "TRUNK_WEIGHTS": settings.trunk_weights,
+        "IMAGE_SIZE": str(settings.image_size),
+        "METRICS_PORT": "0",
+        "RATE_LIMIT": "1000000 per minute",  # the clients here all are one account
+    }
+    if settings.trunk_weights == "random":
+        # Random weights fail the comparison of int8 with fp32 on most photos; how fast int8 is, they show all the same.
+        chosen["INT8_MINIMUM_AGREEMENT"] = "0"
+    home.mkdir(parents=True)
+    return Deployment(home, plain_environment() | chosen)
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment without any setting of the project, and with the project's code to import."""
+    own = {name.upper() for name in Settings.model_fields}
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # as if activated
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return inherited | quiet | {"PYTHONPATH": python_path, "PATH": path}

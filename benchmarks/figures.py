@@ -1,0 +1,59 @@
+"""What is asked of the figures, and what follows from several of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound that a figure shall keep, on two cores with 1000 images of 160 x 160 pixels."""
+
+    kind: Literal["at least", "at most"]
+    bound: float
+
+    def is_met_by(self, value: float) -> bool:
+        """Whether a figure keeps it."""
+        return value >= self.bound if self.kind == "at least" else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.bound:g}"
+
+
+TARGETS = {
+    "retrain_cold_seconds": Target("at most", 90),
+    "retrain_warm_seconds": Target("at most", 45),
+    "speedup_cold": Target("at least", 30),
+    "speedup_features": Target("at least", 1),
+    "serve_p50_ms_1": Target("at most", 35),
+    "serve_speedup_1": Target("at least", 12),
+    "serve_speedup_8": Target("at least", 12),
+    "litserve_ratio_1": Target("at least", 1),
+    "litserve_ratio_8": Target("at least", 1),
+    "serve_rss_mb": Target("at most", 300),
+    "serve_start_seconds": Target("at most", 4),
+    "cached_rps_8": Target("at least", 300),
+    "newest_1000_p95_ms": Target("at most", 50),
+    "count_since_p95_ms": Target("at most", 50),
+    "data_query_p95_ms": Target("at most", 50),
+}
+
+# name: (numerator, denominator); the seconds of the other way stand above ours, our requests per second above theirs
+_RATIOS = {
+    "speedup_cold": ("recipe_total_seconds", "retrain_cold_seconds"),
+    "speedup_warm": ("recipe_total_seconds", "retrain_warm_seconds"),
+    "speedup_features": ("keras_features_seconds", "retrain_cold_seconds"),
+    "serve_speedup_1": ("serve_rps_1", "mlflow_keras_rps_1"),
+    "serve_speedup_8": ("serve_rps_8", "mlflow_keras_rps_8"),
+    "litserve_ratio_1": ("serve_rps_1", "litserve_rps_1"),
+    "litserve_ratio_8": ("serve_rps_8", "litserve_rps_8"),
+}
+
+
+def compare(figures: Mapping[str, float]) -> dict[str, float]:
+    """The ratios whose two figures are there."""
+    return {
+        name: figures[above] / figures[below]
+        for name, (above, below) in _RATIOS.items()
+        if above in figures and below in figures
+    }

@@ -1,0 +1,59 @@
+"""What a run of the benchmarks may be told, from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from benchmarks.client import Plan
+from ml.errors import SettingsError
+
+
+class BenchSettings(BaseSettings):
+    """Names in the environment are these, upper case. `.env` is left alone: a deployment is not what is measured."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    data: Path | None = Field(None, description="Folder with initial/ and evaluation/; the digits when empty")
+    quick: bool = Field(False, description="One short round of everything, and two epochs of the recipe")
+    trunk_weights: str = Field("random", description="As TRUNK_WEIGHTS everywhere; the speed does not depend on it")
+    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().resolve()
+
+    @field_validator("trunk_weights")
+    @classmethod
+    def _absolute_file(cls, value: str) -> str:
+        return str(Path(value).expanduser().resolve()) if value.endswith(".weights.h5") else value
+
+    @property
+    def plan(self) -> Plan:
+        """How long servers are measured."""
+        return Plan(rounds=1, seconds=4) if self.quick else Plan(rounds=3, seconds=10)
+
+    @property
+    def repeats(self) -> int:
+        """How often everything else is measured; the median counts."""
+        return 1 if self.quick else 3
+
+
+def load_settings() -> BenchSettings:
+    """Read them.
+
+    Raises: SettingsError, one of them is wrong.
+    """
+    try:
+        settings = BenchSettings.model_validate({})
+    except ValidationError as error:
+        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error
+    for part in ("initial", "evaluation"):
+        if settings.data is not None and not (settings.data / part).is_dir():
+            raise SettingsError(
+                f"DATA: expected a folder with initial/ and evaluation/, each one sub-folder per class. "
+                f"There is no {settings.data / part}."
+            )
+    return settings

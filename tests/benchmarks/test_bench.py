@@ -1,0 +1,40 @@
+"""`make bench` without its competitors: training and the products, quick and small."""
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.__main__ import run
+from benchmarks.settings import BenchSettings
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's own user may enter, which pytest's are not."""
+    made = Path(tempfile.mkdtemp(prefix="mycoflow-bench-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.slow
+def test_training_and_products_leave_their_figures_in_latest_json(folder: Path) -> None:
+    output = io.StringIO()
+    settings = BenchSettings(data=None, quick=True, image_size=32)
+    run(["training", "gemm"], settings, folder, Console(file=output, width=100))
+    latest = json.loads((folder / "latest.json").read_text())
+    expected = (
+        "quantise_seconds retrain_cold_seconds retrain_warm_seconds retrain_accuracy keras_features_seconds "
+        "keras_features_accuracy recipe_epoch_seconds recipe_total_seconds speedup_cold speedup_warm speedup_features "
+        "gemm_fp32_gflops gemm_int8_gflops trunk_gflops trunk_share"
+    )
+    assert set(expected.split()) <= latest["figures"].keys()
+    assert all(value > 0 for value in latest["figures"].values())
+    assert latest["figures"]["retrain_accuracy"] > 0.8
+    assert latest["about"]["photos"] == "handwritten digits"
+    assert "speedup_cold" in output.getvalue()

@@ -1,16 +1,13 @@
 """Retrain: from a pinned snapshot to a verdict and, when it is good, a promotion."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, chain, dag, task
+from airflow.sdk import Param, dag, task
 
 from dags.assets import RETRAINING_REQUESTED
 from dags.task_defaults import TASK_DEFAULTS
-
-# The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
-TRAINING_TIMEOUT = timedelta(minutes=45)
+from dags.training_steps import train_and_judge
 
 
 @dag(
@@ -34,6 +31,12 @@ TRAINING_TIMEOUT = timedelta(minutes=45)
             maximum=2**31 - 1,
             title="Seed",
             description="The same snapshot and seed give the same model",
+        ),
+        "base_trunk": Param(
+            False,
+            type="boolean",
+            title="Base trunk",
+            description="Train on TRUNK_WEIGHTS even where the model in production was fine-tuned",
         ),
         "reason": Param(
             "asked for by hand",
@@ -63,61 +66,16 @@ def retrain() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from. Returns the attempt's id."""
         from ml import cycle
+        from ml.model.requests import RetrainParameters
         from ml.model.workspace import open_workspace
 
         params, request_key = context["params"], context["dag_run"].run_id
         with open_workspace() as workspace:
             size = params["snapshot_size"] or workspace.settings.snapshot_size
-            parameters = cycle.RetrainParameters(snapshot_size=size, seed=params["seed"])
+            parameters = RetrainParameters(size, params["seed"], params["base_trunk"])
             return cycle.take_snapshot(workspace, request_key, _reason(context), parameters)
 
-    @task(execution_timeout=TRAINING_TIMEOUT)
-    def train(attempt_id: int) -> str:
-        """Learn from the snapshot. Returns the id of the MLflow run."""
-        from ml import cycle
-        from ml.model.workspace import open_workspace
-
-        with open_workspace() as workspace:
-            return cycle.train(workspace, attempt_id)
-
-    @task
-    def register(attempt_id: int) -> int:
-        """Make a model version of what was trained. Returns its number."""
-        from ml import cycle
-        from ml.model.workspace import open_workspace
-
-        with open_workspace() as workspace:
-            return cycle.register(workspace, attempt_id)
-
-    @task
-    def evaluate(attempt_id: int) -> None:
-        """Score challenger and champion on the same evaluation set."""
-        from ml import cycle
-        from ml.model.workspace import open_workspace
-
-        with open_workspace() as workspace:
-            cycle.evaluate_challenger(workspace, attempt_id)
-
-    @task
-    def gate(attempt_id: int) -> str:
-        """Judge the challenger. Returns the decision, `promote` or `keep`."""
-        from ml import cycle
-        from ml.model.workspace import open_workspace
-
-        with open_workspace() as workspace:
-            return cycle.decide(workspace, attempt_id).decision
-
-    @task
-    def promote(attempt_id: int) -> int | None:
-        """Do what the gate decided. Returns the version in production afterwards."""
-        from ml import cycle
-        from ml.model.workspace import open_workspace
-
-        with open_workspace() as workspace:
-            return cycle.promote_challenger(workspace, attempt_id)
-
-    attempt_id = snapshot()
-    chain(*(step(attempt_id) for step in (train, register, evaluate, gate, promote)))  # type: ignore[arg-type]
+    train_and_judge(snapshot())
 
 
 def _reason(context: dict[str, Any]) -> str:

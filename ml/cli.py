@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -19,14 +19,14 @@ from rich.table import Table
 
 from ml import cycle
 from ml.catalog.database import migrate as migrate_database
-from ml.cycle import RetrainParameters
 from ml.errors import MycoflowError
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import ingest_folder
 from ml.ingest.report import IngestReport
 from ml.model.inventory import describe_state, list_models
-from ml.model.promotion import release_promotion, roll_back
-from ml.model.workspace import open_workspace
+from ml.model.promotion import promote_by_hand, release_promotion, roll_back
+from ml.model.requests import LEARNING_RATE, FinetuneParameters, RetrainParameters
+from ml.model.workspace import Workspace, open_workspace
 from ml.settings import load_settings
 from ml.user_cli import user_app
 
@@ -107,22 +107,36 @@ def monitor() -> None:
 def retrain(
     snapshot_size: Annotated[int | None, typer.Option(help="Newest pool images; SNAPSHOT_SIZE by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
+    base_trunk: Annotated[
+        bool, typer.Option("--base-trunk", help="Train on TRUNK_WEIGHTS even where the champion was fine-tuned.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
     request_key: Annotated[
         str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
     ] = None,
 ) -> None:
     """Snapshot, train, register, evaluate, judge, and promote the better model."""
-    key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
-    out.print(f"Request {key}")
     with open_workspace() as workspace:
-        parameters = RetrainParameters(snapshot_size or workspace.settings.snapshot_size, seed)
-        with _steps() as on_step:
-            report = cycle.retrain(workspace, key, reason, parameters, on_step)
-    out.print(f"Version {report.model_version}: {report.verdict.decision}.")
-    for line in [*report.verdict.reasons, *report.verdict.warnings]:
-        out.print(f"  {line}")
-    out.print(f"In production: version {report.production_version}.")
+        parameters = RetrainParameters(snapshot_size or workspace.settings.snapshot_size, seed, base_trunk)
+        _run_training(workspace, request_key, reason, parameters, cycle.STEPS)
+
+
+@app.command()
+def finetune(
+    layers: Annotated[
+        int, typer.Option(help="Convolutional layers to train, counted from the last one back: 1 to 13.")
+    ],
+    epochs: Annotated[int, typer.Option(help="Times through the training data; the best one is kept.")],
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = LEARNING_RATE,
+    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    request_key: Annotated[
+        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+    ] = None,
+) -> None:
+    """Train the last layers of the model in production further, then judge, and promote the better model."""
+    with open_workspace() as workspace:
+        parameters = FinetuneParameters(workspace.settings.snapshot_size, layers, epochs, learning_rate)
+        _run_training(workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
 
 
 @app.command()
@@ -146,7 +160,7 @@ def evaluate(
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
     """Put a version into production, whatever the gate said of it."""
     with open_workspace() as workspace:
-        cycle.promote_by_hand(workspace, version, actor=_person())
+        promote_by_hand(workspace, version, actor=_person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
 
 
@@ -225,6 +239,23 @@ def status() -> None:
     out.print(table)
 
 
+def _run_training(
+    workspace: Workspace,
+    request_key: str | None,
+    reason: str,
+    parameters: RetrainParameters | FinetuneParameters,
+    steps: Sequence[str],
+) -> None:
+    key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
+    out.print(f"Request {key}")
+    with _steps(steps) as on_step:
+        report = cycle.retrain(workspace, key, reason, parameters, on_step)
+    out.print(f"Version {report.model_version}: {report.verdict.decision}.")
+    for line in [*report.verdict.reasons, *report.verdict.warnings]:
+        out.print(f"  {line}")
+    out.print(f"In production: version {report.production_version}.")
+
+
 def _print_ingest_report(report: IngestReport) -> None:
     out.print(
         f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
@@ -245,10 +276,10 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _steps() -> Iterator[Callable[[str, int, int], None]]:
-    """One line per step of a retraining, with a bar while it counts something."""
+def _steps(names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
+    """One line per step of a training, with a bar while it counts something."""
     with _bar() as bar:
-        tasks = {step: bar.add_task(step, total=None, start=False) for step in cycle.STEPS}
+        tasks = {step: bar.add_task(step, total=None, start=False) for step in names}
 
         def on_step(step: str, done: int, total: int) -> None:
             bar.start_task(tasks[step])

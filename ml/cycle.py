@@ -2,9 +2,10 @@
 
 A night that watches:       monitor
 A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
+A day that fine-tunes:      the same steps; what was asked for, pinned with the snapshot, tells `train` what to train
 
-Each step of a retraining is keyed by its attempt and can run again at any time: it finds what it already did, and ends
-with the same result, at whatever point an earlier run of it died.
+Each step is keyed by its attempt and can run again at any time: it finds what it already did, and ends with the same
+result, at whatever point an earlier run of it died.
 """
 
 import logging
@@ -16,46 +17,27 @@ from sqlalchemy import Connection
 from ml.catalog import attempts, evaluations, model_versions, pool, snapshots
 from ml.catalog.attempts import StoredVerdict
 from ml.catalog.evaluations import Evaluation
-from ml.errors import CatalogError, NoChampionError, PromotionHeldError, SettingsError
+from ml.errors import CatalogError, NoChampionError, PromotionHeldError
 from ml.ingest.validation import sanitise
 from ml.model import promotion
 from ml.model.challenger import train_challenger
 from ml.model.judging import judge_challenger
 from ml.model.loading import load_classifier, remember_version
 from ml.model.preprocessing import to_pixels
+from ml.model.requests import FinetuneParameters, RetrainParameters
 from ml.model.scoring import deciding_evaluation, score_version
 from ml.model.workspace import Workspace
 from ml.quality.triggers import LastAttempt, reasons_to_retrain
-from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 MONITORING_EXPERIMENT = "mycoflow-monitoring"
 
-STEPS = ("snapshot", "features", "train", "register", "evaluate", "gate", "promote")
+STEPS = ("snapshot", "trunk", "features", "train", "register", "evaluate", "gate", "promote")
+FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
 
 Progress = Callable[[int, int], None]
 StepProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class RetrainParameters:
-    """What a retraining may be asked for.
-
-    Args:
-        snapshot_size: newest pool images, from 2.
-        seed: of the initial head, the shuffling and the dropout, from 0.
-    Raises: SettingsError, one of them is out of range.
-    """
-
-    snapshot_size: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.snapshot_size < 2:
-            raise SettingsError(f"snapshot_size: expected 2 or more, got {self.snapshot_size}.")
-        if not 0 <= self.seed < 2**32:
-            raise SettingsError(f"seed: expected 0 to 4294967295, got {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -75,7 +57,7 @@ class MonitorReport:
 
 @dataclass(frozen=True)
 class RetrainReport:
-    """How a retraining ended."""
+    """How a retraining or a fine-tuning ended."""
 
     model_version: int
     verdict: StoredVerdict
@@ -116,15 +98,17 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     return score_version(workspace, version, None, on_progress)
 
 
-def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameters: RetrainParameters) -> int:
-    """Pin what a retraining will learn from. The same request key always means the same attempt.
+def take_snapshot(
+    workspace: Workspace, request_key: str, reason: str, parameters: RetrainParameters | FinetuneParameters
+) -> int:
+    """Pin what a training will learn from, and what it starts from. The same request key always means the same attempt.
 
     Args:
         request_key: who asked: an Airflow run id, or one made by the command line.
         reason: for the record.
         parameters: what was asked for.
     Returns: the attempt's id.
-    Raises: SnapshotError, the pool cannot give a usable snapshot.
+    Raises: SnapshotError, the pool cannot give a usable snapshot; NoChampionError, there is nothing to fine-tune.
     """
     champion = promotion.note_external_move(workspace)
     if champion is not None:
@@ -138,13 +122,12 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
         snapshot_id = snapshots.create_snapshot(connection, rules, classes)
-        return attempts.start_attempt(
-            connection, request_key, reason, _full_parameters(settings, parameters), snapshot_id
-        )
+        record = parameters.to_record(settings, champion)
+        return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
 
 
 def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> str:
-    """Train a challenger on the attempt's snapshot, into an MLflow run.
+    """Train a challenger on the attempt's snapshot, as the attempt's parameters say, into an MLflow run.
 
     Returns: the MLflow run's id; that of the finished run where the attempt has one.
     Raises: TrainingError, WeightsError, ModelLoadError.
@@ -250,12 +233,12 @@ def retrain(
     workspace: Workspace,
     request_key: str,
     reason: str,
-    parameters: RetrainParameters,
+    parameters: RetrainParameters | FinetuneParameters,
     on_step: StepProgress | None = None,
 ) -> RetrainReport:
-    """Run all steps of a retraining in this process. The same key goes on where an interrupted run stopped.
+    """Run all steps of a retraining or fine-tuning in this process. The same key goes on where a run was interrupted.
 
-    Args: on_step, called with (step, done, total) as the steps of STEPS go on.
+    Args: on_step, called with (step, done, total) as the steps of STEPS or FINETUNE_STEPS go on.
     """
     tell = on_step or (lambda _step, _done, _total: None)
     attempt_id = take_snapshot(workspace, request_key, reason, parameters)
@@ -264,27 +247,12 @@ def retrain(
     version = register(workspace, attempt_id)
     tell("register", 1, 1)
     evaluate_challenger(workspace, attempt_id, on_step)
+    tell("evaluate", 1, 1)
     verdict = decide(workspace, attempt_id)
     tell("gate", 1, 1)
     in_production = promote_challenger(workspace, attempt_id)
     tell("promote", 1, 1)
     return RetrainReport(version, verdict, in_production)
-
-
-def promote_by_hand(workspace: Workspace, version: int, actor: str) -> None:
-    """Put a version into production because a person says so. It must load and answer.
-
-    Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
-    """
-    remember_version(workspace, version)
-    load_classifier(workspace, version)
-    promotion.promote(
-        workspace,
-        version,
-        expected_current=promotion.note_external_move(workspace),
-        actor=actor,
-        reason="chosen by hand",
-    )
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
@@ -327,7 +295,7 @@ def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt |
     last = attempts.last_decided_attempt(connection)
     if last is None:
         return None
-    tonight = _full_parameters(workspace.settings, RetrainParameters(workspace.settings.snapshot_size))
+    tonight = RetrainParameters(workspace.settings.snapshot_size).to_record(workspace.settings, None)
     return LastAttempt(
         has_same_parameters=last.parameters == tonight,
         has_same_pool=last.pool_state == pool.pool_state(connection),
@@ -349,13 +317,3 @@ def _log_monitoring(workspace: Workspace, report: MonitorReport, deciding: Evalu
             }
         )
         run.log_report("evaluation.json", asdict(deciding))
-
-
-def _full_parameters(settings: Settings, parameters: RetrainParameters) -> dict[str, object]:
-    """Everything besides the pool that decides what a retraining gives."""
-    return {
-        **asdict(parameters),
-        "image_size": settings.image_size,
-        "trunk_weights": settings.trunk_weights,
-        "precision": settings.model_precision,
-    }

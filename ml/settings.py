@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ml.errors import SettingsError
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
+_HTTP = r"^https?://[^/\s]"
 
 
 class Settings(BaseSettings):
@@ -31,11 +32,18 @@ class Settings(BaseSettings):
     harvest_share: float = Field(0.30, ge=0, lt=1, description="Most harvested labels per class of a snapshot")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
     trunk_weights: str = Field("imagenet", description="imagenet, random, or a .weights.h5 file")
-    model_precision: Literal["fp32"] = Field("fp32", description="Arithmetic of the served trunk")
+    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served trunk")
+    int8_minimum_agreement: float = Field(
+        0.98, ge=0, le=1, description="int8 is refused below this share of equal names"
+    )
+    mirrored_views: bool = Field(True, description="Train on mirrored images too; not where left and right differ")
     training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
+    activations_limit_gb: float = Field(4, gt=0, description="Disk space that fine-tuning may use under home")
 
-    airflow_url: str | None = Field(None, description="Airflow's api-server, for triggering runs")
-    airflow_public_url: str | None = Field(None, description="Where people reach Airflow; AIRFLOW_URL when empty")
+    airflow_url: str | None = Field(None, pattern=_HTTP, description="Airflow's api-server, for triggering runs")
+    airflow_public_url: str | None = Field(
+        None, pattern=_HTTP, description="Where people reach Airflow; AIRFLOW_URL when empty"
+    )
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
 

@@ -116,6 +116,7 @@ def settings(
         database_url=SecretStr(copy_database(catalog_template, name)),
         trunk_weights="random",
         image_size=32,
+        mirrored_views=False,  # a mirrored digit is no digit
     )
     _drop_database(server_home, name)
 

@@ -141,7 +141,12 @@ trunks = Table(
     metadata,
     Column("recipe", Text, primary_key=True),  # weights, input size, precision, preprocessing: what was asked for
     Column("onnx_sha256", Text, nullable=False),
-    _at("created_at"),
+    Column("fp32_sha256", Text, nullable=False),  # before quantisation
+    Column("weights_recipe", Text, nullable=False),
+    Column("precision", Text, nullable=False),  # what came of it: int8 or fp32
+    Column("image_size", Integer, nullable=False),
+    Column("parity", JSONB(none_as_null=True)),  # int8 against fp32: the figures, the decision and its reason
+    _at("made_at"),
     schema="training",
 )
 

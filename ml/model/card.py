@@ -21,7 +21,10 @@ class ModelCard:
         trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
         trunk_weights: where the trunk's weights came from, as `ml.model.weights` names it.
         preprocessing: version of the code that makes pixels of bytes.
-        precision: arithmetic of the trunk, `fp32`.
+        precision: arithmetic of the trunk, `int8` or `fp32`. The head is always fp32.
+        precision_reason: why this precision, in a sentence.
+        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
+        model_sha256: of model.onnx; `write_bundle` fills it in. None in versions from before it was kept.
     """
 
     classes: tuple[str, ...]
@@ -30,6 +33,9 @@ class ModelCard:
     trunk_weights: str
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"
+    precision_reason: str = ""
+    reduce_range: bool = False
+    model_sha256: str | None = None
 
 
 def save_card(card: ModelCard, folder: Path) -> None:

@@ -13,20 +13,22 @@ import numpy as np
 from ml.catalog.attempts import Attempt
 from ml.catalog.database import Catalog
 from ml.catalog.evaluation_sets import current_evaluation_set
-from ml.catalog.object_store import image_key
 from ml.catalog.snapshots import Snapshot, load_snapshot
 from ml.errors import EvaluationSetError
 from ml.model import plots
 from ml.model.bundle import keras_accuracy, write_bundle
 from ml.model.card import ModelCard
-from ml.model.features import ensure_features
-from ml.model.preprocessing import to_pixels
+from ml.model.features import read_pixels
+from ml.model.finetuning import finetune_trunk
+from ml.model.head_fitting import fit_head
+from ml.model.requests import FINETUNE
 from ml.model.runtime import Trunk
 from ml.model.tracking import DatasetNote, Run
-from ml.model.training import MAXIMUM_EPOCHS, TrainedHead, train_head
-from ml.model.trunks import ensure_trunk
+from ml.model.training import TrainedHead
+from ml.model.trunks import ServedTrunk, ensure_trunk
+from ml.model.views import training_views
 from ml.model.workspace import Workspace
-from ml.quality.metrics import Metrics, measure
+from ml.quality.metrics import Metrics
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed: so many images tell its accuracy well enough.
 KERAS_ACCURACY_IMAGES = 100
@@ -39,7 +41,7 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
 
     Args:
         attempt: its snapshot and its parameters, among them the seed.
-        on_step: called with ("features" or "train", done, total).
+        on_step: called with ("activations", "tune", "trunk", "features" or "train", done, total).
     Returns: the MLflow run's id; the run is finished.
     Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
     """
@@ -48,26 +50,33 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
     with catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
     with workspace.registry.start_run(attempt.id) as run:
-        trunk_onnx, weights_recipe = ensure_trunk(catalog, settings)
-        trunk = Trunk(trunk_onnx)
+        served = _prepare_trunk(workspace, attempt, snapshot, run, on_step)
+        trunk = Trunk(served.onnx)
         run.log_parameters({**attempt.parameters, "validation_ratio": settings.validation_ratio})
         run.log_dataset(_describe(snapshot), "training")
-        run.tag({"trunk_weights": weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
-        features = ensure_features(
-            catalog,
-            trunk.features,
-            trunk.trunk_id,
-            trunk.image_size,
-            [image.sha256 for image in snapshot.images],
-            lambda done, total: on_step("features", done, total) if on_step else None,
+        run.tag({"trunk_weights": served.weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
+        run.tag({"precision": served.precision, "precision_reason": served.precision_reason})
+        deadline = started + settings.training_budget_minutes * 60
+        head, validation = fit_head(
+            catalog, trunk, snapshot, training_views(settings.mirrored_views), _seed(attempt), deadline, on_step
         )
-        budget_seconds = settings.training_budget_minutes * 60 - (time.monotonic() - started)
-        head, validation = _fit(snapshot, features, _seed(attempt), budget_seconds, on_step)
         _log_training(run, snapshot, head, validation)
-        card = ModelCard(snapshot.classes, trunk.image_size, trunk.trunk_id, weights_recipe)
-        _log_model(run, catalog, trunk_onnx, head, card)
+        _log_model(run, catalog, served, head, served.card(snapshot.classes))
         run.log_metrics({"training_seconds": time.monotonic() - started})
     return run.mlflow_run_id
+
+
+def _prepare_trunk(
+    workspace: Workspace, attempt: Attempt, snapshot: Snapshot, run: Run, on_step: StepProgress | None
+) -> ServedTrunk:
+    tell = on_step or (lambda _step, _done, _total: None)
+    if attempt.parameters.get("kind") == FINETUNE:
+        served = finetune_trunk(workspace, attempt, snapshot, run, on_step)
+    else:
+        base = bool(attempt.parameters.get("base_trunk"))
+        served = ensure_trunk(workspace, snapshot, lambda done, total: tell("trunk", done, total), base)
+    tell("trunk", 1, 1)
+    return served
 
 
 def _seed(attempt: Attempt) -> int:
@@ -82,25 +91,6 @@ def _describe(snapshot: Snapshot) -> DatasetNote:
         digest=hashlib.sha256(rows.encode()).hexdigest(),
         profile={"images": len(snapshot.images), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
     )
-
-
-def _fit(
-    snapshot: Snapshot, features: np.ndarray, seed: int, budget_seconds: float, on_step: StepProgress | None
-) -> tuple[TrainedHead, Metrics]:
-    labels = np.array([snapshot.classes.index(image.label) for image in snapshot.images])
-    is_train = np.array([image.fold == "train" for image in snapshot.images])
-    head = train_head(
-        features[is_train],
-        labels[is_train],
-        features[~is_train],
-        labels[~is_train],
-        len(snapshot.classes),
-        seed,
-        budget_seconds,
-        lambda epoch, _: on_step("train", epoch + 1, MAXIMUM_EPOCHS) if on_step else None,
-    )
-    predicted = head.classify(features[~is_train]).argmax(axis=1)
-    return head, measure(labels[~is_train], predicted, snapshot.classes)
 
 
 def _log_training(run: Run, snapshot: Snapshot, head: TrainedHead, validation: Metrics) -> None:
@@ -122,15 +112,22 @@ def _log_training(run: Run, snapshot: Snapshot, head: TrainedHead, validation: M
         run.log_picture(confusion)
 
 
-def _log_model(run: Run, catalog: Catalog, trunk_onnx: bytes, head: TrainedHead, card: ModelCard) -> None:
+def _log_model(run: Run, catalog: Catalog, trunk: ServedTrunk, head: TrainedHead, card: ModelCard) -> None:
     pixels, labels = _evaluation_sample(catalog, card)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
-        parity = write_bundle(bundle, trunk_onnx, head, card, pixels)
+        parity = write_bundle(bundle, trunk, head, card, pixels)
         accuracy = keras_accuracy(bundle, pixels, labels)
         run.log_model(bundle)
     run.tag({"keras_accuracy": f"{accuracy:.4f}", "keras_accuracy_images": str(len(labels))})
-    run.log_metrics({"parity_top1_agreement": parity.top1_agreement, "parity_difference": parity.maximum_difference})
+    run.log_metrics(
+        {
+            "parity_top1_agreement": parity.top1_agreement,
+            "parity_difference": parity.maximum_difference,
+            "parity_served_agreement": parity.served_agreement,
+            "parity_served_difference": parity.served_difference,
+        }
+    )
 
 
 def _evaluation_sample(catalog: Catalog, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
@@ -143,5 +140,5 @@ def _evaluation_sample(catalog: Catalog, card: ModelCard) -> tuple[np.ndarray, n
             f"Expected images of the classes {', '.join(card.classes)} in the evaluation set, found none. "
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    pixels = np.stack([to_pixels(catalog.store.get(image_key(each.sha256)), card.image_size) for each in chosen])
+    pixels = read_pixels(catalog, [each.sha256 for each in chosen], card.image_size)
     return pixels, np.array([card.classes.index(member.label) for member in chosen])

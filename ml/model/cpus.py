@@ -1,13 +1,16 @@
-"""How many CPUs this process may use: a container's share is often less than the machine's."""
+"""What this machine gives a computation: how many CPUs, and whether their int8 products are exact."""
 
 import os
+import platform
 from pathlib import Path
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CPU_FACTS = Path("/proc/cpuinfo")
+VNNI_FLAGS = {"avx512_vnni", "avx_vnni"}
 
 
 def usable_cpus(quota_file: Path = CGROUP_QUOTA) -> int:
-    """Count the CPUs that a computation should spread over, 1 or more.
+    """Count the CPUs that a computation should spread over, 1 or more: a container's share, not the machine's.
 
     Args: quota_file, cgroup v2's `cpu.max`: microseconds of CPU time per period, or `max`.
     """
@@ -19,3 +22,19 @@ def usable_cpus(quota_file: Path = CGROUP_QUOTA) -> int:
     if quota == "max":
         return allowed
     return max(1, min(allowed, round(int(quota) / int(period))))
+
+
+def int8_saturates(facts_file: Path = CPU_FACTS) -> bool:
+    """Whether full-range int8 weights can overflow here: on x86 without VNNI, which adds products up in 16 bits.
+
+    Args: facts_file, Linux's list of CPUs; where there is none, an x86 CPU is taken to lack VNNI.
+    Source: onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "When and why do I need to try U8U8?"
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return False
+    try:
+        lines = facts_file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return True
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return VNNI_FLAGS.isdisjoint(flags)

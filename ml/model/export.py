@@ -58,10 +58,10 @@ def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
 
 
 def join_head(trunk_onnx: bytes, head: Head) -> bytes:
-    """Put a head on a trunk.
+    """Put a head on a trunk. The head is fp32, whatever the trunk is.
 
     Args:
-        trunk_onnx: what `export_trunk` returned.
+        trunk_onnx: what `export_trunk` or `quantise_trunk` returned.
         head: the dense layer, kernel (512, classes) and bias (classes,).
     Returns: ONNX with the trunk's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
     Raises: ModelLoadError, the bytes are not a trunk.

@@ -14,17 +14,18 @@ CURVES = (("loss", "Loss"), ("accuracy", "Accuracy"))
 MOST_CLASSES_WITH_COUNTS = 40
 
 
-def save_learning_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
+def save_learning_curves(history: Mapping[str, Sequence[float]], path: Path, kept_epoch: int | None = None) -> None:
     """Draw loss and accuracy of both folds over the epochs, the best epoch marked.
 
     Args:
         history: loss, accuracy, val_loss and val_accuracy, one value per epoch.
         path: PNG file to write.
+        kept_epoch: the one whose weights were kept, from 0; the one with the lowest validation loss when None.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - a second of import
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    best_epoch = int(np.argmin(history["val_loss"])) + 1
+    best_epoch = (int(np.argmin(history["val_loss"])) if kept_epoch is None else kept_epoch) + 1
     for axes, (name, title) in zip(figure.subplots(1, 2), CURVES, strict=True):
         epochs = range(1, len(history[name]) + 1)
         axes.plot(epochs, history[name], marker=".", label="training")

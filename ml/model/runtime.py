@@ -1,6 +1,7 @@
 """Run a trunk or a whole model version with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from ml.errors import ModelLoadError
 from ml.model.architecture import FEATURE_COUNT, INPUT_CHANNELS
 from ml.model.card import ModelCard, load_card
-from ml.model.cpus import usable_cpus
+from ml.model.cpus import int8_saturates, usable_cpus
 from ml.model.head import Head, load_head
 from ml.model.preprocessing import PREPROCESSING_VERSION
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 32  # larger ones gain nothing on a CPU and cost memory
 ANSWER_TOLERANCE = 1e-4  # between the graph's own head and head.npz: float32 summed in another order
@@ -78,7 +81,9 @@ class Classifier:
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
         """
         card = load_card(folder)
-        session = _open_session(_read(folder / "model.onnx"), str(folder / "model.onnx"))
+        content = _read(folder / "model.onnx")
+        _check_bytes(content, card, folder)
+        session = _open_session(content, str(folder / "model.onnx"))
         _check_outputs(session, {"probabilities": len(card.classes), "features": FEATURE_COUNT})
         if (size := _input_size(session)) != card.image_size:
             raise ModelLoadError(
@@ -145,6 +150,21 @@ def _read(path: Path) -> bytes:
         raise ModelLoadError(
             f"Expected an ONNX file at {path}. It cannot be read ({error}). Download the model version again."
         ) from error
+
+
+def _check_bytes(content: bytes, card: ModelCard, folder: Path) -> None:
+    received = hashlib.sha256(content).hexdigest()
+    if card.model_sha256 not in (None, received):
+        raise ModelLoadError(
+            f"Expected model.onnx in {folder} to have the SHA-256 {card.model_sha256}, as its card says. "
+            f"Received: {received}. Download the model version again."
+        )
+    if card.precision == "int8" and not card.reduce_range and int8_saturates():
+        logger.warning(
+            "The model in %s has full-range int8 weights, and this CPU lacks VNNI: some answers may differ from those "
+            "it was judged by. Retrain on this machine, or with MODEL_PRECISION=fp32.",
+            folder,
+        )
 
 
 def _check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int]) -> None:

@@ -40,3 +40,10 @@ class Standardisation:
         kernel = head.kernel * self.scale[:, np.newaxis]
         bias = head.bias - self.mean @ kernel
         return Head(kernel.astype(np.float32), bias.astype(np.float32))
+
+    def take_out_of(self, head: Head) -> Head:
+        """Make of a head for plain features the same head for standardised ones; the reverse of `fold_into`."""
+        deviation = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
+        kernel = head.kernel * deviation[:, np.newaxis]
+        bias = head.bias + self.mean @ head.kernel
+        return Head(kernel.astype(np.float32), bias.astype(np.float32))

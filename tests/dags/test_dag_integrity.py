@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from webapi.routes.supervision import FinetuneBody
+
 STEPS = ["snapshot", "train", "register", "evaluate", "gate", "promote"]
 TRAINING_BUDGET_SECONDS = 30 * 60
 
 
 def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
     assert described["import_errors"] == {}
-    assert set(described["dags"]) == {"monitor_production", "retrain"}
+    assert set(described["dags"]) == {"finetune", "monitor_production", "retrain"}
 
 
 def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str, Any]) -> None:
@@ -19,7 +21,7 @@ def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str
     assert all(seconds < 1 for seconds in described["parse_seconds"].values())
 
 
-@pytest.mark.parametrize("dag_id", ["monitor_production", "retrain"])
+@pytest.mark.parametrize("dag_id", ["finetune", "monitor_production", "retrain"])
 def test_a_dag_says_what_it_is_for_and_runs_once_at_a_time(described: dict[str, Any], dag_id: str) -> None:
     dag = described["dags"][dag_id]
     assert dag["doc"].startswith("###")
@@ -38,8 +40,15 @@ def test_retrain_is_started_by_the_asset_and_takes_its_steps_in_order(described:
     assert set(map(tuple, retrain["edges"])) >= set(pairwise(STEPS))
 
 
-def test_training_may_take_its_budget_and_a_margin(described: dict[str, Any]) -> None:
-    timeout_seconds = described["dags"]["retrain"]["tasks"]["train"]["timeout_seconds"]
+def test_finetune_is_started_by_people_and_takes_the_steps_of_retrain(described: dict[str, Any]) -> None:
+    finetune, retrain = described["dags"]["finetune"], described["dags"]["retrain"]
+    assert finetune["assets"] == []
+    assert (finetune["order"], finetune["edges"]) == (retrain["order"], retrain["edges"])
+
+
+@pytest.mark.parametrize("dag_id", ["finetune", "retrain"])
+def test_training_may_take_its_budget_and_a_margin(described: dict[str, Any], dag_id: str) -> None:
+    timeout_seconds = described["dags"][dag_id]["tasks"]["train"]["timeout_seconds"]
     assert TRAINING_BUDGET_SECONDS < timeout_seconds <= 2 * TRAINING_BUDGET_SECONDS
 
 
@@ -49,6 +58,18 @@ def test_parameters_of_retrain_have_types_and_bounds(described: dict[str, Any]) 
     assert params["snapshot_size"]["minimum"] == 2
     assert (params["seed"]["type"], params["seed"]["minimum"]) == ("integer", 0)
     assert (params["reason"]["type"], params["reason"]["minLength"]) == ("string", 1)
+    assert params["base_trunk"]["type"] == "boolean"
+
+
+def test_parameters_of_finetune_take_what_the_service_sends(described: dict[str, Any]) -> None:
+    params = described["dags"]["finetune"]["params"]
+    assert set(params) == {"layers", "epochs", "learning_rate", "model_version", "requested_by"}
+    layers = FinetuneBody.model_json_schema()["properties"]["variables"]
+    epochs = FinetuneBody.model_json_schema()["properties"]["epochs"]
+    assert (params["layers"]["minimum"], params["layers"]["maximum"]) == (layers["minimum"], layers["maximum"])
+    assert (params["epochs"]["minimum"], params["epochs"]["maximum"]) == (epochs["minimum"], epochs["maximum"])
+    assert params["model_version"]["type"] == ["null", "integer"]
+    assert (params["learning_rate"]["exclusiveMinimum"], params["learning_rate"]["maximum"]) == (0, 1)
 
 
 def test_only_the_task_after_the_short_circuit_emits_the_asset(described: dict[str, Any]) -> None:

@@ -36,9 +36,29 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     assert "50 new images" in due["returned"]["monitor"]
 
 
+def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
+    ingest("evaluation", 0, 4)
+    ingest("pool", 0, 25)
+    assert run_dag("retrain")["state"] == "success"
+
+    asked = {"model_version": 1, "layers": 1, "epochs": 1, "requested_by": "ada"}
+    tuned = run_dag("finetune", **asked)
+    assert tuned["state"] == "success", tuned["output"][-6000:]
+    assert set(tuned["tasks"].values()) == {"success"}
+    assert tuned["returned"]["register"] == 2
+    assert tuned["returned"]["gate"] in ("promote", "keep")
+
+
 def test_an_error_that_would_come_again_is_not_tried_again(run_dag: RunDag) -> None:
     run = run_dag("retrain")
     assert run["state"] == "failed"
     assert run["tasks"]["snapshot"] == "failed"
     assert run["tries"]["snapshot"] == 1
     assert "SnapshotError" in run["output"]
+
+
+def test_fine_tuning_without_a_model_says_what_to_do(run_dag: RunDag, ingest: Ingest) -> None:
+    ingest("pool", 0, 25)
+    run = run_dag("finetune", layers=1, epochs=1)
+    assert (run["state"], run["tries"]["snapshot"]) == ("failed", 1)
+    assert "mycoflow retrain" in run["output"]

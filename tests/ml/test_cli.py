@@ -78,6 +78,8 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("evaluate",), "found none"),
         (("retrain",), "at least two classes"),
         (("retrain", "--seed", "-1"), "seed: expected"),
+        (("finetune", "--layers", "14", "--epochs", "1"), "layers: expected 1 to 13"),
+        (("finetune", "--layers", "1"), "--epochs"),
         (("ingest", "/nowhere/at/all", "--split", "pool"), "/nowhere/at/all"),
         (("ingest", ".", "--split", "other"), "other"),
         (("ingest", ".", "--split", "pool", "--received-at", "yesterday"), "yesterday"),
@@ -134,5 +136,5 @@ def test_help_names_every_command() -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     for name in ("ingest", "sample", "monitor", "retrain", "evaluate", "promote", "rollback", "release", "models"):
         assert name in said
-    for name in ("predict", "serve", "user", "migrate", "status"):
+    for name in ("finetune", "predict", "serve", "user", "migrate", "status"):
         assert name in said

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from ml import cycle
 from ml.catalog import journal
-from ml.cycle import RetrainParameters
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.model import promotion
 from ml.model.inventory import describe_state, list_models
+from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
@@ -85,6 +85,17 @@ def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace)
         cycle.promote_challenger(filled_workspace, attempt_id)
 
 
+def test_the_first_trunk_is_int8_and_what_decided_so_is_told(filled_workspace: Workspace) -> None:
+    # Sixty images to compare on: two that differ would be below 98 %.
+    settings = filled_workspace.settings.model_copy(update={"int8_minimum_agreement": 0.9})
+    trained = replace(filled_workspace, settings=settings)
+    cycle.retrain(trained, "first", "test", PARAMETERS)
+    (version,) = trained.registry.versions()
+    assert version.tags["precision"] == "int8"
+    assert "images as fp32 does" in version.tags["precision_reason"]
+    assert describe_state(trained)["its trunk"] == f"random:0, 32 px, int8; {version.tags['precision_reason']}"
+
+
 def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> None:
     again = cycle.retrain(trained, "again", "test", PARAMETERS)
     assert again.verdict.challenger_accuracy == again.verdict.champion_accuracy
@@ -131,7 +142,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
 
 def test_a_rollback_brings_the_former_version_back_and_holds_promotion(trained: Workspace) -> None:
     cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
-    cycle.promote_by_hand(trained, 2, "tester")
+    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
     assert promotion.roll_back(trained, actor="tester", reason="test") == 1
     held = cycle.retrain(trained, "third", "test", replace(PARAMETERS, seed=4))
     assert (held.verdict.decision, held.production_version) == ("promote", 1)
@@ -194,3 +205,16 @@ def test_an_empty_pool_leaves_no_attempt_behind(workspace: Workspace) -> None:
 def test_parameters_out_of_range_are_refused(size: int, seed: int) -> None:
     with pytest.raises(SettingsError, match="expected"):
         RetrainParameters(size, seed)
+
+
+def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) -> None:
+    settings = filled_workspace.settings.model_copy(update={"mirrored_views": True})
+    cycle.retrain(replace(filled_workspace, settings=settings), "first", "test", PARAMETERS)
+    mirrored = sa.text(
+        "SELECT array_agg(image_sha256 ORDER BY image_sha256) FROM training.features WHERE view = 'mirrored'"
+    )
+    training_fold = sa.text(
+        "SELECT array_agg(image_sha256 ORDER BY image_sha256) FROM training.snapshot_images WHERE fold = 'train'"
+    )
+    with filled_workspace.catalog.begin() as connection:
+        assert connection.scalar(mirrored) == connection.scalar(training_fold)

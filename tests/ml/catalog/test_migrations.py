@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from ml.catalog.database import MIGRATIONS, Catalog, migrate, open_catalog
 from ml.catalog.tables import metadata
+from ml.catalog.trunks import StoredTrunk, find_trunk, save_trunk
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 
@@ -34,16 +36,47 @@ def test_migrating_twice_and_down_and_up_again_works(new_database: Callable[[], 
     migrate(settings)
     migrate(settings)
     engine = sa.create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    migrate_to(engine, "base", command.downgrade)
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
         assert "training" not in sa.inspect(connection).get_schema_names()
     engine.dispose()
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         assert "training" in sa.inspect(connection).get_schema_names()
+
+
+def migrate_to(engine: sa.Engine, revision: str, move: Callable[[Config, str], None] = command.upgrade) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        move(config, revision)
+
+
+def test_trunks_from_before_int8_keep_their_recipe_and_are_fp32(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    url = new_database()
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(url))
+    engine = sa.create_engine(url)
+    migrate_to(engine, "0003")
+    recipe, sha256 = f"imagenet:{'a' * 64} 160px fp32 rgb-bilinear-1", "b" * 64
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO training.trunks (recipe, onnx_sha256) VALUES (:recipe, :sha256)"),
+            {"recipe": recipe, "sha256": sha256},
+        )
+    migrate(settings)
+    expected = StoredTrunk(recipe, sha256, sha256, f"imagenet:{'a' * 64}", "fp32", 160, None)
+    int8 = replace(expected, recipe="int8", onnx_sha256="c" * 64, precision="int8", parity={"agreement": 1.0})
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert find_trunk(connection, recipe) == expected
+        save_trunk(connection, int8)
+        assert find_trunk(connection, "int8") == int8
+    migrate_to(engine, "0003", command.downgrade)
+    with engine.begin() as connection:
+        assert connection.execute(sa.text("SELECT recipe FROM training.trunks")).scalars().all() == [recipe]
+    engine.dispose()
 
 
 def test_an_external_database_that_was_not_migrated_is_refused_with_the_remedy(
@@ -74,6 +107,9 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("web", "training.attempts", True),
         ("training", "users.accounts", False),
         ("training", "training.features", True),
+        ("web", "training.trunks", True),
+        ("training", "training.trunks", True),
+        ("grafana_ro", "training.trunks", True),
         ("grafana_ro", "users.accounts", False),
         ("grafana_ro", "training.evaluations", True),
         ("grafana_ro", "logs.predictions", True),
@@ -94,6 +130,7 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
         for role, table in [
             ("grafana_ro", "training.images"),
             ("web", "training.attempts"),
+            ("web", "training.trunks"),
             ("web", "training.snapshots"),
         ]:
             for privilege in ("INSERT", "UPDATE", "DELETE"):

@@ -1,13 +1,14 @@
 """A small trained model on the handwritten digits: random trunk at 32x32, built once for all the tests here."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from ml.ingest.digits import write_digits
 from ml.model.bundle import write_bundle
 from ml.model.card import ModelCard
 from ml.model.export import export_trunk
+from ml.model.quantisation import quantise_trunk
 from ml.model.registry import Registry
 from ml.model.runtime import Trunk, trunk_id
 from ml.model.training import TrainedHead, train_head
+from ml.model.trunks import ServedTrunk
 from ml.model.weights import TrunkWeights, resolve_weights
 
 CLASSES = tuple("0123456789")
@@ -100,17 +104,30 @@ def head(train: Callable[..., TrainedHead]) -> TrainedHead:
 
 
 @pytest.fixture(scope="session")
-def card(trunk_onnx: bytes) -> ModelCard:
-    return ModelCard(CLASSES, IMAGE_SIZE, trunk_id(trunk_onnx), "random:0")
+def trunk(trunk_onnx: bytes) -> ServedTrunk:
+    """The fp32 trunk, as everybody uses it."""
+    return ServedTrunk(trunk_onnx, trunk_id(trunk_onnx), trunk_onnx, "random:0", "fp32", IMAGE_SIZE)
+
+
+@pytest.fixture(scope="session")
+def int8_trunk(trunk: ServedTrunk, training_fold: Digits) -> ServedTrunk:
+    """The same quantised on 16 digits."""
+    onnx = quantise_trunk(trunk.fp32_onnx, training_fold.images[:16], reduce_range=False)
+    return replace(trunk, onnx=onnx, trunk_id=trunk_id(onnx), precision="int8")
+
+
+@pytest.fixture(scope="session")
+def card(trunk: ServedTrunk) -> ModelCard:
+    return trunk.card(CLASSES)
 
 
 @pytest.fixture(scope="session")
 def bundle(
-    tmp_path_factory: pytest.TempPathFactory, trunk_onnx: bytes, head: TrainedHead, card: ModelCard, digits: Digits
+    tmp_path_factory: pytest.TempPathFactory, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, digits: Digits
 ) -> Path:
     """A model version's files. Shared: copy it before changing it."""
     folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(folder, trunk_onnx, head, card, digits.images[:8])
+    write_bundle(folder, trunk, head, card, digits.images[:8])
     return folder
 
 
@@ -147,6 +164,18 @@ def _wait_until_healthy(address: str, server: "subprocess.Popen[bytes]") -> None
         except OSError:
             time.sleep(0.3)
     raise TimeoutError(f"the MLflow server did not answer at {address}")
+
+
+@pytest.fixture(scope="session")
+def small_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of zeros and ones: 20 each to evaluate with, 30 each for the pool."""
+    written, taken = write_digits(tmp_path_factory.mktemp("digits")), tmp_path_factory.mktemp("small")
+    for source, count in ((written.evaluation, 20), (written.first, 30)):
+        for digit in ("0", "1"):
+            (taken / source.name / digit).mkdir(parents=True)
+            for file in sorted((source / digit).iterdir())[:count]:
+                shutil.copy(file, taken / source.name / digit)
+    return taken / written.evaluation.name, taken / written.first.name
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
+import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 from ml.errors import ModelLoadError
 from ml.model import bundle as bundle_module
 from ml.model.bundle import keras_accuracy, write_bundle
-from ml.model.card import ModelCard
-from ml.model.runtime import Classifier
+from ml.model.card import ModelCard, load_card
+from ml.model.export import export_trunk
+from ml.model.runtime import Classifier, Trunk
 from ml.model.training import TrainedHead
+from ml.model.trunks import ServedTrunk
 from ml.model.weights import TrunkWeights
 
+CLASSES = tuple("0123456789")
 LOAD_WITH_PLAIN_KERAS = """
 import keras
 model = keras.models.load_model({path!r})
@@ -26,12 +31,30 @@ def test_a_bundle_holds_its_four_files_and_nothing_else(bundle: Path) -> None:
 
 
 def test_both_networks_of_a_bundle_agree(
-    tmp_path: Path, trunk_onnx: bytes, head: TrainedHead, card: ModelCard, unseen: Any
+    tmp_path: Path, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, unseen: Any
 ) -> None:
-    parity = write_bundle(tmp_path, trunk_onnx, head, card, unseen.images)
+    parity = write_bundle(tmp_path, trunk, head, card, unseen.images)
     assert parity.image_count == 32
     assert parity.maximum_difference < 1e-4
     assert parity.top1_agreement == 1.0
+
+
+def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
+    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any
+) -> None:
+    parity = write_bundle(tmp_path, int8_trunk, head, int8_trunk.card(CLASSES), unseen.images)
+    assert parity.maximum_difference < 1e-4 < parity.served_difference
+    assert parity.served_agreement > 0.9
+    card = load_card(tmp_path)
+    assert (card.precision, card.trunk_id) == ("int8", int8_trunk.trunk_id)
+    served = Classifier.load(tmp_path).predict(unseen.images)
+    np.testing.assert_array_equal(served.features, Trunk(int8_trunk.onnx).features(unseen.images))
+    accuracy = (served.probabilities.argmax(axis=1) == unseen.labels).mean()
+    assert keras_accuracy(tmp_path, unseen.images, unseen.labels) == pytest.approx(accuracy, abs=0.05)
+
+
+def test_the_card_names_the_bytes_that_serve(bundle: Path) -> None:
+    assert load_card(bundle).model_sha256 == hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
 
 
 def test_the_keras_model_loads_without_our_code(bundle: Path, tmp_path: Path, run_python: Callable[..., str]) -> None:
@@ -47,7 +70,7 @@ def test_the_stored_keras_model_scores_like_the_served_one(bundle: Path, unseen:
 
 def test_networks_that_disagree_are_not_let_through(
     tmp_path: Path,
-    trunk_onnx: bytes,
+    trunk: ServedTrunk,
     head: TrainedHead,
     card: ModelCard,
     unseen: Any,
@@ -57,4 +80,13 @@ def test_networks_that_disagree_are_not_let_through(
     swapped = (np.ascontiguousarray(weights.kernels[0][:, ::-1]), *weights.kernels[1:])
     monkeypatch.setattr(bundle_module, "read_trunk", lambda *_: TrunkWeights("wrong", swapped, weights.biases))
     with pytest.raises(ModelLoadError, match="agree within"):
-        write_bundle(tmp_path, trunk_onnx, head, card, unseen.images)
+        write_bundle(tmp_path, trunk, head, card, unseen.images)
+
+
+def test_a_served_network_that_is_another_is_not_let_through(
+    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any, weights: TrunkWeights
+) -> None:
+    nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
+    other = replace(int8_trunk, onnx=export_trunk(nothing, 32))
+    with pytest.raises(ModelLoadError, match="at least 50%"):
+        write_bundle(tmp_path, other, head, other.card(CLASSES), unseen.images)

@@ -101,8 +101,7 @@ def test_a_truncated_file_is_refused(copy: Path, name: str, share: float) -> Non
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(copy: Path, changed: dict[str, object]) -> None:
-    path = copy / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    change_card(copy, **changed)
     with pytest.raises(ModelLoadError):
         Classifier.load(copy)
 
@@ -113,9 +112,52 @@ def test_a_head_of_another_model_is_refused(copy: Path) -> None:
         Classifier.load(copy)
 
 
+def change_card(folder: Path, **changed: object) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
 def test_a_trunk_is_no_classifier_and_the_other_way_round(copy: Path, trunk_onnx: bytes) -> None:
     with pytest.raises(ModelLoadError, match="outputs"):
         Trunk(copy / "model.onnx")
     (copy / "model.onnx").write_bytes(trunk_onnx)
+    change_card(copy, model_sha256=None)
     with pytest.raises(ModelLoadError, match="outputs"):
         Classifier.load(copy)
+
+
+def test_a_network_that_is_not_the_cards_is_refused(copy: Path) -> None:
+    change_card(copy, model_sha256="0" * 64)
+    with pytest.raises(ModelLoadError, match="SHA-256"):
+        Classifier.load(copy)
+
+
+def test_a_version_from_before_the_hash_was_kept_loads(copy: Path) -> None:
+    card = json.loads((copy / "model.json").read_text())
+    old = {name: card[name] for name in ("classes", "image_size", "trunk_id", "trunk_weights", "preprocessing")}
+    (copy / "model.json").write_text(json.dumps(old))
+    assert Classifier.load(copy).card.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "reduce_range", "saturates", "is_told"),
+    [
+        ("int8", False, True, True),
+        ("int8", True, True, False),
+        ("int8", False, False, False),
+        ("fp32", False, True, False),
+    ],
+)
+def test_int8_on_a_cpu_that_saturates_is_told(
+    copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    precision: str,
+    reduce_range: bool,
+    saturates: bool,
+    is_told: bool,
+) -> None:
+    monkeypatch.setattr("ml.model.runtime.int8_saturates", lambda: saturates)
+    change_card(copy, precision=precision, reduce_range=reduce_range)
+    Classifier.load(copy)
+    assert ("lacks VNNI" in caplog.text) is is_told

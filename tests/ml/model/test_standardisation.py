@@ -11,6 +11,9 @@ def test_a_folded_head_gives_plain_features_the_same_probabilities() -> None:
     standardisation = Standardisation.of(features)
     folded = standardisation.fold_into(head)
     np.testing.assert_allclose(folded.classify(features), head.classify(standardisation.apply(features)), atol=1e-4)
+    again = standardisation.take_out_of(folded)
+    np.testing.assert_allclose(again.kernel, head.kernel, atol=1e-5)
+    np.testing.assert_allclose(again.bias, head.bias, atol=1e-3)
 
 
 def test_a_constant_feature_counts_for_nothing() -> None:

@@ -1,0 +1,95 @@
+"""Fine-tune: the last layers of a model's trunk trained further, judged like any retraining."""
+
+# ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import train_and_judge
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    tags=["mycoflow", "training"],
+    params={
+        "layers": Param(
+            3,
+            type="integer",
+            minimum=1,
+            maximum=13,
+            title="Layers",
+            description="Convolutional layers to train, counted from the last one back",
+        ),
+        "epochs": Param(
+            10,
+            type="integer",
+            minimum=1,
+            maximum=100,
+            title="Epochs",
+            description="Times through the training data; the weights of the best one are kept",
+        ),
+        "learning_rate": Param(
+            1e-5,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=1,
+            title="Learning rate",
+            description="Of Adam",
+        ),
+        "model_version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Model version",
+            description="The version to start from; the one in production when empty",
+        ),
+        "requested_by": Param(
+            "hand",
+            type="string",
+            minLength=1,
+            maxLength=200,
+            title="Requested by",
+            description="Kept with the attempt; POST /finetune fills in the account",
+        ),
+    },
+    default_args=TASK_DEFAULTS,
+)
+def finetune() -> None:
+    """### Fine-tune the classifier
+
+    Runs by hand with parameters, or from the service's `POST /finetune`.
+
+    **snapshot** pins the newest pool images and the version to start from. **train** computes once what the frozen
+    layers say of each image, trains the rest, quantises the whole trunk and fits a new head on it. The other steps are
+    those of `retrain`: whoever is better on the evaluation set ends in production.
+
+    One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
+    same snapshot and the same model version.
+    """
+
+    @task
+    def snapshot(**context: Any) -> int:
+        """Pin what to learn from and what to start from. Returns the attempt's id."""
+        from ml import cycle
+        from ml.model.requests import FinetuneParameters
+        from ml.model.workspace import open_workspace
+
+        params, request_key = context["params"], context["dag_run"].run_id
+        reason = f"fine-tuning asked for by {params['requested_by']}"
+        with open_workspace() as workspace:
+            parameters = FinetuneParameters(
+                snapshot_size=workspace.settings.snapshot_size,
+                layers=params["layers"],
+                epochs=params["epochs"],
+                learning_rate=params["learning_rate"],
+                model_version=params["model_version"],
+            )
+            return cycle.take_snapshot(workspace, request_key, reason, parameters)
+
+    train_and_judge(snapshot())
+
+
+finetune()

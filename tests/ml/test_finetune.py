@@ -1,0 +1,125 @@
+"""Fine-tuning as a story: from the champion to a version on a trunk of its own, and what later trainings make of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+
+from ml import cycle
+from ml.catalog.model_versions import load_model_version
+from ml.errors import NoChampionError, SettingsError, UnknownVersionError
+from ml.model import promotion
+from ml.model.inventory import list_models
+from ml.model.loading import load_classifier
+from ml.model.requests import FinetuneParameters, RetrainParameters
+from ml.model.workspace import Workspace
+from ml.settings import Settings
+
+RETRAIN = RetrainParameters(snapshot_size=200)
+FINETUNE = FinetuneParameters(snapshot_size=200, layers=1, epochs=2, learning_rate=1e-4)
+
+
+@pytest.fixture(autouse=True)
+def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How good the heads are does not matter here."""
+    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 10)
+
+
+@pytest.fixture
+def trained(filled_workspace: Workspace) -> Workspace:
+    """Version 1, with the trunk of the settings, is in production."""
+    cycle.retrain(filled_workspace, "first", "test", RETRAIN)
+    return filled_workspace
+
+
+@pytest.fixture
+def trunk_id(filled_workspace: Workspace) -> Callable[[int], str]:
+    def look_up(version: int) -> str:
+        with filled_workspace.catalog.begin() as connection:
+            return load_model_version(connection, version).trunk_id
+
+    return look_up
+
+
+def tags(workspace: Workspace, version: int) -> dict[str, str]:
+    run_id = next(each.mlflow_run_id for each in workspace.registry.versions() if each.version == version)
+    return dict(MlflowClient(workspace.settings.mlflow_tracking_uri).get_run(run_id).data.tags)
+
+
+def count(workspace: Workspace, table: str) -> int:
+    with workspace.catalog.begin() as connection:
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def test_a_fine_tuned_trunk_is_kept_until_another_is_asked_for(
+    trained: Workspace, trunk_id: Callable[[int], str]
+) -> None:
+    steps: list[str] = []
+    report = cycle.retrain(trained, "tune", "test", FINETUNE, lambda step, _done, _total: steps.append(step))
+    assert (report.model_version, report.verdict.champion_version) == (2, 1)
+    seen = [*dict.fromkeys(steps)]
+    assert seen == [step for step in cycle.FINETUNE_STEPS if step in seen]
+    assert {"activations", "tune", "train"} <= set(seen)
+    assert trunk_id(2) != trunk_id(1)
+    assert tags(trained, 2)["finetuned_from_version"] == "1"
+    assert load_classifier(trained, 2).card.trunk_weights.startswith("finetuned:")
+    assert list((trained.settings.mycoflow_home / "activations").iterdir()) == []
+
+    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
+    cycle.retrain(trained, "kept", "test", RETRAIN)
+    assert trunk_id(3) == trunk_id(2)
+
+    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
+    cycle.retrain(trained, "base", "test", RetrainParameters(snapshot_size=200, base_trunk=True))
+    assert trunk_id(4) == trunk_id(1)
+
+
+def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ml.model.finetuning.train_tail", die)
+        cycle.retrain(trained, "tune", "test", FINETUNE)
+    assert len([*(trained.settings.mycoflow_home / "activations").iterdir()]) == 1
+
+    steps: list[str] = []
+    report = cycle.retrain(trained, "tune", "test", FINETUNE, lambda step, _done, _total: steps.append(step))
+    assert "activations" not in steps
+    assert (count(trained, "training.snapshots"), count(trained, "training.attempts")) == (2, 2)
+    again = cycle.retrain(trained, "tune", "test", FINETUNE)
+    assert again.model_version == report.model_version == 2
+    assert [model.version for model in list_models(trained)] == [2, 1]
+
+
+def test_the_version_to_start_from_is_pinned_when_it_is_asked_for(settings: Settings) -> None:
+    assert FINETUNE.to_record(settings, champion=7)["model_version"] == 7
+    named = replace(FINETUNE, model_version=3)
+    assert named.to_record(settings, champion=7)["model_version"] == 3
+    assert FinetuneParameters.from_record(named.to_record(settings, champion=7)) == named
+
+
+def test_an_unknown_version_cannot_be_fine_tuned(filled_workspace: Workspace) -> None:
+    with pytest.raises(UnknownVersionError, match="99"):
+        cycle.retrain(
+            filled_workspace, "unknown", "test", FinetuneParameters(200, layers=1, epochs=1, model_version=99)
+        )
+
+
+def test_without_a_champion_there_is_nothing_to_fine_tune(filled_workspace: Workspace) -> None:
+    with pytest.raises(NoChampionError, match="mycoflow retrain"):
+        cycle.retrain(filled_workspace, "tune", "test", FINETUNE)
+    assert count(filled_workspace, "training.attempts") == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "epochs", "learning_rate", "named"),
+    [(0, 1, 1e-5, "layers"), (14, 1, 1e-5, "layers"), (1, 0, 1e-5, "epochs"), (1, 1, 0.0, "learning_rate")],
+)
+def test_parameters_out_of_range_are_refused(layers: int, epochs: int, learning_rate: float, named: str) -> None:
+    with pytest.raises(SettingsError, match=f"{named}: expected"):
+        FinetuneParameters(200, layers, epochs, learning_rate)

@@ -117,6 +117,7 @@ def settings(
         trunk_weights="random",
         image_size=32,
         mirrored_views=False,  # a mirrored digit is no digit
+        model_precision="fp32",  # spares most tests the seconds that quantising takes
     )
     _drop_database(server_home, name)
 

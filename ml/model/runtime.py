@@ -19,7 +19,7 @@ from ml.model.preprocessing import PREPROCESSING_VERSION
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 32  # larger ones gain nothing on a CPU and cost memory
+BATCH_SIZE = 8  # 32 are 6 % quicker and take 160 MB more in int8, 700 MB in fp32, at 160 pixels
 ANSWER_TOLERANCE = 1e-4  # between the graph's own head and head.npz: float32 summed in another order
 
 Images = NDArray[np.uint8]

@@ -103,7 +103,7 @@ def test_the_settings_table_has_every_default_right() -> None:
     assert len(checked) >= 8
     for name, shown in rows:
         if name in checked:
-            assert (str(defaults[name]) or "none").rstrip("0") == shown.strip().rstrip("0"), name
+            assert (str(defaults[name]).lower() or "none").rstrip("0") == shown.strip().rstrip("0"), name
 
 
 def _answer(url: str) -> bytes:

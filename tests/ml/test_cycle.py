@@ -87,7 +87,7 @@ def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace)
 
 def test_the_first_trunk_is_int8_and_what_decided_so_is_told(filled_workspace: Workspace) -> None:
     # Sixty images to compare on: two that differ would be below 98 %.
-    settings = filled_workspace.settings.model_copy(update={"int8_minimum_agreement": 0.9})
+    settings = filled_workspace.settings.model_copy(update={"model_precision": "int8", "int8_minimum_agreement": 0.9})
     trained = replace(filled_workspace, settings=settings)
     cycle.retrain(trained, "first", "test", PARAMETERS)
     (version,) = trained.registry.versions()

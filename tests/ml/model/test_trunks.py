@@ -27,8 +27,8 @@ from ml.settings import Settings
 
 @pytest.fixture
 def place(settings: Settings, catalog: Catalog) -> Workspace:
-    """A deployment whose registry is never asked."""
-    return Workspace(settings, catalog, open_registry(settings))
+    """A deployment that serves in int8, and whose registry is never asked."""
+    return Workspace(settings.model_copy(update={"model_precision": "int8"}), catalog, open_registry(settings))
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import TrainingError
-from ml.model.architecture import DROPOUT_RATE, FEATURE_COUNT
+from ml.model.architecture import FEATURE_COUNT
 from ml.model.head import Head
+from ml.model.hyperparameters import DEFAULTS, Hyperparameters
+from ml.model.in_memory import fit_in_memory
 from ml.model.keras_backend import load_keras, load_tensorflow
 from ml.model.standardisation import Standardisation
 
-BATCH_SIZE = 64
 MAXIMUM_EPOCHS = 200
-LEARNING_RATE = 2e-3
 STOPPING_PATIENCE_EPOCHS = 12
 PLATEAU_PATIENCE_EPOCHS = 5
 PLATEAU_FACTOR = 0.5
@@ -46,6 +46,7 @@ def train_head(
     seed: int,
     budget_seconds: float,
     on_epoch: OnEpoch | None = None,
+    hyperparameters: Hyperparameters = DEFAULTS,
 ) -> TrainedHead:
     """Fit the head with Adam; stop early, or at the end of the budget, with the weights of the best epoch.
 
@@ -57,18 +58,21 @@ def train_head(
         class_count: number of classes.
         seed: of the initial kernel, the shuffling and the dropout.
         budget_seconds: training stops here.
-        on_epoch: called with the epoch, from 0, and its figures.
+        on_epoch: called with the epoch, from 0, and its figures. What it raises ends training.
+        hyperparameters: how it is trained.
     Raises: TrainingError, the data cannot be trained on, the loss diverged, or the budget did not do for one epoch.
     """
     _check("training", features, labels, class_count)
     _check("validation", validation_features, validation_labels, class_count)
     deadline = time.monotonic() + budget_seconds
     standardisation = Standardisation.of(features)
-    model = _build(class_count, seed)
+    model = _build(class_count, seed, hyperparameters)
     history = _fit(
         model,
+        hyperparameters,
         (standardisation.apply(features), labels),
         (standardisation.apply(validation_features), validation_labels),
+        seed,
         [_within_budget(deadline, budget_seconds, on_epoch)],
     )
     head = standardisation.fold_into(Head(*model.layers[-1].get_weights()))
@@ -92,38 +96,47 @@ def _check(fold: str, features: Floats, labels: Labels, class_count: int) -> Non
         )
 
 
-def _build(class_count: int, seed: int) -> Any:
+def _build(class_count: int, seed: int, hyperparameters: Hyperparameters) -> Any:
     keras = load_keras()
     load_tensorflow().config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     layers = [
         keras.Input((FEATURE_COUNT,)),
-        keras.layers.Dropout(DROPOUT_RATE),
+        keras.layers.Dropout(hyperparameters.dropout_rate),
         keras.layers.Dense(class_count, activation="softmax"),
     ]
     model = keras.Sequential(layers)
-    adam = keras.optimizers.Adam(LEARNING_RATE)
-    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    adam = keras.optimizers.Adam(hyperparameters.learning_rate, weight_decay=hyperparameters.weight_decay or None)
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(adam, jit_compile=False)
     return model
 
 
 def _fit(
-    model: Any, training: tuple[Floats, Labels], validation: tuple[Floats, Labels], callbacks: list[Any]
+    model: Any,
+    hyperparameters: Hyperparameters,
+    training: tuple[Floats, Labels],
+    validation: tuple[Floats, Labels],
+    seed: int,
+    callbacks: list[Any],
 ) -> dict[str, list[float]]:
     keras = load_keras()
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=STOPPING_PATIENCE_EPOCHS, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau(
-        "val_loss", factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE_EPOCHS, min_lr=LEARNING_RATE / 100
+        "val_loss",
+        factor=PLATEAU_FACTOR,
+        patience=PLATEAU_PATIENCE_EPOCHS,
+        min_lr=hyperparameters.learning_rate / 100,
     )
-    fitted = model.fit(
-        *training,
-        validation_data=validation,
-        batch_size=BATCH_SIZE,
+    return fit_in_memory(
+        model,
+        training,
+        validation,
+        batch_size=hyperparameters.batch_size,
         epochs=MAXIMUM_EPOCHS,
+        seed=seed,
         callbacks=[plateau, stopping, *callbacks],
-        verbose=0,
     )
-    return {name: [float(value) for value in values] for name, values in fitted.history.items()}
 
 
 def _within_budget(deadline: float, budget_seconds: float, on_epoch: OnEpoch | None) -> Any:
@@ -131,21 +144,14 @@ def _within_budget(deadline: float, budget_seconds: float, on_epoch: OnEpoch | N
     keras = load_keras()
 
     class WithinBudget(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            if time.monotonic() < deadline:
-                return
-            if self._epochs == 0:
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+            if time.monotonic() >= deadline:
                 raise TrainingError(
-                    f"Expected one epoch at least within the budget of {budget_seconds:g} s. It ran out before. "
+                    f"Expected time for one epoch at least in a budget of {budget_seconds:g} s. It ran out before. "
                     "Raise TRAINING_BUDGET_MINUTES or take a smaller snapshot."
                 )
-            self.model.stop_training = True
-
-        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-            self._epochs = 0
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            self._epochs += 1
             figures = {name: float(value) for name, value in (logs or {}).items()}
             if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
                 raise TrainingError(
@@ -154,5 +160,7 @@ def _within_budget(deadline: float, budget_seconds: float, on_epoch: OnEpoch | N
                 )
             if on_epoch:
                 on_epoch(epoch, figures)
+            if time.monotonic() >= deadline:
+                self.model.stop_training = True
 
     return WithinBudget()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -12,11 +13,14 @@ from ml.errors import CatalogError, EvaluationSetError, NoChampionError, Promoti
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.model import promotion
+from ml.model.hyperparameters import Hyperparameters
 from ml.model.inventory import describe_state, list_models
 from ml.model.requests import RetrainParameters
+from ml.model.training import train_head
 from ml.model.workspace import Workspace
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
+LEARNS_NOTHING = Hyperparameters(learning_rate=1e-9)
 
 
 @pytest.fixture
@@ -121,7 +125,7 @@ def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.training.LEARNING_RATE", 1e-9)
+    monkeypatch.setattr("ml.model.head_fitting.train_head", partial(train_head, hyperparameters=LEARNS_NOTHING))
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
     assert "too far behind the champion" in report.verdict.reasons[0]
@@ -135,7 +139,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
     monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.training.LEARNING_RATE", 1e-9)
+    monkeypatch.setattr("ml.model.head_fitting.train_head", partial(train_head, hyperparameters=LEARNS_NOTHING))
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 

@@ -44,7 +44,7 @@ def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
 ) -> None:
     parity = write_bundle(tmp_path, int8_trunk, head, int8_trunk.card(CLASSES), unseen.images)
     assert parity.maximum_difference < 1e-4 < parity.served_difference
-    assert parity.served_agreement > 0.9
+    assert parity.served_agreement > 0.8
     card = load_card(tmp_path)
     assert (card.precision, card.trunk_id) == ("int8", int8_trunk.trunk_id)
     served = Classifier.load(tmp_path).predict(unseen.images)

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ml.deadlines import Deadline
+from ml.model.cpus import usable_cpus
 from webapi.problems import unavailable
 
 # A picture of 50 megapixels takes seconds and about a gigabyte while it is decoded and written again.
 _DECODED_AT_ONCE = 2
-# A session uses all CPUs for one image, so a second one at the same time would only slow down both.
-_COMPUTED_AT_ONCE = 1
 _FETCHED_AT_ONCE = 4
 
 
@@ -50,7 +49,7 @@ class Load:
         self._places = threading.Semaphore(places)
         self.fetching = Step(_FETCHED_AT_ONCE)
         self.decoding = Step(_DECODED_AT_ONCE)
-        self.computing = Step(_COMPUTED_AT_ONCE)
+        self.computing = Step(usable_cpus())
 
     @contextmanager
     def admit(self) -> Iterator[None]:

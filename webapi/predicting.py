@@ -120,11 +120,12 @@ class Predictor:
             image = sanitise(content)
             pixels = to_pixels(image.content, card.image_size)
         self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
-        with self.load.computing.enter(self.deadline), self._begin() as connection:
+        with self._begin() as connection:
             _wait_for_twin(connection, image.sha256, self.model.version)
             if prediction := self._answer_known(connection, image.sha256):
                 return prediction
-            output = self.model.classifier.predict(pixels[np.newaxis])
+            with self.load.computing.enter(self.deadline):  # for the model alone: others compute while this one stores
+                output = self.model.classifier.predict(pixels[np.newaxis])
             add_predicted(connection, _record(image, source))
             save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.trunk_id)
             return self._answer_computed(connection, image.sha256, output.probabilities[0])

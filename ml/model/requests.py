@@ -38,6 +38,7 @@ class RetrainParameters:
             "image_size": settings.image_size,
             "trunk_weights": settings.trunk_weights,
             "precision": settings.model_precision,
+            "int8_minimum_agreement": settings.int8_minimum_agreement,
             "mirrored_views": settings.mirrored_views,
         }
 
@@ -87,6 +88,7 @@ class FinetuneParameters:
             **asdict(self),
             "model_version": start,
             "precision": settings.model_precision,
+            "int8_minimum_agreement": settings.int8_minimum_agreement,
             "mirrored_views": settings.mirrored_views,
         }
 

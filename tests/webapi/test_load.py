@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml.deadlines import Deadline
+from ml.model.cpus import usable_cpus
 from ml.model.preprocessing import to_pixels
 from ml.model.runtime import Classifier
 from ml.settings import Settings
@@ -77,18 +80,15 @@ def test_past_the_queue_requests_are_told_at_once_to_come_back(
 
 
 def test_who_waits_longer_than_a_request_may_take_is_told_to_come_back(
-    post: Post, serve_version: Callable[[int], None], png: Png, slow_down: Callable[[], threading.Event]
+    app: Flask, post: Post, serve_version: Callable[[int], None], png: Png
 ) -> None:
     serve_version(1)
-    event = slow_down()
-    with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(post, png(1))
-        time.sleep(0.5)
+    with ExitStack() as others:
+        for _ in range(usable_cpus()):
+            others.enter_context(service.current(app).load.computing.enter(Deadline(1)))
         began = time.monotonic()
         answer = post(png(2))
         seconds = time.monotonic() - began
-        event.set()
-        first.result()
     assert (answer.status_code, answer.json["type"].rpartition(":")[2]) == (503, "busy")
     assert 1.5 < seconds < 3
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import evaluations, features, images, model_versions, results, snapshots
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
+from ml.model.cpus import usable_cpus
 from ml.model.preprocessing import to_pixels
 from ml.model.runtime import Classifier, Output
 from ml.settings import Settings
@@ -196,7 +198,9 @@ def test_scoring_waits_for_its_turn_with_the_model(
 ) -> None:
     ingest_evaluation_set(range(2), 2)
     admin = log_in("admin", application=hurried)
-    with service.current(hurried).load.computing.enter(Deadline(1)):
+    with ExitStack() as others:
+        for _ in range(usable_cpus()):
+            others.enter_context(service.current(hurried).load.computing.enter(Deadline(1)))
         assert problem(admin.get("/accuracy")) == (503, "busy")
     assert admin.get("/accuracy").json == 100.0
 

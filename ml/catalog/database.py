@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg2 import sql
 from pydantic import SecretStr
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -31,9 +31,14 @@ _MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known (PostgreSQL) and the bytes it speaks of (the object store)."""
+    """What is known (PostgreSQL) and the bytes it speaks of (the object store).
+
+    Args: singles, connections of which each statement is a transaction. SQLAlchemy could switch those of `engine` to
+        that and back, but one that breaks in between would never return to the pool.
+    """
 
     engine: sa.Engine
+    singles: sa.Engine
     store: ObjectStore
 
     @contextmanager
@@ -51,8 +56,7 @@ class Catalog:
 
         Raises: as `begin`.
         """
-        options = {"isolation_level": "AUTOCOMMIT"}
-        with _unavailability(), self.engine.connect().execution_options(**options) as connection:
+        with _unavailability(), self.singles.connect() as connection:
             yield connection
 
 
@@ -77,18 +81,19 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
         DatabaseUnavailableError: the server does not answer.
         SchemaVersionError: an external database is at another migration.
     """
-    engine = create_engine(settings)
+    engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
         if settings.database_url is None:
             _migrate(engine, settings)
         else:
             _demand_current_schema(engine)
-        yield Catalog(engine, open_object_store(settings))
+        yield Catalog(engine, singles, open_object_store(settings))
     finally:
         engine.dispose()
+        singles.dispose()
 
 
-def create_engine(settings: Settings) -> sa.Engine:
+def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ COMMITTED") -> sa.Engine:
     """An engine on DATABASE_URL, or on the embedded server when that is empty.
 
     Raises: SettingsError, DATABASE_URL is not a PostgreSQL URL; DatabaseUnavailableError, no embedded server.
@@ -105,6 +110,7 @@ def create_engine(settings: Settings) -> sa.Engine:
         url = url.set(drivername="postgresql+psycopg2")
     engine = sa.create_engine(
         url,
+        isolation_level=isolation_level,
         pool_size=5,
         max_overflow=20,  # in all a little more than the service has threads
         pool_timeout=5,
@@ -152,7 +158,7 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            if _current_revision(connection) != _head_revision():
+            if _current_revision(connection) != head_revision():
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -167,9 +173,9 @@ def _demand_current_schema(engine: sa.Engine) -> None:
             current = _current_revision(connection)
     except OperationalError as error:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
-    if current != _head_revision():
+    if current != head_revision():
         raise SchemaVersionError(
-            f"The database is at migration {current}, expected {_head_revision()}. Run `mycoflow migrate`."
+            f"The database is at migration {current}, expected {head_revision()}. Run `mycoflow migrate`."
         )
 
 
@@ -193,8 +199,14 @@ def _current_revision(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _head_revision() -> str | None:
-    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
+def head_revision() -> str:
+    """The migration that this code expects."""
+    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
+
+
+def is_known_revision(revision: str) -> bool:
+    """Whether this code has a migration of that name."""
+    return any(each.revision == revision for each in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
 
 
 def _alembic_config() -> Config:

@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow bench check format lock clean
+.PHONY: help setup demo up test test-slow bench soak check format lock clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -19,13 +19,16 @@ up: setup ## keep the whole stack running on this machine; Ctrl-C stops it
 	$(BIN)/python -m stack up
 
 test: .venv/installed-dev ## all tests but those that take minutes each
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: .venv/installed-dev ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of your own, QUICK=1 for one short round
 	$(BIN)/python -m benchmarks $(PARTS)
+
+soak: setup ## thirty nights with drift, on a clock of their own; about ten minutes
+	$(BIN)/python -m soak
 
 check: .venv/installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .

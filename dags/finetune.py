@@ -5,8 +5,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from dags.task_defaults import TASK_DEFAULTS
-from dags.training_steps import train_and_judge
+from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
 
 
 @dag(
@@ -55,7 +54,7 @@ from dags.training_steps import train_and_judge
             description="Kept with the attempt; POST /finetune fills in the account",
         ),
     },
-    default_args=TASK_DEFAULTS,
+    default_args=TRAINING_DEFAULTS,
 )
 def finetune() -> None:
     """### Fine-tune the classifier
@@ -74,12 +73,12 @@ def finetune() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from and what to start from. Returns the attempt's id."""
         from ml import cycle
+        from ml.alerts import alerting_workspace
         from ml.model.requests import FinetuneParameters
-        from ml.model.workspace import open_workspace
 
         params, request_key = context["params"], context["dag_run"].run_id
         reason = f"fine-tuning asked for by {params['requested_by']}"
-        with open_workspace() as workspace:
+        with alerting_workspace() as workspace:
             parameters = FinetuneParameters(
                 snapshot_size=workspace.settings.snapshot_size,
                 layers=params["layers"],

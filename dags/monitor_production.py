@@ -35,10 +35,10 @@ def monitor_production() -> None:
     def monitor() -> str:
         """Score, count, decide. Returns the reasons to retrain; empty when there is none."""
         from ml import cycle
+        from ml.alerts import alerting_workspace
         from ml.errors import NoChampionError
-        from ml.model.workspace import open_workspace
 
-        with open_workspace() as workspace:
+        with alerting_workspace() as workspace:
             try:
                 return " ".join(cycle.monitor(workspace).reasons)
             except NoChampionError as error:

@@ -6,8 +6,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from dags.assets import RETRAINING_REQUESTED
-from dags.task_defaults import TASK_DEFAULTS
-from dags.training_steps import train_and_judge
+from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
 
 
 @dag(
@@ -22,7 +21,7 @@ from dags.training_steps import train_and_judge
             minimum=2,
             maximum=1_000_000,
             title="Snapshot size",
-            description="Newest pool images to learn from; SNAPSHOT_SIZE when empty",
+            description="Images of the selections newest and balanced; SNAPSHOT_SIZE when empty",
         ),
         "seed": Param(
             0,
@@ -38,6 +37,13 @@ from dags.training_steps import train_and_judge
             title="Base trunk",
             description="Train on TRUNK_WEIGHTS even where the model in production was fine-tuned",
         ),
+        "selection": Param(
+            "newest",
+            type="string",
+            pattern=r"^(newest|balanced|all|since:\d{4}-\d{2}-\d{2}.*)$",
+            title="Selection",
+            description="Pool images to learn from: newest, balanced (the newest of each class), all, or since:DATE",
+        ),
         "reason": Param(
             "asked for by hand",
             type="string",
@@ -47,16 +53,16 @@ from dags.training_steps import train_and_judge
             description="Kept with the attempt; a request from monitor_production brings its own",
         ),
     },
-    default_args=TASK_DEFAULTS,
+    default_args=TRAINING_DEFAULTS,
 )
 def retrain() -> None:
     """### Retrain the classifier
 
     Runs when `monitor_production` asks for it, or by hand with parameters.
 
-    **snapshot** pins the newest pool images. **train** learns from them. **register** makes a model version of it.
-    **evaluate** scores challenger and champion on the same evaluation set. **gate** judges, and keeps its reasons.
-    **promote** does what the gate decided: it moves the alias `production`, or leaves the champion where it is.
+    **snapshot** pins pool images, the newest by default. **train** learns from them. **register** makes a model version
+    of it. **evaluate** scores challenger and champion on the same evaluation set. **gate** judges, and keeps its
+    reasons. **promote** does what the gate decided: it moves the alias `production`, or leaves the champion there.
 
     One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
     same snapshot and the same model version.
@@ -66,13 +72,13 @@ def retrain() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from. Returns the attempt's id."""
         from ml import cycle
+        from ml.alerts import alerting_workspace
         from ml.model.requests import RetrainParameters
-        from ml.model.workspace import open_workspace
 
         params, request_key = context["params"], context["dag_run"].run_id
-        with open_workspace() as workspace:
+        with alerting_workspace() as workspace:
             size = params["snapshot_size"] or workspace.settings.snapshot_size
-            parameters = RetrainParameters(size, params["seed"], params["base_trunk"])
+            parameters = RetrainParameters(size, params["seed"], params["base_trunk"], params["selection"])
             return cycle.take_snapshot(workspace, request_key, _reason(context), parameters)
 
     train_and_judge(snapshot())

@@ -4,10 +4,29 @@
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import chain, task
+
+from dags.task_defaults import TASK_DEFAULTS
 
 # The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
+# Over before the next night. Nobody said yes by then: the champion stays.
+APPROVAL_TIMEOUT = timedelta(hours=20)
+PROMOTE, KEEP = "Promote the challenger", "Keep the champion"
+
+
+def tell_failure(context: Any) -> None:
+    """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
+    from ml import cycle
+    from ml.alerts import alerting_workspace
+
+    failed, error = context["ti"], context.get("exception")
+    with alerting_workspace() as workspace:
+        cycle.note_failure(workspace, failed.dag_id, failed.run_id, failed.task_id, failed.try_number, error)
+
+
+TRAINING_DEFAULTS: dict[str, Any] = {**TASK_DEFAULTS, "on_failure_callback": tell_failure}
 
 
 @task(execution_timeout=TRAINING_TIMEOUT)
@@ -50,14 +69,44 @@ def gate(attempt_id: int) -> str:
         return cycle.decide(workspace, attempt_id).decision
 
 
-@task
-def promote(attempt_id: int) -> int | None:
-    """Do what the gate decided. Returns the version in production afterwards."""
+@task.branch
+def ask(attempt_id: int, **context: Any) -> str:
+    """Send the promotion past a person where PROMOTION says so. Returns the next task's id."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.alerts import alerting_workspace
 
-    with open_workspace() as workspace:
-        return cycle.promote_challenger(workspace, attempt_id)
+    with alerting_workspace() as workspace:
+        comparison = cycle.comparison_to_approve(workspace, attempt_id)
+    if comparison is None:
+        return "promote"
+    context["ti"].xcom_push("comparison", comparison)
+    return "approval"
+
+
+@task(trigger_rule="none_failed_min_one_success")
+def promote(attempt_id: int, **context: Any) -> int | None:
+    """Do what the gate, and the person who was asked, decided. Returns the version in production afterwards."""
+    from ml import cycle
+    from ml.alerts import alerting_workspace
+
+    answer = context["ti"].xcom_pull(task_ids="approval")
+    is_approved = answer is not None and answer["chosen_options"] == [PROMOTE]
+    person = ((answer or {}).get("responded_by_user") or {}).get("name") or "unknown"
+    with alerting_workspace() as workspace:
+        return cycle.promote_challenger(workspace, attempt_id, f"airflow:{person}" if is_approved else None)
+
+
+def _approval() -> HITLOperator:
+    return HITLOperator(
+        task_id="approval",
+        subject="May the challenger go into production?",
+        body="{{ ti.xcom_pull(task_ids='ask', key='comparison') }}",
+        options=[PROMOTE, KEEP],
+        defaults=KEEP,
+        response_timeout=APPROVAL_TIMEOUT,
+        execution_timeout=None,  # it waits without a worker
+        doc_md="Wait for a person's yes or no, in Airflow, under required actions. Skipped with PROMOTION=auto.",
+    )
 
 
 def train_and_judge(attempt_id: Any) -> None:
@@ -65,4 +114,6 @@ def train_and_judge(attempt_id: Any) -> None:
 
     Args: attempt_id, what the task that pinned the snapshot returns.
     """
-    chain(*(step(attempt_id) for step in (train, register, evaluate, gate, promote)))
+    asked, promoted = ask(attempt_id), promote(attempt_id)
+    chain(*(step(attempt_id) for step in (train, register, evaluate, gate)), asked, _approval(), promoted)
+    chain(asked, promoted)

@@ -1,12 +1,8 @@
 """`mycoflow ...`: everything a person can do from a terminal. Commands parse, call ml.cycle or its floor, and print."""
 
-import getpass
 import os
 import sys
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,20 +10,28 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ml import cycle
+from ml.alerts import alerting_workspace
+from ml.alerts_cli import alerts_app
+from ml.batch_cli import batch_app
 from ml.catalog.database import migrate as migrate_database
+from ml.catalog.selection import NEWEST
 from ml.errors import MycoflowError
+from ml.house_cli import house_app
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import ingest_folder
 from ml.ingest.report import IngestReport
-from ml.model.inventory import describe_state, list_models
-from ml.model.promotion import promote_by_hand, release_promotion, roll_back
+from ml.model.inventory import describe_state
 from ml.model.requests import LEARNING_RATE, FinetuneParameters, RetrainParameters
-from ml.model.workspace import Workspace, open_workspace
+from ml.model.workspace import open_workspace
+from ml.model_cli import model_app
 from ml.settings import load_settings
+from ml.snapshot_cli import snapshot_app
+from ml.terminal import out, progress
+from ml.training_cli import run_training
+from ml.tuning_cli import tuning_app
 from ml.user_cli import user_app
 
 app = typer.Typer(
@@ -39,8 +43,13 @@ app = typer.Typer(
 sample_app = typer.Typer(help="Real images for newcomers; needs no network.", no_args_is_help=True)
 app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
+app.add_typer(batch_app, name="batch")
+app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(model_app)
+app.add_typer(house_app)
+app.add_typer(alerts_app)
+app.add_typer(tuning_app)
 
-out = Console()
 REJECTS_SHOWN = 20
 
 
@@ -69,7 +78,7 @@ def ingest(
     ] = None,
 ) -> None:
     """Take in a folder of labelled images. Bad files are reported and the rest goes on."""
-    with open_workspace() as workspace, _progress("Ingesting") as on_progress:
+    with open_workspace() as workspace, progress("Ingesting") as on_progress:
         report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress)
     _print_ingest_report(report)
 
@@ -83,7 +92,7 @@ def sample_digits(
         digits = write_digits(Path(folder))
         parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
         for part, split in parts:
-            with _progress(f"Ingesting {part.name}") as on_progress:
+            with progress(f"Ingesting {part.name}") as on_progress:
                 report = ingest_folder(workspace.catalog, part, Split(split).value, None, on_progress)
             _print_ingest_report(report)
 
@@ -91,7 +100,7 @@ def sample_digits(
 @app.command()
 def monitor() -> None:
     """Score the model in production, count what is new, and say whether retraining is due."""
-    with open_workspace() as workspace, _progress("Scoring") as on_progress:
+    with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
     out.print(
         f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images "
@@ -105,7 +114,12 @@ def monitor() -> None:
 
 @app.command()
 def retrain(
-    snapshot_size: Annotated[int | None, typer.Option(help="Newest pool images; SNAPSHOT_SIZE by default.")] = None,
+    snapshot_size: Annotated[
+        int | None, typer.Option(help="Images of the selections newest and balanced; SNAPSHOT_SIZE by default.")
+    ] = None,
+    selection: Annotated[
+        str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
+    ] = str(NEWEST),
     seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
     base_trunk: Annotated[
         bool, typer.Option("--base-trunk", help="Train on TRUNK_WEIGHTS even where the champion was fine-tuned.")
@@ -116,9 +130,10 @@ def retrain(
     ] = None,
 ) -> None:
     """Snapshot, train, register, evaluate, judge, and promote the better model."""
-    with open_workspace() as workspace:
-        parameters = RetrainParameters(snapshot_size or workspace.settings.snapshot_size, seed, base_trunk)
-        _run_training(workspace, request_key, reason, parameters, cycle.STEPS)
+    with alerting_workspace() as workspace:
+        size = snapshot_size or workspace.settings.snapshot_size
+        parameters = RetrainParameters(size, seed, base_trunk, selection)
+        run_training(workspace, request_key, reason, parameters, cycle.STEPS)
 
 
 @app.command()
@@ -134,9 +149,9 @@ def finetune(
     ] = None,
 ) -> None:
     """Train the last layers of the model in production further, then judge, and promote the better model."""
-    with open_workspace() as workspace:
+    with alerting_workspace() as workspace:
         parameters = FinetuneParameters(workspace.settings.snapshot_size, layers, epochs, learning_rate)
-        _run_training(workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
+        run_training(workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
 
 
 @app.command()
@@ -144,7 +159,7 @@ def evaluate(
     version: Annotated[int | None, typer.Option(help="A registered version; the one in production by default.")] = None,
 ) -> None:
     """Score a model version on the evaluation set."""
-    with open_workspace() as workspace, _progress("Scoring") as on_progress:
+    with open_workspace() as workspace, progress("Scoring") as on_progress:
         evaluations = cycle.evaluate(workspace, version, on_progress)
     table = Table(
         "part", "images", "accuracy", "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
@@ -154,46 +169,6 @@ def evaluate(
         name = f"{part.part} (decides)" if part.is_deciding else part.part
         table.add_row(name, str(part.image_count), *(f"{figure:.3f}" for figure in figures))
     out.print(table)
-
-
-@app.command()
-def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
-    """Put a version into production, whatever the gate said of it."""
-    with open_workspace() as workspace:
-        promote_by_hand(workspace, version, actor=_person(), reason="chosen by hand")
-    out.print(f"Version {version} is in production.")
-
-
-@app.command()
-def rollback() -> None:
-    """Put the former version back and hold automatic promotion until `mycoflow release`."""
-    with open_workspace() as workspace:
-        version = roll_back(workspace, actor=_person(), reason="rolled back by hand")
-    out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
-
-
-@app.command()
-def release() -> None:
-    """Let automatic promotion go on after a rollback."""
-    with open_workspace() as workspace:
-        release_promotion(workspace, actor=_person(), reason="released by hand")
-    out.print("Automatic promotion goes on.")
-
-
-@app.command()
-def models() -> None:
-    """List the model versions: alias, verdict, accuracy, snapshot."""
-    with open_workspace() as workspace:
-        rows = list_models(workspace)
-    table = Table("version", "alias", "verdict", "accuracy", "snapshot", "registered")
-    for row in rows:
-        accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
-        snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
-        registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(
-            str(row.version), "production" if row.is_champion else "", row.verdict, accuracy, snapshot, registered
-        )
-    out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")
 
 
 @app.command()
@@ -239,23 +214,6 @@ def status() -> None:
     out.print(table)
 
 
-def _run_training(
-    workspace: Workspace,
-    request_key: str | None,
-    reason: str,
-    parameters: RetrainParameters | FinetuneParameters,
-    steps: Sequence[str],
-) -> None:
-    key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
-    out.print(f"Request {key}")
-    with _steps(steps) as on_step:
-        report = cycle.retrain(workspace, key, reason, parameters, on_step)
-    out.print(f"Version {report.model_version}: {report.verdict.decision}.")
-    for line in [*report.verdict.reasons, *report.verdict.warnings]:
-        out.print(f"  {line}")
-    out.print(f"In production: version {report.production_version}.")
-
-
 def _print_ingest_report(report: IngestReport) -> None:
     out.print(
         f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
@@ -266,38 +224,3 @@ def _print_ingest_report(report: IngestReport) -> None:
         out.print(f"  {reject.path}: {reject.message}", highlight=False, markup=False)
     if len(report.rejects) > REJECTS_SHOWN:
         out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    with _bar() as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _steps(names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
-    """One line per step of a training, with a bar while it counts something."""
-    with _bar() as bar:
-        tasks = {step: bar.add_task(step, total=None, start=False) for step in names}
-
-        def on_step(step: str, done: int, total: int) -> None:
-            bar.start_task(tasks[step])
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield on_step
-
-
-def _bar() -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=out)
-
-
-def _person() -> str:
-    return getpass.getuser()

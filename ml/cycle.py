@@ -1,8 +1,10 @@
 """The story: the steps of a night, in order. DAGs and the command line call these, and nothing below them.
 
+An hour that brings images: ingest, once per source
 A night that watches:       monitor
 A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
 A day that fine-tunes:      the same steps; what was asked for, pinned with the snapshot, tells `train` what to train
+A day that tunes:           take_snapshot -> search -> choose_hyperparameters -> train, and on as above
 
 Each step is keyed by its attempt and can run again at any time: it finds what it already did, and ends with the same
 result, at whatever point an earlier run of it died.
@@ -10,49 +12,40 @@ result, at whatever point an earlier run of it died.
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
-from ml.catalog import attempts, evaluations, model_versions, pool, snapshots
-from ml.catalog.attempts import StoredVerdict
+from ml.catalog import attempts, model_versions, pool, snapshots
+from ml.catalog.alerts import raise_alert
+from ml.catalog.attempts import Attempt, StoredVerdict
 from ml.catalog.evaluations import Evaluation
-from ml.errors import CatalogError, NoChampionError, PromotionHeldError
+from ml.catalog.feedback import known_labels
+from ml.deadlines import Deadline
+from ml.errors import CatalogError, NoChampionError, SettingsError
+from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
-from ml.model import promotion
+from ml.model import monitoring, promotion, tuning
 from ml.model.challenger import train_challenger
-from ml.model.judging import judge_challenger
+from ml.model.judging import describe_verdict, judge_challenger, tell_verdict
 from ml.model.loading import load_classifier, remember_version
+from ml.model.outcomes import carry_out
 from ml.model.preprocessing import to_pixels
-from ml.model.requests import FinetuneParameters, RetrainParameters
+from ml.model.requests import RETRAIN, TUNE, TrainingParameters
 from ml.model.scoring import deciding_evaluation, score_version
 from ml.model.workspace import Workspace
-from ml.quality.triggers import LastAttempt, reasons_to_retrain
+from ml.quality import notices
+from ml.quality.telling import tell_of_overdue
 
 logger = logging.getLogger(__name__)
 
-MONITORING_EXPERIMENT = "mycoflow-monitoring"
+INGEST_SECONDS = 15 * 60
 
 STEPS = ("snapshot", "trunk", "features", "train", "register", "evaluate", "gate", "promote")
 FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
+TUNE_STEPS = ("snapshot", "trunk", "features", "search", *STEPS[3:])
 
 Progress = Callable[[int, int], None]
 StepProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class MonitorReport:
-    """What a night found. Retraining is requested when there are reasons."""
-
-    model_version: int
-    accuracy: float
-    new_images: int
-    harvested_images: int  # of the new ones
-    reasons: list[str]
-
-    @property
-    def is_retraining_requested(self) -> bool:
-        return bool(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -64,29 +57,28 @@ class RetrainReport:
     production_version: int | None
 
 
-def monitor(workspace: Workspace, on_progress: Progress | None = None) -> MonitorReport:
+def ingest(workspace: Workspace, source_url: str) -> list[int]:
+    """Take in what is new at a source, for a quarter of an hour at most; the next run takes the rest.
+
+    Args: source_url, one of those in INGEST_SOURCES.
+    Returns: the numbers of the batches; `mycoflow batch show` tells what became of each.
+    Raises: SettingsError, SourceError, SourceUnavailableError.
+    """
+    settings = workspace.settings
+    rules = BatchRules(settings.require_certification, settings.quarantine_share)
+    with workspace.catalog.begin() as connection:
+        source = open_source(source_url, settings, known_labels(connection))
+    batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
+    logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
+    return batch_ids
+
+
+def monitor(workspace: Workspace, on_progress: Progress | None = None) -> monitoring.MonitorReport:
     """Score the champion, count what is new, and say whether retraining is due. Stored for the record.
 
     Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on.
     """
-    version = _champion(workspace)
-    deciding = deciding_evaluation(evaluate(workspace, version, on_progress))
-    settings = workspace.settings
-    with workspace.catalog.begin() as connection:
-        new_images = pool.count_new_images(connection, model_versions.knows_images_until(connection, version))
-        reasons = reasons_to_retrain(
-            deciding.accuracy,
-            settings.accuracy_floor,
-            new_images.total,
-            settings.new_images_threshold,
-            _last_attempt(workspace, connection),
-        )
-        evaluations.save_monitoring(
-            connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
-        )
-    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
-    _log_monitoring(workspace, report, deciding)
-    return report
+    return monitoring.check(workspace, deciding_evaluation(evaluate(workspace, on_progress=on_progress)))
 
 
 def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:
@@ -98,9 +90,7 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     return score_version(workspace, version, None, on_progress)
 
 
-def take_snapshot(
-    workspace: Workspace, request_key: str, reason: str, parameters: RetrainParameters | FinetuneParameters
-) -> int:
+def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameters: TrainingParameters) -> int:
     """Pin what a training will learn from, and what it starts from. The same request key always means the same attempt.
 
     Args:
@@ -108,22 +98,49 @@ def take_snapshot(
         reason: for the record.
         parameters: what was asked for.
     Returns: the attempt's id.
-    Raises: SnapshotError, the pool cannot give a usable snapshot; NoChampionError, there is nothing to fine-tune.
+    Raises:
+        SnapshotError: the pool cannot give a usable snapshot.
+        NoChampionError: there is nothing to fine-tune.
+        SettingsError: the key is that of the other kind of request.
     """
     champion = promotion.note_external_move(workspace)
     if champion is not None:
         remember_version(workspace, champion)
     settings = workspace.settings
-    rules = snapshots.SnapshotRules(parameters.snapshot_size, settings.validation_ratio, settings.harvest_share)
     with workspace.catalog.begin() as connection:
         pool.hold_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
+            _demand_kind(found, parameters)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
-        snapshot_id = snapshots.create_snapshot(connection, rules, classes)
+        snapshot_id = snapshots.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
         record = parameters.to_record(settings, champion)
         return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
+
+
+def search(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> int:
+    """Be one worker of an attempt's search for hyperparameters; any number may work side by side.
+
+    Returns: how many trials this one ran.
+    Raises: WeightsError.
+    """
+    with workspace.catalog.begin() as connection:
+        attempt = attempts.load_attempt(connection, attempt_id)
+    return 0 if _is_searched(attempt) else tuning.run_trials(workspace, attempt, on_step)
+
+
+def choose_hyperparameters(workspace: Workspace, attempt_id: int) -> None:
+    """End an attempt's search: its best hyperparameters become the attempt's, for good.
+
+    Raises: TrainingError, no trial ended with a result.
+    """
+    with workspace.catalog.begin() as connection:
+        attempt = attempts.load_attempt(connection, attempt_id)
+    if not _is_searched(attempt):
+        parameters = {**attempt.parameters, **tuning.choose_hyperparameters(workspace, attempt)}
+        with workspace.catalog.begin() as connection:
+            attempts.update_attempt(connection, attempt_id, parameters=parameters)
 
 
 def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> str:
@@ -189,41 +206,40 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
             attempts.save_verdict(connection, attempt_id, verdict)
             if verdict.decision == "keep":
                 attempts.finish_attempt(connection, attempt_id)
-    for line in [*verdict.reasons, *verdict.warnings]:
-        logger.info("%s: %s", verdict.decision, line)
-    workspace.registry.tag_version(
-        challenger,
-        {
-            "verdict": verdict.decision,
-            "verdict_reasons": " ".join([*verdict.reasons, *verdict.warnings]),
-            "accuracy": f"{verdict.challenger_accuracy:.4f}",
-        },
-    )
+    tell_verdict(workspace, verdict)
     return verdict
 
 
-def promote_challenger(workspace: Workspace, attempt_id: int) -> int | None:
+def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
+    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see PROMOTION.
+
+    Whoever is to be asked is told.
+    """
+    verdict = _verdict(workspace, attempt_id)
+    if workspace.settings.promotion != "approve" or verdict.decision != "promote":
+        return None
+    comparison = describe_verdict(verdict)
+    waiting = notices.promotion_waiting(attempt_id, verdict.model_version, verdict.champion_version, comparison)
+    with workspace.catalog.begin() as connection:
+        raise_alert(connection, *waiting)
+    return comparison
+
+
+def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str | None = None) -> int | None:
     """Do what the verdict says: promote the attempt's version, or keep the champion.
 
+    Where another version went into production after the verdict, the gate compares with that one first.
+
+    Args: approved_by, who said yes; with PROMOTION=approve, nothing is promoted without.
     Returns: the version in production afterwards.
-    Raises: StaleChampionError, another version went into production after the verdict.
+    Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
+    verdict = _verdict(workspace, attempt_id)
     with workspace.catalog.begin() as connection:
         attempt = attempts.load_attempt(connection, attempt_id)
-        verdict = attempts.find_verdict(connection, attempt_id)
-    if verdict is None:
-        raise _missing_step(attempt_id, "gate")
-    if verdict.decision == "promote" and attempt.finished_at is None:
-        try:
-            promotion.promote_automatically(
-                workspace,
-                verdict.model_version,
-                expected_current=verdict.champion_version,
-                actor="retrain",
-                reason=" ".join(verdict.reasons),
-            )
-        except PromotionHeldError as held:
-            logger.warning("%s", held)
+    is_allowed = workspace.settings.promotion == "auto" or approved_by is not None
+    if verdict.decision == "promote" and attempt.finished_at is None and is_allowed:
+        carry_out(workspace, attempt_id, verdict, approved_by or "retrain")
     with workspace.catalog.begin() as connection:
         attempts.finish_attempt(connection, attempt_id)
     return workspace.registry.champion()
@@ -233,16 +249,19 @@ def retrain(
     workspace: Workspace,
     request_key: str,
     reason: str,
-    parameters: RetrainParameters | FinetuneParameters,
+    parameters: TrainingParameters,
     on_step: StepProgress | None = None,
 ) -> RetrainReport:
-    """Run all steps of a retraining or fine-tuning in this process. The same key goes on where a run was interrupted.
+    """Run all steps of a training of any kind in this process. The same key goes on where a run was interrupted.
 
-    Args: on_step, called with (step, done, total) as the steps of STEPS or FINETUNE_STEPS go on.
+    Args: on_step, called with (step, done, total) as the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS go on.
     """
     tell = on_step or (lambda _step, _done, _total: None)
     attempt_id = take_snapshot(workspace, request_key, reason, parameters)
     tell("snapshot", 1, 1)
+    if parameters.kind == TUNE:
+        search(workspace, attempt_id, on_step)
+        choose_hyperparameters(workspace, attempt_id)
     train(workspace, attempt_id, on_step)
     version = register(workspace, attempt_id)
     tell("register", 1, 1)
@@ -253,6 +272,23 @@ def retrain(
     in_production = promote_challenger(workspace, attempt_id)
     tell("promote", 1, 1)
     return RetrainReport(version, verdict, in_production)
+
+
+def note_failure(
+    workspace: Workspace, dag_id: str, request_key: str, step: str, try_number: int, error: object
+) -> None:
+    """Tell people that a step of a training gave up.
+
+    Args: error, the exception; anything else where its process died.
+    """
+    with workspace.catalog.begin() as connection:
+        raise_alert(connection, *notices.retraining_failed(dag_id, request_key, step, try_number, error))
+
+
+def note_overdue(workspace: Workspace) -> None:
+    """Tell people, once for each, of trainings that take longer than TRAINING_BUDGET_MINUTES in all."""
+    with workspace.catalog.begin() as connection:
+        tell_of_overdue(connection, workspace.settings.training_budget_minutes)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
@@ -287,33 +323,26 @@ def _challenger(workspace: Workspace, attempt_id: int) -> int:
     return version
 
 
+def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
+    with workspace.catalog.begin() as connection:
+        verdict = attempts.find_verdict(connection, attempt_id)
+    if verdict is None:
+        raise _missing_step(attempt_id, "gate")
+    return verdict
+
+
 def _missing_step(attempt_id: int, step: str) -> CatalogError:
     return CatalogError(f"Expected the step `{step}` of attempt {attempt_id} to be done, and it is not. Run it first.")
 
 
-def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt | None:
-    last = attempts.last_decided_attempt(connection)
-    if last is None:
-        return None
-    tonight = RetrainParameters(workspace.settings.snapshot_size).to_record(workspace.settings, None)
-    return LastAttempt(
-        has_same_parameters=last.parameters == tonight,
-        has_same_pool=last.pool_state == pool.pool_state(connection),
-        images_since=pool.count_new_images(connection, last.cutoff).total,
-    )
+def _is_searched(attempt: Attempt) -> bool:
+    return "hyperparameters" in attempt.parameters
 
 
-def _log_monitoring(workspace: Workspace, report: MonitorReport, deciding: Evaluation) -> None:
-    tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
-    with workspace.registry.run(MONITORING_EXPERIMENT, f"version-{report.model_version}", tags) as run:
-        run.log_metrics(
-            {
-                "accuracy": deciding.accuracy,
-                "precision_macro": deciding.precision_macro,
-                "recall_macro": deciding.recall_macro,
-                "f1_macro": deciding.f1_macro,
-                "new_images": report.new_images,
-                "new_images_harvested": report.harvested_images,
-            }
+def _demand_kind(found: Attempt, parameters: TrainingParameters) -> None:
+    kind = found.parameters.get("kind", RETRAIN)
+    if kind != parameters.kind:
+        raise SettingsError(
+            f"Expected the key of a {parameters.kind} request. Received: {found.request_key}, of a {kind} request. "
+            f"Go on with `mycoflow {kind}`, or take another key."
         )
-        run.log_report("evaluation.json", asdict(deciding))

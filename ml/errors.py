@@ -8,12 +8,16 @@
     │   ├── ImageStoreError (OSError)        an image's bytes cannot be written or read
     │   ├── UnknownImageError (LookupError)
     │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
+    │   ├── UnknownBatchError (LookupError)
     │   ├── CursorError (ValueError)         a page was asked for with what is no cursor
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
+    │   ├── SnapshotExportError (OSError)    a snapshot cannot be written where it was asked for
+    │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   └── AccountError (ValueError)        login taken, bad role, weak password
     ├── IngestError
-    │   ├── SourceError (ValueError)         the folder does not hold one sub-folder of images per class
+    │   ├── SourceError (ValueError)         the source does not look as expected
+    │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
     │   ├── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
     │   └── FetchError                       the image at a URL cannot be had
     │       ├── TargetRefusedError (ValueError)       the URL points where we do not go
@@ -68,12 +72,24 @@ class ImageChangeError(CatalogError, ValueError):
     """An image's label or membership cannot be changed as asked."""
 
 
+class UnknownBatchError(CatalogError, LookupError):
+    """No ingestion batch has that number."""
+
+
 class CursorError(CatalogError, ValueError):
     """A page was asked for with something that is no cursor."""
 
 
 class SnapshotError(CatalogError, ValueError):
     """The pool cannot give a usable snapshot."""
+
+
+class SnapshotExportError(CatalogError, OSError):
+    """A snapshot cannot be written where it was asked for."""
+
+
+class BackupError(CatalogError, ValueError):
+    """A backup cannot be made or restored as asked."""
 
 
 class EvaluationSetError(CatalogError, ValueError):
@@ -92,11 +108,15 @@ class SourceError(IngestError, ValueError):
     """The source does not look as expected."""
 
 
+class SourceUnavailableError(IngestError, ConnectionError):
+    """The source does not answer; it may later."""
+
+
 class InvalidImageError(IngestError, ValueError):
     """One file is refused.
 
     Args:
-        reason: one word, for counting; REASONS of ml.ingest.validation, guard and folder explain them.
+        reason: one word, for counting; REASONS of ml.ingest.validation, guard, folder and quality explain them.
         message: what was expected and what came, for people.
     """
 

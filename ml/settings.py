@@ -1,5 +1,6 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from ml.errors import SettingsError
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
+_ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
 
 
 class Settings(BaseSettings):
@@ -26,6 +28,7 @@ class Settings(BaseSettings):
 
     accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
     new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
+    review_interval_days: int = Field(30, ge=0, description="Retrain when the model is so old; 0 never")
     snapshot_size: int = Field(1000, ge=2, description="Newest pool images in a snapshot")
     validation_ratio: float = Field(0.20, gt=0, lt=1, description="Share of groups in the validation fold")
     harvest_confidence: float = Field(0.70, ge=0, le=1, description="Keep predictions above this for retraining")
@@ -39,6 +42,18 @@ class Settings(BaseSettings):
     mirrored_views: bool = Field(True, description="Train on mirrored images too; not where left and right differ")
     training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
     activations_limit_gb: float = Field(4, gt=0, description="Disk space that fine-tuning may use under home")
+
+    promotion: Literal["auto", "approve"] = Field("auto", description="approve: the better model waits for a person")
+
+    alert_urls: SecretStr | None = Field(None, description="Where alerts go, as Apprise reads it; comma-separated")
+
+    retention_days_images: int = Field(90, ge=1, description="`mycoflow purge` keeps images only predicted this long")
+    retention_days_logs: int = Field(365, ge=1, description="... and predictions and events")
+    retention_model_versions: int = Field(10, ge=1, description="... and files of so many of the newest versions")
+
+    ingest_sources: str = Field("", description="URLs that images are taken in from every hour, comma-separated")
+    require_certification: bool = Field(True, description="What sources bring waits for an admin's certificate")
+    quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with more rejects than this waits")
 
     airflow_url: str | None = Field(None, pattern=_HTTP, description="Airflow's api-server, for triggering runs")
     airflow_public_url: str | None = Field(
@@ -86,6 +101,13 @@ class Settings(BaseSettings):
         if parts.scheme == "memory" or (parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0):
             return value
         raise ValueError("expected memory:// or redis://user:password@host:port/number")
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _like_addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or _ADDRESS.match(value.get_secret_value()):
+            return value
+        raise ValueError("expected addresses as Apprise reads them, such as ntfy://topic, separated by commas")
 
 
 def load_settings(**overrides: object) -> Settings:

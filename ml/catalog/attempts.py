@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.tables import attempts, snapshots, verdicts
 from ml.errors import CatalogError
+
+_FORGOTTEN_AFTER = timedelta(days=1)  # what somebody gave up long ago is no news
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,32 @@ def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
     return None if row is None else DecidedAttempt(*row)
 
 
+def overdue_requests(connection: sa.Connection, minutes: float) -> list[str]:
+    """Request keys of the attempts of the last day that took longer than so many minutes and have no verdict yet.
+
+    A tuning is left out: its search takes the time that its trials need.
+    """
+    is_tuning = attempts.c.parameters["kind"].astext.is_not_distinct_from("tune")
+    age = sa.func.clock_timestamp() - attempts.c.started_at
+    query = (
+        sa.select(attempts.c.request_key)
+        .outerjoin(verdicts, verdicts.c.attempt_id == attempts.c.id)
+        .where(verdicts.c.attempt_id.is_(None), ~is_tuning, age > timedelta(minutes=minutes), age < _FORGOTTEN_AFTER)
+        .order_by(attempts.c.id)
+    )
+    return list(connection.scalars(query))
+
+
 def save_verdict(connection: sa.Connection, attempt_id: int, verdict: StoredVerdict) -> None:
     """Keep what the gate said; the first word on an attempt stands."""
     values = {name: getattr(verdict, name) for name in StoredVerdict.__dataclass_fields__}
     connection.execute(insert(verdicts).values(attempt_id=attempt_id, **values).on_conflict_do_nothing())
+
+
+def revise_verdict(connection: sa.Connection, attempt_id: int, verdict: StoredVerdict) -> None:
+    """Replace what the gate said of an attempt, after it compared again."""
+    values = {name: getattr(verdict, name) for name in StoredVerdict.__dataclass_fields__}
+    connection.execute(sa.update(verdicts).where(verdicts.c.attempt_id == attempt_id).values(**values))
 
 
 def find_verdict(connection: sa.Connection, attempt_id: int) -> StoredVerdict | None:

@@ -1,6 +1,7 @@
 """Labels that a person who may say so has given: how an image gets one, and which side it then belongs to for good."""
 
 import hashlib
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -11,6 +12,8 @@ from ml.catalog.tables import images, labels, snapshot_images
 
 # A constant, not a setting: another share would send images of known groups to the other side.
 RECENT_SHARE = 0.20
+
+HumanOrigin = Literal["confirmed", "curated"]
 
 
 def choose_split(connection: sa.Connection, sha256: str, group_key: str) -> Split:
@@ -32,12 +35,19 @@ def choose_split(connection: sa.Connection, sha256: str, group_key: str) -> Spli
 
 def is_held_out(group_key: str) -> bool:
     """Whether a group of which nothing is known yet goes to the evaluation set: a function of its hash alone."""
+    return share_position(group_key) < RECENT_SHARE
+
+
+def share_position(group_key: str) -> float:
+    """Where a group stands in the order in which groups are held out, 0 to 1."""
     # Salted: with the plain hash, as folds use it, the groups held out would be those of the validation fold.
     digest = hashlib.sha256(f"recent:{group_key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < RECENT_SHARE
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def confirm_label(connection: sa.Connection, sha256: str, label: str, actor: str) -> bool:
+def confirm_label(
+    connection: sa.Connection, sha256: str, label: str, actor: str, origin: HumanOrigin = "confirmed"
+) -> bool:
     """Make a label an expert's or admin's word: for an image that is in no split, harvested, suspended or mislabelled.
 
     An image that has a human label keeps its side; with the same label it is left as it is. An image that an admin
@@ -45,7 +55,8 @@ def confirm_label(connection: sa.Connection, sha256: str, label: str, actor: str
 
     Args:
         sha256: a known image.
-        actor: `account:<id>`.
+        actor: `account:<id>`, or a source whose labels are taken as they come.
+        origin: `curated` for the label of such a source.
     Returns: whether anything changed.
     """
     hold_membership(connection, "pool")
@@ -62,12 +73,12 @@ def confirm_label(connection: sa.Connection, sha256: str, label: str, actor: str
             split=split,
             evaluation_part=(image.evaluation_part or "recent") if split == "evaluation" else None,
             label=label,
-            label_origin="confirmed",
+            label_origin=origin,
             entered_pool_at=sa.func.clock_timestamp() if split == "pool" else None,
             held_back=None,
         )
     )
-    add_label(connection, sha256, label, "confirmed", actor)
+    add_label(connection, sha256, label, origin, actor)
     write_event(
         connection,
         "image.confirmed",

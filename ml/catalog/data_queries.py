@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from ml.catalog.tables import images
 from ml.errors import CursorError
 
-LabelOrigin = Literal["curated", "confirmed", "harvested"]
-HeldBack = Literal["suspended", "excluded"]
+LabelOrigin = Literal["curated", "confirmed", "harvested", "stated"]
+HeldBack = Literal["suspended", "excluded", "waiting"]
 
 
 @dataclass(frozen=True)

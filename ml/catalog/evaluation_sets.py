@@ -29,16 +29,21 @@ def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[Evaluat
     Returns: its version (a new one when a member or a label changed) and its images, ordered by hash.
     Raises: EvaluationSetError, it is empty.
     """
-    members = sorted(
-        [*_members(connection, "anchor", None), *_members(connection, "recent", RECENT_IMAGES)],
-        key=lambda member: member.sha256,
-    )
+    members = current_members(connection)
     if not members:
         raise EvaluationSetError(
             "Expected images in the evaluation set, found none. "
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     return _version_of(connection, members), members
+
+
+def current_members(connection: sa.Connection) -> list[EvaluationImage]:
+    """What the evaluation set would hold if it were looked at now, ordered by hash."""
+    return sorted(
+        [*_members(connection, "anchor", None), *_members(connection, "recent", RECENT_IMAGES)],
+        key=lambda member: member.sha256,
+    )
 
 
 def deciding_part(members: Iterable[EvaluationImage]) -> str:

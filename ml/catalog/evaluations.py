@@ -83,3 +83,15 @@ def save_monitoring(
             reasons=list(reasons),
         )
     )
+
+
+def below_floor_since(connection: sa.Connection, model_version: int, floor: float) -> int | None:
+    """Since which nightly check, without a break, the model in production is this one and below the floor.
+
+    Returns: the check's id; None where the latest one found something else.
+    """
+    is_below = (monitorings.c.model_version == model_version) & (monitorings.c.accuracy < floor)
+    last_other = sa.select(sa.func.max(monitorings.c.id)).where(sa.not_(is_below)).scalar_subquery()
+    since = sa.select(sa.func.min(monitorings.c.id)).where(monitorings.c.id > sa.func.coalesce(last_other, 0))
+    found: int | None = connection.execute(since).scalar_one()
+    return found

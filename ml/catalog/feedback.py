@@ -91,11 +91,18 @@ def find_classes(connection: sa.Connection, model_version: int) -> list[str] | N
 
 
 def is_known_label(connection: sa.Connection, label: str) -> bool:
-    """Whether some model version, or some image, has this label."""
+    """Whether some model version has this label, or some image by more than a source's word."""
     is_class = sa.exists().where(model_versions.c.classes.any(label))
-    is_label = sa.exists().where(images.c.label == label)
+    is_label = sa.exists().where(images.c.label == label, images.c.label_origin != "stated")
     found: bool = connection.execute(sa.select(is_class | is_label)).scalar_one()
     return found
+
+
+def known_labels(connection: sa.Connection) -> set[str]:
+    """All labels that is_known_label knows."""
+    of_images = sa.select(images.c.label).where(images.c.label_origin != "stated").distinct()
+    of_models = sa.select(sa.func.unnest(model_versions.c.classes))
+    return set(connection.scalars(of_images)) | set(connection.scalars(of_models))
 
 
 def give_feedback(

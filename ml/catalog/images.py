@@ -103,7 +103,7 @@ def add_members(
         return
     rows = [_member_row(member, split, received_at) for member in members]
     statement = insert(images).values(rows)
-    becomes = ("group_key", "split", "evaluation_part", "label", "label_origin", "entered_pool_at")
+    becomes = ("group_key", "split", "evaluation_part", "label", "label_origin", "entered_pool_at", "held_back")
     statement = statement.on_conflict_do_update(
         index_elements=[images.c.sha256],
         set_={name: statement.excluded[name] for name in becomes},
@@ -111,6 +111,24 @@ def add_members(
     )
     connection.execute(statement)
     connection.execute(sa.insert(labels), [_label_row(member) for member in members])
+
+
+def add_waiting(connection: sa.Connection, members: Sequence[LabelledImage]) -> None:
+    """Note images with the label that their source states. They wait for a person's word, in no split.
+
+    Call `hold_membership` first, and leave out images that have a label already.
+    """
+    if not members:
+        return
+    becomes = {"label_origin": "stated", "held_back": "waiting"}
+    rows = [_image_row(member.image) | {"label": member.label} | becomes for member in members]
+    statement = insert(images).values(rows)
+    statement = statement.on_conflict_do_update(
+        index_elements=[images.c.sha256],
+        set_={name: statement.excluded[name] for name in ("group_key", "label", *becomes)},
+        where=is_only_predicted(),
+    )
+    connection.execute(statement)
 
 
 def add_predicted(connection: sa.Connection, image: ImageRecord) -> None:
@@ -139,6 +157,7 @@ def _member_row(member: LabelledImage, split: Split, received_at: datetime | Non
         "label": member.label,
         "label_origin": "curated",
         "entered_pool_at": now if split == "pool" else None,
+        "held_back": None,  # a person who ingests an image need not certify it too
     }
 
 

@@ -15,6 +15,8 @@ _MOVE = (
     promotions.c.from_version,
     promotions.c.to_version,
     promotions.c.completed_at.is_not(None),
+    promotions.c.actor,
+    promotions.c.reason,
 )
 
 
@@ -27,6 +29,8 @@ class Move:
     from_version: int | None
     to_version: int | None
     is_completed: bool
+    actor: str
+    reason: str
 
 
 def hold_promotions(connection: sa.Connection) -> None:
@@ -49,11 +53,10 @@ def write_intent(
     return move_id
 
 
-def complete_move(connection: sa.Connection, move_id: int) -> None:
+def complete_move(connection: sa.Connection, move_id: int) -> Move:
     """Say that it happened."""
-    connection.execute(
-        sa.update(promotions).where(promotions.c.id == move_id).values(completed_at=sa.func.clock_timestamp())
-    )
+    completed = sa.update(promotions).where(promotions.c.id == move_id).values(completed_at=sa.func.clock_timestamp())
+    return Move(*connection.execute(completed.returning(*_MOVE)).one())
 
 
 def last_move(connection: sa.Connection, completed_only: bool = True) -> Move | None:
@@ -76,6 +79,13 @@ def version_before(connection: sa.Connection, version: int) -> int | None:
     )
     before: int | None = connection.execute(query).scalar_one_or_none()
     return before
+
+
+def versions_ever_in_production(connection: sa.Connection) -> list[int]:
+    """Every version that the alias ever stood on, as far as the journal knows."""
+    moved = promotions.c.to_version.is_not(None) & promotions.c.completed_at.is_not(None)
+    query = sa.select(promotions.c.to_version).where(moved, promotions.c.kind != "release").distinct()
+    return sorted(version for version in connection.scalars(query) if version is not None)
 
 
 def is_held(connection: sa.Connection) -> bool:

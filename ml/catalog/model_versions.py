@@ -1,5 +1,6 @@
 """What the catalog remembers of each registered model version."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,3 +67,9 @@ def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
     """The snapshot that each known version learned from; None where it was made elsewhere."""
     query = sa.select(model_versions.c.version, model_versions.c.snapshot_id)
     return dict(connection.execute(query).tuples().all())
+
+
+def trunk_ids(connection: sa.Connection, but_not_of: Collection[int]) -> list[str]:
+    """The trunks of the known versions but those of these."""
+    query = sa.select(model_versions.c.trunk_id).where(model_versions.c.version.not_in(but_not_of)).distinct()
+    return list(connection.scalars(query))

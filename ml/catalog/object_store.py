@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,14 @@ from ml.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """What a store says of an object without reading it; the time by the store's clock."""
+
+    byte_count: int
+    written_at: datetime
 
 
 class ObjectStore(Protocol):
@@ -27,6 +36,9 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether an object lies under key."""
+
+    def stat(self, key: str) -> ObjectFacts | None:
+        """Size and age of the object under key; None where there is none."""
 
     def delete(self, key: str) -> None:
         """Remove the object under key, if there is one."""
@@ -42,6 +54,11 @@ def trunk_key(onnx_sha256: str) -> str:
     return f"trunks/{onnx_sha256}.onnx"
 
 
+def report_key(content_sha256: str) -> str:
+    """The key of an ingestion report's contact sheet."""
+    return f"reports/{content_sha256}.jpg"
+
+
 def open_object_store(settings: Settings) -> ObjectStore:
     """The store that IMAGE_STORE names. Nothing is connected to or created before the first object.
 
@@ -55,7 +72,7 @@ def open_object_store(settings: Settings) -> ObjectStore:
     parts = urlsplit(address)
     if parts.scheme != "s3" or not parts.netloc:
         raise SettingsError(f"IMAGE_STORE: expected a folder or s3://bucket/prefix, got {address!r}")
-    return S3Store(_s3_client(), bucket=parts.netloc, prefix=parts.path.strip("/"))
+    return S3Store(s3_client(), bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,14 @@ class FolderStore:
     def exists(self, key: str) -> bool:
         with self._told(f"look at {self.root / key}"):
             return (self.root / key).is_file()
+
+    def stat(self, key: str) -> ObjectFacts | None:
+        with self._told(f"look at {self.root / key}"):
+            try:
+                found = (self.root / key).stat()
+            except FileNotFoundError:
+                return None
+            return ObjectFacts(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def delete(self, key: str) -> None:
         with self._told(f"remove {self.root / key}"):
@@ -135,14 +160,17 @@ class S3Store:
             return self.client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
 
     def exists(self, key: str) -> bool:
+        return self.stat(key) is not None
+
+    def stat(self, key: str) -> ObjectFacts | None:
         with self._told("look at", key):
             try:
-                self.client.head_object(Bucket=self.bucket, Key=self._key(key))
+                found = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
             except self.client.exceptions.ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    return False
+                    return None
                 raise
-            return True
+            return ObjectFacts(found["ContentLength"], found["LastModified"])
 
     def delete(self, key: str) -> None:
         with self._told("remove", key):
@@ -164,7 +192,8 @@ class S3Store:
             ) from error
 
 
-def _s3_client() -> "S3Client":
+def s3_client() -> "S3Client":
+    """A client that talks to any S3 server; address and credentials as boto3 reads them."""
     import boto3  # noqa: PLC0415 - half a second of import that a local store does not need
     from botocore.config import Config  # noqa: PLC0415
 

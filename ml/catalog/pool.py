@@ -49,8 +49,16 @@ def hold_for_snapshot(connection: sa.Connection) -> datetime:
     return cutoff
 
 
-def newest_images(connection: sa.Connection, count: int, label: str | None = None) -> list[PoolImage]:
-    """The newest images of the pool, newest first; those of one label when it is given."""
+def newest_images(
+    connection: sa.Connection, count: int | None, label: str | None = None, since: datetime | None = None
+) -> list[PoolImage]:
+    """The newest images of the pool, newest first.
+
+    Args:
+        count: so many at most; all when None.
+        label: of this label only.
+        since: that entered no earlier.
+    """
     query = (
         sa.select(images.c.sha256, images.c.label, images.c.label_origin, images.c.group_key)
         .where(images.c.entered_pool_at.is_not(None))
@@ -59,6 +67,8 @@ def newest_images(connection: sa.Connection, count: int, label: str | None = Non
     )
     if label is not None:
         query = query.where(images.c.label == label)
+    if since is not None:
+        query = query.where(images.c.entered_pool_at >= since)
     return [PoolImage(*row) for row in connection.execute(query)]
 
 

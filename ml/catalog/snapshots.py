@@ -1,8 +1,8 @@
 """Snapshots: immutable, stored lists of (image, label, fold). What a model learned from can always be told."""
 
-import hashlib
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -10,24 +10,27 @@ from itertools import chain
 import sqlalchemy as sa
 
 from ml.catalog import pool
+from ml.catalog.folds import fold_of
+from ml.catalog.new_classes import admit_new_classes
 from ml.catalog.pool import HUMAN_ORIGINS, PoolImage
-from ml.catalog.tables import images, snapshot_images, snapshots
+from ml.catalog.selection import NEWEST, Selection, select_images
+from ml.catalog.tables import snapshot_images, snapshots
 from ml.errors import SnapshotError
 
 # A class of the model is topped up when it has less than this share of an even share of the snapshot.
 STARVED_BELOW = 0.25
-# A label that the champion does not know joins once it has so many human-labelled images.
-NEW_CLASS_POOL_IMAGES = 50
-NEW_CLASS_EVALUATION_IMAGES = 10
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SnapshotRules:
-    """How a snapshot is made. Ratios are shares between 0 and 1."""
+    """How a snapshot is made. Ratios are shares between 0 and 1; `size` is for the selections that have one."""
 
     size: int
     validation_ratio: float
     harvest_share: float
+    selection: Selection = NEWEST
 
 
 @dataclass(frozen=True)
@@ -52,28 +55,28 @@ class Snapshot:
 
 
 def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> int:
-    """Pin the newest images of the pool, with pool writes kept out.
+    """Pin images of the pool, with pool writes kept out.
 
     Args:
-        rules: sizes and shares.
+        rules: which ones, sizes and shares.
         champion_classes: the classes that must stay; None before the first model, when every label counts.
     Returns: the snapshot's id.
-    Raises: SnapshotError, fewer than two classes, or a class that misses a fold.
+    Raises: SnapshotError, fewer than two classes, a class that misses a fold, or nothing since the date.
     """
     cutoff = pool.hold_for_snapshot(connection)
-    newest = pool.newest_images(connection, rules.size)
-    classes = _classes(connection, newest, champion_classes)
-    chosen = [image for image in newest if image.label in classes]
-    chosen = _top_up(connection, chosen, classes, rules.size)
-    chosen = _cap_harvested(chosen, rules.harvest_share)
+    classes = _classes(connection, rules, champion_classes)
+    found = [image for image in _select(connection, rules, classes) if image.label in classes]
+    size = rules.size if rules.selection.has_size else len(found)
+    chosen = _cap_harvested(_top_up(connection, found, classes, size), rules.harvest_share)
     rows = _assign_folds(chosen, rules.validation_ratio)
-    _demand_both_folds(rows, classes)
+    classes = _demand_both_folds(rows, classes, champion_classes)
+    rows = [row for row in rows if row.label in classes]
     snapshot_id: int = connection.execute(
         sa.insert(snapshots)
         .values(
             cutoff=cutoff,
-            requested_size=rules.size,
-            strategy="newest",
+            requested_size=size,
+            strategy=str(rules.selection),
             classes=classes,
             pool_state=pool.pool_state(connection),
         )
@@ -122,41 +125,30 @@ def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
     )
 
 
-def fold_of(group_key: str, validation_ratio: float) -> str:
-    """The fold of a group: a function of its hash alone, so that no image ever changes sides.
-
-    A group never divides, and an image's neighbours or the day do not matter.
-    """
-    digest = hashlib.sha256(group_key.encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    return "validation" if position < validation_ratio else "train"
-
-
-def _classes(
-    connection: sa.Connection, newest: Iterable[PoolImage], champion_classes: Sequence[str] | None
-) -> list[str]:
-    if champion_classes is None:
-        classes = sorted({image.label for image in newest})
+def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> list[str]:
+    if champion_classes is not None:
+        classes = sorted({*champion_classes, *admit_new_classes(connection, champion_classes, rules.validation_ratio)})
+    elif rules.selection.mode == "balanced":
+        classes = list(pool.count_by_label(connection))
     else:
-        classes = sorted({*champion_classes, *_qualified_labels(connection)})
+        classes = sorted({image.label for image in select_images(connection, rules.selection, rules.size, [])})
     if len(classes) < 2:
         raise SnapshotError(
             "Expected images of at least two classes in the pool, "
-            f"found {len(classes)} ({', '.join(classes) or 'none'}). "
+            f"found {len(classes)} ({', '.join(classes) or 'none'}) for the selection {rules.selection}. "
             "Ingest more with `mycoflow ingest DIR --split pool`."
         )
     return classes
 
 
-def _qualified_labels(connection: sa.Connection) -> set[str]:
-    is_evaluated = (images.c.split == "evaluation") & images.c.held_back.is_(None)
-    query = sa.select(images.c.label, sa.func.count()).where(is_evaluated).group_by(images.c.label)
-    evaluation_counts: dict[str, int] = dict(connection.execute(query).tuples().all())
-    return {
-        label
-        for label, count in pool.count_by_label(connection).items()
-        if count >= NEW_CLASS_POOL_IMAGES and evaluation_counts.get(label, 0) >= NEW_CLASS_EVALUATION_IMAGES
-    }
+def _select(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
+    found = select_images(connection, rules.selection, rules.size, classes)
+    if not found:
+        raise SnapshotError(
+            f"Expected images in the pool for the selection {rules.selection}, found none. "
+            "Take an earlier date, or ingest more with `mycoflow ingest DIR --split pool`."
+        )
+    return found
 
 
 def _top_up(connection: sa.Connection, chosen: list[PoolImage], classes: list[str], size: int) -> list[PoolImage]:
@@ -199,15 +191,23 @@ def _assign_folds(chosen: Iterable[PoolImage], validation_ratio: float) -> list[
     return rows
 
 
-def _demand_both_folds(rows: Iterable[SnapshotImage], classes: Iterable[str]) -> None:
+def _demand_both_folds(
+    rows: Iterable[SnapshotImage], classes: Sequence[str], champion_classes: Collection[str] | None
+) -> list[str]:
+    """The classes that have images in both folds. A new one that has not waits; any other is an error."""
     counts = Counter((row.label, row.fold) for row in rows)
-    short = [
+    short = [label for label in classes if not counts[label, "train"] or not counts[label, "validation"]]
+    waiting = [label for label in short if champion_classes is not None and label not in champion_classes]
+    missed = [
         f"{label} ({counts[label, 'train']} train, {counts[label, 'validation']} validation)"
-        for label in classes
-        if not counts[label, "train"] or not counts[label, "validation"]
+        for label in short
+        if label not in waiting
     ]
-    if short:
+    if missed:
         raise SnapshotError(
-            f"Expected images of each class in both folds, but too few came for: {', '.join(short)}. "
+            f"Expected images of each class in both folds, but too few came for: {', '.join(missed)}. "
             "Ingest more images of these classes (about 20 or more each), or take the classes out of the pool."
         )
+    for label in waiting:
+        logger.warning("The label %s waits: its images in this snapshot are all of one fold.", label)
+    return [label for label in classes if label not in waiting]

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -37,6 +38,12 @@ def _at(name: str) -> Column[object]:
 def _image(primary_key: bool = False) -> Column[str]:
     reference = ForeignKey("training.images.sha256")
     return Column("image_sha256", Text, reference, nullable=False, primary_key=primary_key)
+
+
+def _owned_image() -> Column[str]:
+    """The key of what belongs to one image and goes with it."""
+    reference = ForeignKey("training.images.sha256", ondelete="CASCADE")
+    return Column("image_sha256", Text, reference, primary_key=True)
 
 
 accounts = Table(
@@ -78,9 +85,9 @@ images = Table(
     Column("split", Text),  # pool, evaluation, or neither: only predicted
     Column("evaluation_part", Text),  # anchor or recent
     Column("label", Text),
-    Column("label_origin", Text),  # curated, confirmed or harvested
+    Column("label_origin", Text),  # curated, confirmed, harvested, or stated by a source and by nobody else
     Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the image is in the pool
-    Column("held_back", Text),  # suspended or excluded: why an image with a label is not in the pool
+    Column("held_back", Text),  # suspended, excluded or waiting: why an image with a label is not in the pool
     schema="training",
 )
 
@@ -258,6 +265,81 @@ monitorings = Table(
     schema="training",
 )
 
+# One row per night and model version; figures are missing where there were too few images.
+drift_checks = Table(
+    "drift_checks",
+    metadata,
+    _id(),
+    Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
+    Column("night", Date, nullable=False, server_default=text("(clock_timestamp() AT TIME ZONE 'UTC')::date")),
+    Column("reference_images", Integer, nullable=False),
+    Column("recent_images", Integer, nullable=False),
+    Column("reference_features", Integer, nullable=False),
+    Column("recent_features", Integer, nullable=False),
+    Column("calibration_images", Integer, nullable=False),
+    Column("feedback_images", Integer, nullable=False),
+    Column("confidence_psi", Float),
+    Column("confidence_ks", Float),
+    Column("confidence_p_value", Float),
+    Column("class_psi", Float),
+    Column("class_p_value", Float),
+    Column("feature_mmd", Float),
+    Column("feature_p_value", Float),
+    Column("moved", ARRAY(Text), nullable=False),  # what drifts: confidence, classes, features
+    Column("estimated_accuracy", Float),
+    Column("observed_accuracy", Float),
+    Column("observed_accuracy_low", Float),
+    Column("observed_accuracy_high", Float),
+    _at("checked_at"),
+    UniqueConstraint("model_version", "night"),
+    schema="training",
+)
+
+# One row per batch that a source brought, and one per file of it, whatever became of it.
+ingest_batches = Table(
+    "ingest_batches",
+    metadata,
+    _id(),
+    Column("source", Text, nullable=False),
+    Column("is_quarantined", Boolean, nullable=False),
+    Column("reject_share", Float, nullable=False),
+    Column("contact_sheet_key", Text),  # in the object store; none without rejects
+    _at("ingested_at"),
+    schema="training",
+)
+
+ingest_files = Table(
+    "ingest_files",
+    metadata,
+    _id(),
+    Column("batch_id", BigInteger, ForeignKey("training.ingest_batches.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),  # within the source
+    Column("version", Text, nullable=False),  # changes with the file
+    Column("label", Text),  # as the source states it
+    Column("outcome", Text, nullable=False),  # entered, waiting, duplicate or rejected
+    Column("reason", Text),
+    Column("message", Text),
+    Column("image_sha256", Text, ForeignKey("training.images.sha256", ondelete="SET NULL")),
+    schema="training",
+)
+
+image_rights = Table(
+    "image_rights",
+    metadata,
+    _owned_image(),
+    Column("licence", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    schema="training",
+)
+
+perceptual_hashes = Table(
+    "perceptual_hashes",
+    metadata,
+    _owned_image(),
+    Column("phash", BigInteger, nullable=False),  # 64 bits
+    schema="training",
+)
+
 # (image, model version) -> the full distribution, computed once. The features lie in training.features.
 results = Table(
     "results",
@@ -303,6 +385,23 @@ events = Table(
     Column("actor", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
     _at("happened_at"),
+    schema="logs",
+)
+
+# The outbox: written once per event, kept with what became of it.
+alerts = Table(
+    "alerts",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("event_key", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    _at("raised_at"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("sent_to", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # names of those who have it already
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text),
     schema="logs",
 )
 

@@ -1,4 +1,4 @@
-"""Fetch an image by its URL, for people whom we do not know, without becoming their way into our network.
+"""Fetch by URL, for people whom we do not know, without becoming their way into our network.
 
 The host is resolved once, and exactly the addresses that were looked at are connected to, at every redirect again.
 Time and bytes are counted over everything: resolving, connecting, headers, redirects and body.
@@ -7,8 +7,9 @@ Source: OWASP, Server-Side Request Forgery Prevention Cheat Sheet.
 """
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpcore
@@ -31,6 +32,8 @@ MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MISSING = frozenset({404, 410})
 
+_Take = Callable[[Iterable[bytes]], bytes]  # what to do with a body; gives what to keep of it in memory
+
 
 def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
     """Fetch what a URL points to. Whether it is an image is for `ml.ingest.validation` to say.
@@ -48,16 +51,35 @@ def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
         TargetTooSlowError: not all there in time.
         TargetFailedError: the host does not exist, does not answer as it should, or redirects too often.
     """
-    deadline = deadline.sooner(FETCH_SECONDS)
+    return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), _read_body)
+
+
+def fetch_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> None:
+    """Fetch what a URL points to into a file, however large it is. A failure may leave a part of it there.
+
+    Args: as fetch_image, and path, of the file to write.
+    Raises: as fetch_image, but for TargetTooLargeError; OSError, the disk is full.
+    """
+
+    def write(chunks: Iterable[bytes]) -> bytes:
+        with path.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        return b""
+
+    _fetch(url, allowed_hosts, deadline, write)
+
+
+def _fetch(url: str, allowed_hosts: str, deadline: Deadline, take: _Take) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
-        found = _get(read_target(url, allowed_hosts), deadline)
+        found = _get(read_target(url, allowed_hosts), deadline, take)
         if isinstance(found, bytes):
             return found
         url = _join(url, found)
     raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects, got more. Use the last URL of them.")
 
 
-def _get(target: Target, deadline: Deadline) -> bytes | str:
+def _get(target: Target, deadline: Deadline, take: _Take) -> bytes | str:
     """The content, or the place that the target redirects to."""
     addresses = resolve(target.host, target.port, deadline)
     if not target.is_own:
@@ -66,7 +88,7 @@ def _get(target: Target, deadline: Deadline) -> bytes | str:
         with closing(_connection(target, addresses, deadline)) as connection:
             url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
             with connection.stream("GET", url, headers=_headers(target)) as response:
-                return _read(response)
+                return _read(response, take)
     except httpcore.TimeoutException as error:
         raise _too_slow() from error
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
@@ -83,24 +105,24 @@ def _headers(target: Target) -> list[tuple[str, str]]:
     return [
         ("Host", target.authority),
         ("User-Agent", "Mycoflow"),
-        ("Accept", "image/*"),
+        ("Accept", "image/*, */*;q=0.5"),
         ("Accept-Encoding", "identity"),
         ("Connection", "close"),
     ]
 
 
-def _read(response: httpcore.Response) -> bytes | str:
+def _read(response: httpcore.Response, take: _Take) -> bytes | str:
     headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
     if response.status in _REDIRECTS and b"location" in headers:
         return headers[b"location"]
     if response.status in _MISSING:
-        raise TargetMissingError(f"Expected an image at this URL, got status {response.status}. Check the URL.")
+        raise TargetMissingError(f"Expected something at this URL, got status {response.status}. Check the URL.")
     if response.status != 200:
         raise TargetFailedError(f"Expected status 200 from this URL, got {response.status}.")
     if headers.get(b"content-encoding", "identity").lower() != "identity":
         # Unpacked it could be a thousand times as much, and no image gains by it.
-        raise TargetFailedError("Expected the image as it is, got it in a content encoding that was not asked for.")
-    return _read_body(response.iter_stream())
+        raise TargetFailedError("Expected the file as it is, got it in a content encoding that was not asked for.")
+    return take(response.iter_stream())
 
 
 def _read_body(chunks: Iterable[bytes]) -> bytes:
@@ -120,7 +142,7 @@ def _join(url: str, location: str) -> str:
 
 
 def _too_slow() -> TargetTooSlowError:
-    return TargetTooSlowError(f"Expected the image within {FETCH_SECONDS:.0f} s. Try again, or upload it.")
+    return TargetTooSlowError("Expected all of it in time, got no more for now. Try again, or upload the image.")
 
 
 class _PinnedBackend(httpcore.NetworkBackend):

@@ -12,10 +12,10 @@ from ml.catalog.database import Catalog
 from ml.catalog.images import ImageRecord, LabelledImage, Split, add_members, hold_membership
 from ml.catalog.object_store import image_key
 from ml.errors import InvalidImageError, SourceError
+from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.guard import Candidate, open_guard
 from ml.ingest.report import IngestReport
-from ml.ingest.sources import SourceFile, leaves, list_files
-from ml.ingest.validation import check_byte_count, sanitise
+from ml.ingest.validation import sanitise
 
 BATCH_SIZE = 64  # files per transaction: what a crash can cost, and what memory holds
 
@@ -93,11 +93,10 @@ class _Run:
 
     def _read(self, file: SourceFile) -> _Arrival | None:
         with self.report.noting(file.path):
-            if leaves(self.folder, file.path):
-                raise InvalidImageError("link_outside", f"expected a file in {self.folder}, got a link out of it")
+            demand_inside(self.folder, file.path)
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
-            content = _read_content(file.path)
+            content = read_content(file.path)
             return _Arrival(file.path, Candidate(sha256(content).hexdigest(), file.label, file.group), content)
         return None
 
@@ -128,16 +127,6 @@ class _Run:
                         members.append(LabelledImage(image, arrival.candidate.label))
             add_members(connection, members, self.split, self.received_at)
         self.report.accepted += len(members)
-
-
-def _read_content(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise InvalidImageError("not_an_image", "expected a regular file, got a broken link or a device")
-        check_byte_count(path.stat().st_size)
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidImageError("unreadable", f"expected a readable file, got: {error.strerror}") from error
 
 
 def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:

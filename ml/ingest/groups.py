@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Collection
+from io import StringIO
 from pathlib import Path
 from unicodedata import normalize
 
@@ -24,22 +25,33 @@ def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
     path = folder / GROUPS_FILE
     if not path.exists():
         return {}
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: expected read access, got {error.strerror}.") from error
+    return parse_groups(content, names, str(path))
+
+
+def parse_groups(content: bytes, names: Collection[str], place: str) -> dict[str, str]:
+    """The same from a file's content, wherever it lies.
+
+    Args: place, where, for messages.
+    """
     groups: dict[str, str] = {}
-    for line, row in enumerate(_rows(path), start=2):
-        name, group = _parsed(row, names, f"{path}, row {line}")
+    for line, row in enumerate(_rows(content, place), start=2):
+        name, group = _parsed(row, names, f"{place}, row {line}")
         if groups.setdefault(name, group) != group:
-            raise SourceError(f"{path}, row {line}: {name!r} is in group {groups[name]!r} already, got {group!r}.")
+            raise SourceError(f"{place}, row {line}: {name!r} is in group {groups[name]!r} already, got {group!r}.")
     return groups
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(content: bytes, place: str) -> list[list[str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path} cannot be read: expected a CSV file in UTF-8, got {error}.") from error
+        rows = list(csv.reader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{place} cannot be read: expected a CSV file in UTF-8, got {error}.") from error
     if not rows or rows[0] != _HEADER:
-        raise SourceError(f"{path}: expected the header file,group, got {','.join(rows[0]) if rows else 'nothing'!r}.")
+        raise SourceError(f"{place}: expected the header file,group, got {','.join(rows[0]) if rows else 'nothing'!r}.")
     return rows[1:]
 
 

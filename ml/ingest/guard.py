@@ -48,12 +48,11 @@ class Guard:
         Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
         """
         known = self.known.get(candidate.sha256)
-        if known is not None and known.held_back == "excluded":
-            raise InvalidImageError(
-                "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
-            )
+        if known is not None:
+            _check_not_excluded(known)
         if known is not None and known.split is not None:
-            _check_agrees(candidate, known, self.split)
+            _check_same_split(known, self.split)
+            _check_claims(candidate, known)
             return True
         if candidate.group_key in self.foreign_groups:
             raise InvalidImageError(
@@ -80,11 +79,35 @@ def open_guard(connection: sa.Connection, candidates: Sequence[Candidate], split
     )
 
 
-def _check_agrees(candidate: Candidate, known: Membership, split: Split) -> None:
+def is_known(candidate: Candidate, known: Membership | None) -> bool:
+    """Whether an arrival whose split nobody chose is there already: in either split, or waiting for its certificate.
+
+    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
+    """
+    if known is None:
+        return False
+    _check_not_excluded(known)
+    if known.label is None:
+        return False
+    _check_claims(candidate, known)
+    return True
+
+
+def _check_not_excluded(known: Membership) -> None:
+    if known.held_back == "excluded":
+        raise InvalidImageError(
+            "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
+        )
+
+
+def _check_same_split(known: Membership, split: Split) -> None:
     if known.split != split:
         raise InvalidImageError(
             "in_other_split", f"expected an image that is new to the {known.split} split, got one that is in it"
         )
+
+
+def _check_claims(candidate: Candidate, known: Membership) -> None:
     if known.label != candidate.label:
         raise InvalidImageError(
             "conflicting_label",

@@ -21,6 +21,7 @@ from ml.model.card import ModelCard
 from ml.model.features import read_pixels
 from ml.model.finetuning import finetune_trunk
 from ml.model.head_fitting import fit_head
+from ml.model.hyperparameters import chosen_hyperparameters
 from ml.model.requests import FINETUNE
 from ml.model.runtime import Trunk
 from ml.model.tracking import DatasetNote, Run
@@ -53,16 +54,17 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
         served = _prepare_trunk(workspace, attempt, snapshot, run, on_step)
         trunk = Trunk(served.onnx)
         run.log_parameters({**attempt.parameters, "validation_ratio": settings.validation_ratio})
+        hyperparameters = chosen_hyperparameters(attempt.parameters)
+        run.log_parameters({f"head_{name}": value for name, value in asdict(hyperparameters).items()})
         run.log_dataset(_describe(snapshot), "training")
         run.tag({"trunk_weights": served.weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
         run.tag({"precision": served.precision, "precision_reason": served.precision_reason})
         deadline = started + settings.training_budget_minutes * 60
         head, validation = fit_head(
-            catalog, trunk, snapshot, training_views(settings.mirrored_views), _seed(attempt), deadline, on_step
+            catalog, trunk, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters
         )
         _log_training(run, snapshot, head, validation)
-        _log_model(run, catalog, served, head, served.card(snapshot.classes))
-        run.log_metrics({"training_seconds": time.monotonic() - started})
+        _log_model(run, catalog, served, head, served.card(snapshot.classes), started)
     return run.mlflow_run_id
 
 
@@ -77,6 +79,10 @@ def _prepare_trunk(
         served = ensure_trunk(workspace, snapshot, lambda done, total: tell("trunk", done, total), base)
     tell("trunk", 1, 1)
     return served
+
+
+def _views(attempt: Attempt) -> list[str]:
+    return training_views(bool(attempt.parameters["mirrored_views"]))
 
 
 def _seed(attempt: Attempt) -> int:
@@ -112,22 +118,26 @@ def _log_training(run: Run, snapshot: Snapshot, head: TrainedHead, validation: M
         run.log_picture(confusion)
 
 
-def _log_model(run: Run, catalog: Catalog, trunk: ServedTrunk, head: TrainedHead, card: ModelCard) -> None:
+def _log_model(
+    run: Run, catalog: Catalog, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, started: float
+) -> None:
+    """Log the model last: MLflow calls a run finished once it has one, and a finished run is taken as it is."""
     pixels, labels = _evaluation_sample(catalog, card)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
         parity = write_bundle(bundle, trunk, head, card, pixels)
         accuracy = keras_accuracy(bundle, pixels, labels)
+        run.tag({"keras_accuracy": f"{accuracy:.4f}", "keras_accuracy_images": str(len(labels))})
+        run.log_metrics(
+            {
+                "parity_top1_agreement": parity.top1_agreement,
+                "parity_difference": parity.maximum_difference,
+                "parity_served_agreement": parity.served_agreement,
+                "parity_served_difference": parity.served_difference,
+                "training_seconds": time.monotonic() - started,
+            }
+        )
         run.log_model(bundle)
-    run.tag({"keras_accuracy": f"{accuracy:.4f}", "keras_accuracy_images": str(len(labels))})
-    run.log_metrics(
-        {
-            "parity_top1_agreement": parity.top1_agreement,
-            "parity_difference": parity.maximum_difference,
-            "parity_served_agreement": parity.served_agreement,
-            "parity_served_difference": parity.served_difference,
-        }
-    )
 
 
 def _evaluation_sample(catalog: Catalog, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """What there is: the registered versions with what is known of each, and how things stand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,7 +35,7 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
             version=each.version,
             is_champion=each.is_champion,
             verdict=each.tags.get("verdict", ""),
-            reasons=_reasons(verdicts.get(each.version)),
+            reasons=_reasons(verdicts.get(each.version), each.tags),
             accuracy=accuracies[each.version][0] if each.version in accuracies else None,
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
@@ -43,8 +44,10 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
     ]
 
 
-def _reasons(verdict: StoredVerdict | None) -> list[str]:
-    return [] if verdict is None else [*verdict.reasons, *verdict.warnings]
+def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str]:
+    if verdict is not None:
+        return [*verdict.reasons, *verdict.warnings]
+    return list(filter(None, [tags.get("verdict_reasons")]))  # a run of somebody's own belongs to no attempt
 
 
 def describe_state(workspace: Workspace) -> dict[str, str]:

@@ -1,16 +1,38 @@
-"""Put challenger and champion before the gate, with the figures of one and the same evaluation set."""
+"""Put challenger and champion before the gate, with their answers to one and the same evaluation set."""
 
-from ml.catalog import evaluations
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.catalog import evaluations, journal
 from ml.catalog.attempts import StoredVerdict
+from ml.catalog.evaluation_sets import deciding_part, load_evaluation_set
 from ml.catalog.evaluations import Evaluation
-from ml.errors import EvaluationSetError
-from ml.model.scoring import deciding_evaluation, score_version
+from ml.catalog.results import load_results
+from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
+from ml.model.loading import load_classifier, remember_version
+from ml.model.scoring import score_version
 from ml.model.workspace import Workspace
-from ml.quality.gate import Scores, judge
+from ml.quality.gate import BestVersion, Comparison, Verdict, judge, judge_first
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a version said of the evaluation set: image hash -> class name."""
+
+    classes: list[str]
+    names: dict[str, str]
+
+    def right(self, images: list[str], labels: list[str]) -> np.ndarray:
+        """Whether it named each image right, (n,)."""
+        return np.array([self.names.get(image) == label for image, label in zip(images, labels, strict=True)])
 
 
 def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
-    """Let the gate compare a scored version with the champion of this moment.
+    """Let the gate compare a scored version with the champion of this moment. A version that does not load is kept out.
 
     Raises: EvaluationSetError, the challenger was not scored yet.
     """
@@ -19,26 +41,117 @@ def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
         ours = evaluations.latest_evaluation(connection, challenger)
     if ours is None:
         raise EvaluationSetError(f"Expected version {challenger} to be scored, and it is not. Run `mycoflow evaluate`.")
-    theirs = None if champion is None else _evaluation_on(workspace, champion, ours.evaluation_set_version)
-    verdict = judge(
-        Scores(ours.accuracy, ours.image_count),
-        Scores(theirs.accuracy, theirs.image_count) if theirs else None,
-        workspace.settings.accuracy_floor,
-    )
+    verdict, champion_accuracy = _judge(workspace, challenger, champion, ours)
     return StoredVerdict(
         model_version=challenger,
         champion_version=champion,
         evaluation_set_version=ours.evaluation_set_version,
         decision=verdict.decision,
-        reasons=list(verdict.reasons),
-        warnings=list(verdict.warnings),
+        reasons=verdict.reasons,
+        warnings=verdict.warnings,
         challenger_accuracy=ours.accuracy,
-        champion_accuracy=theirs.accuracy if theirs else None,
+        champion_accuracy=champion_accuracy,
     )
 
 
-def _evaluation_on(workspace: Workspace, version: int, evaluation_set_version: int) -> Evaluation:
-    """The figures of a version on one evaluation set; scored now if the champion changed since the evaluate step."""
+def describe_verdict(verdict: StoredVerdict) -> str:
+    """A verdict for a person who decides, in Markdown."""
+    champion = "none" if verdict.champion_version is None else f"version {verdict.champion_version}"
+    accuracy = "" if verdict.champion_accuracy is None else f"{verdict.champion_accuracy:.1%}"
+    return "\n".join(
+        [
+            "| | version | accuracy |",
+            "|---|---|---|",
+            f"| challenger | version {verdict.model_version} | {verdict.challenger_accuracy:.1%} |",
+            f"| in production | {champion} | {accuracy} |",
+            "",
+            *(f"- {line}" for line in [*verdict.reasons, *verdict.warnings]),
+        ]
+    )
+
+
+def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
+    """Write a verdict into the log, and on the version in MLflow."""
+    lines = [*verdict.reasons, *verdict.warnings]
+    for line in lines:
+        logger.info("%s: %s", verdict.decision, line)
+    tags = {
+        "verdict": verdict.decision,
+        "verdict_reasons": " ".join(lines),
+        "accuracy": f"{verdict.challenger_accuracy:.4f}",
+    }
+    workspace.registry.tag_version(verdict.model_version, tags)
+
+
+def _judge(
+    workspace: Workspace, challenger: int, champion: int | None, ours: Evaluation
+) -> tuple[Verdict, float | None]:
+    floor = workspace.settings.accuracy_floor
+    try:
+        load_classifier(workspace, challenger)
+    except ModelLoadError as error:
+        return Verdict("keep", [f"The challenger does not load and answer: {error}"], []), None
+    if champion is None:
+        return judge_first(ours.accuracy, floor), None
+    score_version(workspace, champion, ours.evaluation_set_version)  # it may have changed since the evaluate step
+    mine = _answers(workspace, challenger, ours.evaluation_set_version)
+    theirs = _answers(workspace, champion, ours.evaluation_set_version)
+    images, labels = _deciding_images(workspace, ours.evaluation_set_version, theirs.classes)
+    comparison = Comparison(np.array(labels), mine.right(images, labels), theirs.right(images, labels))
+    best = _best_version(workspace, ours.evaluation_set_version, mine, images, labels)
+    recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
+    return judge(comparison, best, recalls, floor), float(comparison.champion.mean())
+
+
+def _answers(workspace: Workspace, version: int, evaluation_set_version: int) -> _Answers:
+    classes = remember_version(workspace, version).classes
     with workspace.catalog.begin() as connection:
-        found = evaluations.latest_evaluation(connection, version, evaluation_set_version)
-    return found or deciding_evaluation(score_version(workspace, version, evaluation_set_version))
+        members = load_evaluation_set(connection, evaluation_set_version)
+        results = load_results(connection, version, [member.sha256 for member in members])
+    return _Answers(classes, {sha256: classes[int(values.argmax())] for sha256, values in results.items()})
+
+
+def _deciding_images(
+    workspace: Workspace, evaluation_set_version: int, classes: list[str]
+) -> tuple[list[str], list[str]]:
+    """The images and labels that the champion is measured on."""
+    with workspace.catalog.begin() as connection:
+        members = load_evaluation_set(connection, evaluation_set_version)
+    known = [member for member in members if member.label in classes]
+    deciding = deciding_part(known)
+    chosen = [member for member in known if member.part == deciding]
+    return [member.sha256 for member in chosen], [member.label for member in chosen]
+
+
+def _best_version(
+    workspace: Workspace, evaluation_set_version: int, mine: _Answers, images: list[str], labels: list[str]
+) -> BestVersion | None:
+    """The version, of those that ever were in production, that the challenger is farthest behind."""
+    with workspace.catalog.begin() as connection:
+        versions = journal.versions_ever_in_production(connection)
+    compared = []
+    for version in versions:
+        try:
+            score_version(workspace, version, evaluation_set_version)
+        except (ModelLoadError, UnknownVersionError, EvaluationSetError) as error:
+            logger.warning("Version %s, once in production, is not compared with: %s", version, error)
+            continue
+        theirs = _answers(workspace, version, evaluation_set_version)
+        known = np.array([label in theirs.classes for label in labels])
+        if known.any():
+            accuracies = (float(each.right(images, labels)[known].mean()) for each in (theirs, mine))
+            compared.append(BestVersion(version, *accuracies))
+    return max(compared, key=lambda each: each.accuracy - each.challenger_accuracy, default=None)
+
+
+def _new_class_recalls(
+    workspace: Workspace, evaluation_set_version: int, mine: _Answers, theirs: _Answers
+) -> dict[str, float]:
+    """How much of each class that the champion does not know the challenger recognises, both parts together."""
+    with workspace.catalog.begin() as connection:
+        members = load_evaluation_set(connection, evaluation_set_version)
+    recalls = {}
+    for label in sorted(set(mine.classes) - set(theirs.classes)):
+        images = [member.sha256 for member in members if member.label == label]
+        recalls[label] = float(mine.right(images, [label] * len(images)).mean()) if images else 0.0
+    return recalls

@@ -1,9 +1,13 @@
 """Promotion: moving the alias `production`. Every move goes through here and leaves a row in the journal."""
 
+from sqlalchemy import Connection
+
 from ml.catalog import journal
+from ml.catalog.alerts import raise_alert
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
 from ml.model.loading import load_classifier, remember_version
 from ml.model.workspace import Workspace
+from ml.quality import notices
 
 
 def promote(workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str) -> None:
@@ -102,7 +106,7 @@ def _move(
             move_id = journal.write_intent(connection, kind, current, version, actor, reason)
         workspace.registry.set_champion(version)
         with workspace.catalog.begin() as connection:
-            journal.complete_move(connection, move_id)
+            _complete(connection, move_id)
 
 
 def _reconcile(workspace: Workspace) -> int | None:
@@ -113,11 +117,16 @@ def _reconcile(workspace: Workspace) -> int | None:
             return current
         intent = journal.last_move(connection, completed_only=False)
         if intent is not None and not intent.is_completed and intent.to_version == current:
-            journal.complete_move(connection, intent.id)
+            _complete(connection, intent.id)
         else:
             before = known.to_version if known else None
             move_id = journal.write_intent(
                 connection, "external", before, current, "unknown", "the alias was moved in MLflow"
             )
-            journal.complete_move(connection, move_id)
+            _complete(connection, move_id)
     return current
+
+
+def _complete(connection: Connection, move_id: int) -> None:
+    """Close the row, and tell people: neither without the other."""
+    raise_alert(connection, *notices.moved(journal.complete_move(connection, move_id)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
+from ml.model import artifacts
 from ml.model.card import FILE_NAME as CARD_NAME
 from ml.model.mlflow_client import connect, translated_errors
 from ml.model.tracking import Run, open_run
@@ -116,6 +117,37 @@ class Registry:
                 self._fetch(artifacts_uri, bundle)
         return bundle
 
+    def download_logged(self, mlflow_run_id: str, folder: Path) -> Path:
+        """Fetch what serving needs of the model that a run logged, registered or not.
+
+        Raises: UnknownVersionError, there is no such run, or it logged no model; ModelLoadError, it is none of ours.
+        """
+        with self._talk() as client:
+            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            bundle = folder / mlflow_run_id
+            self._fetch(f"{model.artifact_location}/artifacts", bundle)
+        return bundle
+
+    def byte_count(self, version: int) -> int:
+        """The size of a version's files.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._talk() as client:
+            _find(client, version)
+            uri = client.get_model_version_download_uri(MODEL_NAME, str(version))
+            return artifacts.byte_count(uri, self._tracking_uri)
+
+    def delete_files(self, version: int) -> None:
+        """Delete a version's files for good. It stays listed, and loads no more.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._talk() as client:
+            _find(client, version)
+            uri = client.get_model_version_download_uri(MODEL_NAME, str(version))
+            artifacts.delete(uri, self._tracking_uri)
+
     def find_run(self, attempt_id: int) -> str | None:
         """MLflow id of the finished training run of an attempt."""
         with self._talk() as client:
@@ -174,14 +206,16 @@ class Registry:
         return int(created.version)
 
     def tag_version(self, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version.
+        """Set tags of a version, and of the run that made it.
 
         Raises: UnknownVersionError, there is no such version.
         """
         with self._talk() as client:
-            _find(client, version)
+            run_id = _find(client, version).run_id
             for name, value in tags.items():
                 client.set_model_version_tag(MODEL_NAME, str(version), name, value)
+                if run_id:  # a version that somebody registered by hand may have none
+                    client.set_tag(run_id, name, value)
 
     @contextlib.contextmanager
     def _talk(self) -> Iterator["MlflowClient"]:
@@ -270,7 +304,14 @@ def _ensure_model(client: "MlflowClient") -> None:
 
 
 def _logged_model_id(client: "MlflowClient", mlflow_run_id: str) -> str:
-    outputs = client.get_run(mlflow_run_id).outputs
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        outputs = client.get_run(mlflow_run_id).outputs
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise UnknownVersionError(f"Expected the id of an MLflow run, got {mlflow_run_id}.") from error
     if not outputs or not outputs.model_outputs:
         raise UnknownVersionError(f"Expected a run that logged a model. Run {mlflow_run_id} did not. Train again.")
     return str(outputs.model_outputs[-1].model_id)

@@ -87,8 +87,8 @@ def score_loaded(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    distributions = _distributions(catalog, version, [member.sha256 for member in known], open_scorer, on_progress)
-    predicted = {member.sha256: int(distributions[member.sha256].argmax()) for member in known}
+    found = distributions(catalog, version, [member.sha256 for member in known], open_scorer, on_progress)
+    predicted = {member.sha256: int(found[member.sha256].argmax()) for member in known}
     deciding = deciding_part(known)
     scored = [
         _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes)
@@ -101,18 +101,19 @@ def score_loaded(
     return scored
 
 
-def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
-    """The one of a version's figures that the floor and the gate look at."""
-    return next(evaluation for evaluation in scored if evaluation.is_deciding)
-
-
-def _distributions(
+def distributions(
     catalog: Catalog,
     version: int,
-    sha256s: list[str],
+    sha256s: Sequence[str],
     open_scorer: Callable[[], Scorer],
-    on_progress: Progress | None,
+    on_progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
+    """What a version says of images, computed and kept where it never was asked before.
+
+    Args: open_scorer, on_progress: as above.
+    Returns: hash -> float32 (classes,).
+    Raises: ImageStoreError, an image's bytes cannot be read.
+    """
     with catalog.begin() as connection:
         scored = load_results(connection, version, sha256s)
     missing = [sha256 for sha256 in sha256s if sha256 not in scored]
@@ -130,6 +131,11 @@ def _distributions(
         with catalog.begin() as connection:
             save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
     return scored
+
+
+def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
+    """The one of a version's figures that the floor and the gate look at."""
+    return next(evaluation for evaluation in scored if evaluation.is_deciding)
 
 
 def _measure_part(

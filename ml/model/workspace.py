@@ -35,6 +35,18 @@ def open_registry(settings: Settings) -> Registry:
 
     A database URL has no server in front that would decide where files go: they go under MYCOFLOW_HOME.
     """
-    uri = settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
-    is_server = uri.startswith(("http://", "https://"))
-    return Registry(uri, None if is_server else (settings.mycoflow_home / "mlflow").as_uri())
+    root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
+    return Registry(mlflow_uri(settings), root)
+
+
+def is_mlflow_embedded(settings: Settings) -> bool:
+    """Whether MLflow is a database and a folder under MYCOFLOW_HOME, not a server of its own."""
+    return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
+
+
+def mlflow_uri(settings: Settings) -> str:
+    """Where MLflow is; its embedded database is started for it.
+
+    Raises: DatabaseUnavailableError, the embedded server cannot be started.
+    """
+    return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")

@@ -1,26 +1,59 @@
-"""The promotion gate: may the challenger go into production? A pure function whose reasons are words."""
+"""The promotion gate: may the challenger go into production? A pure function whose reasons are words.
 
+It compares answers, image by image, and so knows chance from loss. How often it lets equally good and worse challengers
+through was simulated: docs/decisions/0060.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-TOLERATED_LOSS = 0.02  # a challenger may be this much less accurate: two or three images of a hundred are noise
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNIFICANCE = 0.05  # of the comparison with the champion, and of all comparisons of classes together
+TOLERATED_DECLINE = 0.03  # behind the best version that ever was in production
+MINIMUM_CLASS_IMAGES = 30  # fewer say nothing about a class of its own
+NEW_CLASS_RECALL = 0.5
 
 # Accuracies are counts divided by counts. Any two that differ at all differ by more than this, and a difference that
 # only rounding made (0.70 - 0.68 is 0.0200000000000000018) is less.
 _ROUNDING = 1e-9
 
+Correct = NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
-class Scores:
-    """What the gate knows of a model.
+class Comparison:
+    """Two models' answers on the same images: the deciding part of the evaluation set, of classes that both know.
 
     Args:
-        accuracy: on the deciding part of the evaluation set, 0 to 1.
-        image_count: images in it.
+        labels: the truth, (n,).
+        challenger: whether its answer was right, (n,).
+        champion: the same.
     """
 
+    labels: NDArray[np.str_]
+    challenger: Correct
+    champion: Correct
+
+    def __post_init__(self) -> None:
+        shapes = self.labels.shape, self.challenger.shape, self.champion.shape
+        if len(set(shapes)) != 1 or self.labels.ndim != 1 or not len(self.labels):
+            raise ValueError(f"Expected answers of both models on the same images, one or more. Received: {shapes}")
+
+
+@dataclass(frozen=True)
+class BestVersion:
+    """The version, of those that ever were in production, that the challenger is farthest behind today.
+
+    Args:
+        accuracy, challenger_accuracy: on the same images, of classes that both know, 0 to 1.
+    """
+
+    version: int
     accuracy: float
-    image_count: int
+    challenger_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -38,57 +71,134 @@ class Verdict:
     warnings: list[str]
 
 
-def judge(challenger: Scores, champion: Scores | None, floor: float) -> Verdict:
+_Criterion = tuple[bool, str]
+
+
+def judge_first(accuracy: float, floor: float) -> Verdict:
+    """Decide about a model where there is no champion: it goes into production, under the floor with a warning.
+
+    Args: accuracy on the deciding part of the evaluation set, and the floor, 0 to 1.
+    """
+    reason = f"There is no champion: the first model goes into production, with {accuracy:.1%}."
+    return Verdict("promote", [reason], _warn(accuracy, floor))
+
+
+def judge(
+    comparison: Comparison, best: BestVersion | None, new_class_recalls: Mapping[str, float], floor: float
+) -> Verdict:
     """Decide about a challenger.
 
-    It is promoted when it is at most TOLERATED_LOSS less accurate than the champion, and reaches the floor or beats
-    the champion. Where there is no champion it is promoted anyway.
+    It is promoted when it is not significantly worse than the champion, is at most TOLERATED_DECLINE behind the best
+    version ever in production, reaches the floor or beats the champion, has no class whose recall fell significantly,
+    and recognises NEW_CLASS_RECALL of each class that is new.
 
     Args:
-        challenger: scored on the same images as the champion.
-        champion: the model in production, None where there is none.
+        comparison: with the champion.
+        best: None where the champion is the only version that ever was in production.
+        new_class_recalls: of the classes that only the challenger knows, 0 to 1.
         floor: accuracy that production should have, 0 to 1.
-    Raises: ValueError, the two were scored on different numbers of images.
     """
-    if champion is None:
-        reason = f"There is no champion: the first model goes into production, with {_percent(challenger)}."
-        return Verdict("promote", [reason], _warn(challenger, floor))
-    if champion.image_count != challenger.image_count:
-        raise ValueError(
-            f"Expected challenger and champion scored on the same images. "
-            f"Received: {challenger.image_count} and {champion.image_count} images"
-        )
-    is_close, closeness = _judge_closeness(challenger, champion)
-    is_good, goodness = _judge_goodness(challenger, champion, floor)
-    decision: Literal["promote", "keep"] = "promote" if is_close and is_good else "keep"
-    return Verdict(decision, [closeness, goodness], _warn(challenger if decision == "promote" else champion, floor))
+    criteria = [
+        _judge_loss(comparison),
+        *([_judge_decline(best)] if best else []),
+        _judge_goodness(comparison, floor),
+        _judge_classes(comparison),
+        *(_judge_new_class(label, recall) for label, recall in sorted(new_class_recalls.items())),
+    ]
+    is_good = all(passed for passed, _ in criteria)
+    in_production = comparison.challenger if is_good else comparison.champion
+    reasons = [reason for _, reason in criteria]
+    return Verdict("promote" if is_good else "keep", reasons, _warn(float(in_production.mean()), floor))
 
 
-def _judge_closeness(challenger: Scores, champion: Scores) -> tuple[bool, str]:
-    figures = f"{_percent(challenger)} against the champion's {_percent(champion)} on {champion.image_count} images"
-    if _is_at_least(challenger.accuracy, champion.accuracy - TOLERATED_LOSS):
-        return True, f"The challenger is accurate enough beside the champion: {figures}, at most 2 points less."
-    return False, f"The challenger is too far behind the champion: {figures}, more than 2 points less."
+def loss_p_value(challenger: Correct, champion: Correct) -> float:
+    """How likely an equally good challenger loses as many images to the champion as this one, or more.
+
+    Exact one-sided McNemar test: of the images that just one of the two got right, each is the champion's with
+    probability 1/2. Source: McNemar, Psychometrika 12 (1947).
+    """
+    from scipy.stats import binomtest  # noqa: PLC0415 - 1 s
+
+    lost, won = int((champion & ~challenger).sum()), int((challenger & ~champion).sum())
+    return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue) if lost + won else 1.0
 
 
-def _judge_goodness(challenger: Scores, champion: Scores, floor: float) -> tuple[bool, str]:
-    if _is_at_least(challenger.accuracy, floor):
-        return True, f"The challenger reaches the floor: {_percent(challenger)}, where {floor:.1%} is required."
-    under = f"The challenger is under the floor: {_percent(challenger)}, where {floor:.1%} is required"
-    if challenger.accuracy > champion.accuracy + _ROUNDING:
-        return True, f"{under}, but it beats the champion's {_percent(champion)}."
-    return False, f"{under}, and it does not beat the champion's {_percent(champion)}."
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for being many: below a level means significant with all of them together at that level.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    steps = [p_values[index] * (len(p_values) - rank) for rank, index in enumerate(order)]
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return [float(value) for value in adjusted]
 
 
-def _warn(in_production: Scores, floor: float) -> list[str]:
-    if _is_at_least(in_production.accuracy, floor):
+def _judge_loss(comparison: Comparison) -> _Criterion:
+    p_value = loss_p_value(comparison.challenger, comparison.champion)
+    figures = (
+        f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
+        f"{len(comparison.labels)} images, p = {p_value:.2g}"
+    )
+    if p_value < SIGNIFICANCE:
+        return False, f"The challenger is significantly worse than the champion: {figures}."
+    return True, f"The challenger is not significantly worse than the champion: {figures}."
+
+
+def _judge_decline(best: BestVersion) -> _Criterion:
+    is_close = _is_at_least(best.challenger_accuracy, best.accuracy - TOLERATED_DECLINE)
+    return is_close, (
+        f"The challenger is {'within' if is_close else 'more than'} {100 * TOLERATED_DECLINE:.0f} points "
+        f"{'of' if is_close else 'behind'} the best version that ever was in production: "
+        f"{best.challenger_accuracy:.1%}, version {best.version} has {best.accuracy:.1%}."
+    )
+
+
+def _judge_goodness(comparison: Comparison, floor: float) -> _Criterion:
+    challenger, champion = comparison.challenger.mean(), comparison.champion.mean()
+    if _is_at_least(challenger, floor):
+        return True, f"The challenger reaches the floor: {challenger:.1%}, where {floor:.1%} is required."
+    under = f"The challenger is under the floor: {challenger:.1%}, where {floor:.1%} is required"
+    if challenger > champion + _ROUNDING:
+        return True, f"{under}, but it beats the champion's {champion:.1%}."
+    return False, f"{under}, and it does not beat the champion's {champion:.1%}."
+
+
+def _judge_classes(comparison: Comparison) -> _Criterion:
+    names, counts = np.unique(comparison.labels, return_counts=True)
+    names = names[counts >= MINIMUM_CLASS_IMAGES]
+    if not len(names):
+        return True, f"No class has {MINIMUM_CLASS_IMAGES} images: none is judged on its own."
+    of_class = [comparison.labels == name for name in names]
+    adjusted = holm([loss_p_value(comparison.challenger[each], comparison.champion[each]) for each in of_class])
+    fallen = [
+        f"{name} from {_percent(comparison.champion[each])} to {_percent(comparison.challenger[each])} (p = {p:.2g})"
+        for name, each, p in zip(names, of_class, adjusted, strict=True)
+        if p < SIGNIFICANCE
+    ]
+    if fallen:
+        return False, f"Recall fell significantly: {', '.join(fallen)}."
+    return True, f"Recall fell significantly in none of the {len(names)} classes with {MINIMUM_CLASS_IMAGES} images."
+
+
+def _judge_new_class(label: str, recall: float) -> _Criterion:
+    is_known = _is_at_least(recall, NEW_CLASS_RECALL)
+    return is_known, (
+        f"The new class {label} is {'' if is_known else 'not '}recognised well enough: recall {recall:.1%}, "
+        f"where {NEW_CLASS_RECALL:.0%} is required."
+    )
+
+
+def _warn(in_production: float, floor: float) -> list[str]:
+    if _is_at_least(in_production, floor):
         return []
-    return [f"Production stays under the floor: {_percent(in_production)}, where {floor:.1%} is required."]
+    return [f"Production stays under the floor: {in_production:.1%}, where {floor:.1%} is required."]
 
 
 def _is_at_least(value: float, bound: float) -> bool:
     return value >= bound - _ROUNDING
 
 
-def _percent(scores: Scores) -> str:
-    return f"{scores.accuracy:.1%}"
+def _percent(correct: Correct) -> str:
+    return f"{correct.mean():.1%}"

@@ -11,26 +11,43 @@ class LastAttempt:
         has_same_parameters: a retraining tonight would use the parameters it used.
         has_same_pool: the pool's members and labels are those it saw.
         images_since: images that entered the pool after its snapshot.
+        age_days: days since its snapshot.
     """
 
     has_same_parameters: bool
     has_same_pool: bool
     images_since: int
+    age_days: float
+
+
+@dataclass(frozen=True)
+class Review:
+    """The scheduled review: a retraining at an interval, whatever the figures say.
+
+    Args:
+        age_days: days since what the champion learned from was pinned.
+        interval_days: retrain at this age; 0 never.
+    """
+
+    age_days: float
+    interval_days: int
 
 
 def reasons_to_retrain(
-    accuracy: float, floor: float, new_images: int, threshold: int, last: LastAttempt | None
+    accuracy: float, floor: float, new_images: int, threshold: int, review: Review, last: LastAttempt | None
 ) -> list[str]:
     """Say why retraining should be requested.
 
     A challenger that was rejected is not trained again every night: an attempt that used the same pool and parameters
-    settles the matter, until `threshold` images more or, below the floor, any change of the pool.
+    settles the matter, until `threshold` images more or, below the floor, any change of the pool. Any attempt settles
+    the review until the interval has passed again; where nothing changed since, there is nothing to review.
 
     Args:
         accuracy: of the champion on the deciding part of the evaluation set, 0 to 1.
         floor: retrain below this.
         new_images: images that entered the pool since the champion's snapshot.
         threshold: retrain at this many.
+        review: how old the champion is, and how old it may be.
         last: the latest decided attempt, None where there was none.
     Returns: one sentence per reason; empty when there is nothing to do.
     """
@@ -40,4 +57,7 @@ def reasons_to_retrain(
         reasons.append(f"Accuracy {accuracy:.1%} is below the floor of {floor:.1%}.")
     if new_images >= threshold and not (repeated and repeated.images_since < threshold):
         reasons.append(f"{new_images} new images reach the threshold of {threshold}.")
+    age_days = review.age_days if last is None else min(review.age_days, last.age_days)
+    if 0 < review.interval_days <= age_days and not (repeated and repeated.has_same_pool):
+        reasons.append(f"{age_days:.0f} days since the last training; a review is due every {review.interval_days}.")
     return reasons

@@ -29,6 +29,11 @@ def assets_of(timetable):
     return [asset.name for asset in condition.objects] if condition else []
 
 
+def seconds_of(task):
+    timeout = getattr(task, "response_timeout", None) or task.execution_timeout
+    return timeout and timeout.total_seconds()
+
+
 bag = DagBag(sys.argv[2])
 heavy = ("tensorflow", "keras", "mlflow", "onnxruntime", "sklearn", "ml.cycle")
 dags = {
@@ -44,9 +49,9 @@ dags = {
         "tasks": {
             task.task_id: {
                 "retries": task.retries,
-                "timeout_seconds": task.execution_timeout and task.execution_timeout.total_seconds(),
+                "timeout_seconds": seconds_of(task),
                 "outlets": [outlet.name for outlet in task.outlets],
-                "doc": task.python_callable.__doc__,
+                "doc": task.doc_md or task.python_callable.__doc__,
             }
             for task in dag.tasks
         },
@@ -130,9 +135,10 @@ def described(in_airflow: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def night_settings(settings: Settings, mlflow_uri: str) -> Settings:
-    """Settings with an MLflow, and whose thresholds fit a small digit set."""
+def night_settings(settings: Settings, mlflow_uri: str, tmp_path: Path) -> Settings:
+    """Settings with an MLflow and a drop folder, and whose thresholds fit a small digit set."""
     chosen = {"mlflow_tracking_uri": mlflow_uri, "snapshot_size": 250, "new_images_threshold": 50}
+    chosen["ingest_sources"] = f"{tmp_path / 'drop'},{tmp_path / 'nowhere'}"
     return settings.model_copy(update=chosen)
 
 

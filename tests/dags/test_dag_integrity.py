@@ -1,19 +1,28 @@
 """The DAG folder as Airflow reads it: without an error, quickly, and as the design says."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from ml.cycle import INGEST_SECONDS
 from webapi.routes.supervision import FinetuneBody
 
-STEPS = ["snapshot", "train", "register", "evaluate", "gate", "promote"]
+STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote"]
 TRAINING_BUDGET_SECONDS = 30 * 60
 
 
 def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
     assert described["import_errors"] == {}
-    assert set(described["dags"]) == {"finetune", "monitor_production", "retrain"}
+    assert set(described["dags"]) == {
+        "finetune",
+        "ingest_images",
+        "monitor_production",
+        "retrain",
+        "send_alerts",
+        "tune_hyperparameters",
+    }
 
 
 def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str, Any]) -> None:
@@ -21,7 +30,10 @@ def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str
     assert all(seconds < 1 for seconds in described["parse_seconds"].values())
 
 
-@pytest.mark.parametrize("dag_id", ["finetune", "monitor_production", "retrain"])
+DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_alerts", "tune_hyperparameters"]
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
 def test_a_dag_says_what_it_is_for_and_runs_once_at_a_time(described: dict[str, Any], dag_id: str) -> None:
     dag = described["dags"][dag_id]
     assert dag["doc"].startswith("###")
@@ -46,6 +58,16 @@ def test_finetune_is_started_by_people_and_takes_the_steps_of_retrain(described:
     assert (finetune["order"], finetune["edges"]) == (retrain["order"], retrain["edges"])
 
 
+def test_a_search_ends_before_its_best_is_trained_as_in_retrain(described: dict[str, Any]) -> None:
+    tune, retrain = described["dags"]["tune_hyperparameters"], described["dags"]["retrain"]
+    assert tune["assets"] == []
+    assert {("snapshot", "search"), ("workers", "search"), ("search", "choose"), ("choose", "train")} <= set(
+        map(tuple, tune["edges"])
+    )
+    after = [edge for edge in retrain["edges"] if edge[0] != "snapshot"]
+    assert [edge for edge in tune["edges"] if edge in after] == after
+
+
 @pytest.mark.parametrize("dag_id", ["finetune", "retrain"])
 def test_training_may_take_its_budget_and_a_margin(described: dict[str, Any], dag_id: str) -> None:
     timeout_seconds = described["dags"][dag_id]["tasks"]["train"]["timeout_seconds"]
@@ -59,6 +81,8 @@ def test_parameters_of_retrain_have_types_and_bounds(described: dict[str, Any]) 
     assert (params["seed"]["type"], params["seed"]["minimum"]) == ("integer", 0)
     assert (params["reason"]["type"], params["reason"]["minLength"]) == ("string", 1)
     assert params["base_trunk"]["type"] == "boolean"
+    assert re.fullmatch(params["selection"]["pattern"], "since:2026-05-01")
+    assert not re.fullmatch(params["selection"]["pattern"], "oldest")
 
 
 def test_parameters_of_finetune_take_what_the_service_sends(described: dict[str, Any]) -> None:
@@ -77,3 +101,10 @@ def test_only_the_task_after_the_short_circuit_emits_the_asset(described: dict[s
     assert monitor["order"] == ["monitor", "request_retraining"]
     assert monitor["tasks"]["monitor"]["outlets"] == []
     assert monitor["tasks"]["request_retraining"]["outlets"] == ["retraining_requested"]
+
+
+def test_images_are_ingested_source_by_source(described: dict[str, Any]) -> None:
+    ingest_images = described["dags"]["ingest_images"]
+    assert ingest_images["order"] == ["sources", "ingest"]
+    assert ingest_images["params"] == {}
+    assert ingest_images["tasks"]["ingest"]["timeout_seconds"] > INGEST_SECONDS

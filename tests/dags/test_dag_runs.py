@@ -1,10 +1,31 @@
 """Each DAG really run, against the real catalog, MLflow and network; only the scheduler is missing (see tests/e2e)."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from ml.catalog.batches import list_batches
+from ml.catalog.database import Catalog
+from ml.ingest.digits import DigitFolders
 
 RunDag = Callable[..., dict[str, Any]]
 Ingest = Callable[..., None]
+
+
+def test_each_source_is_taken_in_whatever_becomes_of_the_others(
+    run_dag: RunDag, catalog: Catalog, digit_files: DigitFolders, tmp_path: Path
+) -> None:
+    for digit in ("3", "4"):
+        (tmp_path / "drop" / digit).mkdir(parents=True)
+        for file in sorted((digit_files.first / digit).iterdir())[:3]:
+            shutil.copy(file, tmp_path / "drop" / digit)
+    run = run_dag("ingest_images")
+    assert run["state"] == "failed", run["output"][-6000:]  # the second source is not there
+    assert "is no folder" in run["output"]
+    with catalog.begin() as connection:
+        (batch,) = list_batches(connection, 5)
+    assert (batch.source, batch.counts) == ((tmp_path / "drop").as_uri(), {"waiting": 6})
 
 
 def test_monitoring_without_a_model_is_skipped_and_says_what_to_do(run_dag: RunDag) -> None:
@@ -47,6 +68,15 @@ def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag,
     assert set(tuned["tasks"].values()) == {"success"}
     assert tuned["returned"]["register"] == 2
     assert tuned["returned"]["gate"] in ("promote", "keep")
+
+
+def test_a_search_by_two_workers_ends_in_a_model(run_dag: RunDag, ingest: Ingest) -> None:
+    ingest("evaluation", 0, 4)
+    ingest("pool", 0, 25)
+    tuned = run_dag("tune_hyperparameters", trials=3, workers=2)
+    assert tuned["state"] == "success", tuned["output"][-6000:]
+    assert (tuned["tasks"]["search"], tuned["tasks"]["choose"]) == ("success", "success")
+    assert (tuned["returned"]["register"], tuned["returned"]["promote"]) == (1, 1)
 
 
 def test_an_error_that_would_come_again_is_not_tried_again(run_dag: RunDag) -> None:

@@ -2,9 +2,13 @@
 
 import io
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +17,7 @@ from rich.console import Console
 
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.images import Split
-from ml.catalog.tables import attempts, model_versions, snapshots
+from ml.catalog.tables import attempts, model_versions, promotions, snapshots
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
@@ -27,6 +31,7 @@ from stack.secret_files import ADMIN, airflow_secrets
 
 START_SECONDS = 180
 REACTION_SECONDS = 60
+READING_SECONDS = 3
 
 
 @dataclass
@@ -54,13 +59,30 @@ class Stack:
 
     def clear(self, dag_run_id: str, task_id: str) -> None:
         """What the button "Clear" of Airflow's page does: this task and those after it."""
+        body = {"dry_run": False, "dag_run_id": dag_run_id, "task_ids": [task_id], "include_downstream": True}
+        body |= {"only_failed": False, "reset_dag_runs": True}
+        with self._logged_in() as client:
+            client.post("/api/v2/dags/retrain/clearTaskInstances", json=body).raise_for_status()
+
+    def question(self, dag_run_id: str) -> dict[str, Any] | None:
+        """What Airflow's page asks under required actions, if it is asking by now."""
+        with self._logged_in() as client:
+            answer = client.get(f"/api/v2/dags/retrain/dagRuns/{dag_run_id}/hitlDetails").raise_for_status()
+        return next(iter(answer.json()["hitl_details"]), None)
+
+    def answer(self, dag_run_id: str, option: str) -> None:
+        """What a click on one of its buttons does."""
+        path = f"/api/v2/dags/retrain/dagRuns/{dag_run_id}/taskInstances/approval/-1/hitlDetails"
+        with self._logged_in() as client:
+            client.patch(path, json={"chosen_options": [option], "params_input": {}}).raise_for_status()
+
+    @contextmanager
+    def _logged_in(self) -> Iterator[httpx.Client]:
         login = {"username": ADMIN, "password": self.password}
         with httpx.Client(base_url=self.airflow_url, trust_env=False) as client:
             token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
-            body = {"dry_run": False, "dag_run_id": dag_run_id, "task_ids": [task_id], "include_downstream": True}
-            body |= {"only_failed": False, "reset_dag_runs": True}
-            headers = {"Authorization": f"Bearer {token}"}
-            client.post("/api/v2/dags/retrain/clearTaskInstances", json=body, headers=headers).raise_for_status()
+            client.headers["Authorization"] = f"Bearer {token}"
+            yield client
 
     def counts(self) -> dict[str, int]:
         with self.catalog.begin() as connection:
@@ -71,9 +93,16 @@ class Stack:
 
 
 @pytest.fixture
-def stack(home: Path, tmp_path: Path, processes_on: Callable[[Path], list[str]]) -> Iterator[Stack]:
-    small = {"snapshot_size": 250, "new_images_threshold": 50}
-    settings = demo_settings(home).model_copy(update=small)
+def chosen() -> dict[str, object]:
+    """Settings of the stack that are not the demo's."""
+    return {"snapshot_size": 250, "new_images_threshold": 50}
+
+
+@pytest.fixture
+def stack(
+    home: Path, tmp_path: Path, processes_on: Callable[[Path], list[str]], chosen: dict[str, object]
+) -> Iterator[Stack]:
+    settings = demo_settings(home).model_copy(update=chosen)
     addresses = find_addresses(settings)
     with running_stack(settings, Stopwatch()) as check:
 
@@ -119,3 +148,23 @@ def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_ret
     with stack.catalog.begin() as connection:
         reasons = connection.execute(sa.select(attempts.c.reason).order_by(attempts.c.id)).scalars().all()
     assert reasons == ["the first model", "50 new images reach the threshold of 50."]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("chosen", [{"snapshot_size": 250, "promotion": "approve"}])
+def test_a_promotion_waits_for_a_person_and_does_what_the_person_says(stack: Stack) -> None:
+    stack.ingest("evaluation", 0, 4)
+    stack.ingest("pool", 0, 25)
+    for option, actors in (("Keep the champion", []), ("Promote the challenger", [f"airflow:{ADMIN}"])):
+        dag_run_id = stack.airflow.trigger("retrain", {"reason": "the first model"})
+        question = wait_for("the question", partial(stack.question, dag_run_id), START_SECONDS)
+        assert "| challenger | version" in question["body"]
+        with stack.catalog.begin() as connection:
+            assert connection.execute(sa.select(promotions.c.actor)).scalars().all() == []
+        # Airflow 3.3.2 takes an answer in the very second of the question for a failure, and asks again.
+        time.sleep(READING_SECONDS)
+        stack.answer(dag_run_id, option)
+        assert stack.follow("retrain", dag_run_id).state == "success"
+        with stack.catalog.begin() as connection:
+            assert connection.execute(sa.select(promotions.c.actor)).scalars().all() == actors

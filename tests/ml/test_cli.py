@@ -136,5 +136,5 @@ def test_help_names_every_command() -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     for name in ("ingest", "sample", "monitor", "retrain", "evaluate", "promote", "rollback", "release", "models"):
         assert name in said
-    for name in ("finetune", "predict", "serve", "user", "migrate", "status"):
+    for name in ("finetune", "predict", "serve", "user", "snapshot", "migrate", "status"):
         assert name in said

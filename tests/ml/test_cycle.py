@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from ml import cycle
-from ml.catalog import journal
+from ml.catalog import attempts, journal
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
@@ -16,11 +15,9 @@ from ml.model import promotion
 from ml.model.hyperparameters import Hyperparameters
 from ml.model.inventory import describe_state, list_models
 from ml.model.requests import RetrainParameters
-from ml.model.training import train_head
 from ml.model.workspace import Workspace
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
-LEARNS_NOTHING = Hyperparameters(learning_rate=1e-9)
 
 
 @pytest.fixture
@@ -125,10 +122,10 @@ def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.head_fitting.train_head", partial(train_head, hyperparameters=LEARNS_NOTHING))
+    monkeypatch.setattr("ml.model.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
-    assert "too far behind the champion" in report.verdict.reasons[0]
+    assert "significantly worse than the champion" in report.verdict.reasons[0]
     kept, _ = list_models(trained)
     assert (kept.version, kept.verdict, kept.is_champion) == (2, "keep", False)
 
@@ -139,7 +136,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
     monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.head_fitting.train_head", partial(train_head, hyperparameters=LEARNS_NOTHING))
+    monkeypatch.setattr("ml.model.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 
@@ -222,3 +219,46 @@ def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) ->
     )
     with filled_workspace.catalog.begin() as connection:
         assert connection.scalar(mirrored) == connection.scalar(training_fold)
+
+
+def judged_attempt(workspace: Workspace, key: str) -> int:
+    attempt_id = cycle.take_snapshot(workspace, key, "test", PARAMETERS)
+    cycle.train(workspace, attempt_id)
+    cycle.register(workspace, attempt_id)
+    cycle.evaluate_challenger(workspace, attempt_id)
+    assert cycle.decide(workspace, attempt_id).decision == "promote"
+    return attempt_id
+
+
+@pytest.fixture
+def asking(trained: Workspace) -> Workspace:
+    """Version 1 is in production, and a person is asked before another one is."""
+    return replace(trained, settings=trained.settings.model_copy(update={"promotion": "approve"}))
+
+
+def test_nothing_is_promoted_before_a_person_says_so(asking: Workspace) -> None:
+    report = cycle.retrain(asking, "second", "test", PARAMETERS)
+    assert (report.verdict.decision, report.production_version) == ("promote", 1)
+    attempt_id = judged_attempt(asking, "third")
+    comparison = cycle.comparison_to_approve(asking, attempt_id)
+    assert comparison is not None
+    assert "| challenger | version 3 |" in comparison
+    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 3
+    with asking.catalog.begin() as connection:
+        assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
+
+
+def test_nobody_is_asked_where_promotion_is_automatic(trained: Workspace) -> None:
+    assert cycle.comparison_to_approve(trained, judged_attempt(trained, "second")) is None
+
+
+def test_an_approval_after_the_champion_changed_is_judged_again(asking: Workspace) -> None:
+    attempt_id = judged_attempt(asking, "second")
+    cycle.retrain(asking, "third", "test", PARAMETERS)
+    promotion.promote_by_hand(asking, 3, actor="tester", reason="test")
+    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 2
+    with asking.catalog.begin() as connection:
+        verdict = attempts.find_verdict(connection, attempt_id)
+    assert verdict is not None
+    assert verdict.champion_version == 3
+    assert count(asking, "logs.events WHERE kind = 'verdict.revised'") == 1

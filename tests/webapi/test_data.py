@@ -194,3 +194,19 @@ def test_500_changes_are_made_in_one_request(admin: FlaskClient, add_images: Cal
     answer: Any = admin.post("/data/update", json={"changes": changes})
     assert answer.status_code == 200
     assert all(each["is_changed"] for each in answer.json["changes"])
+
+
+def test_images_that_wait_are_found_and_certified_together(
+    admin: FlaskClient, add_images: Callable[..., list[str]], catalog: Catalog
+) -> None:
+    waiting = {"split": None, "entered_pool_at": None, "label_origin": "stated", "held_back": "waiting"}
+    added = add_images(range(12), **waiting)
+    found: Any = admin.get("/data/query?held_back=waiting&origin=stated").json
+    assert sorted(image["sha256"] for image in found["images"]) == sorted(added)
+    changes = [{"action": "certify", "sha256": sha256} for sha256 in added]
+    answer = admin.post("/data/update", json={"changes": changes})
+    assert answer.status_code == 200
+    with catalog.begin() as connection:
+        rows = connection.execute(sa.select(images.c.split, images.c.label_origin, images.c.held_back)).all()
+    assert {tuple(row[1:]) for row in rows} == {("confirmed", None)}
+    assert {row.split for row in rows} == {"pool", "evaluation"}  # a fifth is held out

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from ml.catalog.confirm import RECENT_SHARE, choose_split, confirm_label, is_held_out
 from ml.catalog.database import Catalog
 from ml.catalog.evaluation_sets import current_evaluation_set
+from ml.catalog.folds import fold_of
 from ml.catalog.harvest import harvest
 from ml.catalog.images import ImageRecord, add_predicted
-from ml.catalog.snapshots import SnapshotRules, create_snapshot, fold_of
+from ml.catalog.snapshots import SnapshotRules, create_snapshot
 from ml.catalog.tables import events, images, labels
 
 AddImages = Callable[..., list[str]]

@@ -21,6 +21,7 @@ def test_the_tables_in_code_are_the_tables_that_the_migrations_make(catalog: Cat
     with catalog.begin() as connection:
         options = {
             "include_schemas": True,
+            "include_name": lambda name, kind, _parents: (kind, name) != ("schema", "tuning"),  # Optuna's, see below
             "compare_type": True,
             # Indexes live in the migrations alone: code never names one.
             "include_object": lambda _object, _name, kind, _reflected, _compared: kind != "index",
@@ -28,6 +29,17 @@ def test_the_tables_in_code_are_the_tables_that_the_migrations_make(catalog: Cat
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, metadata)
     assert differences == []
+
+
+def test_the_tables_of_studies_are_those_that_optuna_would_make(catalog: Catalog) -> None:
+    from optuna.storages._rdb.models import SCHEMA_VERSION, BaseModel
+
+    with catalog.begin() as connection:
+        connection.execute(sa.text("SET LOCAL search_path = tuning"))
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, BaseModel.metadata) == []
+        version = connection.execute(sa.text("SELECT schema_version FROM version_info")).scalar_one()
+    assert version == SCHEMA_VERSION
 
 
 def test_migrating_twice_and_down_and_up_again_works(new_database: Callable[[], str], tmp_path: Path) -> None:
@@ -112,7 +124,12 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("grafana_ro", "training.trunks", True),
         ("grafana_ro", "users.accounts", False),
         ("grafana_ro", "training.evaluations", True),
+        ("grafana_ro", "training.drift_checks", True),
+        ("web", "training.drift_checks", True),
         ("grafana_ro", "logs.predictions", True),
+        ("training", "tuning.trials", True),
+        ("web", "tuning.trials", False),
+        ("grafana_ro", "tuning.trials", False),
     ],
 )
 def test_each_database_role_reads_what_it_needs_and_no_more(
@@ -131,7 +148,10 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
             ("grafana_ro", "training.images"),
             ("web", "training.attempts"),
             ("web", "training.trunks"),
+            ("web", "training.drift_checks"),
             ("web", "training.snapshots"),
+            ("training", "tuning.alembic_version"),
+            ("training", "tuning.version_info"),
         ]:
             for privilege in ("INSERT", "UPDATE", "DELETE"):
                 granted = sa.select(sa.func.has_table_privilege(role, table, privilege))

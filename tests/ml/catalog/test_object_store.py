@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -71,6 +72,15 @@ def test_deleting_twice_is_deleting_once(store: ObjectStore) -> None:
     store.delete(KEY)
     store.delete(KEY)
     assert not store.exists(KEY)
+
+
+def test_size_and_age_are_told_without_reading(store: ObjectStore) -> None:
+    assert store.stat(KEY) is None
+    store.put(KEY, b"bytes")
+    facts = store.stat(KEY)
+    assert facts is not None
+    assert facts.byte_count == 5
+    assert abs(datetime.now(UTC) - facts.written_at) < timedelta(minutes=1)
 
 
 def test_threads_may_share_a_store(store: ObjectStore) -> None:

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from ml.catalog import pool
 from ml.catalog.database import Catalog
-from ml.catalog.snapshots import Snapshot, SnapshotRules, create_snapshot, fold_of, load_snapshot
+from ml.catalog.folds import fold_of
+from ml.catalog.snapshots import Snapshot, SnapshotRules, create_snapshot, load_snapshot
 from ml.catalog.tables import images
 from ml.errors import SnapshotError
 

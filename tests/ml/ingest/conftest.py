@@ -1,12 +1,14 @@
 """Images made on the spot, and folders of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 
@@ -47,3 +49,49 @@ def image_folder(
         return tmp_path / name
 
     return made
+
+
+@pytest.fixture
+def textured() -> Callable[..., Image.Image]:
+    """textured(seed, size) -> an RGB image with edges, as a photo has them; unlike any other seed's."""
+
+    def taken(seed: int = 0, size: tuple[int, int] = (96, 80)) -> Image.Image:
+        random = np.random.default_rng(seed)
+        shapes = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        grain = random.normal(0, 12, (size[1], size[0], 1))
+        return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
+
+    return taken
+
+
+@pytest.fixture
+def drop_folder(
+    tmp_path: Path, textured: Callable[..., Image.Image], encode: Callable[..., bytes]
+) -> Callable[[dict[str, list[int]]], Path]:
+    """drop_folder({class: [seed, ...]}) -> the folder that images are dropped into, with these more in it."""
+
+    def dropped(classes: dict[str, list[int]]) -> Path:
+        folder = tmp_path / "drop"
+        for label, seeds in classes.items():
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            for seed in seeds:
+                (folder / label / f"{seed:03d}.png").write_bytes(encode(textured(seed), "PNG"))
+        return folder
+
+    return dropped
+
+
+@pytest.fixture
+def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket, on a server that really listens."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield boto3.resource("s3").create_bucket(Bucket=f"arrivals-{port}")
+    server.stop()

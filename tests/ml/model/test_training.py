@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ml.errors import TrainingError
+from ml.model.hyperparameters import Hyperparameters
 from ml.model.training import MAXIMUM_EPOCHS, TrainedHead
 
 TRAIN_ELSEWHERE = """
@@ -55,6 +56,15 @@ def test_the_same_seed_gives_the_same_bits_in_another_process(
 
 def test_another_seed_gives_another_head(head: TrainedHead, train: Train) -> None:
     assert not np.array_equal(train(seed=1).kernel, head.kernel)
+
+
+def test_each_hyperparameter_is_heeded(head: TrainedHead, train: Train) -> None:
+    quick = train(hyperparameters=Hyperparameters(learning_rate=1e-2))
+    assert quick.history["learning_rate"][0] == pytest.approx(1e-2)
+    decayed = train(hyperparameters=Hyperparameters(weight_decay=0.5))
+    assert np.linalg.norm(decayed.kernel) < np.linalg.norm(head.kernel)
+    for other in (Hyperparameters(dropout_rate=0.5), Hyperparameters(batch_size=128)):
+        assert not np.array_equal(train(hyperparameters=other).kernel, head.kernel)
 
 
 def test_each_epoch_is_reported(train: Train) -> None:

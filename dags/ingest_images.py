@@ -1,0 +1,56 @@
+"""Take in new images every hour, from the sources that INGEST_SOURCES names."""
+
+# ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from dags.task_defaults import TASK_DEFAULTS
+
+# cycle.ingest begins no batch after a quarter of an hour; before it may come a collection's tables, after it the last
+# batch of slowly taken photos.
+INGEST_TIMEOUT = timedelta(minutes=45)
+
+
+@dag(
+    # Without the last argument, a DAG first seen shortly after the hour would run at once for the hour before.
+    schedule=CronTriggerTimetable("@hourly", timezone="UTC", run_immediately=timedelta()),
+    catchup=False,
+    max_active_runs=1,
+    tags=["mycoflow", "ingestion"],
+    default_args=TASK_DEFAULTS,
+)
+def ingest_images() -> None:
+    """### New images
+
+    Runs every hour, or by hand. **sources** reads INGEST_SOURCES; where it names none, the rest is skipped.
+    **ingest** runs once per source: it takes what is new there, checks each file, and stores a report per batch. A
+    source that fails keeps no other from being taken in.
+
+    Unless REQUIRE_CERTIFICATION is false, images wait until an admin certifies them. A batch of which too much is
+    rejected goes to quarantine and raises an alert. `mycoflow batch list` shows what waits.
+
+    Both can be cleared and run again: a batch is stored whole or not at all, and no file is taken twice.
+    """
+
+    @task
+    def sources() -> list[str]:
+        """The URLs to take images in from."""
+        from ml.ingest.sources.opening import source_urls
+        from ml.settings import load_settings
+
+        return source_urls(load_settings())
+
+    @task(execution_timeout=INGEST_TIMEOUT)
+    def ingest(source_url: str) -> list[int]:
+        """Take in what is new at one source. Returns the numbers of its batches."""
+        from ml import cycle
+        from ml.alerts import alerting_workspace
+
+        with alerting_workspace() as workspace:
+            return cycle.ingest(workspace, source_url)
+
+    ingest.expand(source_url=sources())
+
+
+ingest_images()

@@ -1,0 +1,62 @@
+"""From the URLs in INGEST_SOURCES to sources."""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from ml.catalog.object_store import s3_client
+from ml.errors import SettingsError
+from ml.ingest.sources.arrivals import Source
+from ml.ingest.sources.drop_folder import DropFolder
+from ml.ingest.sources.photo_formats import FORMATS
+from ml.ingest.sources.s3_prefix import S3Prefix
+from ml.ingest.sources.table_photos import TablePhotos
+from ml.settings import Settings
+
+
+def source_urls(settings: Settings) -> list[str]:
+    """The URLs in INGEST_SOURCES, each once. A comma inside one is written %2C."""
+    return list(dict.fromkeys(filter(None, map(str.strip, settings.ingest_sources.split(",")))))
+
+
+def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source:
+    """Open a source. Nothing is connected to or read before its first file.
+
+    Args:
+        url: a folder's path or file:///path, s3://bucket/prefix, or FORMAT+https://host of a collection, where FORMAT
+            is one of ml.ingest.sources.photo_formats.FORMATS. After a `?`, `photos=URL` says where its photos are, if
+            not where the format has them, and each `label=NAME` adds a class to take photos of.
+        labels: what is known; a collection is asked for photos of these.
+    Raises: SettingsError, none of these.
+    """
+    if "://" not in url:
+        return DropFolder(Path(url).expanduser().resolve())
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+        return DropFolder(Path(unquote(parts.path)).resolve())
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Prefix(s3_client(), parts.netloc, unquote(parts.path).strip("/"))
+    name, _, scheme = parts.scheme.partition("+")
+    if name in FORMATS and scheme in ("http", "https") and parts.netloc:
+        return _open_collection(parts, settings, labels)
+    raise SettingsError(
+        "INGEST_SOURCES: expected a folder, file:///folder, s3://bucket/prefix, or "
+        f"{' or '.join(f'{name}+https://host' for name in FORMATS)}, separated by commas, got {url!r}"
+    )
+
+
+def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[str]) -> Source:
+    name, _, scheme = parts.scheme.partition("+")
+    published, asked = FORMATS[name], parse_qs(parts.query)
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    (photos_url,) = asked.get("photos", [f"{scheme}://{published.photos_host}{parts.netloc}"])[:1]
+    return TablePhotos(
+        url=url,
+        tables_url=url.partition("+")[2],
+        photos_url=photos_url.rstrip("/"),
+        published=published,
+        labels=frozenset(labels) | frozenset(asked.get("label", [])),
+        folder=settings.mycoflow_home / "ingest" / hashlib.sha256(url.encode()).hexdigest()[:16],
+        allowed_hosts=settings.fetch_allowed_hosts,
+    )

@@ -1,0 +1,94 @@
+"""Images under a prefix of an S3 bucket, laid out like a folder: `prefix/<class>/<image>`, perhaps `groups.csv`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from unicodedata import normalize
+
+from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
+from ml.ingest.class_folders import mix_classes
+from ml.ingest.groups import GROUPS_FILE, parse_groups
+from ml.ingest.sources.arrivals import ArrivedFile
+from ml.ingest.validation import check_byte_count
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class _Object:
+    key: str
+    name: str
+    etag: str
+    byte_count: int
+
+
+@dataclass(frozen=True)
+class S3Prefix:
+    """A bucket and a prefix; an empty one is the whole bucket. Nothing is written there."""
+
+    client: "S3Client"
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+        objects = {each.name: each for each in self._list()}
+        groups = self._groups(objects)
+        objects.pop(GROUPS_FILE, None)
+        classes: dict[str, list[_Object]] = {}
+        for each in objects.values():
+            label, _, rest = each.name.partition("/")
+            if rest and "/" not in rest:
+                classes.setdefault(label, []).append(each)
+            else:
+                yield self._arrived(each, None, None)
+        for label, each in mix_classes(classes):
+            yield self._arrived(each, label, groups.get(each.name))
+
+    def _list(self) -> Iterator[_Object]:
+        root = f"{self.prefix}/" if self.prefix else ""
+        with self._told():
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=root):
+                for found in page.get("Contents", []):
+                    name = normalize("NFC", found["Key"].removeprefix(root))
+                    if not name.endswith("/") and not any(part.startswith(".") for part in name.split("/")):
+                        yield _Object(found["Key"], name, found["ETag"].strip('"'), found["Size"])
+
+    def _groups(self, objects: dict[str, _Object]) -> dict[str, str]:
+        if GROUPS_FILE not in objects:
+            return {}
+        return parse_groups(self._read(objects[GROUPS_FILE].key), set(objects), f"{self.url}/{GROUPS_FILE}")
+
+    def _arrived(self, found: _Object, label: str | None, group: str | None) -> ArrivedFile:
+        return ArrivedFile(found.name, found.etag, label, group, partial(self._read_image, found))
+
+    def _read_image(self, found: _Object) -> bytes:
+        check_byte_count(found.byte_count)
+        return self._read(found.key)
+
+    def _read(self, key: str) -> bytes:
+        with self._told():
+            try:
+                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except self.client.exceptions.NoSuchKey as error:
+                raise InvalidImageError("missing", f"expected the object {key}, got none: it is gone again") from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - heavy
+
+        remedy = "Expected a bucket that may be listed and read: check INGEST_SOURCES and the AWS_... variables."
+        try:
+            yield
+        except (ClientError, NoCredentialsError) as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 403
+            kind = SourceError if status < 500 else SourceUnavailableError
+            raise kind(f"Could not read {self.url}: {error}. {remedy}") from error
+        except BotoCoreError as error:
+            raise SourceUnavailableError(f"Could not reach {self.url}: {error}. {remedy}") from error

@@ -1,0 +1,42 @@
+"""Reading a published table of millions of rows, one at a time: tab or comma separated, packed or not."""
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from ml.errors import SourceError
+
+
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The named columns of each row. A row of another length than the header, as a stray line break leaves, is skipped.
+
+    Args: path, packed with gzip where it ends in .gz.
+    Raises: SourceError, a column is missing, or the file is no such table.
+    """
+    try:
+        with _open(path) as file:
+            header = file.readline().rstrip("\r\n")
+            delimiter = "\t" if "\t" in header else ","
+            names = [name.strip('"') for name in header.split(delimiter)]
+            if missing := [column for column in columns if column not in names]:
+                raise SourceError(f"{path.name}: expected the columns {', '.join(missing)} too, got {names}.")
+            places = [names.index(column) for column in columns]
+            for row in _rows(file, delimiter):
+                if len(row) == len(names):
+                    yield tuple(row[place] for place in places)
+    except (OSError, EOFError, csv.Error) as error:
+        raise SourceError(f"{path.name} cannot be read: expected a whole table, got: {error}.") from error
+
+
+def _rows(file: TextIO, delimiter: str) -> Iterator[list[str]]:
+    if delimiter == "\t":  # database dumps quote nothing, and names hold quotation marks
+        return csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(file, delimiter=delimiter)
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="")
+    return path.open(encoding="utf-8", errors="replace", newline="")

@@ -1,0 +1,32 @@
+"""What the commands that train share: a run with its progress, and how it ended."""
+
+import uuid
+from collections.abc import Sequence
+
+from ml import cycle
+from ml.model.requests import TrainingParameters
+from ml.model.workspace import Workspace
+from ml.terminal import out, steps
+
+
+def run_training(
+    workspace: Workspace,
+    request_key: str | None,
+    reason: str,
+    parameters: TrainingParameters,
+    names: Sequence[str],
+) -> None:
+    """Run a training in this process and say how it ended.
+
+    Args:
+        request_key: of an interrupted run; a new one when None.
+        names: its steps, in order.
+    """
+    key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
+    out.print(f"Request {key}")
+    with steps(names) as on_step:
+        report = cycle.retrain(workspace, key, reason, parameters, on_step)
+    out.print(f"Version {report.model_version}: {report.verdict.decision}.")
+    for line in [*report.verdict.reasons, *report.verdict.warnings]:
+        out.print(f"  {line}")
+    out.print(f"In production: version {report.production_version}.")

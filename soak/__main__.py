@@ -1,0 +1,113 @@
+"""`make soak`: thirty nights of the cycle, the service, experts and alerts, with drift from the twelfth.
+
+    python -m soak
+
+Everything is real but the clock and the people. It works in var/soak, which the next run deletes, and leaves there
+nights.json and nights.png.
+"""
+
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import track
+
+from ml import alerts, cycle
+from ml.errors import MycoflowError
+from ml.ingest.digits import DigitFolders, write_digits
+from ml.ingest.folder import ingest_folder
+from ml.model.requests import RetrainParameters
+from ml.model.workspace import Workspace, open_workspace
+from ml.settings import Settings
+from soak.clock import install_clock
+from soak.nights import Night, Place
+from soak.pager import open_pager
+from soak.people import arrive
+from soak.plot import draw_nights
+from soak.story import surprises, tell
+from stack.lock import exclusive
+from webapi import service
+from webapi.app import create_app
+
+NIGHTS = 30
+DRIFT_FROM = 12
+PHOTOS_A_DAY = 60
+FOLDER = Path(__file__).resolve().parent.parent / "var" / "soak"
+
+
+def main() -> None:
+    """The command: expected errors and surprises become a message and exit status 1."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of graphs traced anew for each model
+    console, errors = Console(), Console(stderr=True, soft_wrap=True)
+    began = time.monotonic()
+    try:
+        nights, settings = run(FOLDER, NIGHTS, console)
+    except MycoflowError as error:
+        errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+        sys.exit(1)
+    draw_nights(nights, settings, DRIFT_FROM, FOLDER / "nights.png")
+    (FOLDER / "nights.json").write_text(json.dumps([asdict(night) for night in nights], indent=1) + "\n")
+    found = surprises(nights, settings, DRIFT_FROM)
+    for surprise in found:
+        errors.print(f"[bold red]Not as it should be:[/] {surprise}", highlight=False)
+    console.print(f"{(time.monotonic() - began) / 60:.1f} minutes; the picture is {FOLDER / 'nights.png'}.")
+    console.print(tell(nights, DRIFT_FROM), highlight=False, soft_wrap=True)
+    sys.exit(1 if found else 0)
+
+
+def run(folder: Path, count: int, console: Console) -> tuple[list[Night], Settings]:
+    """Live through some nights in a folder of their own, from nothing.
+
+    Raises: SettingsError, another run has the folder.
+    """
+    with exclusive(folder, "soak"), open_pager() as pager, tempfile.TemporaryDirectory() as sheets:
+        shutil.rmtree(folder / "home", ignore_errors=True)
+        settings = _settings(folder / "home", pager.url)
+        install_clock(settings)
+        with open_workspace(settings) as workspace:
+            digits = write_digits(Path(sheets))
+            console.print("Training the first model ...")
+            _begin(workspace, digits)
+            pager.take()
+            app = create_app(settings)
+            try:
+                visitor, expert = (arrive(app, workspace.catalog, role) for role in ("user", "expert"))
+                service.current(app).models.poll()
+                place = Place(workspace, app, pager, visitor, expert, digits.later)
+                nights = place.nights(count, PHOTOS_A_DAY, DRIFT_FROM)
+                return list(track(nights, "Nights", total=count, console=console)), settings
+            finally:
+                service.current(app).stop()
+
+
+def _settings(home: Path, alert_url: str) -> Settings:
+    """The defaults, whatever the environment says, but for what digits and a rush of requests need."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    chosen = {
+        "mycoflow_home": home,
+        "trunk_weights": "random",
+        "image_size": 32,
+        "mirrored_views": False,  # a mirrored digit is another one, or none
+        "alert_urls": SecretStr(alert_url),
+        "rate_limit": "100000 per minute",
+        "token_hours": 24 * 2 * NIGHTS,
+    }
+    return Settings.model_validate(defaults | chosen)
+
+
+def _begin(workspace: Workspace, digits: DigitFolders) -> None:
+    ingest_folder(workspace.catalog, digits.evaluation, "evaluation")
+    ingest_folder(workspace.catalog, digits.first, "pool")
+    cycle.retrain(workspace, "night-0", "the first model", RetrainParameters(workspace.settings.snapshot_size))
+    alerts.deliver(workspace)
+
+
+if __name__ == "__main__":
+    main()

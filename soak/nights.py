@@ -1,0 +1,108 @@
+"""A day and the night after it, and what it left."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask
+
+from ml import alerts, cycle
+from ml.model.requests import RetrainParameters
+from ml.model.workspace import Workspace
+from soak.clock import put_forward
+from soak.pager import Pager
+from soak.people import Person, ask_and_correct
+from soak.world import photograph
+from webapi import service
+
+
+@dataclass(frozen=True)
+class Night:
+    """What was seen.
+
+    Args:
+        number: from 1.
+        served_version: of the model that answered during the day.
+        answered: share of the day's answers that were right.
+        anchor, recent: accuracy of the champion before any retraining; recent is None without images.
+        deciding: the one that the floor applies to.
+        new_images: since the champion's snapshot.
+        reasons: to retrain.
+        decision: of the gate, where there was a retraining.
+        production_version: afterwards.
+        alerts: titles of those that arrived.
+    """
+
+    number: int
+    served_version: int
+    answered: float
+    anchor: float
+    recent: float | None
+    deciding: float
+    new_images: int
+    reasons: list[str]
+    decision: str | None
+    production_version: int
+    alerts: list[str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens.
+
+    Args:
+        app: the service, without its threads.
+        pager: where alerts arrive.
+        digits: what there is to photograph, a folder per digit.
+    """
+
+    workspace: Workspace
+    app: Flask
+    pager: Pager
+    visitor: Person
+    expert: Person
+    digits: Path
+
+    def nights(self, count: int, photos: int, drift_from: int) -> Iterator[Night]:
+        """Live through some days and nights.
+
+        Args:
+            photos: a day.
+            drift_from: the first day on which all digits are turned.
+        """
+        for number in range(1, count + 1):
+            answers = [
+                ask_and_correct(self.visitor, self.expert, name, photo)
+                for name, photo in photograph(self.digits, number, photos, is_turned=number >= drift_from)
+            ]
+            yield self._night(number, answers)
+            with self.workspace.catalog.begin() as connection:
+                put_forward(connection, days=1)
+
+    def _night(self, number: int, answers: list[tuple[int, bool]]) -> Night:
+        """What the DAGs monitor_production, retrain and send_alerts do, and the service's look at the registry."""
+        report = cycle.monitor(self.workspace)
+        parts = {part.part: part.accuracy for part in cycle.evaluate(self.workspace)}
+        decision = self._retrain(number, report.reasons) if report.reasons else None
+        cycle.note_overdue(self.workspace)
+        alerts.deliver(self.workspace)
+        models = service.current(self.app).models
+        models.poll()
+        return Night(
+            number=number,
+            served_version=answers[0][0],
+            answered=sum(is_right for _, is_right in answers) / len(answers),
+            anchor=parts["anchor"],
+            recent=parts.get("recent"),
+            deciding=report.accuracy,
+            new_images=report.new_images,
+            reasons=report.reasons,
+            decision=decision,
+            production_version=models.current.version if models.current else 0,
+            alerts=self.pager.take(),
+        )
+
+    def _retrain(self, number: int, reasons: list[str]) -> str:
+        parameters = RetrainParameters(self.workspace.settings.snapshot_size)
+        report = cycle.retrain(self.workspace, f"night-{number}", " ".join(reasons), parameters)
+        return report.verdict.decision

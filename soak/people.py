@@ -1,0 +1,53 @@
+"""Who uses the service: a visitor who asks what photos show, and an expert who says whether the answers are right."""
+
+import io
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from ml.catalog.accounts import Role, add_account
+from ml.catalog.database import Catalog
+from ml.errors import MycoflowError
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is logged in."""
+
+    client: FlaskClient
+    token: str
+
+    def post(self, path: str, **content: Any) -> Any:
+        """Send JSON or a form. Returns: the JSON of the answer. Raises: MycoflowError, it was no good one."""
+        return _post(self.client, path, headers={"Authorization": f"Bearer {self.token}"}, **content)
+
+
+def arrive(app: Flask, catalog: Catalog, role: Role) -> Person:
+    """Somebody new, with an account of this role."""
+    password = secrets.token_urlsafe(16)
+    with catalog.begin() as connection:
+        add_account(connection, role, role, password)
+    client = app.test_client()
+    return Person(client, _post(client, "/auth/login", json={"login": role, "password": password})["token"])
+
+
+def ask_and_correct(visitor: Person, expert: Person, name: str, photo: bytes) -> tuple[int, bool]:
+    """Let the visitor ask what a photo shows, and the expert say what it does.
+
+    Returns: the model version that answered, and whether it was right.
+    """
+    answer = visitor.post("/predictions", data={"file": (io.BytesIO(photo), "photo.png")})
+    is_right = answer["results"][0]["name"] == name
+    opinion = {"verdict": "ok"} if is_right else {"verdict": "nok", "corrected_label": name}
+    expert.post(f"/predictions/{answer['id']}/feedback", json=opinion)
+    return answer["model"]["version"], is_right
+
+
+def _post(client: FlaskClient, path: str, **content: Any) -> Any:
+    answer = client.post(path, **content)
+    if answer.status_code >= 400:
+        raise MycoflowError(f"Expected POST {path} to succeed. It answered {answer.status_code}: {answer.text}")
+    return answer.json

@@ -1,0 +1,348 @@
+"""What sources bring, from the first look at a file to an admin's certificate, in the real database."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from PIL import Image, ImageFilter
+
+from ml.catalog.alerts import latest_alerts
+from ml.catalog.batches import Batch, FileOutcome, decide_batches, list_batches, load_batch, load_files
+from ml.catalog.data_changes import Change, apply_changes
+from ml.catalog.database import Catalog
+from ml.catalog.images import find_memberships
+from ml.catalog.object_store import image_key
+from ml.catalog.tables import image_rights, images, ingest_files, labels
+from ml.deadlines import Deadline
+from ml.errors import ImageStoreError, InvalidImageError, SourceUnavailableError, UnknownBatchError
+from ml.ingest import batches as batches_module
+from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.folder import ingest_folder
+from ml.ingest.sources.arrivals import ArrivedFile, Rights, Source
+from ml.ingest.sources.drop_folder import DropFolder
+
+Drop = Callable[[dict[str, list[int]]], Path]
+Take = Callable[..., Image.Image]
+Encode = Callable[..., bytes]
+
+CERTIFIED = BatchRules(require_certification=True, quarantine_share=0.3)
+TRUSTED = BatchRules(require_certification=False, quarantine_share=0.3)
+
+
+def pull(catalog: Catalog, source: Source | Path, rules: BatchRules = CERTIFIED) -> list[int]:
+    source = DropFolder(source) if isinstance(source, Path) else source
+    return ingest_source(catalog, source, rules, Deadline(60))
+
+
+def rows(catalog: Catalog) -> list[Any]:
+    with catalog.begin() as connection:
+        return list(connection.execute(sa.select(images).order_by(images.c.received_at, images.c.sha256)))
+
+
+def files(catalog: Catalog, batch_id: int) -> list[FileOutcome]:
+    with catalog.begin() as connection:
+        return load_files(connection, batch_id)
+
+
+def batch(catalog: Catalog, batch_id: int) -> Batch:
+    with catalog.begin() as connection:
+        return load_batch(connection, batch_id)
+
+
+def reasons(catalog: Catalog, batch_id: int) -> Counter[tuple[str, str | None]]:
+    return Counter((file.outcome, file.reason) for file in files(catalog, batch_id))
+
+
+def decide(catalog: Catalog, action: Any, *batch_ids: int) -> int:
+    with catalog.begin() as connection:
+        return decide_batches(connection, batch_ids, action, "ada")
+
+
+def know_labels(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
+    """Images of classes a and b are in the pool already, from a person."""
+    folder = drop_folder({"a": [900, 901], "b": [902, 903]})
+    ingest_folder(catalog, folder.rename(tmp_path / "known"), "pool")
+
+
+@dataclass(frozen=True)
+class ListedSource:
+    """A source whose files are named one by one, and may be taken away."""
+
+    arrived: list[ArrivedFile]
+    url: str = "list://photos"
+
+    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+        yield from self.arrived
+
+
+def test_what_a_source_brings_waits_for_a_certificate(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    (batch_id,) = pull(catalog, drop_folder({"a": [1, 2], "b": [3]}))
+    assert reasons(catalog, batch_id) == {("waiting", "certification"): 3}
+    for row in rows(catalog)[4:]:
+        assert (row.split, row.entered_pool_at, row.label_origin, row.held_back) == (None, None, "stated", "waiting")
+        assert catalog.store.exists(image_key(row.sha256))
+    found = batch(catalog, batch_id)
+    assert (found.state, found.waiting, found.counts, found.contact_sheet_key) == ("waiting", 3, {"waiting": 3}, None)
+    assert found.source == (tmp_path / "drop").as_uri()
+
+
+def test_certified_images_enter_the_pool_and_the_evaluation_set_for_good(catalog: Catalog, drop_folder: Drop) -> None:
+    first = pull(catalog, drop_folder({"a": list(range(30))}))
+    second = pull(catalog, drop_folder({"b": list(range(30, 60))}))
+    assert decide(catalog, "certify", *first, *second) == 60
+    splits = Counter(row.split for row in rows(catalog))
+    assert splits.total() == 60
+    assert 2 <= splits["evaluation"] <= 25  # a fifth, by the hash of the group
+    for row in rows(catalog):
+        assert (row.label_origin, row.held_back) == ("confirmed", None)
+        assert (row.entered_pool_at is not None) == (row.split == "pool")
+        assert (row.evaluation_part == "recent") == (row.split == "evaluation")
+    assert batch(catalog, first[0]).state == "done"
+    assert decide(catalog, "certify", *first) == 0
+
+
+def test_one_image_of_a_batch_can_be_certified_or_corrected_alone(catalog: Catalog, drop_folder: Drop) -> None:
+    (batch_id,) = pull(catalog, drop_folder({"a": [1, 2, 3]}))
+    certified, corrected, _ = [file.image_sha256 for file in files(catalog, batch_id)]
+    assert certified is not None and corrected is not None
+    with catalog.begin() as connection:
+        apply_changes(connection, [Change("certify", certified), Change("relabel", corrected, "b")], "account:7")
+    assert {row.sha256: row.label for row in rows(catalog) if row.held_back is None} == {certified: "a", corrected: "b"}
+    assert batch(catalog, batch_id).waiting == 1
+
+
+def test_a_rejected_batch_stays_out_for_good(catalog: Catalog, drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2]})
+    (batch_id,) = pull(catalog, folder)
+    assert decide(catalog, "exclude", batch_id) == 2
+    assert {row.held_back for row in rows(catalog)} == {"excluded"}
+    (folder / "a" / "001.png").rename(folder / "a" / "under another name.png")
+    (again,) = pull(catalog, folder)
+    assert reasons(catalog, again) == {("rejected", "excluded"): 1}
+
+
+def test_without_certification_known_labels_enter_and_unknown_ones_wait(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path
+) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    (batch_id,) = pull(catalog, drop_folder({"a": [1, 2], "c": [3]}), TRUSTED)
+    assert reasons(catalog, batch_id) == {("entered", None): 2, ("waiting", "unknown_label"): 1}
+    entered = [row for row in rows(catalog)[4:] if row.label == "a"]
+    assert {(row.label_origin, row.held_back) for row in entered} == {("curated", None)}
+    assert all(row.split is not None for row in entered)
+    with catalog.begin() as connection:
+        said = connection.execute(sa.select(labels.c.said_by).order_by(labels.c.id.desc()).limit(2))
+        assert set(said.scalars()) == {(tmp_path / "drop").as_uri()}
+
+
+def test_a_label_becomes_known_by_a_certificate_and_not_by_waiting(catalog: Catalog, drop_folder: Drop) -> None:
+    (first,) = pull(catalog, drop_folder({"a": [1, 2]}), TRUSTED)
+    (second,) = pull(catalog, drop_folder({"a": [3, 4]}), TRUSTED)
+    assert reasons(catalog, second) == {("waiting", "unknown_label"): 2}
+    decide(catalog, "certify", first)
+    (third,) = pull(catalog, drop_folder({"a": [5, 6]}), TRUSTED)
+    assert reasons(catalog, third) == {("entered", None): 2}
+
+
+def test_a_file_is_taken_once_per_version(catalog: Catalog, drop_folder: Drop, textured: Take, encode: Encode) -> None:
+    folder = drop_folder({"a": [1, 2, 3, 4]})
+    whole = (folder / "a" / "001.png").read_bytes()
+    (folder / "a" / "001.png").write_bytes(whole[:200])  # still being copied
+    (first,) = pull(catalog, folder)
+    assert reasons(catalog, first)["rejected", "unreadable"] == 1
+    assert pull(catalog, folder) == []
+    (folder / "a" / "001.png").write_bytes(whole)
+    (second,) = pull(catalog, folder)
+    assert reasons(catalog, second) == {("waiting", "unknown_label"): 1}
+
+
+def test_a_copy_of_what_is_known_is_a_duplicate_and_no_reject(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path
+) -> None:
+    folder = drop_folder({"a": [1, 2]})
+    ingest_folder(catalog, folder, "evaluation")
+    (folder / "a" / "new.png").write_bytes((drop_folder({"b": [3]}) / "b" / "003.png").read_bytes())
+    (folder / "b" / "003.png").unlink()
+    (batch_id,) = pull(catalog, folder)
+    assert reasons(catalog, batch_id) == {("duplicate", None): 2, ("waiting", "certification"): 1}
+    assert batch(catalog, batch_id).reject_share == 0
+
+
+def test_faults_are_counted_by_reason_and_drawn(
+    catalog: Catalog, drop_folder: Drop, textured: Take, encode: Encode, tmp_path: Path
+) -> None:
+    held_out = drop_folder({"a": [1]})
+    ingest_folder(catalog, held_out.rename(tmp_path / "held out"), "evaluation")
+    folder = drop_folder({"a": list(range(2, 20))})
+    faults = {
+        "near_evaluation": encode(textured(1).resize((192, 160)), "JPEG"),
+        "near_duplicate": encode(textured(2), "JPEG", quality=60),
+        "blank": encode(Image.new("RGB", (64, 64), "grey"), "PNG"),
+        "blurred": encode(textured(50, (300, 300)).filter(ImageFilter.GaussianBlur(9)), "PNG"),
+        "not_an_image": b"hello",
+    }
+    for name, content in faults.items():
+        (folder / "a" / f"zz {name}").write_bytes(content)
+    (folder / "notes.txt").write_text("beside the classes")
+    (batch_id,) = pull(catalog, folder)
+    rejected = {file.name: file.reason for file in files(catalog, batch_id) if file.outcome == "rejected"}
+    assert rejected == {f"a/zz {name}": name for name in faults} | {"notes.txt": "outside_class_folder"}
+    found = batch(catalog, batch_id)
+    assert found.reject_share == pytest.approx(6 / 24)
+    assert found.contact_sheet_key is not None
+    with Image.open(BytesIO(catalog.store.get(found.contact_sheet_key))) as sheet:
+        assert (sheet.format, sheet.width > 900) == ("JPEG", True)
+
+
+def test_a_batch_with_too_many_rejects_waits_whatever_the_settings_and_raises_an_alert(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path
+) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6]})
+    for number in range(3):
+        (folder / "a" / f"bad {number}").write_bytes(b"no image")
+    (batch_id,) = pull(catalog, folder, TRUSTED)
+    assert reasons(catalog, batch_id) == {("waiting", "quarantine"): 6, ("rejected", "not_an_image"): 3}
+    assert batch(catalog, batch_id).state == "quarantined"
+    with catalog.begin() as connection:
+        (alert,) = latest_alerts(connection, 5)
+    assert (alert.kind, f"Batch {batch_id} is in quarantine: 3 of 9 files" in alert.title) == ("quarantine", True)
+    assert "not_an_image 3" in alert.body and f"mycoflow batch certify {batch_id}" in alert.body
+    assert decide(catalog, "certify", batch_id) == 6
+    assert batch(catalog, batch_id).state == "done"
+
+
+def test_a_share_of_rejects_up_to_the_limit_is_no_quarantine(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path
+) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6, 7]})
+    for number in range(3):
+        (folder / "a" / f"bad {number}").write_bytes(b"no image")
+    (batch_id,) = pull(catalog, folder, TRUSTED)
+    assert reasons(catalog, batch_id)["entered", None] == 7
+    with catalog.begin() as connection:
+        assert latest_alerts(connection, 5) == []
+
+
+def test_a_large_arrival_makes_several_batches_and_the_deadline_leaves_the_rest(
+    catalog: Catalog, drop_folder: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "BATCH_FILES", 4)
+    folder = drop_folder({"a": list(range(10))})
+    assert ingest_source(catalog, DropFolder(folder), CERTIFIED, Deadline(0)) == []
+    found = pull(catalog, folder)
+    assert [len(files(catalog, batch_id)) for batch_id in found] == [4, 4, 2]
+
+
+def test_a_crash_costs_one_batch_and_the_next_run_takes_it(
+    catalog: Catalog, drop_folder: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "BATCH_FILES", 3)
+    stored = iter(range(100))
+
+    class Failing:
+        """The real store, full at the fifth object."""
+
+        def put(self, key: str, content: bytes) -> None:
+            if next(stored) == 4:
+                raise ImageStoreError("full")
+            catalog.store.put(key, content)
+
+        get, exists, delete = catalog.store.get, catalog.store.exists, catalog.store.delete
+        stat = catalog.store.stat
+
+    folder = drop_folder({"a": list(range(7))})
+    with pytest.raises(ImageStoreError):
+        pull(replace(catalog, store=Failing()), folder)
+    assert len(rows(catalog)) == 3
+    pull(catalog, folder)
+    assert len(rows(catalog)) == 7
+    with catalog.begin() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(ingest_files)) == 7
+
+
+def test_what_was_had_before_a_source_went_away_is_kept(catalog: Catalog, textured: Take, encode: Encode) -> None:
+    def gone() -> bytes:
+        raise SourceUnavailableError("expected an answer, got none")
+
+    arrived = [
+        ArrivedFile(str(seed), "1", "a", None, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(3)
+    ]
+    with pytest.raises(SourceUnavailableError):
+        pull(catalog, ListedSource([*arrived, ArrivedFile("3", "1", "a", None, gone)]))
+    assert len(rows(catalog)) == 3
+    assert pull(catalog, ListedSource(arrived)) == []
+
+
+def test_photos_that_cannot_be_reached_are_rejected_unless_the_server_is_down(
+    catalog: Catalog, textured: Take, encode: Encode
+) -> None:
+    def unreachable() -> bytes:
+        raise InvalidImageError("unreachable", "expected a photo, got status 500")
+
+    def photo(number: int, read: Callable[[], bytes]) -> ArrivedFile:
+        return ArrivedFile(f"{number}", "1", "a", None, read)
+
+    good = [photo(seed, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(8)]
+    (batch_id,) = pull(catalog, ListedSource([*good, photo(8, unreachable), photo(9, unreachable)]))
+    assert reasons(catalog, batch_id)["rejected", "unreachable"] == 2
+    down = ListedSource([photo(number, unreachable) for number in range(10, 20)])
+    with pytest.raises(SourceUnavailableError, match="got none of 3 in a row"):
+        pull(catalog, down)
+    with catalog.begin() as connection:
+        assert len(list_batches(connection, 10)) == 1
+
+
+def test_licence_holder_and_group_are_kept_per_image(catalog: Catalog, textured: Take, encode: Encode) -> None:
+    arrived = [
+        ArrivedFile(
+            f"{seed}", "1", "a", "walk 7", lambda seed=seed: encode(textured(seed), "PNG"), Rights("CC-BY", "Ada")
+        )
+        for seed in range(4)
+    ]
+    (batch_id,) = pull(catalog, ListedSource(arrived))
+    with catalog.begin() as connection:
+        kept = connection.execute(sa.select(image_rights.c.licence, image_rights.c.holder)).all()
+    assert kept == [("CC-BY", "Ada")] * 4
+    decide(catalog, "certify", batch_id)
+    assert {row.group_key for row in rows(catalog)} == {"walk 7"}
+    assert len({row.split for row in rows(catalog)}) == 1  # no split divides a group
+
+
+def test_a_person_who_ingests_a_waiting_image_need_not_certify_it(catalog: Catalog, drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2]})
+    (batch_id,) = pull(catalog, folder)
+    assert ingest_folder(catalog, folder, "pool").accepted == 2
+    assert {(row.split, row.label_origin, row.held_back) for row in rows(catalog)} == {("pool", "curated", None)}
+    assert batch(catalog, batch_id).state == "done"
+
+
+def test_the_same_image_under_another_label_is_rejected_while_it_waits(catalog: Catalog, drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2, 3]})
+    pull(catalog, folder)
+    (folder / "b").mkdir()
+    (folder / "b" / "same.png").write_bytes((folder / "a" / "001.png").read_bytes())
+    (batch_id,) = pull(catalog, folder)
+    assert reasons(catalog, batch_id) == {("rejected", "conflicting_label"): 1}
+    sha256 = rows(catalog)[0].sha256
+    with catalog.begin() as connection:
+        assert find_memberships(connection, [sha256])[sha256].label == "a"
+
+
+def test_an_unknown_batch_is_an_error_and_changes_nothing(catalog: Catalog, drop_folder: Drop) -> None:
+    (batch_id,) = pull(catalog, drop_folder({"a": [1]}))
+    with pytest.raises(UnknownBatchError, match="got 99"):
+        decide(catalog, "certify", batch_id, 99)
+    assert batch(catalog, batch_id).waiting == 1
+
+
+def test_an_empty_drop_folder_brings_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    assert pull(catalog, tmp_path / "drop") == []

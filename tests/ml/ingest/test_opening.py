@@ -1,0 +1,144 @@
+"""From URLs to sources, and what a folder and an S3 prefix offer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.catalog.database import Catalog
+from ml.deadlines import Deadline
+from ml.errors import InvalidImageError, SettingsError, SourceError, SourceUnavailableError
+from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.sources.arrivals import ArrivedFile, Source
+from ml.ingest.sources.opening import open_source, source_urls
+from ml.settings import Settings
+
+Drop = Callable[[dict[str, list[int]]], Path]
+RULES = BatchRules(require_certification=True, quarantine_share=0.3)
+
+
+def opened(url: str) -> Source:
+    return open_source(url, Settings(), [])
+
+
+def offered(url: str) -> dict[str, ArrivedFile]:
+    return {file.name: file for file in opened(url).files(None)}
+
+
+def stated(url: str) -> dict[str, tuple[str | None, str | None]]:
+    return {name: (file.label, file.group) for name, file in offered(url).items()}
+
+
+def upload(bucket: Any, folder: Path, prefix: str) -> str:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            bucket.put_object(Key=f"{prefix}/{file.relative_to(folder).as_posix()}", Body=file.read_bytes())
+    return f"s3://{bucket.name}/{prefix}"
+
+
+def test_the_setting_names_sources_by_commas() -> None:
+    settings = Settings(ingest_sources=" /data/drop, s3://bucket/new ,,/data/drop")
+    assert source_urls(settings) == ["/data/drop", "s3://bucket/new"]
+    assert source_urls(Settings()) == []
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}", "file://localhost{}"])
+def test_a_folder_is_named_by_its_path_or_url(address: str, tmp_path: Path) -> None:
+    folder = tmp_path / "new photos"
+    url = address.format(str(folder).replace(" ", "%20") if "://" in address else folder)
+    assert opened(url).url == folder.as_uri()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/photos",
+        "s3://",
+        "s3:///prefix",
+        "file://host/photos",
+        "file://",
+        "gbif+https://host",
+        "inaturalist://host",
+    ],
+)
+def test_another_url_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(SettingsError, match="INGEST_SOURCES: expected"):
+        opened(url)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is no folder"):
+        offered(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_offers_its_files_with_class_and_group(drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2], "b": [3]})
+    (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\n")
+    (folder / ".hidden").write_text("")
+    (folder / "notes.txt").write_text("")
+    expected = {"a/001.png": ("a", "walk 7"), "a/002.png": ("a", None), "b/003.png": ("b", None)}
+    assert stated(str(folder)) == expected | {"notes.txt": (None, None)}
+
+
+def test_a_link_out_of_a_folder_is_not_followed(drop_folder: Drop, tmp_path: Path) -> None:
+    folder = drop_folder({"a": [1]})
+    (tmp_path / "private.png").write_bytes(b"secret")
+    (folder / "a" / "link.png").symlink_to(tmp_path / "private.png")
+    with pytest.raises(InvalidImageError, match="link out of it"):
+        offered(str(folder))["a/link.png"].read()
+
+
+def test_a_prefix_offers_what_a_folder_does(drop_folder: Drop, s3_bucket: Any) -> None:
+    folder = drop_folder({"a": [1, 2], "b": [3]})
+    (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\n")
+    (folder / ".hidden").write_text("")
+    (folder / "notes.txt").write_text("")
+    url = upload(s3_bucket, folder, "new")
+    s3_bucket.put_object(Key="newer/a/009.png", Body=b"beside the prefix")
+    s3_bucket.put_object(Key="new/b/deep/er.png", Body=b"too deep")
+    s3_bucket.put_object(Key="new/empty/", Body=b"")
+    assert stated(url) == stated(str(folder)) | {"b/deep/er.png": (None, None)}
+    assert offered(url)["a/001.png"].read() == (folder / "a" / "001.png").read_bytes()
+
+
+def test_a_whole_bucket_may_be_a_source(drop_folder: Drop, s3_bucket: Any) -> None:
+    s3_bucket.put_object(Key="a/1.png", Body=b"1")
+    assert stated(f"s3://{s3_bucket.name}") == {"a/1.png": ("a", None)}
+
+
+def test_a_prefix_is_taken_in_once_and_a_changed_object_again(
+    catalog: Catalog, drop_folder: Drop, s3_bucket: Any
+) -> None:
+    folder = drop_folder({"a": [1, 2], "b": [3]})
+    source = opened(upload(s3_bucket, folder, "new"))
+    (first,) = ingest_source(catalog, source, RULES, Deadline(60))
+    assert ingest_source(catalog, source, RULES, Deadline(60)) == []
+    s3_bucket.put_object(Key="new/a/001.png", Body=(drop_folder({"a": [4]}) / "a" / "004.png").read_bytes())
+    (second,) = ingest_source(catalog, source, RULES, Deadline(60))
+    assert second > first
+
+
+def test_an_object_that_is_gone_or_too_large_is_refused_alone(s3_bucket: Any) -> None:
+    s3_bucket.put_object(Key="a/gone.png", Body=b"1")
+    s3_bucket.put_object(Key="a/large.png", Body=bytes(5_000_000))
+    found = offered(f"s3://{s3_bucket.name}")
+    s3_bucket.Object("a/gone.png").delete()
+    with pytest.raises(InvalidImageError) as refusal:
+        found["a/gone.png"].read()
+    assert refusal.value.reason == "missing"
+    with pytest.raises(InvalidImageError) as refusal:
+        found["a/large.png"].read()
+    assert refusal.value.reason == "too_large"
+
+
+def test_a_bucket_that_is_not_there_is_no_reason_to_try_again(s3_bucket: Any) -> None:
+    with pytest.raises(SourceError, match=r"s3://nowhere.*check INGEST_SOURCES"):
+        offered("s3://nowhere")
+
+
+def test_a_server_that_is_not_there_may_come_back(s3_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(SourceUnavailableError, match="Could not reach"):
+        offered("s3://bucket")

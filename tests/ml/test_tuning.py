@@ -1,0 +1,218 @@
+"""Tuning as a story: a search that several processes share, and the best of it as a model version."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from ml import cycle
+from ml.catalog import attempts
+from ml.catalog.attempts import overdue_requests
+from ml.errors import SettingsError, TrainingError
+from ml.model import tuning
+from ml.model.requests import RetrainParameters, TuneParameters
+from ml.model.search_space import defaults
+from ml.model.study import open_study
+from ml.model.tuning_report import EXPERIMENT
+from ml.model.workspace import Workspace
+from ml.tuning_cli import tuning_app
+
+KEY = "search"
+
+WORKER = """
+import sys
+from ml import cycle
+from ml.model.workspace import open_workspace
+
+with open_workspace() as workspace:
+    print(cycle.search(workspace, int(sys.argv[1])))
+"""
+
+DYING_WORKER = (
+    """
+import os, signal
+from ml.model import tuning
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+tuning.fit_folds = die
+"""
+    + WORKER
+)
+
+
+@pytest.fixture(autouse=True)
+def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How good the heads are does not matter here."""
+    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 12)
+
+
+def start_search(workspace: Workspace, trials: int) -> int:
+    return cycle.take_snapshot(workspace, KEY, "test", TuneParameters(200, trials))
+
+
+@contextmanager
+def study_of(workspace: Workspace) -> Iterator[Any]:
+    with open_study(workspace.catalog, KEY, defaults(False)) as study:
+        yield study
+
+
+def states(workspace: Workspace) -> list[str]:
+    with study_of(workspace) as study:
+        return [trial.state.name for trial in study.get_trials()]
+
+
+def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Popen[str]:
+    """Another process on the same deployment."""
+    settings = workspace.settings
+    assert settings.database_url is not None
+    environment = {
+        **os.environ,
+        "MYCOFLOW_HOME": str(settings.mycoflow_home),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri or "",
+        "TRUNK_WEIGHTS": settings.trunk_weights,
+        "IMAGE_SIZE": str(settings.image_size),
+        "MODEL_PRECISION": settings.model_precision,
+    }
+    command = [sys.executable, "-c", script, str(attempt_id)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: Workspace) -> None:
+    steps: list[str] = []
+    parameters = TuneParameters(200, trials=4, seed=3)
+    report = cycle.retrain(filled_workspace, KEY, "test", parameters, lambda step, _done, _total: steps.append(step))
+    assert (report.model_version, report.production_version) == (1, 1)
+    assert [*dict.fromkeys(steps)] == list(cycle.TUNE_STEPS)
+
+    with study_of(filled_workspace) as study:
+        assert study.trials[0].params == defaults(may_mirror=False)
+        assert len(study.trials) == 4
+        best = tuning.best_trial(study)
+    with filled_workspace.catalog.begin() as connection:
+        attempt = attempts.find_attempt(connection, KEY)
+    assert attempt is not None
+    assert (attempt.parameters["kind"], attempt.parameters["hyperparameters"]) == ("tune", best.params)
+
+    client = MlflowClient(filled_workspace.settings.mlflow_tracking_uri)
+    trained = client.get_run(str(attempt.mlflow_run_id)).data
+    assert float(trained.params["head_learning_rate"]) == best.params["learning_rate"]
+    assert trained.metrics["validation_accuracy"] == pytest.approx(best.value)
+    assert trained.metrics["val_loss"] == pytest.approx(best.user_attrs["validation_loss"], rel=0.5)
+
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    (searched,) = client.search_runs([experiment.experiment_id])
+    assert {file.path for file in client.list_artifacts(searched.info.run_id, "plots")} == {
+        "plots/importances.png",
+        "plots/parallel_coordinates.png",
+    }
+    assert searched.data.metrics["trials_complete"] + searched.data.metrics["trials_pruned"] == 4
+
+    again = cycle.retrain(filled_workspace, KEY, "test", parameters)
+    assert again.model_version == 1
+    assert len(states(filled_workspace)) == 4
+
+
+def test_two_processes_share_the_trials_of_one_study(filled_workspace: Workspace) -> None:
+    attempt_id = start_search(filled_workspace, trials=30)
+    workers = [worker(filled_workspace, WORKER, attempt_id) for _ in range(2)]
+    said = [each.communicate(timeout=200) for each in workers]
+    assert [each.returncode for each in workers] == [0, 0], said
+    ran = [int(out) for out, _ in said]
+    assert sum(ran) in (30, 31)  # both may take what seems the last
+    assert min(ran) > 0
+    assert set(states(filled_workspace)) <= {"COMPLETE", "PRUNED"}
+    with study_of(filled_workspace) as study:
+        assert [trial.number for trial in study.get_trials()] == list(range(sum(ran)))
+
+
+def test_a_trial_that_fails_costs_no_more_than_itself(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_id, train, calls = start_search(filled_workspace, trials=3), tuning.fit_folds, []
+
+    def fail_at_first(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise TrainingError("Expected a finite loss.")
+        return train(*arguments)
+
+    monkeypatch.setattr(tuning, "fit_folds", fail_at_first)
+    assert cycle.search(filled_workspace, attempt_id) == 3
+    assert states(filled_workspace) == ["FAIL", "COMPLETE", "COMPLETE"]
+    with study_of(filled_workspace) as study:
+        assert study.trials[0].user_attrs["error"] == "TrainingError: Expected a finite loss."
+    cycle.choose_hyperparameters(filled_workspace, attempt_id)
+
+
+def test_a_search_without_any_result_says_why(filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TrainingError("Expected a finite loss.")
+
+    monkeypatch.setattr(tuning, "fit_folds", fail)
+    with pytest.raises(TrainingError, match=r"None of 2 did.*Expected a finite loss"):
+        cycle.retrain(filled_workspace, KEY, "test", TuneParameters(200, trials=2))
+
+
+def test_the_trial_of_a_killed_worker_is_given_up_and_the_search_goes_on(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.model.study.GRACE_SECONDS", 1)
+    attempt_id = start_search(filled_workspace, trials=3)
+    killed = worker(filled_workspace, DYING_WORKER, attempt_id)
+    killed.communicate(timeout=100)
+    assert killed.returncode < 0
+    assert states(filled_workspace) == ["RUNNING"]
+    time.sleep(1.5)
+    assert cycle.search(filled_workspace, attempt_id) == 2
+    assert states(filled_workspace)[0] == "FAIL"
+    cycle.choose_hyperparameters(filled_workspace, attempt_id)
+
+
+def test_a_search_looks_at_no_image_of_the_evaluation_set(filled_workspace: Workspace) -> None:
+    cycle.search(filled_workspace, start_search(filled_workspace, trials=1))
+    query = "SELECT DISTINCT split FROM training.features JOIN training.images ON sha256 = image_sha256"
+    with filled_workspace.catalog.begin() as connection:
+        assert list(connection.scalars(sa.text(query))) == ["pool"]
+
+
+def test_a_long_search_is_no_overdue_retraining(filled_workspace: Workspace) -> None:
+    start_search(filled_workspace, trials=1)
+    cycle.take_snapshot(filled_workspace, "slow", "test", RetrainParameters(200))
+    with filled_workspace.catalog.begin() as connection:
+        assert overdue_requests(connection, minutes=0) == ["slow"]
+
+
+def test_the_command_searches_trains_and_says_how_it_ended(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def opened() -> Iterator[Workspace]:
+        yield filled_workspace
+
+    monkeypatch.setattr("ml.tuning_cli.alerting_workspace", opened)
+    ended = CliRunner().invoke(tuning_app, ["--trials", "2", "--request-key", KEY], catch_exceptions=False)
+    assert ended.exit_code == 0
+    assert len(states(filled_workspace)) == 2
+    with filled_workspace.catalog.begin() as connection:
+        attempt = attempts.find_attempt(connection, KEY)
+    assert attempt is not None
+    assert attempt.model_version == 1
+    assert json.dumps(attempt.parameters)
+
+
+def test_a_search_of_no_trials_is_refused() -> None:
+    with pytest.raises(SettingsError, match="trials: expected 1 or more"):
+        TuneParameters(200, trials=0)

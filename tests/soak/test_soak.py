@@ -1,0 +1,57 @@
+"""`make soak`, the whole of it."""
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ml.settings import Settings
+from soak.__main__ import DRIFT_FROM, NIGHTS, run
+from soak.nights import Night
+from soak.plot import draw_nights
+from soak.story import surprises, tell
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's own user may enter, which pytest's are not."""
+    made = Path(tempfile.mkdtemp(prefix="mycoflow-soak-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def lived(folder: Path) -> tuple[list[Night], Settings]:
+    """All the nights."""
+    return run(folder, NIGHTS, Console(file=io.StringIO()))
+
+
+def test_thirty_nights_go_as_they_should(lived: tuple[list[Night], Settings], folder: Path) -> None:
+    nights, settings = lived
+    assert surprises(nights, settings, DRIFT_FROM) == []
+    assert len(nights) == NIGHTS
+    assert nights[-1].production_version >= 3
+    assert "drift begins" in tell(nights, DRIFT_FROM)
+    draw_nights(nights, settings, DRIFT_FROM, folder / "nights.png")
+    assert (folder / "nights.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_night_that_went_wrong_is_noticed(lived: tuple[list[Night], Settings]) -> None:
+    nights, settings = lived
+    quiet = next(index for index, night in enumerate(nights) if not night.reasons)
+    promoted = next(index for index, night in enumerate(nights) if night.decision == "promote")
+    for index, changes, words in (
+        (quiet, {"alerts": ["Accuracy is below the floor: 12.0%"]}, "out of place"),
+        (quiet, {"reasons": ["none"], "decision": "keep"}, "without a cause"),
+        (promoted, {"alerts": []}, "nobody was told of"),
+        (promoted + 1, {"served_version": 99}, "version 99 answered"),
+    ):
+        wrong = [*nights[:index], replace(nights[index], **changes), *nights[index + 1 :]]
+        assert any(words in surprise for surprise in surprises(wrong, settings, DRIFT_FROM))

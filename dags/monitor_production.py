@@ -25,13 +25,15 @@ def monitor_production() -> None:
     1. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing), counts
        the images that entered the pool since the champion's snapshot, stores both, and decides. No model in
        production yet: the task is skipped, and its log says how to get a first one.
-    2. **request_retraining** runs only when there is a reason. It emits the asset `retraining_requested`, with the
-       reason, and that starts the DAG `retrain`.
+    2. **measure_drift** compares what people ask about with what the champion learned from, and estimates its accuracy
+       there. It decides nothing.
+    3. **is_due** lets **request_retraining** run only when there is a reason. That emits the asset
+       `retraining_requested`, with the reason, and so starts the DAG `retrain`.
 
-    Both can be cleared and run again.
+    All can be cleared and run again.
     """
 
-    @task.short_circuit
+    @task
     def monitor() -> str:
         """Score, count, decide. Returns the reasons to retrain; empty when there is none."""
         from ml import cycle
@@ -44,12 +46,28 @@ def monitor_production() -> None:
             except NoChampionError as error:
                 raise AirflowSkipException(str(error)) from error
 
+    @task
+    def measure_drift() -> None:
+        """Compare and estimate. What it finds is stored."""
+        from ml import cycle
+        from ml.model.workspace import open_workspace
+
+        with open_workspace() as workspace:
+            cycle.measure_drift(workspace)
+
+    @task.short_circuit
+    def is_due(reasons: str) -> str:
+        """Let the next task run where there are reasons. Returns them."""
+        return reasons
+
     @task(outlets=[RETRAINING_REQUESTED])
     def request_retraining(reason: str) -> Iterator[Metadata]:
         """Emit the asset that starts `retrain`, with the reason."""
         yield Metadata(RETRAINING_REQUESTED, extra={"reason": reason})
 
-    request_retraining(monitor())  # type: ignore[arg-type]
+    reasons = monitor()
+    reasons >> measure_drift()
+    request_retraining(is_due(reasons))  # type: ignore[arg-type]
 
 
 monitor_production()

@@ -102,10 +102,15 @@ def monitor() -> None:
     """Score the model in production, count what is new, and say whether retraining is due."""
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
+        drift = cycle.measure_drift(workspace)
     out.print(
         f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images "
         f"({report.harvested_images} harvested)."
     )
+    if drift.moved:
+        out.print(f"What people ask about drifts away from what it learned: {', '.join(drift.moved)}.")
+    if drift.estimated_accuracy is not None:
+        out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
     for reason in report.reasons:
         out.print(f"Retraining is due: {reason}")
     if report.reasons:

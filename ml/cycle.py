@@ -1,7 +1,7 @@
 """The story: the steps of a night, in order. DAGs and the command line call these, and nothing below them.
 
 An hour that brings images: ingest, once per source
-A night that watches:       monitor
+A night that watches:       monitor -> measure_drift
 A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
 A day that fine-tunes:      the same steps; what was asked for, pinned with the snapshot, tells `train` what to train
 A day that tunes:           take_snapshot -> search -> choose_hyperparameters -> train, and on as above
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ml.catalog import attempts, model_versions, pool, snapshots
 from ml.catalog.alerts import raise_alert
 from ml.catalog.attempts import Attempt, StoredVerdict
+from ml.catalog.drift import DriftCheck
 from ml.catalog.evaluations import Evaluation
 from ml.catalog.feedback import known_labels
 from ml.deadlines import Deadline
@@ -26,6 +27,7 @@ from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
 from ml.model import monitoring, promotion, tuning
 from ml.model.challenger import train_challenger
+from ml.model.drift_check import check_drift
 from ml.model.judging import describe_verdict, judge_challenger, tell_verdict
 from ml.model.loading import load_classifier, remember_version
 from ml.model.outcomes import carry_out
@@ -79,6 +81,14 @@ def monitor(workspace: Workspace, on_progress: Progress | None = None) -> monito
     Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on.
     """
     return monitoring.check(workspace, deciding_evaluation(evaluate(workspace, on_progress=on_progress)))
+
+
+def measure_drift(workspace: Workspace) -> DriftCheck:
+    """Compare what people lately asked the champion about with what it learned from, and estimate its accuracy there.
+
+    Raises: NoChampionError, there is no model in production; ModelLoadError, ImageStoreError.
+    """
+    return check_drift(workspace, _champion(workspace))
 
 
 def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:

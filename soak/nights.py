@@ -26,6 +26,8 @@ class Night:
         answered: share of the day's answers that were right.
         anchor, recent: accuracy of the champion before any retraining; recent is None without images.
         deciding: the one that the floor applies to.
+        estimated: accuracy on what was asked, as the answers' confidence tells without labels; None where too few were.
+        drifting: what the nightly look without labels finds moved.
         new_images: since the champion's snapshot.
         reasons: to retrain.
         decision: of the gate, where there was a retraining.
@@ -39,6 +41,8 @@ class Night:
     anchor: float
     recent: float | None
     deciding: float
+    estimated: float | None
+    drifting: list[str]
     new_images: int
     reasons: list[str]
     decision: str | None
@@ -82,6 +86,7 @@ class Place:
     def _night(self, number: int, answers: list[tuple[int, bool]]) -> Night:
         """What the DAGs monitor_production, retrain and send_alerts do, and the service's look at the registry."""
         report = cycle.monitor(self.workspace)
+        drift = cycle.measure_drift(self.workspace)
         parts = {part.part: part.accuracy for part in cycle.evaluate(self.workspace)}
         decision = self._retrain(number, report.reasons) if report.reasons else None
         cycle.note_overdue(self.workspace)
@@ -95,6 +100,8 @@ class Place:
             anchor=parts["anchor"],
             recent=parts.get("recent"),
             deciding=report.accuracy,
+            estimated=drift.estimated_accuracy,
+            drifting=drift.moved,
             new_images=report.new_images,
             reasons=report.reasons,
             decision=decision,

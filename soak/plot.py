@@ -19,6 +19,8 @@ def draw_nights(nights: Sequence[Night], settings: Settings, drift_from: int, pa
     accuracy.plot(numbers, [night.anchor for night in nights], marker=".", label="anchor")
     recent = [(night.number, night.recent) for night in nights if night.recent is not None]
     accuracy.plot(*zip(*recent, strict=True), marker=".", label="recent")
+    estimated = [(night.number, night.estimated) for night in nights if night.estimated is not None]
+    accuracy.plot(*zip(*estimated, strict=True), linestyle=":", color="tab:red", label="estimated without labels")
     accuracy.axhline(settings.accuracy_floor, color="grey", linestyle="--", linewidth=1, label="floor")
     accuracy.set(ylabel="accuracy of the champion", ylim=(0, 1))
     arrivals.bar(numbers, [night.new_images for night in nights], color="tab:green")

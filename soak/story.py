@@ -23,9 +23,12 @@ def surprises(nights: Sequence[Night], settings: Settings, drift_from: int) -> l
 def tell(nights: Sequence[Night], drift_from: int) -> str:
     """One line that says what happened when."""
     events = []
+    noticed = next((night for night in nights if night.drifting), None)
     for night in nights:
         if night.number == drift_from:
             events.append(f"night {night.number}: drift begins")
+        if night is noticed:
+            events.append(f"night {night.number}: drift of {', '.join(night.drifting)} noticed")
         if night.decision is not None:
             is_new = night.decision == "promote"
             outcome = f"version {night.production_version} promoted" if is_new else "challenger kept out"
@@ -61,6 +64,11 @@ def _of_night(night: Night, settings: Settings) -> Iterator[str]:
 
 def _of_drift(nights: Sequence[Night], settings: Settings, drift_from: int) -> Iterator[str]:
     floor = settings.accuracy_floor
+    noticed = next((night.number for night in nights if night.drifting), None)
+    if noticed is None:
+        yield "Nobody noticed the drift without labels."
+    elif noticed < drift_from:
+        yield f"Night {noticed}: drift was noticed before there was any."
     first_low = next((night for night in nights if night.deciding < floor), None)
     if first_low is None:
         yield "The drift never brought the accuracy below the floor."

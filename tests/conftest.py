@@ -16,10 +16,16 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
+from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.database import Catalog, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.evaluations import Evaluation, save_evaluation
+from ml.catalog.journal import complete_move, write_intent
+from ml.catalog.model_versions import ModelVersion, save_model_version
+from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings
 
 with warnings.catch_warnings():
@@ -126,6 +132,45 @@ def settings(
 def catalog(settings: Settings) -> Iterator[Catalog]:
     with open_catalog(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def add_champion(catalog: Catalog) -> Callable[..., None]:
+    """Writes rows as a night leaves them: add_champion(version, accuracy, snapshot_id=None), of two classes."""
+
+    def add(version: int, accuracy: float, snapshot_id: int | None = None) -> None:
+        facts = ModelVersion(version, f"run{version}", snapshot_id, f"{'0' * 64}:1", ["b", "a"], 32, "fp32")
+        with catalog.begin() as connection:
+            save_model_version(connection, facts)
+            connection.execute(insert(evaluation_sets).values(content_sha256="set").on_conflict_do_nothing())
+            set_version = connection.execute(sa.select(evaluation_sets.c.version)).scalar_one()
+            for part, of_part in {"anchor": accuracy + 0.05, "recent": accuracy}.items():
+                save_evaluation(connection, _evaluation(version, set_version, part, of_part))
+            move_id = write_intent(connection, "promotion", None, version, "test", "The best there is.")
+            complete_move(connection, move_id)
+
+    return add
+
+
+def _evaluation(version: int, set_version: int, part: str, accuracy: float) -> Evaluation:
+    right = {"image_count": 10.0, "precision": accuracy, "recall": accuracy, "f1": accuracy}
+    per_class = {"b": right, "a": {"image_count": 0.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}}
+    is_deciding, confusion = part == "recent", [[9, 1], [0, 0]]
+    figures = (accuracy, accuracy, accuracy, accuracy)
+    return Evaluation(version, set_version, part, is_deciding, 10, *figures, per_class, confusion)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str, str], str]:
+    """Return a program's path, or skip the test saying what to install."""
+
+    def find(name: str, package: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"NOT CHECKED: {name} is not installed; run `apt-get install {package}` (as .ci/run does)")
+        return path
+
+    return find
 
 
 Script = Callable[[str, socket.socket], None]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from ml.deadlines import Deadline
 from ml.model.cpus import usable_cpus
+from webapi.prediction_metrics import PredictionMetrics
 from webapi.problems import unavailable
 
 # A picture of 50 megapixels takes seconds and about a gigabyte while it is decoded and written again.
@@ -42,10 +43,14 @@ class Step:
 class Load:
     """The predictions under way that cost something. One per application.
 
-    Args: places, how many there may be, those that wait included.
+    Args:
+        places: how many there may be, those that wait included.
+        metrics: shows how many of them are taken.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, metrics: PredictionMetrics) -> None:
+        metrics.places.set(places)
+        self._in_progress = metrics.in_progress
         self._places = threading.Semaphore(places)
         self.fetching = Step(_FETCHED_AT_ONCE)
         self.decoding = Step(_DECODED_AT_ONCE)
@@ -60,6 +65,7 @@ class Load:
         if not self._places.acquire(blocking=False):
             raise unavailable("busy", "The service is making as many predictions as it can. Try again in a moment.")
         try:
-            yield
+            with self._in_progress.track_inprogress():
+                yield
         finally:
             self._places.release()

@@ -5,11 +5,14 @@ import time
 from wsgiref.simple_server import WSGIServer
 
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, start_http_server
 
 from ml.errors import SettingsError
+from webapi.prediction_metrics import PredictionMetrics
+from webapi.problems import current_problem
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PREDICTIONS = "/predictions"
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -32,6 +35,18 @@ class Metrics:
         self.model_load_failures = Counter(
             "mycoflow_model_load_failures_total", "Model versions that could not be served", registry=self.registry
         )
+        self.model_swaps = Counter(
+            "mycoflow_model_swaps_total", "Times that another model version took over", registry=self.registry
+        )
+        self.model_load_seconds = Gauge(
+            "mycoflow_model_load_seconds", "Time to load and warm the model that answers", registry=self.registry
+        )
+        self.model_swap_seconds = Gauge(
+            "mycoflow_model_swap_seconds",
+            "Time of the last swap, from the look at the alias to the first answer, with the download",
+            registry=self.registry,
+        )
+        self.predictions = PredictionMetrics(self.registry)
         self._server: WSGIServer | None = None
 
     def serve(self, host: str, port: int) -> int:
@@ -75,6 +90,9 @@ def init_app(app: Flask, metrics: Metrics) -> None:
         labels = (method, route, str(response.status_code))
         metrics.requests.labels(*labels).inc()
         metrics.latency.labels(*labels).observe(time.perf_counter() - g.started_at)
+        problem = current_problem()
+        if route == _PREDICTIONS and problem is not None:
+            metrics.predictions.count_refusal(problem)
         return response
 
     app.before_request(start_clock)

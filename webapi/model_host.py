@@ -70,7 +70,10 @@ class ModelHost:
 
     def serve(self, model: ServedModel) -> None:
         """Answer with this model from now on."""
+        previous = self._current
         self._current = model  # one reference: a request sees the old model or the new one
+        if previous is not None and previous.version != model.version:
+            self._metrics.model_swaps.inc()
         card = model.classifier.card
         self._metrics.model.info(
             {
@@ -88,7 +91,7 @@ class ModelHost:
         if bundle is None:
             return
         try:
-            self.serve(load(bundle))
+            self.serve(self._load(bundle))
         except ModelLoadError as error:
             _logger.error("The cached model does not load and is dropped: %s", error)
             self._cache.remove(bundle)
@@ -142,11 +145,12 @@ class ModelHost:
         return time.monotonic() - self._refused[1] >= _RETRY_REFUSED_SECONDS
 
     def _take(self, version: int, registry: ModelSource) -> None:
-        previous = self._current
+        previous, began_at = self._current, time.perf_counter()
         try:
             bundle = registry.download(version, self._cache.folder)
             if previous is None or previous.bundle != bundle:
-                self.serve(load(bundle))
+                self.serve(self._load(bundle))
+                self._metrics.model_swap_seconds.set(time.perf_counter() - began_at)
         except RegistryUnavailableError:
             raise
         except (ModelError, OSError) as error:
@@ -154,6 +158,12 @@ class ModelHost:
             return
         self._confirmed, self._refused = version, None
         self._remember(bundle, previous)
+
+    def _load(self, bundle: Path) -> ServedModel:
+        began_at = time.perf_counter()
+        model = load(bundle)
+        self._metrics.model_load_seconds.set(time.perf_counter() - began_at)
+        return model
 
     def _remember(self, bundle: Path, previous: ServedModel | None) -> None:
         try:

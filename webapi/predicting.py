@@ -1,6 +1,7 @@
 """One prediction, from bytes or a URL to the stored answer. An image is computed once per model version."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ml.settings import Settings
 from webapi.deadlines import begin_until
 from webapi.load import Load
 from webapi.model_host import ServedModel
+from webapi.prediction_metrics import PredictionMetrics
 
 _HARVEST_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Predictor:
 
     Args:
         settings: how sure is sure, and which hosts may be asked for images.
-        load: shared by all requests.
+        load, metrics: shared by all requests.
         catalog: where results are looked up and stored.
         model: the version that answers; the request keeps it to its end.
         account_id: who asks.
@@ -58,6 +60,7 @@ class Predictor:
 
     settings: Settings
     load: Load
+    metrics: PredictionMetrics
     catalog: Catalog
     model: ServedModel
     account_id: int
@@ -76,7 +79,7 @@ class Predictor:
         if prediction is None:
             with self.load.admit():
                 prediction = self._compute(content, source="upload")
-        return self._harvested(sha256, prediction)
+        return self._finished(sha256, prediction)
 
     def predict_url(self, url: str) -> Prediction:
         """The same for what a URL points to.
@@ -88,7 +91,7 @@ class Predictor:
                 content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
             sha256 = sha256_of(content).hexdigest()
             prediction = self._find(sha256) or self._compute(content, source="url")
-        return self._harvested(sha256, prediction)
+        return self._finished(sha256, prediction)
 
     def _find(self, sha256: str) -> Prediction | None:
         with self._begin() as connection:
@@ -110,31 +113,42 @@ class Predictor:
         self, connection: sa.Connection, sha256: str, probabilities: NDArray[np.float32]
     ) -> Prediction:
         values: list[float] = probabilities.tolist()
-        result_id = save_result(connection, sha256, self.model.version, values)
-        prediction_id = save_prediction(connection, result_id, self.account_id, False)
-        return Prediction(prediction_id, False, values, may_be_harvested=True)
+        result = save_result(connection, sha256, self.model.version, values)
+        is_cached = not result.is_new
+        prediction_id = save_prediction(connection, result.id, self.account_id, is_cached)
+        return Prediction(prediction_id, is_cached, values, may_be_harvested=True)
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         card = self.model.classifier.card
-        with self.load.decoding.enter(self.deadline):
+        with self.load.decoding.enter(self.deadline), self.metrics.time_stage("decode"):
             image = sanitise(content)
             pixels = to_pixels(image.content, card.image_size)
-        self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
+        store_seconds = self._keep_file(image)  # before the row that names it
         with self._begin() as connection:
             _wait_for_twin(connection, image.sha256, self.model.version)
             if prediction := self._answer_known(connection, image.sha256):
                 return prediction
-            with self.load.computing.enter(self.deadline):  # for the model alone: others compute while this one stores
+            # For the model alone: others compute while this one stores.
+            with self.load.computing.enter(self.deadline), self.metrics.time_stage("inference"):
                 output = self.model.classifier.predict(pixels[np.newaxis])
+            computed_at = time.perf_counter()
             add_predicted(connection, _record(image, source))
             save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.trunk_id)
-            return self._answer_computed(connection, image.sha256, output.probabilities[0])
+            prediction = self._answer_computed(connection, image.sha256, output.probabilities[0])
+        self.metrics.observe_store(store_seconds + time.perf_counter() - computed_at)
+        return prediction
 
-    def _harvested(self, sha256: str, prediction: Prediction) -> Prediction:
-        """Keep what the model is sure about for training. The answer stands, whatever becomes of that."""
+    def _keep_file(self, image: SanitisedImage) -> float:
+        began_at = time.perf_counter()
+        self.catalog.store.put(image_key(image.sha256), image.content)
+        return time.perf_counter() - began_at
+
+    def _finished(self, sha256: str, prediction: Prediction) -> Prediction:
+        """Count an answer, and keep what the model is sure about for training. The answer stands, whatever comes."""
         best = max(prediction.probabilities)
+        label = self.model.classifier.card.classes[prediction.probabilities.index(best)]
+        self.metrics.count_answer(label, best, prediction.is_cached)
         if prediction.may_be_harvested and best > self.settings.harvest_confidence:
-            label = self.model.classifier.card.classes[prediction.probabilities.index(best)]
             try:
                 self._harvest(sha256, label)
             except CatalogError as error:  # the next request for this image tries again

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NoReturn
 
-from flask import Flask, json
+from flask import Flask, g, json
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
@@ -138,6 +138,12 @@ def answer_problem(problem: ProblemError) -> Response:
     return response
 
 
+def current_problem() -> str | None:
+    """What kind of problem the request in progress is answered with; None where it is answered well."""
+    slug: str | None = g.get("problem")
+    return slug
+
+
 def _answer_http_error(error: HTTPException) -> Response:
     response = Response.force_type(error.get_response())  # with its own headers, such as Allow
     if response.status_code >= 400:
@@ -183,6 +189,7 @@ def _name(location: tuple[int | str, ...]) -> str:
 
 
 def _response(status: int, slug: str, detail: str) -> Response:
+    g.problem = slug
     body = {
         "type": f"urn:mycoflow:problem:{slug}",
         "title": HTTPStatus(status).phrase,

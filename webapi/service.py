@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from ml.errors import DatabaseUnavailableError
 from ml.model.workspace import open_registry
 from ml.settings import Settings
+from webapi import database_metrics
 from webapi.database import Database
 from webapi.load import Load
 from webapi.metrics import Metrics
@@ -49,8 +50,8 @@ class Service:
     def stop(self) -> None:
         """End the threads and close the connections."""
         self.models.stop()
+        self.metrics.close()  # before the database, which a scrape would open again
         self.database.close()
-        self.metrics.close()
 
 
 def init_app(app: Flask, settings: Settings) -> Service:
@@ -58,7 +59,9 @@ def init_app(app: Flask, settings: Settings) -> Service:
     metrics = Metrics()
     cache = ServingCache(settings.mycoflow_home / "serving")
     models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds)
-    service = Service(settings, Database(settings), models, metrics, Load(settings.model_queue_size))
+    database = Database(settings)
+    database_metrics.register(metrics.registry, settings, database)
+    service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions))
     app.extensions[_EXTENSION] = service
     return service
 

@@ -26,6 +26,8 @@ Kind = Literal[
 # not want to hear of it. One that was tried is tried until it is sent.
 UNTRIED_FOR = timedelta(days=7)
 
+APPROVAL_KEY = "promotion-waiting:attempt "  # and its number: how the event keys of a question begin
+
 _DELIVERY_LOCK = 0x616C6572  # "aler"
 
 
@@ -105,6 +107,22 @@ def note_try(connection: sa.Connection, alert_id: int, sent_to: Sequence[str], e
     sent_at = sa.func.clock_timestamp() if error is None else None
     values = {"sent_to": list(sent_to), "sent_at": sent_at, "tries": alerts.c.tries + 1, "last_error": error}
     connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(values))
+
+
+def alerts_missed_by(connection: sa.Connection, receiver: str, count: int) -> list[Alert]:
+    """What a receiver lacks that is not among those whom an alert must reach to count as sent, oldest first.
+
+    Args: receiver, its name in `sent_to`. Older alerts than UNTRIED_FOR are not worth its while any more.
+    """
+    is_recent = alerts.c.raised_at > sa.func.clock_timestamp() - UNTRIED_FOR
+    query = sa.select(*_FIELDS).where(is_recent, sa.literal(receiver) != sa.all_(alerts.c.sent_to))
+    return [Alert(*row) for row in connection.execute(query.order_by(alerts.c.id).limit(count))]
+
+
+def note_receipt(connection: sa.Connection, alert_id: int, receiver: str) -> None:
+    """Note that such a receiver has it. Whether the alert counts as sent stays as it is."""
+    sent_to = sa.func.array_append(alerts.c.sent_to, receiver)
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(sent_to=sent_to))
 
 
 def latest_alerts(connection: sa.Connection, count: int) -> list[Alert]:

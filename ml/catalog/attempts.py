@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.tables import attempts, snapshots, verdicts
+from ml.catalog.alerts import APPROVAL_KEY
+from ml.catalog.tables import alerts, attempts, snapshots, verdicts
 from ml.errors import CatalogError
 
 _FORGOTTEN_AFTER = timedelta(days=1)  # what somebody gave up long ago is no news
@@ -34,6 +35,14 @@ class DecidedAttempt:
     parameters: dict[str, object]
     pool_state: str
     cutoff: datetime
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """An attempt that reached its verdict. Args: seconds, from its start to the verdict."""
+
+    decided_at: datetime
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,36 @@ def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else DecidedAttempt(*row)
+
+
+def last_retraining(connection: sa.Connection) -> Retraining | None:
+    """The latest attempt with a verdict, and how long it took."""
+    seconds = sa.func.extract("epoch", verdicts.c.decided_at - attempts.c.started_at)
+    query = (
+        sa.select(verdicts.c.decided_at, sa.cast(seconds, sa.Float))
+        .join(attempts, attempts.c.id == verdicts.c.attempt_id)
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Retraining(*row)
+
+
+def count_approvals_waiting(connection: sa.Connection) -> int:
+    """Attempts of which somebody was asked, within the last day, whether they may go into production, and is still."""
+    key_start = sa.func.concat(APPROVAL_KEY, attempts.c.id, ":")
+    is_recent = alerts.c.raised_at > sa.func.clock_timestamp() - _FORGOTTEN_AFTER
+    was_asked = sa.exists().where(
+        alerts.c.kind == "promotion_waiting", is_recent, sa.func.starts_with(alerts.c.event_key, key_start)
+    )
+    query = (
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .join(verdicts, verdicts.c.attempt_id == attempts.c.id)
+        .where(verdicts.c.decision == "promote", attempts.c.finished_at.is_(None), was_asked)
+    )
+    found: int = connection.execute(query).scalar_one()
+    return found
 
 
 def overdue_requests(connection: sa.Connection, minutes: float) -> list[str]:

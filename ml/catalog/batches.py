@@ -139,6 +139,23 @@ def load_files(connection: sa.Connection, batch_id: int) -> list[FileOutcome]:
     return [FileOutcome(*row) for row in connection.execute(query)]
 
 
+def count_waiting(connection: sa.Connection) -> int:
+    """Images that wait for a certificate."""
+    found: int = connection.execute(sa.select(sa.func.count()).select_from(images).where(_IS_WAITING)).scalar_one()
+    return found
+
+
+def count_quarantined(connection: sa.Connection) -> int:
+    """Quarantined batches that nobody has decided: images of theirs wait."""
+    query = (
+        sa.select(sa.func.count(sa.distinct(ingest_batches.c.id)))
+        .select_from(ingest_batches.join(ingest_files).join(images))
+        .where(ingest_batches.c.is_quarantined, _IS_WAITING)
+    )
+    found: int = connection.execute(query).scalar_one()
+    return found
+
+
 def decide_batches(connection: sa.Connection, batch_ids: Sequence[int], action: Action, actor: str) -> int:
     """Certify or exclude all that still waits of some batches: of all of them or, after an error, of none.
 

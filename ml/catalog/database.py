@@ -25,6 +25,14 @@ from ml.settings import Settings
 
 _USED_AT = "used_at"
 _FRESH_SECONDS = 1.0
+# A server whose machine is gone is noticed within half a minute; by the system's defaults it takes two hours.
+_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
 
@@ -114,7 +122,7 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
         pool_size=5,
         max_overflow=20,  # in all a little more than the service has threads
         pool_timeout=5,
-        connect_args={"connect_timeout": 5},
+        connect_args=_CONNECTION,
     )
     _ping_after_rest(engine)
     return engine

@@ -1,6 +1,7 @@
 """The journal of promotions: who moved the alias, when, from where to where, and why. Rows are only ever added."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -17,12 +18,16 @@ _MOVE = (
     promotions.c.completed_at.is_not(None),
     promotions.c.actor,
     promotions.c.reason,
+    sa.func.coalesce(promotions.c.completed_at, promotions.c.intended_at),
 )
 
 
 @dataclass(frozen=True)
 class Move:
-    """One row of the journal. `kind`: promotion, rollback, external, or release (which moves nothing)."""
+    """One row of the journal. `kind`: promotion, rollback, external, or release (which moves nothing).
+
+    Args: moved_at, when it was completed; when it was intended, before that.
+    """
 
     id: int
     kind: str
@@ -31,6 +36,7 @@ class Move:
     is_completed: bool
     actor: str
     reason: str
+    moved_at: datetime
 
 
 def hold_promotions(connection: sa.Connection) -> None:
@@ -66,6 +72,14 @@ def last_move(connection: sa.Connection, completed_only: bool = True) -> Move | 
         query = query.where(promotions.c.completed_at.is_not(None))
     row = connection.execute(query).one_or_none()
     return None if row is None else Move(*row)
+
+
+def recent_moves(connection: sa.Connection, count: int) -> list[Move]:
+    """The latest completed moves, releases included, newest first."""
+    query = (
+        sa.select(*_MOVE).where(promotions.c.completed_at.is_not(None)).order_by(promotions.c.id.desc()).limit(count)
+    )
+    return [Move(*row) for row in connection.execute(query)]
 
 
 def version_before(connection: sa.Connection, version: int) -> int | None:

@@ -81,6 +81,17 @@ def count_new_images(connection: sa.Connection, since: datetime) -> NewImages:
     return NewImages(*connection.execute(query).one())
 
 
+def count_by_origin(connection: sa.Connection) -> dict[str, int]:
+    """Pool images of each label origin."""
+    query = (
+        sa.select(images.c.label_origin, sa.func.count())
+        .where(images.c.entered_pool_at.is_not(None))
+        .group_by(images.c.label_origin)
+        .order_by(images.c.label_origin)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
 def count_by_label(connection: sa.Connection) -> dict[str, int]:
     """Human-labelled pool images of each label."""
     query = (

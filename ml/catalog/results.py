@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -41,16 +42,23 @@ def find_result(connection: sa.Connection, sha256: str, model_version: int) -> R
     return None if row is None else Result(*row)
 
 
-def save_result(connection: sa.Connection, sha256: str, model_version: int, probabilities: Sequence[float]) -> int:
-    """Keep a result.
+class SavedResult(NamedTuple):
+    """A result that is kept. is_new: it was not there before, since no other request was quicker."""
 
-    Returns: its id; the id of the one that is there when another request was quicker.
-    """
+    id: int
+    is_new: bool
+
+
+def save_result(
+    connection: sa.Connection, sha256: str, model_version: int, probabilities: Sequence[float]
+) -> SavedResult:
+    """Keep a result, if it is not there yet."""
     values = {"image_sha256": sha256, "model_version": model_version, "probabilities": probabilities}
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
-    if saved is None:
-        saved = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
-    return saved
+    if saved is not None:
+        return SavedResult(saved, is_new=True)
+    known: int = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
+    return SavedResult(known, is_new=False)
 
 
 def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:

@@ -45,9 +45,10 @@ def fit_in_memory(
         figures = [*train_epoch(random.permutation(len(training[1]))), *validate()]
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         logs = dict(zip(names, (float(figure) for figure in figures), strict=True))
-        listeners.on_epoch_end(epoch, logs)  # which adds the learning rate
+        logs["learning_rate"] = float(model.optimizer.learning_rate)
+        listeners.on_epoch_end(epoch, logs)
         for name, value in logs.items():
-            history.setdefault(name, []).append(float(value))
+            history.setdefault(name, []).append(value)
         if model.stop_training:
             break
     listeners.on_train_end()

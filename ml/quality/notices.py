@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ml.catalog.alerts import Kind
+from ml.catalog.alerts import APPROVAL_KEY, Kind
 from ml.catalog.journal import Move
 from ml.errors import MycoflowError
 
@@ -81,7 +81,7 @@ def promotion_waiting(attempt_id: int, version: int, champion: int | None, compa
     """
     return Notice(
         "promotion_waiting",
-        f"promotion-waiting:attempt {attempt_id}:champion {champion}",
+        f"{APPROVAL_KEY}{attempt_id}:champion {champion}",
         f"Version {version} waits for your approval",
         f"{comparison}\n\nAnswer in Airflow, under required actions.",
     )

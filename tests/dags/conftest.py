@@ -85,6 +85,7 @@ json.dump(
         "returned": {task.task_id: task.xcom_pull(task.task_id) for task in tasks},
     },
     open(sys.argv[1], "w"),
+    default=list,  # what the copies of a mapped task return
 )
 """
 

@@ -49,7 +49,7 @@ def _predict(workspace: Workspace, classifier: Classifier, content: bytes) -> in
     with workspace.catalog.begin() as connection:
         add_predicted(connection, record)
         save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.trunk_id)
-        result_id = save_result(connection, image.sha256, 1, output.probabilities[0].tolist())
+        result_id = save_result(connection, image.sha256, 1, output.probabilities[0].tolist()).id
         return save_prediction(connection, result_id, None, False)
 
 

@@ -52,7 +52,7 @@ def add_predicted_image(workspace: Workspace) -> AddPredicted:
         with workspace.catalog.begin() as connection:
             add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 32, 32, len(CONTENT)))
             connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
-            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, [1.0]), None, False)
+            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, False)
             at = sa.func.now() - asked_before
             of_it = predictions.c.id == prediction_id
             connection.execute(sa.update(predictions).values(requested_at=at).where(of_it))
@@ -102,7 +102,7 @@ def test_many_images_go_in_batches(
 def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
     lately, disputed, labelled, held_back = (add_predicted_image(), *(add_predicted_image() for _ in range(3)))
     with workspace.catalog.begin() as connection:
-        asked_again = save_result(connection, lately, 2, [1.0])
+        asked_again = save_result(connection, lately, 2, [1.0]).id
         save_prediction(connection, asked_again, None, False)
         opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "nok"}
         connection.execute(sa.insert(feedback).values(opinion))
@@ -148,7 +148,7 @@ def test_an_image_that_is_asked_for_at_the_same_moment_stays(
     sha256 = add_predicted_image()
     purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
     with workspace.catalog.begin() as connection:
-        save_prediction(connection, save_result(connection, sha256, 1, [1.0]), None, True)
+        save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, True)
         purging.start()
         purging.join(0.5)
     purging.join(60)

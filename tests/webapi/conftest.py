@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -125,6 +126,19 @@ def app(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings.model_copy(update={"database_url": as_web}))
     yield app
     service.current(app).stop()
+
+
+@pytest.fixture
+def scrape(app: Flask) -> Callable[[], dict[str, float]]:
+    """What Prometheus would read, over HTTP: each line's name and labels, and its value."""
+    port = service.current(app).metrics.serve("127.0.0.1", 0)
+
+    def read() -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    return read
 
 
 @pytest.fixture

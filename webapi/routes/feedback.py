@@ -43,6 +43,7 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
         opinion = _opinion(body, classes[prediction.best_index])
         _check_known(connection, opinion.corrected, classes)
         feedback_id, effect = give_feedback(connection, prediction, account, opinion)
+    service.current().metrics.predictions.count_feedback(body.verdict)
     return jsonify(id=feedback_id, effect=effect)
 
 

@@ -75,8 +75,15 @@ def best_names(classes: Sequence[str], probabilities: Sequence[float], count: in
 
 def _predictor(model: ServedModel) -> Predictor:
     current = service.current()
-    catalog = current.database.catalog()
-    return Predictor(current.settings, current.load, catalog, model, current_account().id, current_deadline())
+    return Predictor(
+        settings=current.settings,
+        load=current.load,
+        metrics=current.metrics.predictions,
+        catalog=current.database.catalog(),
+        model=model,
+        account_id=current_account().id,
+        deadline=current_deadline(),
+    )
 
 
 def _model_for(name_count: int) -> ServedModel:

@@ -1,4 +1,4 @@
-"""The processes of the stack, each with its command. Prometheus joins here."""
+"""The processes of the stack, each with its command."""
 
 import shlex
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stack.environment import Addresses
 from stack.ports import HOST
+from stack.prometheus import find_prometheus, prometheus_command
 from stack.settings import StackSettings
 
 
@@ -15,28 +16,34 @@ class Child:
     """One server: the name people see, and the command that stays in the foreground."""
 
     name: str
-    arguments: tuple[str, ...]
+    words: tuple[str, ...]
 
     def command(self, log: Path) -> str:
         """A line for the shell, which is replaced by the server so that signals reach it.
 
         Its output goes straight to a file: a pipe would stay open, and hide its end, while a process of its own lives.
         """
-        return f"exec {shlex.join((sys.executable, '-m', *self.arguments))} > {shlex.quote(str(log))} 2>&1"
+        return f"exec {shlex.join(self.words)} > {shlex.quote(str(log))} 2>&1"
 
 
 def list_children(settings: StackSettings, addresses: Addresses) -> list[Child]:
-    """Every process to run; MLflow's only where no other tracking server is set."""
+    """Every process to run; MLflow's only where no other tracking server is set, Prometheus' where it is installed."""
     children = [
-        Child("airflow-api", ("airflow", "api-server", *_listen(settings.airflow_port), "--workers", "1")),
-        Child("airflow-scheduler", ("airflow", "scheduler", "--skip-serve-logs")),
-        Child("airflow-dags", ("airflow", "dag-processor")),
-        Child("airflow-triggerer", ("airflow", "triggerer", "--skip-serve-logs")),
-        Child("service", _service(settings.service_port)),
+        _python("airflow-api", "airflow", "api-server", *_listen(settings.airflow_port), "--workers", "1"),
+        _python("airflow-scheduler", "airflow", "scheduler", "--skip-serve-logs"),
+        _python("airflow-dags", "airflow", "dag-processor"),
+        _python("airflow-triggerer", "airflow", "triggerer", "--skip-serve-logs"),
+        _python("service", *_service(settings.service_port)),
     ]
     if settings.mlflow_tracking_uri is None:
-        children.append(Child("mlflow", _mlflow(settings, addresses.mlflow_store)))
+        children.append(_python("mlflow", *_mlflow(settings, addresses.mlflow_store)))
+    if program := find_prometheus(settings):
+        children.append(Child("prometheus", prometheus_command(program, settings)))
     return children
+
+
+def _python(name: str, *arguments: str) -> Child:
+    return Child(name, (sys.executable, "-m", *arguments))
 
 
 def _service(port: int) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ STOP_SECONDS = 60
 
 def demo_settings(home: Path) -> StackSettings:
     """The defaults, whatever the environment says, but small, quick, and on free ports."""
-    airflow, mlflow, service, metrics = find_free_ports(4)
+    airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
     defaults = {name: field.default for name, field in StackSettings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
@@ -35,6 +35,7 @@ def demo_settings(home: Path) -> StackSettings:
         "mlflow_port": mlflow,
         "service_port": service,
         "metrics_port": metrics,
+        "prometheus_port": prometheus,
     }
     return StackSettings.model_validate(defaults | chosen)
 

@@ -10,6 +10,7 @@ from ml.catalog.embedded import embedded_url
 from ml.settings import Settings
 from stack.leftovers import MARK
 from stack.ports import HOST
+from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
 from stack.settings import StackSettings
 
@@ -26,6 +27,7 @@ class Addresses:
     airflow: str
     mlflow: str
     service: str
+    prometheus: str | None  # where it is installed
 
 
 def find_addresses(settings: StackSettings) -> Addresses:
@@ -38,6 +40,7 @@ def find_addresses(settings: StackSettings) -> Addresses:
         airflow=f"http://{HOST}:{settings.airflow_port}",
         mlflow=f"http://{HOST}:{settings.mlflow_port}",
         service=f"http://{HOST}:{settings.service_port}",
+        prometheus=f"http://{HOST}:{settings.prometheus_port}" if find_prometheus(settings) else None,
     )
 
 
@@ -50,6 +53,7 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
         **_airflow(settings, addresses, secrets),
         "DATABASE_URL": addresses.catalog,
         "MLFLOW_TRACKING_URI": addresses.mlflow_store,
+        "MLFLOW_PUBLIC_URL": settings.mlflow_public_url or settings.mlflow_tracking_uri or addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

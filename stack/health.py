@@ -16,6 +16,8 @@ def list_missing(settings: StackSettings, addresses: Addresses) -> list[str]:
             missing.append("mlflow")
         if not _answers(client, f"{addresses.service}/status"):
             missing.append("service")
+        if addresses.prometheus and not _answers(client, f"{addresses.prometheus}/-/ready"):
+            missing.append("prometheus")
     return missing
 
 

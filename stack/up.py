@@ -15,6 +15,7 @@ from stack.leftovers import end_leftovers
 from stack.lock import exclusive
 from stack.migrations import migrate_all
 from stack.ports import check_free
+from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
 from stack.settings import StackSettings, load_stack_settings
 from stack.supervisor import Supervisor
@@ -48,6 +49,8 @@ def _check_ports(settings: StackSettings) -> None:
         ports["MLFLOW_PORT"] = settings.mlflow_port
     if settings.metrics_port:
         ports["METRICS_PORT"] = settings.metrics_port
+    if find_prometheus(settings):
+        ports["PROMETHEUS_PORT"] = settings.prometheus_port
     check_free(ports)
 
 
@@ -93,4 +96,6 @@ def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSec
     table.add_row("Prediction service", addresses.service, "an account of `mycoflow user add`")
     if settings.metrics_port:
         table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
+    if addresses.prometheus:
+        table.add_row("Prometheus", addresses.prometheus, "none: this machine only")
     console.print(table)

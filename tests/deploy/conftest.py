@@ -1,7 +1,6 @@
 """docker-compose.yml as compose reads it."""
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,16 +82,3 @@ def variables(documented: dict[str, str]) -> dict[str, str]:
 def interpolated() -> Callable[[Any, dict[str, str]], Any]:
     """The function that fills in variables."""
     return interpolate
-
-
-@pytest.fixture(scope="session")
-def program() -> Callable[[str, str], str]:
-    """Return a program's path, or skip the test saying what to install."""
-
-    def find(name: str, package: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            pytest.skip(f"NOT CHECKED: {name} is not installed; run `apt-get install {package}` (as .ci/run does)")
-        return path
-
-    return find

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ml.settings import Settings
 
 REFERENCE = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+)")
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN(?!_HOURS)|FERNET|PGPASS|REDISCLI_AUTH|_HASH$")
+# Grafana makes GRAFANA_TOKEN itself, after its first start.
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|(?<!GRAFANA_)TOKEN(?!_HOURS)|FERNET|PGPASS|REDISCLI_AUTH|_HASH$")
 ONE_OFFS = {"buckets", "migrate", "mlflow-accounts", "airflow-init"}
 
 
@@ -117,6 +119,13 @@ def test_everything_that_is_built_or_mounted_exists(root: Path, services: dict[s
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert not source.startswith(".") or (root / source).exists(), source
+
+
+def test_prometheus_finds_its_rules_in_what_is_mounted(root: Path, services: dict[str, Any]) -> None:
+    assert "./prometheus:/etc/prometheus:ro" in services["prometheus"]["volumes"]
+    assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
+    patterns = yaml.safe_load((root / "prometheus/prometheus.yml").read_text())["rule_files"]
+    assert all(not Path(pattern).is_absolute() and list((root / "prometheus").glob(pattern)) for pattern in patterns)
 
 
 def test_every_volume_is_named_and_used(compose: dict[str, Any], services: dict[str, Any]) -> None:

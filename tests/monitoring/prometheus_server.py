@@ -1,0 +1,74 @@
+"""A real Prometheus, asked through its HTTP API."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PATIENCE_SECONDS = 60.0
+
+
+class Prometheus:
+    """Args: url, where it listens."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+
+    def is_ready(self) -> bool:
+        """Whether it answers queries."""
+        try:
+            return self._client.get("/-/ready").is_success
+        except httpx.HTTPError:
+            return False
+
+    def get(self, path: str, **parameters: str | float) -> Any:
+        """The data of one of the API's answers. Source: Prometheus' documentation, "HTTP API"."""
+        answer = self._client.get(f"/api/v1/{path}", params=parameters)
+        assert answer.is_success, answer.text
+        return answer.json()["data"]
+
+    def values(self, query: str) -> list[float]:
+        """What an instant query finds."""
+        return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
+
+    def targets(self) -> dict[str, str]:
+        """What is scraped: each job's address."""
+        return {target["labels"]["job"]: target["scrapeUrl"] for target in self.get("targets")["activeTargets"]}
+
+    def alerts(self) -> dict[str, str]:
+        """The alerts that are not inactive, each with its state: pending or firing."""
+        return {alert["labels"]["alertname"]: alert["state"] for alert in self.get("alerts")["alerts"]}
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@contextmanager
+def running_prometheus(command: Sequence[str], port: int, log: Path) -> Iterator[Prometheus]:
+    """Run Prometheus for the length of the block.
+
+    Args: command, that makes it listen on the port; log, the file that gets its output.
+    """
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    prometheus = Prometheus(f"http://127.0.0.1:{port}")
+    try:
+        eventually(lambda: prometheus.is_ready() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield prometheus
+    finally:
+        prometheus.close()
+        process.terminate()
+        process.wait()
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"Expected to see it within {PATIENCE_SECONDS:.0f} seconds."
+        time.sleep(0.1)

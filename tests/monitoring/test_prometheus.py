@@ -1,0 +1,118 @@
+"""A real Prometheus scrapes the service, and its alerts come and go with what is in the database."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+import yaml
+from flask import Flask
+
+from ml.catalog.database import Catalog
+from ml.catalog.evaluations import save_monitoring
+from ml.catalog.pool import NewImages
+from ml.catalog.tables import evaluation_sets
+from ml.settings import Settings
+from stack.ports import find_free_ports
+from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
+from webapi import service
+
+RULES = Path(__file__).resolve().parents[2] / "prometheus" / "rules"
+SHORTENED_FOR = "3s"
+
+
+@pytest.fixture
+def prometheus(metrics_port: int, program: Callable[[str, str], str], tmp_path: Path) -> Iterator[Prometheus]:
+    """Prometheus with the real rules, that looks every second and waits three before an alert fires."""
+    configuration = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(_hurried(file, tmp_path)) for file in RULES.glob("*.yml")],
+        "scrape_configs": [{"job_name": "webapi", "static_configs": [{"targets": [f"127.0.0.1:{metrics_port}"]}]}],
+    }
+    file = tmp_path / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration))
+    (port,) = find_free_ports(1)
+    command = (
+        program("prometheus", "prometheus"),
+        f"--config.file={file}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with running_prometheus(command, port, tmp_path / "log") as running:
+        yield running
+
+
+def test_an_accuracy_that_sinks_is_pending_then_firing_and_ends_when_it_recovers(
+    prometheus: Prometheus, add_champion: Callable[..., None], catalog: Catalog
+) -> None:
+    add_champion(1, 0.91)
+    save_night(catalog, 0.91)
+    eventually(lambda: prometheus.values("mycoflow_deciding_accuracy") == [0.91])
+    eventually(lambda: prometheus.alerts() == {})  # until it first scrapes, the service is absent
+
+    add_champion(1, 0.60)
+    save_night(catalog, 0.60)
+    eventually(lambda: prometheus.alerts() == {"AccuracyBelowFloor": "pending"})
+    eventually(lambda: prometheus.alerts() == {"AccuracyBelowFloor": "firing"})
+
+    add_champion(1, 0.92)
+    eventually(lambda: prometheus.alerts() == {})
+
+
+def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
+    prometheus: Prometheus, add_champion: Callable[..., None], catalog: Catalog, settings: Settings
+) -> None:
+    add_champion(1, 0.60)
+    save_night(catalog, 0.60)
+    eventually(lambda: prometheus.alerts() == {"AccuracyBelowFloor": "firing"})
+    with away(settings):
+        eventually(lambda: prometheus.alerts() == {"AccuracyBelowFloor": "firing", "DatabaseDown": "firing"})
+        assert prometheus.values("mycoflow_database_up") == [0]
+        assert prometheus.values("mycoflow_deciding_accuracy") == []
+        assert prometheus.values('up{job="webapi"}') == [1]
+    eventually(lambda: prometheus.alerts() == {"AccuracyBelowFloor": "firing"})
+
+
+def test_a_service_that_stops_is_told(prometheus: Prometheus, app: Flask) -> None:
+    eventually(lambda: prometheus.values('up{job="webapi"}') == [1] and prometheus.alerts() == {})
+    service.current(app).metrics.close()
+    eventually(lambda: prometheus.alerts() == {"ServiceDown": "firing"})
+
+
+def save_night(catalog: Catalog, accuracy: float) -> None:
+    """What a nightly check leaves."""
+    with catalog.begin() as connection:
+        set_version = connection.execute(sa.select(evaluation_sets.c.version)).scalar_one()
+        save_monitoring(connection, 1, set_version, accuracy, NewImages(3, 1), [])
+
+
+@contextmanager
+def away(settings: Settings) -> Iterator[None]:
+    """For the length of the block, the server takes no connection to the database, and ends those that are open."""
+    assert settings.database_url is not None
+    url = sa.make_url(settings.database_url.get_secret_value())
+    connection = psycopg2.connect(_shown(url.set(drivername="postgresql", database="postgres")))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false")
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.database,))
+        yield
+        cursor.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+    connection.close()
+
+
+def _shown(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def _hurried(file: Path, folder: Path) -> Path:
+    """A file of rules as it is, but that alerts wait for seconds instead of minutes or hours."""
+    rules: dict[str, Any] = yaml.safe_load(file.read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"] if "for" in rule):
+        rule["for"] = SHORTENED_FOR
+    hurried = folder / file.name
+    hurried.write_text(yaml.safe_dump(rules))
+    return hurried

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import chain, task
 
+from dags.mlflow_link import MlflowRunLink
 from dags.task_defaults import TASK_DEFAULTS
 
 # The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
@@ -114,6 +115,9 @@ def train_and_judge(attempt_id: Any) -> None:
 
     Args: attempt_id, what the task that pinned the snapshot returns.
     """
-    asked, promoted = ask(attempt_id), promote(attempt_id)
-    chain(*(step(attempt_id) for step in (train, register, evaluate, gate)), asked, _approval(), promoted)
+    steps = [step(attempt_id) for step in (train, register, evaluate, gate, ask, promote)]
+    for step in steps:
+        step.operator.operator_extra_links = [MlflowRunLink()]
+    *judged, asked, promoted = steps
+    chain(*judged, asked, _approval(), promoted)
     chain(asked, promoted)

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="PostgreSQL; the embedded server when empty")
     image_store: str | None = Field(None, description="Folder or s3://bucket/prefix; a folder under home when empty")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow; the embedded database when empty")
+    mlflow_public_url: str | None = Field(
+        None, pattern=_HTTP, description="Where people reach MLflow; MLFLOW_TRACKING_URI when that is a web address"
+    )
 
     accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
     new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
@@ -46,6 +49,9 @@ class Settings(BaseSettings):
     promotion: Literal["auto", "approve"] = Field("auto", description="approve: the better model waits for a person")
 
     alert_urls: SecretStr | None = Field(None, description="Where alerts go, as Apprise reads it; comma-separated")
+
+    grafana_url: str | None = Field(None, pattern=_HTTP, description="Grafana, for dashboards and annotations")
+    grafana_token: SecretStr | None = Field(None, description="Token of a service account with the role Editor")
 
     retention_days_images: int = Field(90, ge=1, description="`mycoflow purge` keeps images only predicted this long")
     retention_days_logs: int = Field(365, ge=1, description="... and predictions and events")

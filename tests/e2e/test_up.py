@@ -15,6 +15,7 @@ from stack.demo_folder import demo_settings
 from stack.leftovers import marked_pids
 from stack.lock import exclusive
 from stack.ports import HOST
+from stack.prometheus import find_prometheus
 from stack.settings import StackSettings
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
@@ -42,6 +43,8 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(
     with run_stack(settings) as process:
         read_until(process, "Mycoflow is up")
         assert httpx.get(f"http://{HOST}:{settings.service_port}/status", trust_env=False).json() is True
+        if find_prometheus(settings):
+            read_until(process, f"http://{HOST}:{settings.prometheus_port}")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     assert processes_on(home) == []

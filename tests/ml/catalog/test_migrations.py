@@ -125,6 +125,7 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("grafana_ro", "users.accounts", False),
         ("grafana_ro", "training.evaluations", True),
         ("grafana_ro", "training.drift_checks", True),
+        ("grafana_ro", "public.alembic_version", True),
         ("web", "training.drift_checks", True),
         ("grafana_ro", "logs.predictions", True),
         ("training", "tuning.trials", True),

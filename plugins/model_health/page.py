@@ -1,0 +1,64 @@
+"""From the catalog's figures to HTML."""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ml.catalog.clock import now
+from ml.catalog.database import open_catalog
+from ml.catalog.health import read_health, recent_nights
+from ml.errors import MycoflowError
+from ml.report import formats, words
+from ml.settings import Settings
+from model_health import trend
+
+NIGHTS = 30
+LISTED = 10
+
+
+def render_health(settings: Settings) -> str:
+    """Read how things stand, and make the page of it.
+
+    Raises: DatabaseUnavailableError, SchemaVersionError, SettingsError.
+    """
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        at = now(connection)
+        health, nights = read_health(connection), recent_nights(connection, NIGHTS)
+    return (
+        _templates()
+        .get_template("health.html")
+        .render(
+            at=at,
+            health=health,
+            nights=nights,
+            trend=trend.draw_trend(nights, settings.accuracy_floor) if nights else None,
+            listed_nights=nights[: -LISTED - 1 : -1],
+            floor=settings.accuracy_floor,
+            threshold=settings.new_images_threshold,
+        )
+    )
+
+
+def render_problem(error: MycoflowError) -> str:
+    """The page for when there are no figures."""
+    return _templates().get_template("problem.html").render(kind=type(error).__name__, problem=str(error))
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": formats.percent,
+        "moment": formats.moment,
+        "lasted": formats.lasted,
+        "ago": formats.ago,
+    }
+    environment.globals |= {"counted": formats.count, "words": words, "size": trend}
+    return environment

@@ -1,4 +1,4 @@
-"""Sending what the outbox holds, through Apprise, to the addresses in ALERT_URLS.
+"""Sending what the outbox holds, through Apprise, to the addresses in ALERT_URLS, and as marks to Grafana.
 
 Whatever goes wrong here is logged and tried again next time: an alert never fails a step, nor keeps it waiting long.
 """
@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from ml.catalog.alerts import Alert, Kind, hold_delivery, note_try, unsent_alerts
 from ml.deadlines import Deadline
+from ml.grafana.annotations import annotate
+from ml.grafana.api import is_configured
 from ml.model.workspace import Workspace, open_workspace
 from ml.settings import Settings
 
@@ -53,16 +55,19 @@ def alerting_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
 def deliver(workspace: Workspace) -> None:
     """Send what is unsent, unless another process is doing so. Never raises.
 
-    Without ALERT_URLS nothing is sent, and nothing is marked either: a process with them may share the database. Each
-    alert reaches each address at least once: a process that dies between sending and noting it sends it again.
+    Without ALERT_URLS nothing counts as sent, whether Grafana got it or not: a process with them may share the
+    database. Each alert reaches each address at least once: a process that dies between sending and noting it sends it
+    again.
     """
     addresses = _addresses(workspace.settings)
-    if not addresses:
+    if not addresses and not is_configured(workspace.settings):
         return
     try:
         with workspace.catalog.begin() as lock:
             if hold_delivery(lock):
-                _deliver(workspace, addresses)
+                if addresses:  # people first
+                    _deliver(workspace, addresses)
+                annotate(workspace.settings, workspace.catalog)
     except Exception:
         logger.exception("Alerts were not sent; they will be tried again.")
 

@@ -19,6 +19,7 @@ from ml.batch_cli import batch_app
 from ml.catalog.database import migrate as migrate_database
 from ml.catalog.selection import NEWEST
 from ml.errors import MycoflowError
+from ml.grafana_cli import grafana_app
 from ml.house_cli import house_app
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import ingest_folder
@@ -27,6 +28,7 @@ from ml.model.inventory import describe_state
 from ml.model.requests import LEARNING_RATE, FinetuneParameters, RetrainParameters
 from ml.model.workspace import open_workspace
 from ml.model_cli import model_app
+from ml.report_cli import report_app
 from ml.settings import load_settings
 from ml.snapshot_cli import snapshot_app
 from ml.terminal import out, progress
@@ -45,9 +47,11 @@ app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
 app.add_typer(batch_app, name="batch")
 app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(grafana_app, name="grafana")
 app.add_typer(model_app)
 app.add_typer(house_app)
 app.add_typer(alerts_app)
+app.add_typer(report_app)
 app.add_typer(tuning_app)
 
 REJECTS_SHOWN = 20

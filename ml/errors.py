@@ -2,6 +2,8 @@
 
     MycoflowError
     ├── SettingsError (ValueError)           a setting is missing or out of range
+    ├── GrafanaError (RuntimeError)          Grafana refuses what it was asked for
+    │   └── GrafanaUnavailableError (ConnectionError)  it does not answer, or refuses everything
     ├── CatalogError
     │   ├── DatabaseUnavailableError (ConnectionError)
     │   ├── SchemaVersionError               the database is not at this code's migration
@@ -46,6 +48,14 @@ class MycoflowError(Exception):
 
 class SettingsError(MycoflowError, ValueError):
     """A setting is missing or out of range."""
+
+
+class GrafanaError(MycoflowError, RuntimeError):
+    """Grafana refuses what it was asked for."""
+
+
+class GrafanaUnavailableError(GrafanaError, ConnectionError):
+    """Grafana does not answer, or refuses whatever it is asked."""
 
 
 class CatalogError(MycoflowError):

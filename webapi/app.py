@@ -19,7 +19,7 @@ from webapi import (
 )
 from webapi.json_provider import JsonProvider
 from webapi.routes import auth as auth_routes
-from webapi.routes import data, feedback, logs, models, predictions, status, supervision, users
+from webapi.routes import data, feedback, health, logs, models, predictions, status, supervision, users
 from webapi.routes import maintenance as maintenance_routes
 
 _FORM_OVERHEAD_BYTES = 64 * 1024  # multipart boundaries, headers and the other fields
@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(predictions.api)
     app.register_api(feedback.api)
     app.register_api(supervision.api)
+    app.register_api(health.api)
     app.register_api(data.api)
     app.register_api(models.api)
     app.register_api(maintenance_routes.api)

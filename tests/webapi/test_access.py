@@ -25,6 +25,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /accuracy": "admin",
     "GET /past_pred_acc": "admin",
     "GET /nb_new_img": "admin",
+    "GET /health/report": "admin",
     "POST /finetune": "admin",
     "GET /data/query": "admin",
     "POST /data/update": "admin",

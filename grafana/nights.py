@@ -1,0 +1,135 @@
+"""Did the nights run? Checks, trainings, verdicts, and Airflow itself."""
+
+from grafana_foundation_sdk.builders import stat
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.models import units
+
+from grafana import frame
+from grafana.panels import ZERO_IS_GOOD, lines, nightly_lines, number, rows, stacked_bars, thresholds
+from grafana.sources import PROMETHEUS, promql, sql_series, sql_table
+
+_CHECKS = """
+SELECT monitored_at AS time, model_version AS version, accuracy, new_images_human + new_images_harvested AS new_images,
+       is_retraining_requested AS retraining, array_to_string(reasons, ' ') AS reasons
+FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY id DESC LIMIT 100
+"""
+_ATTEMPTS = """
+SELECT started_at AS time, reason, attempts.model_version AS version, coalesce(decision, 'no verdict') AS verdict,
+       extract(epoch FROM decided_at - started_at)::float AS seconds, challenger_accuracy, champion_accuracy,
+       array_to_string(reasons, ' ') AS reasons
+FROM training.attempts LEFT JOIN training.verdicts ON attempt_id = id
+WHERE $__timeFilter(started_at) ORDER BY id DESC LIMIT 100
+"""
+_DURATIONS = """
+SELECT decided_at AS time, decision AS metric, extract(epoch FROM decided_at - started_at)::float AS value
+FROM training.attempts JOIN training.verdicts ON attempt_id = id
+WHERE $__timeFilter(decided_at) ORDER BY decided_at
+"""
+_MOVES = """
+SELECT intended_at AS time, kind, from_version AS "from", to_version AS "to", completed_at IS NOT NULL AS completed,
+       reason
+FROM training.promotions WHERE $__timeFilter(intended_at) ORDER BY id DESC LIMIT 100
+"""
+_TOLD = """
+SELECT raised_at AS time, kind, title, sent_at, tries
+FROM logs.alerts WHERE $__timeFilter(raised_at) ORDER BY id DESC LIMIT 100
+"""
+
+
+def build() -> Dashboard:
+    """The dashboard."""
+    empty = frame.dashboard("mycoflow-nights", "Nights", "Did the nights run, and what came of them?", "now-14d")
+    return _airflow(_nights(_now(empty.annotation(frame.told()))))
+
+
+def _age(title: str, what: str, metric: str, red_after_seconds: float | None = None) -> stat.Panel:
+    steps = thresholds((None, "green"), (red_after_seconds, "red")) if red_after_seconds else thresholds((None, "blue"))
+    return number(title, what, f"time() - max({metric})", units.Seconds, steps)
+
+
+def _now(dashboard: Dashboard) -> Dashboard:
+    return (
+        dashboard.with_panel(
+            _age(
+                "Last nightly check",
+                "Above 26 hours a night is missing.",
+                "mycoflow_monitoring_timestamp_seconds",
+                26 * 3600,
+            )
+        )
+        .with_panel(_age("Last training", "With a verdict.", "mycoflow_retraining_timestamp_seconds"))
+        .with_panel(
+            number(
+                "It took",
+                "From its start to its verdict.",
+                "max(mycoflow_retraining_duration_seconds)",
+                units.Seconds,
+            )
+        )
+        .with_panel(_age("Last failure", "Of a training.", "mycoflow_retraining_failure_timestamp_seconds"))
+        .with_panel(
+            number(
+                "Approvals waiting",
+                "Challengers that passed the gate and wait for a person, in Airflow.",
+                "max(mycoflow_approvals_waiting)",
+                steps=ZERO_IS_GOOD,
+            )
+        )
+        .with_panel(
+            number(
+                "Failed tasks",
+                "Of Airflow, in the last day.",
+                'sum(increase(airflow_task_finish_total{state="failed"}[1d])) or vector(0)',
+                steps=ZERO_IS_GOOD,
+            )
+        )
+    )
+
+
+def _nights(dashboard: Dashboard) -> Dashboard:
+    return (
+        dashboard.with_row(Row("What came of them"))
+        .with_panel(rows("Nightly checks", "Newest first.", sql_table(_CHECKS), span=12))
+        .with_panel(rows("Trainings", "Newest first.", sql_table(_ATTEMPTS), span=12))
+        .with_panel(
+            nightly_lines("Seconds to a verdict", "By verdict.", [sql_series(_DURATIONS)], units.Seconds).min(0)
+        )
+        .with_panel(rows("Promotions and rollbacks", "Newest first.", sql_table(_MOVES), span=12))
+        .with_panel(rows("Alerts told", "Newest first, and whether they were sent.", sql_table(_TOLD)))
+    )
+
+
+def _airflow(dashboard: Dashboard) -> Dashboard:
+    runs = "sum by (dag_id, state) (increase(airflow_dag_run_duration_seconds_count[1d]))"
+    took = (
+        "sum by (dag_id) (rate(airflow_dag_run_duration_seconds_sum[1d]))"
+        " / sum by (dag_id) (rate(airflow_dag_run_duration_seconds_count[1d]))"
+    )
+    task_took = (
+        "topk(10, sum by (dag_id, task_id) (rate(airflow_task_duration_seconds_sum[1d]))"
+        " / sum by (dag_id, task_id) (rate(airflow_task_duration_seconds_count[1d])))"
+    )
+    return (
+        dashboard.with_row(Row("Airflow"))
+        .with_panel(
+            stacked_bars(
+                "Runs in a day", "By DAG and how they ended.", [promql(runs, "{{dag_id}} {{state}}")], PROMETHEUS
+            )
+        )
+        .with_panel(lines("Mean duration of a run", "Over a day.", [promql(took, "{{dag_id}}")], units.Seconds).min(0))
+        .with_panel(
+            lines(
+                "Mean duration of a task",
+                "Over a day; the ten longest.",
+                [promql(task_took, "{{dag_id}} {{task_id}}")],
+                units.Seconds,
+            ).min(0)
+        )
+        .with_panel(
+            lines(
+                "Heartbeats",
+                "A second, of each of Airflow's processes. None at all: that process is dead.",
+                [promql("sum by (component) (rate(airflow_heartbeat_total[5m]))", "{{component}}")],
+            ).min(0)
+        )
+    )

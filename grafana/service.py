@@ -1,0 +1,214 @@
+"""Is the prediction service healthy? Rate, errors, duration; and what it is made of."""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Panel, Row
+from grafana_foundation_sdk.models import units
+
+from grafana import frame
+from grafana.panels import (
+    HEIGHT,
+    YES_IS_GOOD,
+    ZERO_IS_GOOD,
+    buckets,
+    lines,
+    number,
+    states,
+    thresholds,
+)
+from grafana.sources import ALERTMANAGER, ALERTMANAGER_NAME, promql, promql_buckets
+
+_RATE = "rate(mycoflow_http_requests_total[$__rate_interval])"
+_FAILED = 'rate(mycoflow_http_requests_total{status=~"5.."}[$__rate_interval])'
+_ERRORS = f"(sum({_FAILED}) or vector(0)) / sum({_RATE})"
+_PREDICTIONS = "rate(mycoflow_predictions_total[$__rate_interval])"
+_CACHED = 'rate(mycoflow_predictions_total{outcome="cached"}[$__rate_interval])'
+
+
+def build() -> Dashboard:
+    """The dashboard."""
+    empty = frame.dashboard("mycoflow-service", "Service", "Is the prediction service healthy?", "now-6h")
+    return _process(_predictions(_requests(_now(empty.annotation(frame.told())))))
+
+
+def _quantile(share: float, metric: str, by: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket[$__rate_interval])))"
+
+
+def _alerts() -> Panel:
+    options = {"alertmanager": ALERTMANAGER_NAME, "expandAll": False, "labels": ""}
+    panel = Panel().type("alertGroups").title("Alerts that fire").options(options).datasource(ALERTMANAGER)
+    return panel.description("What Alertmanager holds now; its names are explained in docs/operations.md.")
+
+
+def _now(dashboard: Dashboard) -> Dashboard:
+    return (
+        dashboard.with_panel(
+            number("Up", "Replicas that answer the scrape.", 'sum(up{job="webapi"})', steps=YES_IS_GOOD)
+        )
+        .with_panel(
+            number(
+                "Database",
+                "1: the service reads it.",
+                "min(mycoflow_database_up)",
+                steps=YES_IS_GOOD,
+            )
+        )
+        .with_panel(number("Requests", "Answered a second.", f"sum({_RATE})", units.RequestsPerSecond))
+        .with_panel(
+            number(
+                "Errors",
+                "Share of answers with status 5xx.",
+                _ERRORS,
+                units.PercentUnit,
+                thresholds((None, "green"), (0.01, "orange"), (0.05, "red")),
+            )
+        )
+        .with_panel(
+            number(
+                "95 % within",
+                "Time to answer.",
+                _quantile(0.95, "mycoflow_http_request_duration_seconds"),
+                units.Seconds,
+            )
+        )
+        .with_panel(
+            number(
+                "Versions that do not load",
+                "In the last day. The service goes on with the one before.",
+                "sum(increase(mycoflow_model_load_failures_total[1d]))",
+                steps=ZERO_IS_GOOD,
+            )
+        )
+    )
+
+
+def _requests(dashboard: Dashboard) -> Dashboard:
+    duration = "mycoflow_http_request_duration_seconds"
+    return (
+        dashboard.with_row(Row("Requests"))
+        .with_panel(_alerts().height(HEIGHT).span(24))
+        .with_panel(
+            lines("Rate", "By route.", [promql(f"sum by (route) ({_RATE})", "{{route}}")], units.RequestsPerSecond)
+        )
+        .with_panel(
+            lines("Share of errors", "Answers with status 5xx.", [promql(_ERRORS, "5xx")], units.PercentUnit).min(0)
+        )
+        .with_panel(
+            lines(
+                "Duration",
+                "Of all requests.",
+                [
+                    promql(_quantile(0.5, duration), "half within", "A"),
+                    promql(_quantile(0.95, duration), "95 % within", "B"),
+                    promql(_quantile(0.99, duration), "99 % within", "C"),
+                ],
+                units.Seconds,
+            )
+        )
+        .with_panel(
+            lines(
+                "Answers by status",
+                "4xx is what clients do wrong; 429 and 503 say come back later.",
+                [promql(f"sum by (status) ({_RATE})", "{{status}}")],
+                units.RequestsPerSecond,
+            )
+        )
+    )
+
+
+def _predictions(dashboard: Dashboard) -> Dashboard:
+    stage = "mycoflow_stage_duration_seconds"
+    confidence = "sum by (le) (increase(mycoflow_prediction_confidence_bucket[$__rate_interval]))"
+    refused = "sum by (reason) (rate(mycoflow_predictions_refused_total[$__rate_interval]))"
+    return (
+        dashboard.with_row(Row("Predictions"))
+        .with_panel(
+            lines(
+                "Stages, 95 % within",
+                "Where a prediction's time goes.",
+                [promql(_quantile(0.95, stage, "stage"), "{{stage}}")],
+                units.Seconds,
+            )
+        )
+        .with_panel(buckets("Confidence", "Of the best class, in each prediction.", promql_buckets(confidence)))
+        .with_panel(
+            lines(
+                "By class",
+                "Predictions a second of each class answered.",
+                [promql(f"sum by (class) ({_PREDICTIONS})", "{{class}}")],
+                units.OpsPerSecond,
+            )
+        )
+        .with_panel(
+            lines(
+                "Share from the cache",
+                "Images that this version was asked about before.",
+                [promql(f"(sum({_CACHED}) or vector(0)) / sum({_PREDICTIONS})", "cached")],
+                units.PercentUnit,
+            )
+            .min(0)
+            .max(1)
+        )
+        .with_panel(lines("Refused", "By reason.", [promql(refused, "{{reason}}")], units.OpsPerSecond).min(0))
+        .with_panel(
+            lines(
+                "Under way",
+                "Predictions under way, and the places there are; when all are taken, clients are told to come back.",
+                [
+                    promql("sum(mycoflow_predictions_in_progress)", "under way", "A"),
+                    promql("sum(mycoflow_prediction_places)", "places", "B"),
+                ],
+            ).min(0)
+        )
+    )
+
+
+def _process(dashboard: Dashboard) -> Dashboard:
+    return (
+        dashboard.with_row(Row("Process"))
+        .with_panel(
+            lines(
+                "Memory",
+                "Resident. A slow rise without end is a leak.",
+                [promql('process_resident_memory_bytes{job="webapi"}', "{{instance}}")],
+                units.BytesIEC,
+            ).min(0)
+        )
+        .with_panel(
+            lines(
+                "CPU",
+                "Seconds of CPU a second.",
+                [promql('rate(process_cpu_seconds_total{job="webapi"}[$__rate_interval])', "{{instance}}")],
+            ).min(0)
+        )
+        .with_panel(
+            lines(
+                "Loading a version",
+                "Seconds to load and warm it; the old one answers meanwhile.",
+                [promql("max(mycoflow_model_load_seconds)", "load")],
+                units.Seconds,
+            ).min(0)
+        )
+        .with_panel(
+            states(
+                "Version that answers",
+                "Each replica's, by its name.",
+                promql("max by (version) (mycoflow_model_info)", "version {{version}}"),
+                thresholds((None, "green")),
+            )
+        )
+        .with_panel(
+            lines(
+                "Swaps an hour",
+                "Versions exchanged while requests went on.",
+                [promql("sum(increase(mycoflow_model_swaps_total[1h]))", "swaps")],
+            ).min(0)
+        )
+        .with_panel(
+            lines(
+                "Feedback",
+                "Verdicts an hour.",
+                [promql("sum by (verdict) (increase(mycoflow_feedback_total[1h]))", "{{verdict}}")],
+            ).min(0)
+        )
+    )

@@ -1,0 +1,37 @@
+"""The dashboards' files: one JSON file each, named by its uid."""
+
+import json
+from pathlib import Path
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from grafana import data, model_quality, nights, service
+
+DASHBOARDS_FOLDER = Path(__file__).parent / "dashboards"
+
+
+def all_dashboards() -> list[Dashboard]:
+    """In the order of the links at their tops."""
+    return [model_quality.build(), data.build(), service.build(), nights.build()]
+
+
+def render_dashboards() -> dict[str, str]:
+    """Returns: file name -> JSON. Panels are numbered in their order: Grafana would number them at random."""
+    files = {}
+    for dashboard in (each.build() for each in all_dashboards()):
+        for number, panel in enumerate(dashboard.panels or [], start=1):
+            panel.id_val = number
+        files[f"{dashboard.uid}.json"] = json.dumps(dashboard, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+    return files
+
+
+def write_dashboards(folder: Path = DASHBOARDS_FOLDER) -> None:
+    """Write what is current, and delete what is no dashboard any more."""
+    files = render_dashboards()
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.json"):
+        if old.name not in files:
+            old.unlink()
+    for name, content in files.items():
+        (folder / name).write_text(content)

@@ -1,0 +1,50 @@
+"""Images that entered the pool, day by day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import sqlalchemy as sa
+
+from ml.catalog.tables import images
+
+
+@dataclass(frozen=True)
+class DayOfArrivals:
+    """One day, by UTC. `counts`: label origin -> images that entered the pool; nothing where none did."""
+
+    day: date
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def arrivals_by_day(connection: sa.Connection, day_count: int) -> list[DayOfArrivals]:
+    """The last days, today included, oldest first; those on which nothing came are there too.
+
+    Args: day_count, from 1.
+    """
+    today: date = connection.execute(sa.select(_day(sa.func.clock_timestamp()))).scalar_one()
+    days = [today - timedelta(days=ago) for ago in reversed(range(day_count))]
+    return [DayOfArrivals(day, counts) for day, counts in _count(connection, days).items()]
+
+
+def _count(connection: sa.Connection, days: Sequence[date]) -> dict[date, dict[str, int]]:
+    entered_on = _day(images.c.entered_pool_at)
+    midnight = sa.func.timezone("UTC", sa.cast(days[0], sa.DateTime))
+    query = (
+        sa.select(entered_on, images.c.label_origin, sa.func.count())
+        .where(images.c.entered_pool_at >= midnight)
+        .group_by(entered_on, images.c.label_origin)
+        .order_by(entered_on, images.c.label_origin)
+    )
+    counts: dict[date, dict[str, int]] = {day: {} for day in days}
+    for day, origin, count in connection.execute(query):
+        counts.setdefault(day, {})[origin] = count
+    return counts
+
+
+def _day(moment: sa.ColumnElement[object]) -> sa.ColumnElement[date]:
+    return sa.cast(sa.func.timezone("UTC", moment), sa.Date)

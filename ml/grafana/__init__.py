@@ -1,0 +1,1 @@
+"""Grafana through its HTTP API: dashboards, and marks where something happened."""

@@ -1,0 +1,38 @@
+"""How figures and moments read on the page."""
+
+from datetime import UTC, datetime, timedelta
+
+
+def percent(share: float | None) -> str:
+    """A share between 0 and 1."""
+    return "not known" if share is None else f"{share:.1%}"
+
+
+def moment(at: datetime | None) -> str:
+    """A time, in UTC."""
+    return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def ago(passed: timedelta) -> str:
+    """How long something is past, in the unit that suits it."""
+    minutes = passed.total_seconds() / 60
+    for unit, size, enough in (("day", 1440, 2880), ("hour", 60, 120), ("minute", 1, 1)):
+        if minutes >= enough:
+            return f"{count(int(minutes / size), unit)} ago"
+    return "just now"
+
+
+def lasted(seconds: float) -> str:
+    """A duration."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def count(number: int, unit: str) -> str:
+    """`1 image`, `2 images`."""
+    plural = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+    return f"{number} {unit if number == 1 else plural}"
+
+
+def listed(items: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

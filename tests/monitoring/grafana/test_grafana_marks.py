@@ -1,0 +1,129 @@
+"""Marks in Grafana for what people are told: from the real outbox, through grafana-client."""
+
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from ml.alerts import alerting_workspace, deliver
+from ml.catalog import tables
+from ml.catalog.alerts import Alert, Kind, latest_alerts, raise_alert
+from ml.catalog.database import Catalog
+from ml.grafana import api
+from ml.model.workspace import Workspace, open_registry
+from ml.settings import Settings
+from tests.monitoring.grafana.stand_in import Grafana, settings_for
+
+StartGrafana = Callable[..., Grafana]
+OpenTo = Callable[[int], Workspace]
+
+
+@pytest.fixture
+def open_to(settings: Settings, catalog: Catalog) -> OpenTo:
+    """A workspace whose marks go to a port; its MLflow is never asked."""
+
+    def open_it(port: int) -> Workspace:
+        grafana_settings = settings_for(port)
+        chosen = {"grafana_url": grafana_settings.grafana_url, "grafana_token": grafana_settings.grafana_token}
+        told = settings.model_copy(update={**chosen, "mlflow_tracking_uri": "http://127.0.0.1:1"})
+        return Workspace(told, catalog, open_registry(told))
+
+    return open_it
+
+
+def put(catalog: Catalog, title: str, kind: Kind = "below_floor") -> None:
+    with catalog.begin() as connection:
+        raise_alert(connection, kind, title, title, "What <happened>.")
+
+
+def outbox(catalog: Catalog) -> list[Alert]:
+    with catalog.begin() as connection:
+        return list(reversed(latest_alerts(connection, 100)))
+
+
+def test_every_promotion_rollback_and_alert_becomes_a_mark_once(
+    catalog: Catalog, grafana: Grafana, open_to: OpenTo
+) -> None:
+    put(catalog, "Version 2 is in production", "promoted")
+    put(catalog, "Back to version 1", "rolled_back")
+    put(catalog, "Accuracy is below the floor")
+    deliver(open_to(grafana.port))
+    deliver(open_to(grafana.port))
+    tags = [mark["tags"] for mark in grafana.annotations]
+    assert tags == [["mycoflow", "move", "promoted"], ["mycoflow", "move", "rolled_back"],
+                    ["mycoflow", "alert", "below_floor"]]  # fmt: skip
+    for mark, alert in zip(grafana.annotations, outbox(catalog), strict=True):
+        assert mark["text"] == f"{alert.title}\nWhat &lt;happened&gt;."
+        assert mark["time"] == int(alert.raised_at.timestamp() * 1000)
+
+
+def test_a_mark_does_not_count_as_telling_people(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+    put(catalog, "one")
+    deliver(open_to(grafana.port))
+    (alert,) = outbox(catalog)
+    assert (alert.sent_at, alert.tries, len(alert.sent_to)) == (None, 0, 1)
+
+
+def test_people_are_told_whether_or_not_grafana_is_there(
+    catalog: Catalog, start_grafana: StartGrafana, open_to: OpenTo, free_tcp_port: int
+) -> None:
+    webhook = start_grafana()  # it refuses what is not for Grafana; Grafana itself is down
+    put(catalog, "one")
+    workspace = open_to(free_tcp_port)
+    told = workspace.settings.model_copy(update={"alert_urls": SecretStr(f"json://127.0.0.1:{webhook.port}")})
+    deliver(Workspace(told, catalog, workspace.registry))
+    assert webhook.requests == ["POST /"]
+    assert outbox(catalog)[0].tries == 1
+
+
+def test_what_grafana_missed_is_marked_when_it_is_back(
+    catalog: Catalog, start_grafana: StartGrafana, open_to: OpenTo, free_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(catalog, "one")
+    put(catalog, "two")
+    with pytest.raises(RuntimeError, match="the step's own"), alerting_workspace(open_to(free_tcp_port).settings):
+        raise RuntimeError("the step's own")
+    assert "will be tried again" in caplog.text
+    grafana = start_grafana(free_tcp_port)
+    deliver(open_to(free_tcp_port))
+    assert [mark["text"].split("\n")[0] for mark in grafana.annotations] == ["one", "two"]
+
+
+def test_one_that_is_refused_does_not_keep_the_others(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+    grafana.refused_text = "bad\nWhat &lt;happened&gt;."
+    for title in ("bad", "good"):
+        put(catalog, title)
+    deliver(open_to(grafana.port))
+    assert [mark["text"].split("\n")[0] for mark in grafana.annotations] == ["good"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_who_refuses_everything_is_asked_once(status: int, catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+    grafana.failing = status
+    put(catalog, "one")
+    put(catalog, "two")
+    deliver(open_to(grafana.port))
+    assert len(grafana.requests) == 1
+
+
+def test_a_silent_grafana_is_given_up(catalog: Catalog, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "SECONDS_PER_ANSWER", 0.3)
+    put(catalog, "one")
+    put(catalog, "two")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        deliver(open_to(silent.getsockname()[1]))
+        assert time.monotonic() - started < 3
+
+
+def test_what_is_long_past_is_not_marked(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+    put(catalog, "one")
+    with catalog.begin() as connection:
+        past = tables.alerts.c.raised_at - timedelta(days=8)
+        connection.execute(sa.update(tables.alerts).values(raised_at=past))
+    deliver(open_to(grafana.port))
+    assert grafana.requests == []

@@ -1,0 +1,183 @@
+"""Every panel's PromQL, run by a real Prometheus that scraped the service and Airflow's names: data comes back."""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from prometheus_client import CollectorRegistry, Counter, Summary, start_http_server
+from pydantic import SecretStr
+
+from ml.settings import Settings
+from stack.ports import find_free_ports
+from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
+from webapi import service
+from webapi.app import create_app
+from webapi.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[3]
+VARIABLES = {"$__rate_interval": "6s"}
+SCRAPES = 4
+
+
+@pytest.fixture(scope="module")
+def service_port(filled_settings: Settings) -> Iterator[int]:
+    """The service's own /metrics, on a filled database, with the rights of role web, while it is used."""
+    assert filled_settings.database_url is not None
+    url = sa.make_url(filled_settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
+    as_web = SecretStr(url.render_as_string(hide_password=False))
+    app = create_app(filled_settings.model_copy(update={"database_url": as_web}))
+    metrics, client = service.current(app).metrics, app.test_client()
+
+    def use_it() -> None:
+        client.get("/status")
+        client.get("/nowhere")
+        predict(metrics)
+
+    with repeatedly(use_it):
+        yield metrics.serve("127.0.0.1", 0)
+    service.current(app).stop()
+
+
+def predict(metrics: Metrics) -> None:
+    """What a prediction that is answered, one from the cache, one that is refused and an opinion leave behind."""
+    metrics.model.info({"version": "1", "precision": "fp32", "trunk_weights": "random:0", "image_size": "32"})
+    metrics.model_load_seconds.set(0.2)
+    for stage in ("decode", "inference"):
+        with metrics.predictions.time_stage(stage):  # type: ignore[arg-type]
+            pass
+    metrics.predictions.observe_store(0.01)
+    metrics.predictions.count_answer("a", 0.9, is_cached=False)
+    metrics.predictions.count_answer("b", 0.6, is_cached=True)
+    metrics.predictions.count_refusal("busy")
+    metrics.predictions.count_feedback("ok")
+
+
+@pytest.fixture(scope="module")
+def airflow_port() -> Iterator[int]:
+    """What statsd-exporter makes of Airflow's metrics, by the names of docker/statsd-mapping.yml."""
+    registry = CollectorRegistry()
+    runs = Summary("airflow_dag_run_duration_seconds", "-", ["dag_id", "state"], registry=registry)
+    tasks = Summary("airflow_task_duration_seconds", "-", ["dag_id", "task_id"], registry=registry)
+    ends = Counter("airflow_task_finish_total", "-", ["dag_id", "task_id", "state"], registry=registry)
+    beats = Counter("airflow_heartbeat_total", "-", ["component"], registry=registry)
+
+    def run() -> None:
+        runs.labels("retrain", "success").observe(60)
+        tasks.labels("retrain", "train").observe(30)
+        ends.labels("retrain", "train", "failed").inc()
+        beats.labels("scheduler").inc()
+
+    server, _ = start_http_server(0, "127.0.0.1", registry)
+    with repeatedly(run):
+        yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def repeatedly(action: Callable[[], None]) -> Iterator[None]:
+    """Do something again and again, in a thread, until the block ends."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(0.2):
+            action()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    service_port: int,
+    airflow_port: int,
+    program: Callable[[str, str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Prometheus]:
+    """Prometheus that has scraped both a few times."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    jobs = {"webapi": service_port, "airflow": airflow_port}
+    scrapes = [{"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for job, port in jobs.items()]
+    (folder / "prometheus.yml").write_text(
+        yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes})
+    )
+    (port,) = find_free_ports(1)
+    command = (
+        program("prometheus", "prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with running_prometheus(command, port, folder / "log") as running:
+        eventually(lambda: len(running.values(f"count_over_time(up[1m]) >= {SCRAPES} and up == 1")) == len(jobs))
+        yield running
+
+
+def ask(prometheus: Prometheus, expression: str, is_instant: bool) -> list[dict[str, Any]]:
+    """The series that a panel gets."""
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+    now = time.time()
+    if is_instant:
+        answer = prometheus.get("query", query=expression, time=now)
+    else:
+        answer = prometheus.get("query_range", query=expression, start=now - 10, end=now, step=1)
+    return list(answer["result"])
+
+
+def promql_of(dashboards: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each query in PromQL, by what asks it."""
+    return {
+        f"{dashboard['title']}: {panel['title']} {target['refId']}": target
+        for dashboard in dashboards
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", [])
+        if "expr" in target
+    }
+
+
+def has_figures(series: list[dict[str, Any]]) -> bool:
+    points = [point for each in series for point in each.get("values", [each.get("value")])]
+    return any(math.isfinite(float(value)) for _, value in points)
+
+
+def test_every_query_finds_data(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
+    queries = promql_of(dashboards)
+    assert len(queries) >= 40
+    silent = [
+        f"{name}: {target['expr']}"
+        for name, target in queries.items()
+        if not has_figures(ask(prometheus, target["expr"], target["instant"]))
+    ]
+    assert silent == []
+
+
+def test_every_label_of_a_legend_is_there(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
+    for name, target in promql_of(dashboards).items():
+        labels = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+        for series in ask(prometheus, target["expr"], True) if labels else []:
+            assert labels <= set(series["metric"]), name
+
+
+def test_what_is_asked_of_airflow_is_what_the_exporter_names(dashboards: list[dict[str, Any]]) -> None:
+    mappings = yaml.safe_load((ROOT / "docker/statsd-mapping.yml").read_text())["mappings"]
+    named = {mapping["name"] for mapping in mappings}
+    asked = {
+        re.sub("_(sum|count)$", "", name)
+        for target in promql_of(dashboards).values()
+        for name in re.findall(r"\bairflow_\w+", target["expr"])
+    }
+    assert asked
+    assert asked <= named

@@ -1,0 +1,72 @@
+"""Dashboards on their way into Grafana, through grafana-client."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from ml.cli import app
+from ml.errors import GrafanaError, GrafanaUnavailableError, SettingsError
+from ml.grafana.publishing import publish_dashboards
+from ml.settings import Settings
+from tests.monitoring.grafana.stand_in import TOKEN, Grafana, settings_for
+
+DASHBOARDS = Path(__file__).resolve().parents[3] / "grafana" / "dashboards"
+
+StartGrafana = Callable[..., Grafana]
+
+
+def test_the_dashboards_are_stored_in_a_folder_of_their_own_again_and_again(grafana: Grafana) -> None:
+    settings = settings_for(grafana.port)
+    paths = publish_dashboards(settings, DASHBOARDS)
+    assert publish_dashboards(settings, DASHBOARDS) == paths
+    assert grafana.folders == {"mycoflow": "Mycoflow"}
+    assert paths == [f"/d/{uid}/x" for uid in sorted(grafana.dashboards)]
+    for file in DASHBOARDS.glob("*.json"):
+        assert grafana.dashboards[file.stem]["dashboard"] == json.loads(file.read_text())
+    assert grafana.requests.count("POST /api/folders") == 1
+
+
+def test_grafana_below_a_path_is_found(start_grafana: StartGrafana) -> None:
+    grafana = start_grafana(prefix="/grafana")
+    assert len(publish_dashboards(settings_for(grafana.port, prefix="/grafana"), DASHBOARDS)) == 4
+
+
+def test_a_wrong_token_is_told_with_what_to_do_and_without_the_token(grafana: Grafana) -> None:
+    with pytest.raises(GrafanaUnavailableError, match=r"401.*GRAFANA_TOKEN") as raised:
+        publish_dashboards(settings_for(grafana.port, "wrong-token"), DASHBOARDS)
+    assert "wrong-token" not in str(raised.value)
+
+
+def test_a_refused_dashboard_is_told_by_its_uid(grafana: Grafana, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps({"uid": "untitled"}))
+    with pytest.raises(GrafanaError, match=r"untitled.*title cannot be empty"):
+        publish_dashboards(settings_for(grafana.port), tmp_path)
+
+
+def test_an_answer_of_something_else_is_no_success(start_grafana: StartGrafana) -> None:
+    page = start_grafana(page="<html>Log in</html>")
+    with pytest.raises(GrafanaUnavailableError, match="Check GRAFANA_URL"):
+        publish_dashboards(settings_for(page.port), DASHBOARDS)
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:port"])
+def test_without_an_address_it_says_what_is_missing(url: str | None) -> None:
+    with pytest.raises(SettingsError, match="GRAFANA_URL"):
+        publish_dashboards(Settings(grafana_url=url, grafana_token=SecretStr(TOKEN)), DASHBOARDS)
+
+
+def test_a_folder_without_dashboards_is_told(grafana: Grafana, tmp_path: Path) -> None:
+    with pytest.raises(GrafanaError, match=r"\*\.json.*got none"):
+        publish_dashboards(settings_for(grafana.port), tmp_path)
+
+
+def test_the_command_line_publishes(grafana: Grafana, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFANA_URL", f"http://127.0.0.1:{grafana.port}")
+    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
+    result = CliRunner().invoke(app, ["grafana", "publish", str(DASHBOARDS)])
+    assert result.exit_code == 0, result.output
+    assert "/d/mycoflow-nights/x" in result.output

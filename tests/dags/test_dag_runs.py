@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ml.catalog.batches import list_batches
 from ml.catalog.database import Catalog
 from ml.ingest.digits import DigitFolders
@@ -63,6 +65,7 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     assert "50 new images" in due["returned"]["monitor"]
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
     ingest("pool", 0, 25)
@@ -77,6 +80,7 @@ def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag,
     assert tuned["returned"]["gate"] in ("promote", "keep")
 
 
+@pytest.mark.slow
 def test_a_search_by_two_workers_ends_in_a_model(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
     ingest("pool", 0, 25)

@@ -112,6 +112,21 @@ def test_images_are_counted_by_origin_and_since_the_champions_snapshot(
     assert timedelta(0) < datetime.now(UTC) - health.snapshot_cutoff < timedelta(minutes=5)
 
 
+def test_a_rejected_training_has_tried_the_images_that_it_saw(
+    catalog: Catalog, add_images: AddImages, add_champion: AddChampion
+) -> None:
+    add_images("a", 20)
+    add_images("b", 20)
+    add_champion(1, 0.9, take_snapshot(catalog))
+    add_images("a", 5)
+    assert read(catalog).untried_images == 5
+    judge(catalog, take_snapshot(catalog), "keep")
+    add_images("b", 2)
+    health = read(catalog)
+    assert health.new_images == NewImages(human=7, harvested=0)
+    assert health.untried_images == 2
+
+
 def test_the_last_judged_training_and_the_last_failure_are_told(
     catalog: Catalog, add_images: AddImages, add_champion: AddChampion
 ) -> None:

@@ -40,7 +40,8 @@ def test_buckets_are_created_once(deployment: Any, buckets: str) -> None:
     client = boto3.client(
         "s3", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
     )
-    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {"images", "models"}
+    # Other tests of this process may have buckets of their own: moto keeps one store for all.
+    assert {"images", "models"} <= {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
 
 def test_migrating_again_is_harmless(migrated: Any) -> None:

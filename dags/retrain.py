@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from dags.assets import RETRAINING_REQUESTED
-from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_judge
 
 
 @dag(
@@ -15,22 +15,7 @@ from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
     max_active_runs=1,
     tags=["mycoflow", "training"],
     params={
-        "snapshot_size": Param(
-            None,
-            type=["null", "integer"],
-            minimum=2,
-            maximum=1_000_000,
-            title="Snapshot size",
-            description="Images of the selections newest and balanced; SNAPSHOT_SIZE when empty",
-        ),
-        "seed": Param(
-            0,
-            type="integer",
-            minimum=0,
-            maximum=2**31 - 1,
-            title="Seed",
-            description="The same snapshot and seed give the same model",
-        ),
+        **SNAPSHOT_PARAMS,
         "base_trunk": Param(
             False,
             type="boolean",
@@ -43,14 +28,6 @@ from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
             pattern=r"^(newest|balanced|all|since:\d{4}-\d{2}-\d{2}.*)$",
             title="Selection",
             description="Pool images to learn from: newest, balanced (the newest of each class), all, or since:DATE",
-        ),
-        "reason": Param(
-            "asked for by hand",
-            type="string",
-            minLength=1,
-            maxLength=500,
-            title="Reason",
-            description="Kept with the attempt; a request from monitor_production brings its own",
         ),
     },
     default_args=TRAINING_DEFAULTS,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import chain, task
+from airflow.sdk import Param, chain, task
 
 from dags.mlflow_link import MlflowRunLink
 from dags.task_defaults import TASK_DEFAULTS
@@ -28,6 +28,32 @@ def tell_failure(context: Any) -> None:
 
 
 TRAINING_DEFAULTS: dict[str, Any] = {**TASK_DEFAULTS, "on_failure_callback": tell_failure}
+SNAPSHOT_PARAMS = {
+    "snapshot_size": Param(
+        None,
+        type=["null", "integer"],
+        minimum=2,
+        maximum=1_000_000,
+        title="Snapshot size",
+        description="Images of the selections newest and balanced; SNAPSHOT_SIZE when empty",
+    ),
+    "seed": Param(
+        0,
+        type="integer",
+        minimum=0,
+        maximum=2**31 - 1,
+        title="Seed",
+        description="Of the initial heads, the shuffling and the dropout",
+    ),
+    "reason": Param(
+        "asked for by hand",
+        type="string",
+        minLength=1,
+        maxLength=500,
+        title="Reason",
+        description="Kept with an attempt that is started by hand",
+    ),
+}
 
 
 @task(execution_timeout=TRAINING_TIMEOUT)

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param, chain, dag, task
 
-from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_judge
 
 # A try that ran out of time is made again, and goes on with the trials that are left.
 SEARCH_TIMEOUT = timedelta(hours=2)
@@ -18,6 +18,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
     max_active_runs=1,
     tags=["mycoflow", "training"],
     params={
+        **SNAPSHOT_PARAMS,
         "trials": Param(
             50,
             type="integer",
@@ -33,30 +34,6 @@ SEARCH_TIMEOUT = timedelta(hours=2)
             maximum=32,
             title="Workers",
             description="Tasks that run trials side by side, as far as Airflow has room for them",
-        ),
-        "snapshot_size": Param(
-            None,
-            type=["null", "integer"],
-            minimum=2,
-            maximum=1_000_000,
-            title="Snapshot size",
-            description="Newest pool images; SNAPSHOT_SIZE when empty",
-        ),
-        "seed": Param(
-            0,
-            type="integer",
-            minimum=0,
-            maximum=2**31 - 1,
-            title="Seed",
-            description="Of each initial head, the shuffling and the dropout",
-        ),
-        "reason": Param(
-            "asked for by hand",
-            type="string",
-            minLength=1,
-            maxLength=500,
-            title="Reason",
-            description="Kept with the attempt",
         ),
     },
     default_args=TRAINING_DEFAULTS,

@@ -3,13 +3,14 @@
 from functools import cache
 
 import sqlalchemy as sa
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import PackageLoader, Template
 
 from ml.catalog.health import PartAccuracy
 from ml.quality.estimation import ObservedAccuracy, observed_accuracy
-from ml.report import classes, formats, plots, signals, words
+from ml.report import classes, plots, signals
 from ml.report.colours import of_origin
 from ml.report.facts import Facts, read_facts
+from ml.report.templating import page_environment
 from ml.settings import Settings
 
 
@@ -49,21 +50,7 @@ def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("ml.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": formats.percent,
-        "moment": formats.moment,
-        "ago": formats.ago,
-        "lasted": formats.lasted,
-        "interval": _interval,
-        "origin_colour": of_origin,
-    }
-    environment.globals |= {"words": words, "counted": formats.count, "classes": classes, "wide": plots.WIDE}
-    environment.globals |= {"narrow": plots.NARROW}
+    environment = page_environment(PackageLoader("ml.report"))
+    environment.filters |= {"interval": _interval, "origin_colour": of_origin}
+    environment.globals |= {"classes": classes, "wide": plots.WIDE, "narrow": plots.NARROW}
     return environment.get_template("report.html")

@@ -3,13 +3,13 @@
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader
 
 from ml.catalog.clock import now
 from ml.catalog.database import open_catalog
 from ml.catalog.health import read_health, recent_nights
 from ml.errors import MycoflowError
-from ml.report import formats, words
+from ml.report.templating import page_environment
 from ml.settings import Settings
 from model_health import trend
 
@@ -47,18 +47,6 @@ def render_problem(error: MycoflowError) -> str:
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": formats.percent,
-        "moment": formats.moment,
-        "lasted": formats.lasted,
-        "ago": formats.ago,
-    }
-    environment.globals |= {"counted": formats.count, "words": words, "size": trend}
+    environment = page_environment(FileSystemLoader(Path(__file__).parent / "templates"))
+    environment.globals |= {"size": trend}
     return environment

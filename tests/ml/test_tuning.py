@@ -109,7 +109,9 @@ def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: W
     trained = client.get_run(str(attempt.mlflow_run_id)).data
     assert float(trained.params["head_learning_rate"]) == best.params["learning_rate"]
     assert trained.metrics["validation_accuracy"] == pytest.approx(best.value)
-    assert trained.metrics["val_loss"] == pytest.approx(best.user_attrs["validation_loss"], rel=0.5)
+    epochs = client.get_metric_history(str(attempt.mlflow_run_id), "val_loss")
+    # The same data, seed and hyperparameters: the same head.
+    assert min(epoch.value for epoch in epochs) == pytest.approx(best.user_attrs["validation_loss"], rel=1e-3)
 
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None

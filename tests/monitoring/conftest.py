@@ -3,24 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
-from pydantic import SecretStr
 
 from ml.settings import Settings
+from tests.application import application_as_web
 from webapi import service
-from webapi.app import create_app
 
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a real database, with the rights of role web."""
-    assert settings.database_url is not None
-    url = sa.make_url(settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
-    as_web = SecretStr(url.render_as_string(hide_password=False))
-    app = create_app(settings.model_copy(update={"database_url": as_web}))
-    yield app
-    service.current(app).stop()
+    with application_as_web(settings) as app:
+        yield app
 
 
 @pytest.fixture

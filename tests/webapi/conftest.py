@@ -18,7 +18,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from pydantic import SecretStr
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
@@ -29,8 +28,8 @@ from ml.catalog.tokens import issue_token
 from ml.model.preprocessing import PREPROCESSING_VERSION
 from ml.model.registry import Registry
 from ml.settings import Settings
+from tests.application import application_as_web
 from webapi import service
-from webapi.app import create_app
 from webapi.model_host import load
 
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
@@ -120,12 +119,8 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a migrated database, without a model, threads or ports, and with the rights of role web."""
-    assert settings.database_url is not None
-    url = sa.make_url(settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
-    as_web = SecretStr(url.render_as_string(hide_password=False))
-    app = create_app(settings.model_copy(update={"database_url": as_web}))
-    yield app
-    service.current(app).stop()
+    with application_as_web(settings) as app:
+        yield app
 
 
 @pytest.fixture

@@ -1,18 +1,20 @@
 """Airflow's services as the compose file runs them, up to a task that a worker takes from Redis and finishes."""
 
+import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 import requests
 import yaml
 
+from tests.deploy.services.statsd import Statsd, listening, running_exporter
+from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
 from webapi.airflow_client import AirflowClient
 from webapi.problems import ProblemError
 
@@ -37,30 +39,53 @@ probe()
 
 
 @pytest.fixture(scope="module")
-def statsd(deployment: Any) -> Iterator[set[str]]:
-    """The names of the metrics that Airflow sends to the exporter."""
-    names: set[str] = set()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as exporter:
-        exporter.bind(("127.0.0.1", int(deployment.port("9125"))))
-        exporter.settimeout(0.5)
-        stopping = Event()
+def exporter(deployment: Any, root: Path, free_ports: Callable[[int], list[int]]) -> Iterator[tuple[bool, int]]:
+    """Whether the real exporter runs, and where it takes datagrams. Prometheus reads it at port 9102's stand-in."""
+    (port,) = free_ports(1)
+    with running_exporter(root / "docker/statsd-mapping.yml", port, int(deployment.port("9102"))) as is_here:
+        yield is_here, port
 
-        def collect() -> None:
-            while not stopping.is_set():
-                with suppress(TimeoutError):
-                    names.update(line.split(":")[0] for line in exporter.recv(65536).decode().splitlines())
 
-        collector = Thread(target=collect)
-        collector.start()
-        yield names
-        stopping.set()
-        collector.join()
+@pytest.fixture(scope="module")
+def statsd(deployment: Any, exporter: tuple[bool, int]) -> Iterator[Statsd]:
+    """What Airflow sends to the exporter."""
+    with listening(int(deployment.port("9125")), exporter[1]) as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    airflow: Any,
+    exporter: tuple[bool, int],
+    root: Path,
+    program: Callable[[str, str], str],
+    free_ports: Callable[[int], list[int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Prometheus]:
+    """Prometheus with production's job `airflow`, read each second."""
+    if not exporter[0]:
+        pytest.skip("NOT CHECKED: no statsd_exporter; put the program of prometheus/statsd_exporter on the PATH")
+    production = yaml.safe_load((root / "prometheus/prometheus.yml").read_text())
+    (job,) = (job for job in production["scrape_configs"] if job["job_name"] == "airflow")
+    job["static_configs"] = [{"targets": [airflow.adapt(job["static_configs"][0]["targets"][0])]}]
+    folder, (port,) = tmp_path_factory.mktemp("prometheus"), free_ports(1)
+    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    command = (
+        program("prometheus", "prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with running_prometheus(command, port, folder / "log") as running:
+        eventually(lambda: running.values('up{job="airflow"}') == [1])
+        yield running
 
 
 @pytest.fixture(scope="module")
 def airflow(
     deployment: Any,
-    statsd: set[str],
+    statsd: Statsd,
     program: Callable[[str, str], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
@@ -102,6 +127,16 @@ def wait_for(what: Callable[[], Any], timeout_seconds: float = 240) -> Any:
         assert time.monotonic() < deadline
         time.sleep(1)
     return found
+
+
+def run_probe(api: Callable[..., requests.Response]) -> str:
+    """Run it to its end. Returns: the run's place in the API."""
+    started = api("POST", "dags/probe/dagRuns", json={"logical_date": None})
+    assert started.status_code == 200, started.text
+    run = f"dags/probe/dagRuns/{started.json()['dag_run_id']}"
+    state = wait_for(lambda: (s := api("GET", run).json()["state"]) in ("success", "failed") and s)
+    assert state == "success", api("GET", f"{run}/taskInstances").text
+    return run
 
 
 def test_only_who_logs_in_gets_an_answer(airflow: Any, api: Callable[..., requests.Response]) -> None:
@@ -162,11 +197,7 @@ def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
     api: Callable[..., requests.Response],
 ) -> None:
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
-    started = api("POST", "dags/probe/dagRuns", json={"logical_date": None})
-    assert started.status_code == 200, started.text
-    run = f"dags/probe/dagRuns/{started.json()['dag_run_id']}"
-    state = wait_for(lambda: (s := api("GET", run).json()["state"]) in ("success", "failed") and s)
-    assert state == "success", api("GET", f"{run}/taskInstances").text
+    run = run_probe(api)
     seen = api("GET", f"{run}/taskInstances/look_around/xcomEntries/return_value").json()["value"]
     # Airflow gives every task this address in the place of its database's.
     assert seen == {"catalog_user": "training", "airflow_database": "airflow-db-not-allowed:///"}
@@ -174,10 +205,32 @@ def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
     assert log.status_code == 200
 
 
-def test_what_airflow_reports_is_what_the_exporter_turns_into_labels(statsd: set[str], root: Path) -> None:
+def test_what_airflow_reports_is_what_the_exporter_turns_into_labels(
+    airflow: Any, api: Callable[..., requests.Response], statsd: Statsd, root: Path
+) -> None:
+    wait_for(lambda: api("GET", "dags/probe").status_code == 200)
+    run_probe(api)
     mappings = yaml.safe_load((root / "docker/statsd-mapping.yml").read_text())["mappings"]
-    unused = [mapping["match"] for mapping in mappings if not any(is_match(mapping, name) for name in statsd)]
+    unused = [mapping["match"] for mapping in mappings if not any(is_match(mapping, name) for name in statsd.names)]
     assert unused == []
+
+
+def test_the_panels_of_the_nights_find_what_airflow_reports(
+    api: Callable[..., requests.Response], prometheus: Prometheus, root: Path
+) -> None:
+    wait_for(lambda: api("GET", "dags/probe").status_code == 200)
+    run_probe(api)
+    ends = 'sum(airflow_dag_run_duration_seconds_count{dag_id="probe",state="success"})'
+    eventually(lambda: prometheus.values(ends) != [])
+    (before,) = prometheus.values(ends)
+    run_probe(api)  # a rate needs a series that was there before it grew
+    eventually(lambda: prometheus.values(ends) == [before + 1])
+    nights = json.loads((root / "grafana/dashboards/mycoflow-nights.json").read_text())
+    asked = [target["expr"] for panel in nights["panels"] for target in panel.get("targets", []) if "expr" in target]
+    of_airflow = [expression for expression in asked if "airflow_" in expression]
+    assert len(of_airflow) >= 5
+    for expression in of_airflow:
+        assert any(map(isfinite, prometheus.values(expression))), expression
 
 
 def is_match(mapping: dict[str, str], name: str) -> bool:

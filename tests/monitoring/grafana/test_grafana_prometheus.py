@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 import yaml
 from prometheus_client import CollectorRegistry, Counter, Summary, start_http_server
-from pydantic import SecretStr
 
 from ml.settings import Settings
 from stack.ports import find_free_ports
+from tests.application import application_as_web
 from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
 from webapi import service
-from webapi.app import create_app
 from webapi.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,20 +28,16 @@ SCRAPES = 4
 @pytest.fixture(scope="module")
 def service_port(filled_settings: Settings) -> Iterator[int]:
     """The service's own /metrics, on a filled database, with the rights of role web, while it is used."""
-    assert filled_settings.database_url is not None
-    url = sa.make_url(filled_settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
-    as_web = SecretStr(url.render_as_string(hide_password=False))
-    app = create_app(filled_settings.model_copy(update={"database_url": as_web}))
-    metrics, client = service.current(app).metrics, app.test_client()
+    with application_as_web(filled_settings) as app:
+        metrics, client = service.current(app).metrics, app.test_client()
 
-    def use_it() -> None:
-        client.get("/status")
-        client.get("/nowhere")
-        predict(metrics)
+        def use_it() -> None:
+            client.get("/status")
+            client.get("/nowhere")
+            predict(metrics)
 
-    with repeatedly(use_it):
-        yield metrics.serve("127.0.0.1", 0)
-    service.current(app).stop()
+        with repeatedly(use_it):
+            yield metrics.serve("127.0.0.1", 0)
 
 
 def predict(metrics: Metrics) -> None:

@@ -35,6 +35,8 @@ SELECT raised_at AS time, kind, title, sent_at, tries
 FROM logs.alerts WHERE $__timeFilter(raised_at) ORDER BY id DESC LIMIT 100
 """
 
+_FAILED_TASKS = 'airflow_task_finish_total{state="failed"}'
+
 
 def build() -> Dashboard:
     """The dashboard."""
@@ -79,7 +81,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
             number(
                 "Failed tasks",
                 "Of Airflow, in the last day.",
-                'sum(increase(airflow_task_finish_total{state="failed"}[1d])) or vector(0)',
+                f"sum({_in_a_day(_FAILED_TASKS)}) or vector(0)",
                 steps=ZERO_IS_GOOD,
             )
         )
@@ -99,8 +101,13 @@ def _nights(dashboard: Dashboard) -> Dashboard:
     )
 
 
+def _in_a_day(counter: str) -> str:
+    """By how much a counter grew; one that was not there a day ago began at nothing, which `increase` cannot know."""
+    return f"{counter} unless {counter} offset 1d or increase({counter}[1d])"
+
+
 def _airflow(dashboard: Dashboard) -> Dashboard:
-    runs = "sum by (dag_id, state) (increase(airflow_dag_run_duration_seconds_count[1d]))"
+    runs = f"sum by (dag_id, state) ({_in_a_day('airflow_dag_run_duration_seconds_count')})"
     took = (
         "sum by (dag_id) (rate(airflow_dag_run_duration_seconds_sum[1d]))"
         " / sum by (dag_id) (rate(airflow_dag_run_duration_seconds_count[1d]))"

@@ -39,6 +39,8 @@ class PredictionMetrics:
             registry=registry,
         )
         self._feedback = Counter("mycoflow_feedback_total", "Opinions on predictions", ("verdict",), registry=registry)
+        for verdict in ("ok", "nok"):
+            self._feedback.labels(verdict)  # there from 0: a rate cannot know what a first opinion grew from
         self.in_progress = Gauge(
             "mycoflow_predictions_in_progress",
             "Predictions that have one of the places",

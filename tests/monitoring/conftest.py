@@ -1,6 +1,8 @@
 """The prediction service, as Prometheus sees it."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -8,6 +10,21 @@ from flask import Flask
 from ml.settings import Settings
 from tests.application import application_as_web
 from webapi import service
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def promtool(program: Callable[[str, str], str]) -> Callable[..., str]:
+    """Runs promtool, demands that it is content, and gives what it says."""
+    path = program("promtool", "prometheus")
+
+    def run(*arguments: str | Path) -> str:
+        done = subprocess.run([path, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

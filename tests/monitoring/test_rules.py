@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,19 +75,6 @@ def documented(metrics: list[Metric]) -> set[str]:
     """The names that the guide explains."""
     names = {metric.name + SUFFIXES[metric.type][0] for metric in metrics if metric.name.startswith("mycoflow_")}
     return names | FROM_DATABASE_COLLECTOR
-
-
-@pytest.fixture(scope="session")
-def promtool(program: Callable[[str, str], str]) -> Callable[..., str]:
-    """Runs promtool, demands that it is content, and gives what it says."""
-    path = program("promtool", "prometheus")
-
-    def run(*arguments: str | Path) -> str:
-        done = subprocess.run([path, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_the_configuration_is_right_and_finds_all_rules(

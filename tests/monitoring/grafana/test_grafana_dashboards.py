@@ -1,6 +1,7 @@
 """The dashboards' JSON: current, made of the SDK's types alone, and fit for the provisioned data sources."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,20 @@ def test_every_dashboard_marks_what_people_were_told(dashboards: list[Json]) -> 
         (told,) = [mark for mark in dashboard["annotations"]["list"] if mark["datasource"]["uid"] == "-- Grafana --"]
         assert "mycoflow" in told["target"]["tags"]
         assert not told["target"]["matchAny"]
+
+
+def test_a_first_failure_is_counted(dashboards: list[Json], promtool: Callable[..., str], tmp_path: Path) -> None:
+    """Airflow's counter of a task's failures is not there before the first one, so it never grew from 0 to 1."""
+    (failed,) = [
+        panel for dashboard in dashboards for panel in panels_of(dashboard) if panel["title"] == "Failed tasks"
+    ]
+    counter = 'airflow_task_finish_total{{dag_id="retrain",task_id="{}",state="failed"}}'
+    series = [
+        {"series": counter.format("train"), "values": "_x40 1x8"},
+        {"series": counter.format("snapshot"), "values": "5x48"},
+    ]
+    expected = {"eval_time": "48h", "exp_samples": [{"labels": "{}", "value": 1}]}
+    case = {"expr": failed["targets"][0]["expr"], **expected}
+    test = {"interval": "1h", "input_series": series, "promql_expr_test": [case]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
+    promtool("test", "rules", tmp_path / "test.yml")

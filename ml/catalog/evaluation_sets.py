@@ -64,6 +64,12 @@ def load_evaluation_set(connection: sa.Connection, version: int) -> list[Evaluat
     return [EvaluationImage(*row) for row in connection.execute(query)]
 
 
+def group_keys(connection: sa.Connection, sha256s: list[str]) -> dict[str, str]:
+    """What each image belongs to, by its hash."""
+    query = sa.select(images.c.sha256, images.c.group_key).where(images.c.sha256.in_(sha256s))
+    return dict(connection.execute(query).tuples().all())
+
+
 def _members(connection: sa.Connection, part: str, limit: int | None) -> list[EvaluationImage]:
     query = (
         sa.select(images.c.sha256, images.c.label, images.c.evaluation_part)

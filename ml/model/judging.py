@@ -7,7 +7,7 @@ import numpy as np
 
 from ml.catalog import evaluations, journal
 from ml.catalog.attempts import StoredVerdict
-from ml.catalog.evaluation_sets import deciding_part, load_evaluation_set
+from ml.catalog.evaluation_sets import deciding_part, group_keys, load_evaluation_set
 from ml.catalog.evaluations import Evaluation
 from ml.catalog.results import load_results
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
@@ -41,7 +41,7 @@ def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
         ours = evaluations.latest_evaluation(connection, challenger)
     if ours is None:
         raise EvaluationSetError(f"Expected version {challenger} to be scored, and it is not. Run `mycoflow evaluate`.")
-    verdict, champion_accuracy = _judge(workspace, challenger, champion, ours)
+    verdict, comparison = _judge(workspace, challenger, champion, ours)
     return StoredVerdict(
         model_version=challenger,
         champion_version=champion,
@@ -49,8 +49,8 @@ def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
         decision=verdict.decision,
         reasons=verdict.reasons,
         warnings=verdict.warnings,
-        challenger_accuracy=ours.accuracy,
-        champion_accuracy=champion_accuracy,
+        challenger_accuracy=ours.accuracy if comparison is None else float(comparison.challenger.mean()),
+        champion_accuracy=None if comparison is None else float(comparison.champion.mean()),
     )
 
 
@@ -85,7 +85,7 @@ def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
 
 def _judge(
     workspace: Workspace, challenger: int, champion: int | None, ours: Evaluation
-) -> tuple[Verdict, float | None]:
+) -> tuple[Verdict, Comparison | None]:
     floor = workspace.settings.accuracy_floor
     try:
         load_classifier(workspace, challenger)
@@ -97,10 +97,17 @@ def _judge(
     mine = _answers(workspace, challenger, ours.evaluation_set_version)
     theirs = _answers(workspace, champion, ours.evaluation_set_version)
     images, labels = _deciding_images(workspace, ours.evaluation_set_version, theirs.classes)
-    comparison = Comparison(np.array(labels), mine.right(images, labels), theirs.right(images, labels))
+    with workspace.catalog.begin() as connection:
+        groups = group_keys(connection, images)
+    comparison = Comparison(
+        np.array(labels),
+        mine.right(images, labels),
+        theirs.right(images, labels),
+        np.array([groups[image] for image in images]),
+    )
     best = _best_version(workspace, ours.evaluation_set_version, mine, images, labels)
     recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
-    return judge(comparison, best, recalls, floor), float(comparison.champion.mean())
+    return judge(comparison, best, recalls, floor), comparison
 
 
 def _answers(workspace: Workspace, version: int, evaluation_set_version: int) -> _Answers:

@@ -31,14 +31,16 @@ class Comparison:
         labels: the truth, (n,).
         challenger: whether its answer was right, (n,).
         champion: the same.
+        groups: what each image belongs to, (n,): photos of one observation are alike, and count as one piece of luck.
     """
 
     labels: NDArray[np.str_]
     challenger: Correct
     champion: Correct
+    groups: NDArray[np.str_]
 
     def __post_init__(self) -> None:
-        shapes = self.labels.shape, self.challenger.shape, self.champion.shape
+        shapes = self.labels.shape, self.challenger.shape, self.champion.shape, self.groups.shape
         if len(set(shapes)) != 1 or self.labels.ndim != 1 or not len(self.labels):
             raise ValueError(f"Expected answers of both models on the same images, one or more. Received: {shapes}")
 
@@ -94,7 +96,7 @@ def judge(
 
     Args:
         comparison: with the champion.
-        best: None where the champion is the only version that ever was in production.
+        best: None where no version that was in production can be scored today.
         new_class_recalls: of the classes that only the challenger knows, 0 to 1.
         floor: accuracy that production should have, 0 to 1.
     """
@@ -111,16 +113,22 @@ def judge(
     return Verdict("promote" if is_good else "keep", reasons, _warn(float(in_production.mean()), floor))
 
 
-def loss_p_value(challenger: Correct, champion: Correct) -> float:
+def loss_p_value(challenger: Correct, champion: Correct, groups: NDArray[np.str_]) -> float:
     """How likely an equally good challenger loses as many images to the champion as this one, or more.
 
-    Exact one-sided McNemar test: of the images that just one of the two got right, each is the champion's with
-    probability 1/2. Source: McNemar, Psychometrika 12 (1947).
-    """
-    from scipy.stats import binomtest  # noqa: PLC0415 - 1 s
+    Exact one-sided test: what a group's images add up to is as likely to be the champion's loss as its gain. With one
+    image in each group that is McNemar's. Sources: McNemar, Psychometrika 12 (1947); Fisher, The Design of Experiments
+    (1935), for sums.
 
-    lost, won = int((champion & ~challenger).sum()), int((challenger & ~champion).sum())
-    return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue) if lost + won else 1.0
+    Args: all of shape (n,).
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    lost = np.bincount(group, champion.astype(int) - challenger.astype(int)).astype(int)
+    chances = np.ones(1)  # of each sum there can be, from the smallest to the largest
+    for images in np.abs(lost[lost != 0]):
+        gained, lost_again = np.pad(chances, (0, 2 * images)), np.pad(chances, (2 * images, 0))
+        chances = (gained + lost_again) / 2
+    return float(chances[np.abs(lost).sum() + lost.sum() :].sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -136,7 +144,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _judge_loss(comparison: Comparison) -> _Criterion:
-    p_value = loss_p_value(comparison.challenger, comparison.champion)
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
     figures = (
         f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
         f"{len(comparison.labels)} images, p = {p_value:.2g}"
@@ -171,7 +179,8 @@ def _judge_classes(comparison: Comparison) -> _Criterion:
     if not len(names):
         return True, f"No class has {MINIMUM_CLASS_IMAGES} images: none is judged on its own."
     of_class = [comparison.labels == name for name in names]
-    adjusted = holm([loss_p_value(comparison.challenger[each], comparison.champion[each]) for each in of_class])
+    both = comparison.challenger, comparison.champion, comparison.groups
+    adjusted = holm([loss_p_value(*(values[each] for values in both)) for each in of_class])
     fallen = [
         f"{name} from {_percent(comparison.champion[each])} to {_percent(comparison.challenger[each])} (p = {p:.2g})"
         for name, each, p in zip(names, of_class, adjusted, strict=True)

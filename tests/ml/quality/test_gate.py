@@ -1,7 +1,9 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from ml.quality.gate import BestVersion, Comparison, Verdict, holm, judge, judge_first, loss_p_value
 
@@ -13,7 +15,12 @@ def compare(both: int, lost: int, won: int, neither: int, classes: int = 1) -> C
     champion = np.repeat([True, True, False, False], [both, lost, won, neither])
     challenger = np.repeat([True, False, True, False], [both, lost, won, neither])
     labels = np.array([f"class {number % classes}" for number in range(len(champion))])
-    return Comparison(labels, challenger, champion)
+    return alone(labels, challenger, champion)
+
+
+def alone(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
+    """Each image in a group of its own."""
+    return Comparison(labels, challenger, champion, np.arange(len(labels)).astype(str))
 
 
 def verdict(comparison: Comparison, best: BestVersion | None = None, new: Mapping[str, float] | None = None) -> Verdict:
@@ -43,8 +50,28 @@ def test_a_challenger_must_not_lose_more_than_chance_takes_and_reach_the_floor_o
 
 def test_the_p_value_is_that_of_the_exact_test() -> None:
     comparison = compare(10, 5, 1, 3)
-    assert loss_p_value(comparison.challenger, comparison.champion) == pytest.approx((6 + 1) / 2**6)
-    assert loss_p_value(np.array([True]), np.array([True])) == 1
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    assert p_value == pytest.approx((6 + 1) / 2**6)
+    assert loss_p_value(np.array([True]), np.array([True]), np.array(["a"])) == 1
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (3, 1), (1, 3), (12, 12), (200, 150)])
+def test_the_p_value_of_images_in_groups_of_their_own_is_mcnemars(lost: int, won: int) -> None:
+    comparison = compare(10, lost, won, 3)
+    expected = binomtest(lost, lost + won, 0.5, alternative="greater").pvalue if lost + won else 1
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    assert p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_photos_of_one_observation_are_one_piece_of_luck() -> None:
+    comparison = compare(400, 8, 0, 92)
+    assert verdict(comparison).decision == "keep"
+    groups = comparison.groups.copy()
+    groups[400:408] = "one observation"
+    assert verdict(replace(comparison, groups=groups)).decision == "promote"
+    groups[400:408] = np.repeat(["one", "another"], [5, 3])
+    p_value = loss_p_value(comparison.challenger, comparison.champion, groups)
+    assert p_value == pytest.approx(1 / 4)  # both against the challenger
 
 
 @pytest.mark.parametrize(("accuracy", "decision"), [(0.87, "promote"), (0.871, "keep"), (0.80, "promote")])
@@ -60,7 +87,7 @@ def test_a_class_whose_recall_fell_significantly_keeps_the_challenger_out() -> N
     challenger = champion.copy()
     champion[:30] = False  # what the challenger wins elsewhere
     challenger[460:468] = False  # eight death caps
-    judged = verdict(Comparison(labels, challenger, champion))
+    judged = verdict(alone(labels, challenger, champion))
     assert judged.decision == "keep"
     assert judged.reasons[-1] == "Recall fell significantly: death cap from 100.0% to 80.0% (p = 0.0078)."
 
@@ -71,7 +98,7 @@ def test_a_class_of_few_images_is_not_judged_on_its_own() -> None:
     challenger = champion.copy()
     champion[:30] = False
     challenger[471:479] = False
-    assert verdict(Comparison(labels, challenger, champion)).decision == "promote"
+    assert verdict(alone(labels, challenger, champion)).decision == "promote"
     few = verdict(compare(20, 0, 0, 0))
     assert few.reasons[-1] == "No class has 30 images: none is judged on its own."
 
@@ -117,6 +144,6 @@ def test_each_criterion_gives_its_reason_with_figures() -> None:
 
 def test_answers_to_different_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same images"):
-        Comparison(np.array(["a", "b"]), np.array([True]), np.array([True, False]))
+        Comparison(np.array(["a", "b"]), np.array([True]), np.array([True, False]), np.array(["1", "2"]))
     with pytest.raises(ValueError, match="one or more"):
-        Comparison(np.array([]), np.array([]), np.array([]))
+        Comparison(np.array([]), np.array([]), np.array([]), np.array([]))

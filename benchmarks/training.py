@@ -67,7 +67,7 @@ def make_trunk(settings: Settings) -> float:
         with workspace.catalog.begin() as connection:
             snapshot = load_snapshot(connection, create_snapshot(connection, rules, None))
         began = time.perf_counter()
-        ensure_trunk(workspace, snapshot)
+        ensure_trunk(workspace, snapshot, start=None)
         return time.perf_counter() - began
 
 

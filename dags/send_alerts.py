@@ -20,17 +20,17 @@ def send_alerts() -> None:
 
     The tasks that raise alerts send them at their end. Every ten minutes this sends what is left: what could not be
     sent before, and what the service and its people did meanwhile. It also tells of a training that has no verdict
-    after TRAINING_BUDGET_MINUTES.
+    after TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
     """
 
     @task
     def send() -> None:
-        """Look for what is overdue, then send what is unsent. An alert that cannot be sent fails nothing."""
+        """Look for what nobody told yet, then send what is unsent. An alert that cannot be sent fails nothing."""
         from ml import cycle
         from ml.alerts import alerting_workspace
 
         with alerting_workspace() as workspace:
-            cycle.note_overdue(workspace)
+            cycle.look_around(workspace)
 
     send()
 

@@ -9,6 +9,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 _RETRIES = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=["builtins.ConnectionError", "ml.errors.ImageStoreError"], reason="A server may come back"),
+        RetryRule(exception="ml.errors.StaleChampionError", reason="The gate compares with the new champion"),
         RetryRule(
             exception="ml.errors.MycoflowError",
             action=RetryAction.FAIL,

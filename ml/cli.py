@@ -140,7 +140,7 @@ def retrain(
 ) -> None:
     """Snapshot, train, register, evaluate, judge, and promote the better model."""
     with alerting_workspace() as workspace:
-        size = snapshot_size or workspace.settings.snapshot_size
+        size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
         parameters = RetrainParameters(size, seed, base_trunk, selection)
         run_training(workspace, request_key, reason, parameters, cycle.STEPS)
 

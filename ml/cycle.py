@@ -240,7 +240,8 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
 
     Where another version went into production after the verdict, the gate compares with that one first.
 
-    Args: approved_by, who said yes; with PROMOTION=approve, nothing is promoted without.
+    Args: approved_by, who said yes; with PROMOTION=approve, nothing is promoted without. A yes goes before the hold of
+        a rollback.
     Returns: the version in production afterwards.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
@@ -249,7 +250,7 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
         attempt = attempts.load_attempt(connection, attempt_id)
     is_allowed = workspace.settings.promotion == "auto" or approved_by is not None
     if verdict.decision == "promote" and attempt.finished_at is None and is_allowed:
-        carry_out(workspace, attempt_id, verdict, approved_by or "retrain")
+        carry_out(workspace, attempt_id, verdict, approved_by)
     with workspace.catalog.begin() as connection:
         attempts.finish_attempt(connection, attempt_id)
     return workspace.registry.champion()
@@ -295,10 +296,11 @@ def note_failure(
         raise_alert(connection, *notices.retraining_failed(dag_id, request_key, step, try_number, error))
 
 
-def note_overdue(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings that take longer than TRAINING_BUDGET_MINUTES in all."""
+def look_around(workspace: Workspace) -> None:
+    """Tell people, once for each, of trainings that take longer than TRAINING_BUDGET_MINUTES, and of moves in MLflow."""
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
+    promotion.note_external_move(workspace)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:

@@ -89,7 +89,7 @@ class Place:
         drift = cycle.measure_drift(self.workspace)
         parts = {part.part: part.accuracy for part in cycle.evaluate(self.workspace)}
         decision = self._retrain(number, report.reasons) if report.reasons else None
-        cycle.note_overdue(self.workspace)
+        cycle.look_around(self.workspace)
         alerts.deliver(self.workspace)
         models = service.current(self.app).models
         models.poll()

@@ -26,7 +26,7 @@ from ml.model.requests import FINETUNE
 from ml.model.runtime import Trunk
 from ml.model.tracking import DatasetNote, Run
 from ml.model.training import TrainedHead
-from ml.model.trunks import ServedTrunk, ensure_trunk
+from ml.model.trunks import ServedTrunk, ensure_trunk, start_version
 from ml.model.views import training_views
 from ml.model.workspace import Workspace
 from ml.quality.metrics import Metrics
@@ -75,8 +75,8 @@ def _prepare_trunk(
     if attempt.parameters.get("kind") == FINETUNE:
         served = finetune_trunk(workspace, attempt, snapshot, run, on_step)
     else:
-        base = bool(attempt.parameters.get("base_trunk"))
-        served = ensure_trunk(workspace, snapshot, lambda done, total: tell("trunk", done, total), base)
+        start = start_version(workspace, attempt)
+        served = ensure_trunk(workspace, snapshot, start, lambda done, total: tell("trunk", done, total))
     tell("trunk", 1, 1)
     return served
 

@@ -14,12 +14,12 @@ from ml.model.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 
-def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, actor: str) -> None:
-    """Promote the version of a verdict, once, unless a rollback holds promotion.
+def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, approved_by: str | None) -> None:
+    """Promote the version of a verdict, once; unless a rollback holds promotion, and no person said yes to this one.
 
     Where another version went into production after the verdict, the gate compares with that one first.
 
-    Args: actor, who said yes, for the journal.
+    Args: approved_by, who said yes, for the journal; None where nobody is asked.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
     if _was_promoted(workspace, verdict.model_version):
@@ -27,12 +27,13 @@ def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, act
     verdict = _judge_again_if_stale(workspace, attempt_id, verdict)
     if verdict.decision != "promote":
         return
+    put = promotion.promote_automatically if approved_by is None else promotion.promote
     try:
-        promotion.promote_automatically(
+        put(
             workspace,
             verdict.model_version,
             expected_current=verdict.champion_version,
-            actor=actor,
+            actor=approved_by or "retrain",
             reason=" ".join(verdict.reasons),
         )
     except PromotionHeldError as held:

@@ -55,7 +55,7 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
     Returns: the version now in production.
     Raises: PromotionError, there is nothing to go back to.
     """
-    current = workspace.registry.champion()
+    current = note_external_move(workspace)
     with workspace.catalog.begin() as connection:
         before = None if current is None else journal.version_before(connection, current)
     if before is None:

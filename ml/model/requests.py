@@ -141,10 +141,14 @@ class TuneParameters:
         return _rules(self.snapshot_size, settings, NEWEST)
 
     def to_record(self, settings: Settings, champion: int | None) -> dict[str, object]:
-        """What the search starts from. What it chose comes in later, as `hyperparameters` and `mirrored_views`."""
+        """What the search starts from, the version pinned: its workers and what trains on their choice use one trunk.
+
+        What it chose comes in later, as `hyperparameters` and `mirrored_views`.
+        """
         return {
             "kind": self.kind,
             **asdict(self),
+            "model_version": champion,
             "image_size": settings.image_size,
             "trunk_weights": settings.trunk_weights,
             "precision": settings.model_precision,

@@ -4,9 +4,10 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from ml.catalog import trunks
+from ml.catalog.attempts import Attempt
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import trunk_key
 from ml.catalog.snapshots import Snapshot
@@ -71,22 +72,29 @@ class ServedTrunk:
 
 
 def ensure_trunk(
-    workspace: Workspace, snapshot: Snapshot, on_progress: Progress | None = None, base: bool = False
+    workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
 ) -> ServedTrunk:
     """The trunk to train a head on, made now if nobody made it before.
 
-    It is the one that the settings ask for, or the champion's own where the champion was fine-tuned.
+    It is the one that the settings ask for, or that of the version to start from, where that was fine-tuned.
 
     Args:
         snapshot: gives the images that a new trunk is calibrated and compared on.
+        start: the version to start from, if any.
         on_progress: called with (images done, images to do) while one is made.
-        base: take the settings' trunk even where the champion was fine-tuned.
     Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made.
     """
     settings = workspace.settings
-    champion = None if base else _finetuned_champion(workspace)
-    weights = champion or resolve_weights(settings.trunk_weights)
+    finetuned = None if start is None else _finetuned(workspace, start)
+    weights = finetuned or resolve_weights(settings.trunk_weights)
     return make_trunk(workspace, weights, settings.image_size, snapshot, on_progress)
+
+
+def start_version(workspace: Workspace, attempt: Attempt) -> int | None:
+    """The version whose trunk an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
+    if "model_version" in attempt.parameters:
+        return cast("int | None", attempt.parameters["model_version"])
+    return None if attempt.parameters.get("base_trunk") else workspace.registry.champion()
 
 
 def make_trunk(
@@ -127,11 +135,8 @@ def load_trunk(catalog: Catalog, trunk_id: str) -> ServedTrunk:
     return _open(catalog, stored)
 
 
-def _finetuned_champion(workspace: Workspace) -> TrunkWeights | None:
-    """The weights of the champion's trunk, where that was fine-tuned."""
-    version = workspace.registry.champion()
-    if version is None:
-        return None
+def _finetuned(workspace: Workspace, version: int) -> TrunkWeights | None:
+    """The weights of a version's trunk, where that was fine-tuned."""
     with workspace.catalog.begin() as connection:
         stored = trunks.find_trunk_of_version(connection, version)
     if stored is None or not stored.weights_recipe.startswith(FINETUNED):

@@ -18,7 +18,7 @@ from ml.model.runtime import Trunk
 from ml.model.search_space import defaults, suggest, to_record
 from ml.model.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
 from ml.model.training import OnEpoch
-from ml.model.trunks import ensure_trunk
+from ml.model.trunks import ensure_trunk, start_version
 from ml.model.tuning_report import log_study
 from ml.model.views import training_views
 from ml.model.workspace import Workspace
@@ -88,7 +88,8 @@ class _Objective:
 
     @classmethod
     def of(cls, workspace: Workspace, attempt: Attempt, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
-        served = ensure_trunk(workspace, snapshot, lambda done, total: tell("trunk", done, total))
+        start = start_version(workspace, attempt)
+        served = ensure_trunk(workspace, snapshot, start, lambda done, total: tell("trunk", done, total))
         tell("trunk", 1, 1)
         trunk = Trunk(served.onnx)
 

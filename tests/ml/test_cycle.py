@@ -169,6 +169,13 @@ def test_an_alias_moved_by_hand_in_mlflow_is_noticed_and_written_down(trained: W
     assert (move.kind, move.from_version, move.to_version) == ("external", here, elsewhere)
 
 
+def test_a_rollback_after_an_alias_was_moved_by_hand_undoes_that_move(trained: Workspace) -> None:
+    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
+    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
+    trained.registry.set_champion(1)
+    assert promotion.roll_back(trained, actor="tester", reason="test") == 2
+
+
 def test_a_promotion_that_died_before_its_last_word_is_completed_not_called_external(trained: Workspace) -> None:
     cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
     here = trained.registry.champion()
@@ -246,6 +253,14 @@ def test_nothing_is_promoted_before_a_person_says_so(asking: Workspace) -> None:
     assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 3
     with asking.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
+
+
+def test_a_yes_goes_before_the_hold_of_a_rollback(asking: Workspace) -> None:
+    attempt_id = judged_attempt(asking, "second")
+    promotion.promote_by_hand(asking, 2, actor="tester", reason="test")
+    attempt_id = judged_attempt(asking, "third")
+    promotion.roll_back(asking, actor="tester", reason="test")
+    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 3
 
 
 def test_nobody_is_asked_where_promotion_is_automatic(trained: Workspace) -> None:

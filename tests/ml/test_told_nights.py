@@ -66,10 +66,10 @@ def test_a_model_whose_snapshot_is_old_is_reviewed_once(trained: Workspace) -> N
 
 def test_a_training_that_died_is_told_when_its_time_is_over(trained: Workspace) -> None:
     cycle.take_snapshot(trained, "died", "test", PARAMETERS)
-    cycle.note_overdue(trained)
+    cycle.look_around(trained)
     assert kinds(trained) == ["promoted"]
     with trained.catalog.begin() as connection:
         connection.execute(sa.update(attempts).values(started_at=sa.text("now() - interval '31 minutes'")))
-    cycle.note_overdue(trained)
-    cycle.note_overdue(trained)
+    cycle.look_around(trained)
+    cycle.look_around(trained)
     assert kinds(trained) == ["promoted", "retraining_overdue"]

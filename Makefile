@@ -27,7 +27,7 @@ test-slow: .venv/installed-dev ## the tests that take minutes each
 bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of your own, QUICK=1 for one short round
 	$(BIN)/python -m benchmarks $(PARTS)
 
-soak: setup ## thirty nights with drift, on a clock of their own; about ten minutes
+soak: setup ## thirty nights with drift, on a clock of their own; about two minutes
 	$(BIN)/python -m soak
 
 check: .venv/installed-dev ## lint, format, types, import rules

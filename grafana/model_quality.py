@@ -31,6 +31,7 @@ _RECALL = f"""
 SELECT evaluated_at AS time, each.label AS metric, (each.figures->>'recall')::float AS value
 FROM training.evaluations, jsonb_each(per_class) AS each (label, figures)
 WHERE $__timeFilter(evaluated_at) AND is_deciding AND model_version = {champion_at("evaluated_at")}
+      AND (each.figures->>'image_count')::int > 0 -- recall is 0 by definition where there is nothing to find
 ORDER BY evaluated_at, each.label
 """  # noqa: S608
 _CONFUSION = f"""

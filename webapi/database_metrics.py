@@ -20,6 +20,7 @@ from webapi.health_metrics import health_metrics
 
 _REMEMBERED_SECONDS = 5.0
 _STATEMENT_SECONDS = 2.0
+_USABLE_SECONDS = 60.0
 _NEVER = float("-inf")
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class DatabaseCollector(Collector):
 
     Args:
         remembered_seconds: figures are read no more often than this.
-        wait_seconds: a scrape waits so long for them; then it says that the database is down.
+        wait_seconds: a scrape waits so long for them; then it shows those before.
+        usable_seconds: figures older than this are not shown: the database is down.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class DatabaseCollector(Collector):
         database: Database,
         remembered_seconds: float = _REMEMBERED_SECONDS,
         wait_seconds: float = _STATEMENT_SECONDS + 0.5,
+        usable_seconds: float = _USABLE_SECONDS,
     ) -> None:
         self._settings = settings
         self._database = database
         self._remembered_seconds = remembered_seconds
         self._wait_seconds = wait_seconds
+        self._usable_seconds = usable_seconds
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
         self._figures: list[GaugeMetricFamily] | None = None  # of the last reading; None where it failed
@@ -67,7 +71,7 @@ class DatabaseCollector(Collector):
                 self._reader.start()
             reader = self._reader
         reader.join(self._wait_seconds)
-        return None if reader.is_alive() else self._figures
+        return self._figures if time.monotonic() - self._read_at < self._usable_seconds else None
 
     def _read(self) -> None:
         try:

@@ -17,8 +17,10 @@ def health_metrics(health: Health, settings: Settings) -> Iterator[GaugeMetricFa
         "accuracy_floor": ("Retrain below this accuracy", settings.accuracy_floor),
         "new_images_threshold": ("Retrain at this many new images", settings.new_images_threshold),
         "untried_images": ("New images that came after the latest judged training's snapshot", health.untried_images),
+        "promotion_timestamp_seconds": ("When the champion went into production", _seconds(health.promoted_at)),
         "monitoring_timestamp_seconds": ("The last nightly check", _seconds(health.monitored_at)),
-        "retraining_timestamp_seconds": ("The last verdict on a training", _seconds(health.retrained_at)),
+        "drift_check_timestamp_seconds": ("The last check for drift", _seconds(health.drift_checked_at)),
+        "retraining_timestamp_seconds": ("The end of the last training with a verdict", _seconds(health.retrained_at)),
         "retraining_duration_seconds": ("From that training's start to its verdict", health.retraining_seconds),
         "retraining_failure_timestamp_seconds": (
             "The last step of a training that gave up",

@@ -39,8 +39,11 @@ class PredictionMetrics:
             registry=registry,
         )
         self._feedback = Counter("mycoflow_feedback_total", "Opinions on predictions", ("verdict",), registry=registry)
+        # There from 0, for a rate cannot know what a first one grew from.
         for verdict in ("ok", "nok"):
-            self._feedback.labels(verdict)  # there from 0: a rate cannot know what a first opinion grew from
+            self._feedback.labels(verdict)
+        for reason in ("busy", "maintenance"):
+            self._refused.labels(reason)
         self.in_progress = Gauge(
             "mycoflow_predictions_in_progress",
             "Predictions that have one of the places",

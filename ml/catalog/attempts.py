@@ -39,9 +39,14 @@ class DecidedAttempt:
 
 @dataclass(frozen=True)
 class Retraining:
-    """An attempt that reached its verdict. Args: seconds, from its start to the verdict."""
+    """An attempt that reached its verdict.
 
-    decided_at: datetime
+    Args:
+        ended_at: when what the verdict says was done; the verdict itself, while it was not.
+        seconds: from its start to the verdict.
+    """
+
+    ended_at: datetime
     seconds: float
 
 
@@ -128,12 +133,13 @@ def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
 
 
 def last_retraining(connection: sa.Connection) -> Retraining | None:
-    """The latest attempt with a verdict, and how long it took."""
+    """The attempt with a verdict that ended last, and how long it took."""
     seconds = sa.func.extract("epoch", verdicts.c.decided_at - attempts.c.started_at)
+    ended_at = sa.func.greatest(verdicts.c.decided_at, attempts.c.finished_at)  # ignores what is NULL
     query = (
-        sa.select(verdicts.c.decided_at, sa.cast(seconds, sa.Float))
+        sa.select(ended_at, sa.cast(seconds, sa.Float))
         .join(attempts, attempts.c.id == verdicts.c.attempt_id)
-        .order_by(attempts.c.id.desc())
+        .order_by(ended_at.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()

@@ -12,7 +12,7 @@ from ml.catalog.batches import count_quarantined, count_waiting
 from ml.catalog.drift import DriftCheck, latest_drift_check
 from ml.catalog.model_versions import ModelVersion, find_model_version, knows_images_until
 from ml.catalog.pool import NewImages, count_by_origin, count_new_images
-from ml.catalog.tables import alerts, evaluations, monitorings
+from ml.catalog.tables import alerts, drift_checks, evaluations, monitorings
 from ml.catalog.trunks import find_trunk_of_version
 
 
@@ -49,11 +49,12 @@ class Health:
             threshold, the next night asks for retraining.
         pool: label origin -> images.
         monitored_at: the last nightly check.
-        retrained_at: when the last attempt that came so far was judged; `retraining_seconds` from its start to then.
+        retrained_at: when the last attempt with a verdict ended, or was judged where it has not ended yet;
+            `retraining_seconds` from its start to its verdict.
         retraining_failed_at: the latest time that people were told of a failed step.
         snapshot_cutoff: of the champion.
         quarantined_batches: of which images wait; `waiting_images` counts those of all batches.
-        drift: the latest check of the champion.
+        drift: the latest check of the champion; `drift_checked_at`, the latest of any version.
     """
 
     champion: int | None
@@ -63,6 +64,7 @@ class Health:
     retrained_at: datetime | None
     retraining_seconds: float | None
     retraining_failed_at: datetime | None
+    drift_checked_at: datetime | None
     quarantined_batches: int
     waiting_images: int
     approvals_waiting: int
@@ -105,9 +107,10 @@ def read_health(connection: sa.Connection) -> Health:
         promoted_at=None if move is None or version is None else move.moved_at,
         pool=count_by_origin(connection),
         monitored_at=_latest(connection, monitorings.c.monitored_at),
-        retrained_at=None if retraining is None else retraining.decided_at,
+        retrained_at=None if retraining is None else retraining.ended_at,
         retraining_seconds=None if retraining is None else retraining.seconds,
         retraining_failed_at=_latest(connection, alerts.c.raised_at, alerts.c.kind == "retraining_failed"),
+        drift_checked_at=_latest(connection, drift_checks.c.checked_at),
         quarantined_batches=count_quarantined(connection),
         waiting_images=count_waiting(connection),
         approvals_waiting=count_approvals_waiting(connection),

@@ -31,7 +31,9 @@ class MonitorReport:
 
 
 def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
-    """Store the nightly check, tell people what they should hear of, and log it in MLflow.
+    """Log the nightly check in MLflow, store it, and tell people what they should hear of.
+
+    In this order: a stored check says that the night succeeded, and the alert on missed nights believes it.
 
     Args: deciding, the champion's evaluation that the floor applies to.
     """
@@ -47,12 +49,13 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
             Review(days_since(connection, known_until), settings.review_interval_days),
             _last_attempt(workspace, connection),
         )
+    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
+    _log(workspace, report, deciding)
+    with workspace.catalog.begin() as connection:
         evaluations.save_monitoring(
             connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
         )
         tell_of_night(connection, settings, version, deciding.accuracy, new_images.total)
-    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
-    _log(workspace, report, deciding)
     return report
 
 

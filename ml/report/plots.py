@@ -95,7 +95,8 @@ def _draw_moves(time: _TimeAxis, version: int, moves: Sequence[Move]) -> None:
         x = time.x(move.moved_at)
         frame.drawing.line([(x, frame.top - 4), (x, frame.bottom)], GREY, 1, "2 3")
         if x - named >= _LABEL_ROOM:
-            frame.drawing.text((x, frame.top - 9), f"v{move.to_version}", "middle")
+            name = "none" if move.to_version is None else f"v{move.to_version}"
+            frame.drawing.text((x, frame.top - 9), name, "middle")
             named = x
 
 

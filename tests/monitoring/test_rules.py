@@ -50,6 +50,7 @@ def metrics() -> list[Metric]:
         retrained_at=NOW,
         retraining_seconds=45.0,
         retraining_failed_at=NOW,
+        drift_checked_at=NOW,
         quarantined_batches=0,
         waiting_images=0,
         approvals_waiting=0,

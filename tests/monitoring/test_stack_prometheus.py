@@ -1,16 +1,22 @@
-"""The Prometheus of `make up`: it reads the service on its port, and has the rules of production."""
+"""The Prometheus of `make up`: it reads the service, has the rules of production, and nothing else stops with it."""
 
-from collections.abc import Callable
+import io
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ml.settings import Settings
-from stack.children import list_children
+from stack.children import Child, list_children
 from stack.environment import Addresses
-from stack.ports import find_free_ports
-from stack.prometheus import find_prometheus, prometheus_command
+from stack.ports import HOST, find_free_ports
+from stack.prometheus import drop_if_taken, find_prometheus, prometheus_command
 from stack.settings import StackSettings
+from stack.supervisor import Supervisor
 from tests.monitoring.prometheus_server import eventually, running_prometheus
 
 
@@ -50,3 +56,41 @@ def test_a_service_that_shows_no_metrics_on_a_known_port_is_not_watched(
     program("prometheus", "prometheus")
     assert find_prometheus(stack_settings) is not None
     assert find_prometheus(stack_settings.model_copy(update={"metrics_port": 0})) is None
+
+
+def test_a_port_in_use_is_named_and_the_stack_does_without(
+    stack_settings: StackSettings, program: Callable[[str, str], str]
+) -> None:
+    program("prometheus", "prometheus")
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    assert drop_if_taken(stack_settings, console) == stack_settings
+    assert said.getvalue() == ""
+    with socket.create_server((HOST, stack_settings.prometheus_port)):
+        without = drop_if_taken(stack_settings, console)
+    assert find_prometheus(without) is None
+    assert f"port {stack_settings.prometheus_port} is in use. Set PROMETHEUS_PORT" in said.getvalue()
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """The supervisor takes SIGINT and SIGTERM over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_the_others_go_on_when_an_optional_one_ends_and_end_with_any_other(tmp_path: Path) -> None:
+    children = [
+        Child("extra", ("sh", "-c", "exit 1"), is_optional=True),
+        Child("server", ("sh", "-c", "sleep 2; echo still here; exit 3")),
+        Child("other", ("sleep", "60")),
+    ]
+    with (tmp_path / "honcho.log").open("w") as output:
+        supervisor = Supervisor(children, os.environ, str(tmp_path), tmp_path, output)
+        supervisor.loop()
+    assert supervisor.died == ["server"]
+    assert (tmp_path / "server.log").read_text() == "still here\n"
+    assert "other stopped (rc=-15)" in (tmp_path / "honcho.log").read_text()

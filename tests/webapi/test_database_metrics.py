@@ -89,7 +89,7 @@ def test_the_catalogs_figures_are_shown(lived: Catalog, scrape: Scrape) -> None:
         "mycoflow_observed_accuracy_high": 0.9,
     }
     assert {name: figures.get(name) for name in expected} == pytest.approx(expected)
-    for name in ("evaluation", "monitoring"):
+    for name in ("evaluation", "monitoring", "promotion", "drift_check"):
         assert 0 <= time.time() - figures[f"mycoflow_{name}_timestamp_seconds"] < 60
 
 
@@ -139,6 +139,24 @@ def test_many_scrapes_at_once_read_once(
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(lambda _: champion(collector), range(8))) == {2}
     assert readings == ["database-metrics"]
+
+
+def test_a_slow_reading_leaves_the_figures_before_for_a_while(
+    app: Flask, settings: Settings, lived: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = DatabaseCollector(settings, service.current(app).database, 0, wait_seconds=1, usable_seconds=3)
+    assert champion(collector) == 2
+    over, read_health = threading.Event(), database_metrics.read_health
+
+    def linger(connection: sa.Connection) -> Any:
+        over.wait(10)
+        return read_health(connection)
+
+    monkeypatch.setattr(database_metrics, "read_health", linger)
+    assert champion(collector) == 2
+    time.sleep(2)
+    assert [family.name for family in collector.collect()] == ["mycoflow_database_up"]
+    over.set()
 
 
 def test_figures_that_cannot_be_read_leave_the_others_and_are_logged_once(

@@ -136,6 +136,11 @@ def test_each_application_has_a_name_and_keeps_its_own_login(ask: Any, name: str
     assert "strict-transport-security: max-age=31536000" in answer
 
 
+def test_what_grafana_tells_anybody_is_not_reachable_from_outside(ask: Any) -> None:
+    assert ask("grafana.localhost", "/metrics").stdout.startswith("HTTP/2 404")
+    assert ask("grafana.localhost", "/api/health").stdout.startswith("HTTP/2 200")
+
+
 def test_the_interface_of_running_tasks_is_not_reachable_from_outside(ask: Any) -> None:
     assert ask("airflow.localhost", "/execution/health").stdout.startswith("HTTP/2 404")
     assert ask("airflow.localhost", "/execution").stdout.startswith("HTTP/2 404")

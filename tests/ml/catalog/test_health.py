@@ -149,6 +149,12 @@ def test_the_last_judged_training_and_the_last_failure_are_told(
     assert health.retrained_at is not None
     assert health.retrained_at < failed_at
     assert health.retraining_failed_at == failed_at
+    with catalog.begin() as connection:
+        finish_attempt(connection, attempt_id)  # somebody cleared the step that failed
+    ended = read(catalog)
+    assert ended.retrained_at is not None
+    assert ended.retrained_at > failed_at
+    assert ended.retraining_seconds == health.retraining_seconds
 
 
 def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(

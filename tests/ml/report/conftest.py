@@ -62,6 +62,7 @@ def health(drift: DriftCheck) -> Health:
         retrained_at=AT - timedelta(days=3),
         retraining_seconds=400,
         retraining_failed_at=None,
+        drift_checked_at=AT - timedelta(hours=4),
         quarantined_batches=0,
         waiting_images=0,
         approvals_waiting=0,

@@ -52,6 +52,11 @@ def test_a_night_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
     assert (late.state, late.figure) == ("look", "2 days ago")
 
 
+def test_a_check_for_drift_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
+    late = signals(facts, drift_checked_at=facts.at - timedelta(hours=50))[NIGHTS]
+    assert (late.state, late.detail) == ("look", "The last check for drift was at 2026-03-29 04:00.")
+
+
 @pytest.mark.parametrize(("days_ago", "state"), [(1, "look"), (5, "good")])
 def test_a_failed_training_counts_until_one_succeeds(facts: Facts, days_ago: int, state: str) -> None:
     assert signals(facts, retraining_failed_at=facts.at - timedelta(days=days_ago))[NIGHTS].state == state
@@ -70,6 +75,6 @@ def test_whatever_waits_is_to_be_looked_at(facts: Facts, changes: Any, figure: s
 
 
 def test_nothing_is_known_of_an_empty_deployment(facts: Facts) -> None:
-    nothing = Health(None, None, {}, None, None, None, None, 0, 0, 0, False)
+    nothing = Health(None, None, {}, None, None, None, None, None, 0, 0, 0, False)
     found = read_signals(replace(facts, health=nothing))
     assert [signal.state for signal in found] == ["unknown", "unknown", "unknown", "good"]

@@ -89,7 +89,8 @@ def _add_nights(connection: sa.Connection) -> None:
     set_version = _add(connection, tables.evaluation_sets, content_sha256="set")
     scored = {"model_version": 1, "evaluation_set_version": set_version}
     macro = dict.fromkeys(("accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.8)
-    detail = {"per_class": {"a": FIGURES, "b": FIGURES}, "confusion": [[9, 1], [3, 7]], "image_count": 20}
+    per_class = {"a": FIGURES, "b": FIGURES, "empty": dict.fromkeys(FIGURES, 0)}
+    detail = {"per_class": per_class, "confusion": [[9, 1], [3, 7]], "image_count": 20}
     for part in ("anchor", "recent"):
         _add(connection, tables.evaluations, **scored, **macro, **detail, part=part, is_deciding=part == "recent")
     new = {"new_images_human": 3, "new_images_harvested": 2, "is_retraining_requested": True, "reasons": ["Below."]}

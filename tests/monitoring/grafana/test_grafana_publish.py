@@ -59,6 +59,14 @@ def test_without_an_address_it_says_what_is_missing(url: str | None) -> None:
         publish_dashboards(Settings(grafana_url=url, grafana_token=SecretStr(TOKEN)), DASHBOARDS)
 
 
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_file_that_is_no_dashboard_is_named(grafana: Grafana, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.json").write_bytes(content)
+    with pytest.raises(GrafanaError, match=r"broken\.json.*Write it anew"):
+        publish_dashboards(settings_for(grafana.port), tmp_path)
+    assert grafana.requests == []
+
+
 def test_a_folder_without_dashboards_is_told(grafana: Grafana, tmp_path: Path) -> None:
     with pytest.raises(GrafanaError, match=r"\*\.json.*got none"):
         publish_dashboards(settings_for(grafana.port), tmp_path)

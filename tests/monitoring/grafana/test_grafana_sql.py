@@ -78,6 +78,12 @@ def test_only_versions_that_were_in_production_count_as_accuracy(
     assert {row["metric"] for row in rows} == {"anchor", "recent"}
 
 
+def test_a_class_without_images_has_no_recall(dashboards: list[dict[str, Any]], panel_reader: sa.Connection) -> None:
+    (quality,) = [dashboard for dashboard in dashboards if dashboard["uid"] == "mycoflow-model-quality"]
+    rows = run(panel_reader, sql_of(quality)["Recall of each class A"]["rawSql"]).mappings().all()
+    assert {row["metric"] for row in rows} == {"a", "b"}
+
+
 def test_a_panel_reads_no_accounts(panel_reader: sa.Connection) -> None:
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), panel_reader.begin_nested():
         panel_reader.execute(sa.text("SELECT login FROM users.accounts"))

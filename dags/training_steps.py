@@ -143,7 +143,7 @@ def train_and_judge(attempt_id: Any) -> None:
     """
     steps = [step(attempt_id) for step in (train, register, evaluate, gate, ask, promote)]
     for step in steps:
-        step.operator.operator_extra_links = [MlflowRunLink()]
+        step.operator.operator_extra_links = [MlflowRunLink()]  # type: ignore[attr-defined]
     *judged, asked, promoted = steps
     chain(*judged, asked, _approval(), promoted)
     chain(asked, promoted)

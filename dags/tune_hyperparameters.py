@@ -90,7 +90,7 @@ def tune_hyperparameters() -> None:
         return attempt_id
 
     attempt_id = snapshot()
-    chosen = choose(attempt_id)
+    chosen = choose(attempt_id)  # type: ignore[arg-type]
     chain(search.partial(attempt_id=attempt_id).expand(worker=workers()), chosen)
     train_and_judge(chosen)
 

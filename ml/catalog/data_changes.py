@@ -59,7 +59,7 @@ _STATE = [images.c[name] for name in ImageState.__dataclass_fields__]
 def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str) -> list[Changed]:
     """Make changes in their order, each with a line in the audit log. An error leaves the transaction to roll back.
 
-    Args: actor, `account:<id>`.
+    Args: actor, `account:<id>`, or a person's name on the command line.
     Raises:
         UnknownImageError: naming the images that nobody knows.
         ImageChangeError: an image without a label is to be certified.

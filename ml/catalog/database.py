@@ -33,6 +33,8 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+# Moments come as UTC, whatever the server's zone: pages say UTC, and a pool state that holds one stays the same.
+_SESSION = "-c timezone=UTC"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
 
@@ -122,7 +124,7 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
         pool_size=5,
         max_overflow=20,  # in all a little more than the service has threads
         pool_timeout=5,
-        connect_args=_CONNECTION,
+        connect_args={**_CONNECTION, "options": " ".join([_SESSION, *url.normalized_query.get("options", ())])},
     )
     _ping_after_rest(engine)
     return engine

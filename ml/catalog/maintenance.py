@@ -15,7 +15,7 @@ def is_on(connection: sa.Connection) -> bool:
 def switch(connection: sa.Connection, is_on: bool, actor: str) -> None:
     """Turn maintenance mode on or off, and note it in the audit log.
 
-    Args: actor, `account:<id>`.
+    Args: actor, `account:<id>`, or a person's name on the command line.
     """
     connection.execute(sa.insert(maintenance).values(is_on=is_on, actor=actor))
     write_event(connection, "maintenance.switched", actor, {"on": is_on})

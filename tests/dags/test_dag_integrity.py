@@ -1,6 +1,7 @@
 """The DAG folder as Airflow reads it: without an error, quickly, and as the design says."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,16 @@ from webapi.routes.supervision import FinetuneBody
 
 STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote"]
 TRAINING_BUDGET_SECONDS = 30 * 60
+DECIDE = """
+import json, sys
+from dags.task_defaults import TASK_DEFAULTS
+from ml.errors import ImageStoreError, SnapshotError, StaleChampionError
+
+errors = [ConnectionError("gone"), ImageStoreError("gone"), StaleChampionError("another one"), SnapshotError("empty")]
+policy = TASK_DEFAULTS["retry_policy"]
+decided = {type(error).__name__: policy.evaluate(error, 1, 2).action.value for error in errors}
+open(sys.argv[1], "w").write(json.dumps(decided))
+"""
 
 
 def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
@@ -109,3 +120,12 @@ def test_images_are_ingested_source_by_source(described: dict[str, Any]) -> None
     assert ingest_images["order"] == ["sources", "ingest"]
     assert ingest_images["params"] == {}
     assert ingest_images["tasks"]["ingest"]["timeout_seconds"] > INGEST_SECONDS
+
+
+def test_a_task_is_tried_again_where_that_can_help(in_airflow: Callable[..., dict[str, Any]]) -> None:
+    decided = in_airflow(DECIDE)
+    tried_again = ["ConnectionError", "ImageStoreError", "StaleChampionError"]
+    assert {name: decided[name] for name in (*tried_again, "SnapshotError")} == {
+        **dict.fromkeys(tried_again, "retry"),
+        "SnapshotError": "fail",
+    }

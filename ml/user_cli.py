@@ -7,15 +7,14 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ml.catalog import accounts
 from ml.catalog.database import open_catalog
 from ml.settings import load_settings
+from ml.terminal import out
 
 user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
-out = Console()
 
 Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @ -")]
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import sqlalchemy as sa
 
 from ml.catalog.data_changes import Action, Change, apply_changes
+from ml.catalog.images import hold_membership
 from ml.catalog.tables import image_rights, images, ingest_batches, ingest_files
 from ml.errors import UnknownBatchError
 
 Outcome = Literal["entered", "waiting", "duplicate", "rejected"]
+
+# Reasons to reject a file that nobody has seen: it may be had another time.
+NOT_HAD = ("unreachable", "refused")
+_ASK_AGAIN = timedelta(hours=20)  # with an hourly run: once a day
+
 _IS_WAITING = images.c.held_back == "waiting"
 
 
@@ -41,7 +47,7 @@ class Batch:
 
     Args:
         is_quarantined: it waits because too much of it was rejected.
-        reject_share: of its files, duplicates left out.
+        reject_share: of its files; duplicates and what could not be reached are left out.
         contact_sheet_key: the rejects as one picture, in the object store.
         waiting: images that wait for a certificate now.
         counts: files by outcome when it came, such as {"rejected": 3}.
@@ -83,26 +89,22 @@ def add_batch(
     return batch_id
 
 
-def find_taken(connection: sa.Connection, source: str, names: Collection[str]) -> set[tuple[str, str]]:
-    """Name and version of those of these files that a source's batches have."""
+def find_taken(connection: sa.Connection, source: str, names: Collection[str]) -> dict[tuple[str, str], bool]:
+    """Name and version of those of these files that a source's batches have, and whether to ask for one again.
+
+    What could not be had is asked for again after a day, and then whenever it has failed for twice as long: a server's
+    bad night costs nothing, and what is gone for good costs little.
+    """
+    was_had = sa.func.coalesce(ingest_files.c.reason, "").not_in(NOT_HAD)
+    first, last = (each(ingest_batches.c.ingested_at) for each in (sa.func.min, sa.func.max))
+    is_due = sa.func.clock_timestamp() > last + sa.func.greatest(_ASK_AGAIN, last - first)
     query = (
-        sa.select(ingest_files.c.name, ingest_files.c.version)
+        sa.select(ingest_files.c.name, ingest_files.c.version, ~sa.func.bool_or(was_had) & is_due)
         .join(ingest_batches)
         .where(ingest_batches.c.source == source, ingest_files.c.name.in_(names))
+        .group_by(ingest_files.c.name, ingest_files.c.version)
     )
-    return set(connection.execute(query).tuples())
-
-
-def last_taken(connection: sa.Connection, source: str) -> str | None:
-    """The name of the file that was taken last from a source."""
-    query = (
-        sa.select(ingest_files.c.name)
-        .join(ingest_batches)
-        .where(ingest_batches.c.source == source)
-        .order_by(ingest_batches.c.id.desc(), ingest_files.c.id.desc())
-        .limit(1)
-    )
-    return connection.execute(query).scalar_one_or_none()
+    return {(name, version): ask_again for name, version, ask_again in connection.execute(query)}
 
 
 def add_rights(connection: sa.Connection, rights: Mapping[str, tuple[str, str]]) -> None:
@@ -163,6 +165,7 @@ def decide_batches(connection: sa.Connection, batch_ids: Sequence[int], action: 
     Returns: how many images.
     Raises: UnknownBatchError.
     """
+    hold_membership(connection, "pool")  # before looking: another admin may be deciding the same images
     for batch_id in batch_ids:
         load_batch(connection, batch_id)
     query = (

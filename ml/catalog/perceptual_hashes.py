@@ -11,11 +11,11 @@ from ml.catalog.tables import images, perceptual_hashes
 _TWO_64 = 1 << 64  # PostgreSQL's integers have a sign
 
 
-def find_unhashed(connection: sa.Connection, limit: int) -> list[str]:
-    """Images in a split, waiting or taken out, that have no perceptual hash yet."""
+def find_unhashed(connection: sa.Connection, after: str, limit: int) -> list[str]:
+    """Images in a split, waiting or taken out, that have no perceptual hash yet, in order; those after a SHA-256."""
     has_hash = sa.exists().where(perceptual_hashes.c.image_sha256 == images.c.sha256)
-    query = sa.select(images.c.sha256).where(~is_only_predicted(), ~has_hash).order_by(images.c.sha256).limit(limit)
-    return list(connection.scalars(query))
+    query = sa.select(images.c.sha256).where(images.c.sha256 > after, ~is_only_predicted(), ~has_hash)
+    return list(connection.scalars(query.order_by(images.c.sha256).limit(limit)))
 
 
 def save_hashes(connection: sa.Connection, hashes: Mapping[str, int]) -> None:

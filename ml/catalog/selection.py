@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog import pool
 from ml.catalog.pool import PoolImage
-from ml.errors import SettingsError
+from ml.errors import SettingsError, SnapshotError
 
 _EXPECTED = "selection: expected newest, balanced, all or since:DATE, as in since:2026-05-01"
 
@@ -64,8 +64,14 @@ def select_images(
     Args:
         size: N.
         classes: those that `balanced` takes the newest images of.
+    Raises: SnapshotError, `balanced` cannot take one of each.
     """
     if selection.mode == "balanced":
+        if size < len(classes):
+            raise SnapshotError(
+                f"Expected a snapshot of at least {len(classes)} images for the selection balanced, one of each class, "
+                f"got a size of {size}. Raise SNAPSHOT_SIZE, or take another selection."
+            )
         of_each = size // len(classes)
         return [image for label in classes for image in pool.newest_images(connection, of_each, label)]
     return pool.newest_images(connection, size if selection.has_size else None, since=selection.since)

@@ -61,7 +61,8 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         rules: which ones, sizes and shares.
         champion_classes: the classes that must stay; None before the first model, when every label counts.
     Returns: the snapshot's id.
-    Raises: SnapshotError, fewer than two classes, a class that misses a fold, or nothing since the date.
+    Raises: SnapshotError, fewer than two classes, a class that misses a fold, nothing since the date, or a size for
+        fewer images than classes.
     """
     cutoff = pool.hold_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
@@ -144,9 +145,10 @@ def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: 
 def _select(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
     found = select_images(connection, rules.selection, rules.size, classes)
     if not found:
+        remedy = "Take an earlier date, or ingest" if rules.selection.since else "Ingest"
         raise SnapshotError(
             f"Expected images in the pool for the selection {rules.selection}, found none. "
-            "Take an earlier date, or ingest more with `mycoflow ingest DIR --split pool`."
+            f"{remedy} more with `mycoflow ingest DIR --split pool`."
         )
     return found
 

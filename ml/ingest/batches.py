@@ -9,7 +9,7 @@ from itertools import islice
 import sqlalchemy as sa
 
 from ml.catalog.alerts import raise_alert
-from ml.catalog.batches import FileOutcome, add_batch, add_rights, find_taken, last_taken
+from ml.catalog.batches import FileOutcome, add_batch, add_rights, find_taken
 from ml.catalog.confirm import confirm_label
 from ml.catalog.database import Catalog
 from ml.catalog.feedback import is_known_label
@@ -17,7 +17,7 @@ from ml.catalog.images import LabelledImage, add_waiting, find_memberships, hold
 from ml.catalog.object_store import report_key
 from ml.catalog.perceptual_hashes import save_hashes
 from ml.deadlines import Deadline
-from ml.errors import SourceUnavailableError
+from ml.errors import SourceError, SourceUnavailableError
 from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
 from ml.ingest.inspection import Accepted, Inspected, Inspector
 from ml.ingest.near_duplicates import open_known_looks
@@ -33,6 +33,9 @@ REASONS = {
 
 # So many files in a row that their server did not give mean that it is down, and not that these files are gone.
 _UNREACHABLE_IN_A_ROW = 3
+# One bad file of three is a third, and says nothing about the other two.
+_QUARANTINE_REJECTS = 5
+_LOOKED_UP_AT_ONCE = 1000  # names per question to the database, of collections that offer a hundred thousand
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class BatchRules:
 
     Args:
         require_certification: whether all that a source brings waits for a person's word.
-        quarantine_share: a batch waits of which a greater share is rejected.
+        quarantine_share: a batch waits of which a greater share is rejected, if that is a handful of files or more.
     """
 
     require_certification: bool
@@ -73,24 +76,26 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
 
 
 def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
-    with catalog.begin() as connection:
-        offered = source.files(last_taken(connection, source.url))
-    while chunk := list(islice(offered, BATCH_FILES)):
+    """What no batch has; and last, lest it stand before all that is new, what could not be had and is due again."""
+    offered, again = source.files(), []
+    while chunk := list(islice(offered, _LOOKED_UP_AT_ONCE)):
         with catalog.begin() as connection:
             taken = find_taken(connection, source.url, [file.name for file in chunk])
         yield from (file for file in chunk if (file.name, file.version) not in taken)
+        again += [file for file in chunk if taken.get((file.name, file.version))]
+    yield from again
 
 
 def _inspect(
     inspector: Inspector, files: Sequence[ArrivedFile]
-) -> tuple[list[Inspected], SourceUnavailableError | None]:
+) -> tuple[list[Inspected], SourceError | SourceUnavailableError | None]:
     """Look at files as long as the source gives them; and why it did not to the end."""
     found: list[Inspected] = []
     try:
         for file in files:
             found.append(inspector.inspect(file))
             _demand_reachable(found)
-    except SourceUnavailableError as error:
+    except (SourceError, SourceUnavailableError) as error:
         return found, error
     return found, None
 
@@ -99,10 +104,9 @@ def _demand_reachable(found: list[Inspected]) -> None:
     last = found[-_UNREACHABLE_IN_A_ROW:]
     reasons = [each.error.reason for each in last if each.error is not None]
     if reasons == ["unreachable"] * _UNREACHABLE_IN_A_ROW:
-        del found[-_UNREACHABLE_IN_A_ROW:]  # for the next run
         raise SourceUnavailableError(
-            f"Expected photos from the source, got none of {_UNREACHABLE_IN_A_ROW} in a row. The next run goes on. "
-            f"Last: {last[-1].error}"
+            f"Expected files from the source, got none of {_UNREACHABLE_IN_A_ROW} in a row. The next run goes on with "
+            f"others, and asks for these again tomorrow. Last: {last[-1].error}"
         )
 
 
@@ -113,8 +117,8 @@ def _commit(catalog: Catalog, source: str, rules: BatchRules, found: Sequence[In
         hold_membership(connection, "pool")
         known = find_memberships(connection, [each.candidate.sha256 for each in _accepted(found)])
         found = [each.again(known.get(each.accepted.candidate.sha256) if each.accepted else None) for each in found]
-        share = _reject_share(found)
-        is_quarantined = share > rules.quarantine_share
+        rejects, share = _judge(found)
+        is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
         _add_images(connection, found)
         files = [_settle(connection, source, each, rules, is_quarantined) for each in found]
         batch_id = add_batch(connection, source, files, is_quarantined, share, sheet_key)
@@ -127,11 +131,15 @@ def _accepted(found: Sequence[Inspected]) -> list[Accepted]:
     return [each.accepted for each in found if each.accepted is not None]
 
 
-def _reject_share(found: Sequence[Inspected]) -> float:
-    """Of what is not there already: a source that offers its old images again says nothing about the new ones."""
-    rejects = sum(each.error is not None for each in found)
-    judged = sum(each.known_sha256 is None for each in found)
-    return rejects / judged if judged else 0.0
+def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
+    """Count the rejects, and their share of what tells something about the source.
+
+    Old images that it offers again say nothing about the new ones, and neither does a server that is down.
+    """
+    reasons = [each.error and each.error.reason for each in found if each.known_sha256 is None]
+    judged = [reason for reason in reasons if reason != "unreachable"]
+    rejects = sum(reason is not None for reason in judged)
+    return rejects, rejects / len(judged) if judged else 0.0
 
 
 def _store_contact_sheet(catalog: Catalog, found: Sequence[Inspected]) -> str | None:

@@ -71,7 +71,7 @@ class Inspector:
     def inspect(self, file: ArrivedFile) -> Inspected:
         """Read and check a file, and store its bytes if it may come in.
 
-        Raises: SourceUnavailableError, ImageStoreError.
+        Raises: SourceError, SourceUnavailableError, ImageStoreError.
         """
         try:
             if file.label is None:

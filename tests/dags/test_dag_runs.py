@@ -10,6 +10,7 @@ import pytest
 from ml.catalog.batches import list_batches
 from ml.catalog.database import Catalog
 from ml.ingest.digits import DigitFolders
+from tests.ml.dropping import settle
 
 RunDag = Callable[..., dict[str, Any]]
 Ingest = Callable[..., None]
@@ -22,6 +23,7 @@ def test_each_source_is_taken_in_whatever_becomes_of_the_others(
         (tmp_path / "drop" / digit).mkdir(parents=True)
         for file in sorted((digit_files.first / digit).iterdir())[:3]:
             shutil.copy(file, tmp_path / "drop" / digit)
+    settle(tmp_path / "drop")
     run = run_dag("ingest_images")
     assert run["state"] == "failed", run["output"][-6000:]  # the second source is not there
     assert "is no folder" in run["output"]

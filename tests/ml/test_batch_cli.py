@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 from typer.testing import CliRunner
 
 from ml.batch_cli import batch_app
 from ml.catalog.database import Catalog
+from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
 from ml.errors import UnknownBatchError
 from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.sources.drop_folder import DropFolder
 from ml.settings import Settings
+from tests.ml.dropping import settle
 
 Run = Callable[..., tuple[int, str]]
 
@@ -50,7 +53,7 @@ def arrive(catalog: Catalog, tmp_path: Path) -> Callable[[int, int], int]:
         for number in range(bad):
             (folder / "a" / f"bad {number}.txt").write_text("no image")
         rules = BatchRules(require_certification=True, quarantine_share=0.3)
-        (batch_id,) = ingest_source(catalog, DropFolder(folder), rules, Deadline(60))
+        (batch_id,) = ingest_source(catalog, DropFolder(settle(folder)), rules, Deadline(60))
         return batch_id
 
     return arrived
@@ -61,11 +64,11 @@ def test_before_any_batch_the_list_says_what_brings_them(run: Run) -> None:
 
 
 def test_batches_are_listed_with_those_that_wait_first(run: Run, arrive: Callable[[int, int], int]) -> None:
-    waiting, quarantined, done = arrive(3, 0), arrive(1, 2), arrive(2, 0)
+    waiting, quarantined, done = arrive(3, 0), arrive(1, 9), arrive(2, 0)
     assert run("certify", str(done)) == (0, "2 images certified.\n")
     lines = [line for line in run("list")[1].splitlines() if "file://" in line]
     assert [line.split()[1] for line in lines] == [str(quarantined), str(waiting), str(done)]
-    assert ["quarantined" in lines[0], "67%" in lines[0], "waiting" in lines[1], "done" in lines[2]] == [True] * 4
+    assert ["quarantined" in lines[0], "90%" in lines[0], "waiting" in lines[1], "done" in lines[2]] == [True] * 4
     lines = [line for line in run("list", "--count", "2")[1].splitlines() if "file://" in line]
     assert [line.split()[1] for line in lines] == [str(quarantined), str(waiting)]
 
@@ -82,6 +85,24 @@ def test_a_batch_is_shown_with_its_reasons_and_contact_sheet(
     assert "... and 5 more" in said
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.format == "JPEG"
+
+
+def test_a_batch_without_rejects_has_no_contact_sheet_and_says_so(
+    run: Run, arrive: Callable[[int, int], int], tmp_path: Path
+) -> None:
+    status, said = run("show", str(arrive(2, 0)), "--contact-sheet", str(tmp_path / "sheet.jpg"))
+    assert (status, "has no contact sheet" in said, (tmp_path / "sheet.jpg").exists()) == (0, True, False)
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    run: Run, arrive: Callable[[int, int], int], catalog: Catalog, tmp_path: Path
+) -> None:
+    batch_id = str(arrive(2, 1))
+    with catalog.begin() as connection:
+        connection.execute(sa.update(ingest_batches).values(source="/photos/[/red] new"))
+    assert "/photos/[/red] new" in run("list")[1]
+    status, said = run("show", batch_id, "--contact-sheet", str(tmp_path / "[b] sheet.jpg"))
+    assert (status, "/photos/[/red] new" in said, "[b] sheet.jpg" in said) == (0, True, True)
 
 
 def test_several_batches_are_certified_or_rejected_at_once(run: Run, arrive: Callable[[int, int], int]) -> None:

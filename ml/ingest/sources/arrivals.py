@@ -6,7 +6,8 @@ from typing import Protocol
 
 REASONS = {
     "missing": "the source names the file and does not have it",
-    "unreachable": "the file's server did not give it, asked several times",
+    "unreachable": "the file's server did not answer, asked several times; it is asked again another day",
+    "refused": "the source names the file and does not hand it out; it is asked again another day",
 }
 
 
@@ -27,7 +28,8 @@ class ArrivedFile:
         version: another one when the file changes; a file is taken once per version.
         label: what the source says that it shows; None where it says nothing.
         group: what belongs together, as the source states it; None where it says nothing.
-        read: gives the bytes. Raises InvalidImageError for this file alone, SourceUnavailableError for all that follow.
+        read: gives the bytes. Raises InvalidImageError for this file alone, SourceError or SourceUnavailableError for
+            all that follow.
         rights: None where the source says nothing.
     """
 
@@ -46,9 +48,8 @@ class Source(Protocol):
     def url(self) -> str:
         """Its name in the catalog. No password stands in it."""
 
-    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+    def files(self) -> Iterator[ArrivedFile]:
         """What it offers, in the order to take it. What was taken before may be among it.
 
-        Args: after, the name of the file that was taken last, for a source whose files have an order in time.
         Raises: SourceError, it does not look as expected; SourceUnavailableError.
         """

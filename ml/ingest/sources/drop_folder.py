@@ -1,17 +1,26 @@
 """A folder that people or programs put images into. Nothing in it is moved or removed: it is theirs."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
+from ml.ingest.groups import GROUPS_FILE
 from ml.ingest.sources.arrivals import ArrivedFile
+
+# A file that changed later than this may still be on its way, and half an image counts as a damaged one. Longer than
+# a slow network lets a copy stand still, and nothing to a run that comes every hour.
+SETTLED_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class DropFolder:
-    """One sub-folder per class, and optionally groups.csv, as `mycoflow ingest` takes it. It may be empty."""
+    """One sub-folder per class, and optionally groups.csv, as `mycoflow ingest` takes it. It may be empty.
+
+    A file is offered once it is settled; while groups.csv is not, nothing is, since it may name more files soon.
+    """
 
     folder: Path
 
@@ -19,8 +28,12 @@ class DropFolder:
     def url(self) -> str:
         return self.folder.as_uri()
 
-    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+    def files(self) -> Iterator[ArrivedFile]:
+        if not _is_settled(self.folder / GROUPS_FILE):
+            return
         for file in list_files(self.folder, may_be_empty=True):
+            if not _is_settled(file.path):
+                continue
             name = file.path.relative_to(self.folder).as_posix()
             read = partial(_read, self.folder, file.path)
             yield ArrivedFile(_printable(name), _version(file), file.label, file.group, read)
@@ -31,8 +44,16 @@ def _read(folder: Path, path: Path) -> bytes:
     return read_content(path)
 
 
+def _is_settled(path: Path) -> bool:
+    """Whether nobody writes to a file any more. One of tomorrow, by a wrong clock, is settled too."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) >= SETTLED_SECONDS
+    except OSError:  # a broken link, or gone already: reading it says so
+        return True
+
+
 def _version(file: SourceFile) -> str:
-    """A file that is still being written is read damaged now, and again when it is whole."""
+    """Another one once the file changes: what was damaged is taken again when it is whole."""
     try:
         found = file.path.stat()
     except OSError:  # a broken link, or gone already: reading it says so

@@ -1,6 +1,7 @@
 """From the URLs in INGEST_SOURCES to sources."""
 
 import hashlib
+import re
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -16,8 +17,14 @@ from ml.settings import Settings
 
 
 def source_urls(settings: Settings) -> list[str]:
-    """The URLs in INGEST_SOURCES, each once. A comma inside one is written %2C."""
-    return list(dict.fromkeys(filter(None, map(str.strip, settings.ingest_sources.split(",")))))
+    """The URLs in INGEST_SOURCES, each once. A comma inside one is written %2C.
+
+    Raises: SettingsError, one has a password in it.
+    """
+    urls = list(dict.fromkeys(filter(None, map(str.strip, settings.ingest_sources.split(",")))))
+    for url in urls:
+        _demand_no_password(url)
+    return urls
 
 
 def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source:
@@ -28,8 +35,9 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
             is one of ml.ingest.sources.photo_formats.FORMATS. After a `?`, `photos=URL` says where its photos are, if
             not where the format has them, and each `label=NAME` adds a class to take photos of.
         labels: what is known; a collection is asked for photos of these.
-    Raises: SettingsError, none of these.
+    Raises: SettingsError, none of these, or one with a password in it.
     """
+    _demand_no_password(url)
     if "://" not in url:
         return DropFolder(Path(url).expanduser().resolve())
     parts = urlsplit(url)
@@ -51,6 +59,7 @@ def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[
     published, asked = FORMATS[name], parse_qs(parts.query)
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     (photos_url,) = asked.get("photos", [f"{scheme}://{published.photos_host}{parts.netloc}"])[:1]
+    _demand_no_password(photos_url)
     return TablePhotos(
         url=url,
         tables_url=url.partition("+")[2],
@@ -60,3 +69,14 @@ def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[
         folder=settings.mycoflow_home / "ingest" / hashlib.sha256(url.encode()).hexdigest()[:16],
         allowed_hosts=settings.fetch_allowed_hosts,
     )
+
+
+def _demand_no_password(url: str) -> None:
+    """Refuse what would go on to the catalog, to logs and to Airflow's pages, without repeating it."""
+    scheme, _, rest = url.partition("://")
+    user, _, host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if user:
+        raise SettingsError(
+            f"INGEST_SOURCES: expected URLs without user name and password, got one with them: {scheme}://...@{host}. "
+            "Take them out; S3 has the AWS_... variables, and collections are public."
+        )

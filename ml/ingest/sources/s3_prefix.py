@@ -14,6 +14,7 @@ from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import check_byte_count
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 
@@ -37,7 +38,7 @@ class S3Prefix:
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+    def files(self) -> Iterator[ArrivedFile]:
         objects = {each.name: each for each in self._list()}
         groups = self._groups(objects)
         objects.pop(GROUPS_FILE, None)
@@ -63,21 +64,31 @@ class S3Prefix:
     def _groups(self, objects: dict[str, _Object]) -> dict[str, str]:
         if GROUPS_FILE not in objects:
             return {}
-        return parse_groups(self._read(objects[GROUPS_FILE].key), set(objects), f"{self.url}/{GROUPS_FILE}")
+        with self._told():
+            content = self._read(objects[GROUPS_FILE].key)
+        return parse_groups(content, set(objects), f"{self.url}/{GROUPS_FILE}")
 
     def _arrived(self, found: _Object, label: str | None, group: str | None) -> ArrivedFile:
         return ArrivedFile(found.name, found.etag, label, group, partial(self._read_image, found))
 
     def _read_image(self, found: _Object) -> bytes:
+        """Read an object. The bucket was listed, so what goes wrong now says nothing about the other objects."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy
+
         check_byte_count(found.byte_count)
-        return self._read(found.key)
+        try:
+            return self._read(found.key)
+        except self.client.exceptions.NoSuchKey as error:
+            message = f"expected the object {found.key}, got none: it is gone again"
+            raise InvalidImageError("missing", message) from error
+        except ClientError as error:  # 4xx: no permission for this one, or it lies in an archive
+            reason = "refused" if _status(error) < 500 else "unreachable"
+            raise InvalidImageError(reason, f"expected the object {found.key}, got: {error}") from error
+        except BotoCoreError as error:
+            raise InvalidImageError("unreachable", f"expected the object {found.key}, got: {error}") from error
 
     def _read(self, key: str) -> bytes:
-        with self._told():
-            try:
-                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            except self.client.exceptions.NoSuchKey as error:
-                raise InvalidImageError("missing", f"expected the object {key}, got none: it is gone again") from error
+        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -87,8 +98,12 @@ class S3Prefix:
         try:
             yield
         except (ClientError, NoCredentialsError) as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 403
-            kind = SourceError if status < 500 else SourceUnavailableError
+            is_ours = isinstance(error, NoCredentialsError) or _status(error) < 500
+            kind = SourceError if is_ours else SourceUnavailableError
             raise kind(f"Could not read {self.url}: {error}. {remedy}") from error
         except BotoCoreError as error:
             raise SourceUnavailableError(f"Could not reach {self.url}: {error}. {remedy}") from error
+
+
+def _status(error: "ClientError") -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]

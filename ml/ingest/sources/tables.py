@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +27,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
             for row in _rows(file, delimiter):
                 if len(row) == len(names):
                     yield tuple(row[place] for place in places)
-    except (OSError, EOFError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise SourceError(f"{path.name} cannot be read: expected a whole table, got: {error}.") from error
 
 

@@ -96,6 +96,18 @@ def test_a_date_after_which_nothing_came_is_refused(catalog: Catalog, add_images
         snap(catalog, SINCE, champion_classes=["a", "b"])
 
 
+def test_balanced_over_more_classes_than_images_says_so(catalog: Catalog, add_images: AddImages) -> None:
+    for label in "abc":
+        add_images(label, 30)
+    with pytest.raises(SnapshotError, match=r"at least 3 images for the selection balanced.* got a size of 2"):
+        snap(catalog, "balanced", size=2)
+
+
+def test_a_remedy_names_a_date_only_where_there_is_one(catalog: Catalog) -> None:
+    with pytest.raises(SnapshotError, match=r"found none\. Ingest more"):
+        snap(catalog, "newest", champion_classes=["a", "b"])
+
+
 @pytest.mark.parametrize(("selection", "size"), [("newest", 30), ("balanced", 30), ("all", 100), (SINCE, 100)])
 def test_a_snapshot_remembers_how_it_was_made(
     catalog: Catalog, add_images: AddImages, selection: str, size: int

@@ -11,6 +11,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from tests.ml.dropping import settle
+
 
 @pytest.fixture
 def encode() -> Callable[..., bytes]:
@@ -78,7 +80,7 @@ def drop_folder(
             (folder / label).mkdir(parents=True, exist_ok=True)
             for seed in seeds:
                 (folder / label / f"{seed:03d}.png").write_bytes(encode(textured(seed), "PNG"))
-        return folder
+        return settle(folder)
 
     return dropped
 

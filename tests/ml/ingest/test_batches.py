@@ -1,8 +1,11 @@
 """What sources bring, from the first look at a file to an admin's certificate, in the real database."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,23 @@ from ml.catalog.data_changes import Change, apply_changes
 from ml.catalog.database import Catalog
 from ml.catalog.images import find_memberships
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import image_rights, images, ingest_files, labels
+from ml.catalog.perceptual_hashes import load_hashes
+from ml.catalog.tables import image_rights, images, ingest_batches, ingest_files, labels
 from ml.deadlines import Deadline
-from ml.errors import ImageStoreError, InvalidImageError, SourceUnavailableError, UnknownBatchError
+from ml.errors import (
+    ImageStoreError,
+    IngestError,
+    InvalidImageError,
+    SourceError,
+    SourceUnavailableError,
+    UnknownBatchError,
+)
 from ml.ingest import batches as batches_module
 from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.folder import ingest_folder
 from ml.ingest.sources.arrivals import ArrivedFile, Rights, Source
 from ml.ingest.sources.drop_folder import DropFolder
+from tests.ml.dropping import settle
 
 Drop = Callable[[dict[str, list[int]]], Path]
 Take = Callable[..., Image.Image]
@@ -35,7 +47,7 @@ TRUSTED = BatchRules(require_certification=False, quarantine_share=0.3)
 
 
 def pull(catalog: Catalog, source: Source | Path, rules: BatchRules = CERTIFIED) -> list[int]:
-    source = DropFolder(source) if isinstance(source, Path) else source
+    source = DropFolder(settle(source)) if isinstance(source, Path) else source
     return ingest_source(catalog, source, rules, Deadline(60))
 
 
@@ -76,7 +88,7 @@ class ListedSource:
     arrived: list[ArrivedFile]
     url: str = "list://photos"
 
-    def files(self, after: str | None) -> Iterator[ArrivedFile]:
+    def files(self) -> Iterator[ArrivedFile]:
         yield from self.arrived
 
 
@@ -205,28 +217,29 @@ def test_a_batch_with_too_many_rejects_waits_whatever_the_settings_and_raises_an
 ) -> None:
     know_labels(catalog, drop_folder, tmp_path)
     folder = drop_folder({"a": [1, 2, 3, 4, 5, 6]})
-    for number in range(3):
+    for number in range(5):
         (folder / "a" / f"bad {number}").write_bytes(b"no image")
     (batch_id,) = pull(catalog, folder, TRUSTED)
-    assert reasons(catalog, batch_id) == {("waiting", "quarantine"): 6, ("rejected", "not_an_image"): 3}
+    assert reasons(catalog, batch_id) == {("waiting", "quarantine"): 6, ("rejected", "not_an_image"): 5}
     assert batch(catalog, batch_id).state == "quarantined"
     with catalog.begin() as connection:
         (alert,) = latest_alerts(connection, 5)
-    assert (alert.kind, f"Batch {batch_id} is in quarantine: 3 of 9 files" in alert.title) == ("quarantine", True)
-    assert "not_an_image 3" in alert.body and f"mycoflow batch certify {batch_id}" in alert.body
+    assert (alert.kind, f"Batch {batch_id} is in quarantine: 5 of 11 files" in alert.title) == ("quarantine", True)
+    assert "not_an_image 5" in alert.body and f"mycoflow batch certify {batch_id}" in alert.body
     assert decide(catalog, "certify", batch_id) == 6
     assert batch(catalog, batch_id).state == "done"
 
 
-def test_a_share_of_rejects_up_to_the_limit_is_no_quarantine(
-    catalog: Catalog, drop_folder: Drop, tmp_path: Path
+@pytest.mark.parametrize(("good", "bad"), [(14, 6), (2, 4)], ids=["the share", "a handful"])
+def test_rejects_up_to_the_limits_are_no_quarantine(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path, good: int, bad: int
 ) -> None:
     know_labels(catalog, drop_folder, tmp_path)
-    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6, 7]})
-    for number in range(3):
+    folder = drop_folder({"a": list(range(good))})
+    for number in range(bad):
         (folder / "a" / f"bad {number}").write_bytes(b"no image")
     (batch_id,) = pull(catalog, folder, TRUSTED)
-    assert reasons(catalog, batch_id)["entered", None] == 7
+    assert reasons(catalog, batch_id) == {("entered", None): good, ("rejected", "not_an_image"): bad}
     with catalog.begin() as connection:
         assert latest_alerts(connection, 5) == []
 
@@ -268,14 +281,17 @@ def test_a_crash_costs_one_batch_and_the_next_run_takes_it(
         assert connection.scalar(sa.select(sa.func.count()).select_from(ingest_files)) == 7
 
 
-def test_what_was_had_before_a_source_went_away_is_kept(catalog: Catalog, textured: Take, encode: Encode) -> None:
+@pytest.mark.parametrize("failure", [SourceUnavailableError, SourceError])
+def test_what_was_had_before_a_source_went_away_is_kept(
+    catalog: Catalog, textured: Take, encode: Encode, failure: type[IngestError]
+) -> None:
     def gone() -> bytes:
-        raise SourceUnavailableError("expected an answer, got none")
+        raise failure("expected an answer, got none")
 
     arrived = [
         ArrivedFile(str(seed), "1", "a", None, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(3)
     ]
-    with pytest.raises(SourceUnavailableError):
+    with pytest.raises(failure):
         pull(catalog, ListedSource([*arrived, ArrivedFile("3", "1", "a", None, gone)]))
     assert len(rows(catalog)) == 3
     assert pull(catalog, ListedSource(arrived)) == []
@@ -293,11 +309,84 @@ def test_photos_that_cannot_be_reached_are_rejected_unless_the_server_is_down(
     good = [photo(seed, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(8)]
     (batch_id,) = pull(catalog, ListedSource([*good, photo(8, unreachable), photo(9, unreachable)]))
     assert reasons(catalog, batch_id)["rejected", "unreachable"] == 2
-    down = ListedSource([photo(number, unreachable) for number in range(10, 20)])
-    with pytest.raises(SourceUnavailableError, match="got none of 3 in a row"):
-        pull(catalog, down)
+    assert batch(catalog, batch_id).reject_share == 0
+    down = ListedSource([photo(number, unreachable) for number in range(10, 16)])
+    for _ in range(2):  # each run asks for others
+        with pytest.raises(SourceUnavailableError, match="got none of 3 in a row"):
+            pull(catalog, down)
+    assert pull(catalog, down) == []
     with catalog.begin() as connection:
-        assert len(list_batches(connection, 10)) == 1
+        assert [found.state for found in list_batches(connection, 10)] == ["waiting", "done", "done"]
+
+
+def test_what_could_not_be_reached_is_asked_for_another_day_and_after_all_that_is_new(
+    catalog: Catalog, textured: Take, encode: Encode
+) -> None:
+    is_down = True
+
+    def read(seed: int) -> bytes:
+        if is_down:
+            raise InvalidImageError("unreachable", "expected a photo, got status 500")
+        return encode(textured(seed), "PNG")
+
+    def photo(seed: int) -> ArrivedFile:
+        return ArrivedFile(f"{seed}", "1", "a", None, lambda: read(seed))
+
+    def pass_days(days: int) -> None:
+        with catalog.begin() as connection:
+            before = ingest_batches.c.ingested_at - timedelta(days=days)
+            connection.execute(sa.update(ingest_batches).values(ingested_at=before))
+
+    def taken() -> list[str]:
+        batch_ids = pull(catalog, ListedSource([photo(seed) for seed in (1, 2)]))
+        return [file.name for batch_id in batch_ids for file in files(catalog, batch_id)]
+
+    assert (taken(), taken()) == (["1", "2"], [])
+    pass_days(1)
+    assert taken() == ["1", "2"]
+    pass_days(2)
+    assert taken() == ["1", "2"]
+    pass_days(2)
+    assert taken() == []  # it has failed for three days: three more must pass
+    pass_days(2)
+    is_down = False
+    (batch_id,) = pull(catalog, ListedSource([photo(seed) for seed in (1, 2, 3)]))
+    assert [(file.name, file.outcome) for file in files(catalog, batch_id)] == [
+        ("3", "waiting"),
+        ("1", "waiting"),
+        ("2", "waiting"),
+    ]
+    pass_days(9)
+    assert taken() == []
+
+
+def test_an_image_whose_bytes_are_gone_keeps_no_source_from_being_taken_in(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    gone, kept = rows(catalog)[0].sha256, rows(catalog)[1].sha256
+    catalog.store.delete(image_key(gone))
+    assert len(pull(catalog, drop_folder({"a": [1]}))) == 1
+    assert f"1 images are not in the image store, so copies pass for new. First: {gone}" in caplog.text
+    with catalog.begin() as connection:
+        hashed = {sha256 for sha256, _, _ in load_hashes(connection)}
+    assert (gone in hashed, kept in hashed) == (False, True)
+
+
+def test_a_store_that_is_down_takes_nothing_in(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
+    know_labels(catalog, drop_folder, tmp_path)
+    store = catalog.store
+
+    class Down:
+        """A store that gives nothing, though all is there."""
+
+        put, exists, delete, stat = store.put, store.exists, store.delete, store.stat
+
+        def get(self, key: str) -> bytes:
+            raise ImageStoreError("no answer")
+
+    with pytest.raises(ImageStoreError, match="no answer"):
+        pull(replace(catalog, store=Down()), drop_folder({"a": [1]}))
 
 
 def test_licence_holder_and_group_are_kept_per_image(catalog: Catalog, textured: Take, encode: Encode) -> None:
@@ -334,6 +423,32 @@ def test_the_same_image_under_another_label_is_rejected_while_it_waits(catalog: 
     sha256 = rows(catalog)[0].sha256
     with catalog.begin() as connection:
         assert find_memberships(connection, [sha256])[sha256].label == "a"
+
+
+def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) -> None:
+    (batch_id,) = pull(catalog, drop_folder({"a": [1, 2]}))
+    with ThreadPoolExecutor(1) as threads:
+        with catalog.begin() as connection:
+            assert decide_batches(connection, [batch_id], "certify", "ada") == 2
+            second = threads.submit(decide, catalog, "exclude", batch_id)
+            wait_for_membership_lock(catalog)
+        assert second.result(timeout=30) == 0
+    assert {row.held_back for row in rows(catalog)} == {None}
+
+
+def wait_for_membership_lock(catalog: Catalog) -> None:
+    """Until somebody else waits for it."""
+    waits = sa.text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    deadline = Deadline(30)
+    while deadline.remaining():
+        with catalog.begin() as connection:
+            if connection.execute(waits).scalar_one():
+                return
+        time.sleep(0.05)
+    raise AssertionError("Expected somebody to wait for the membership lock.")
 
 
 def test_an_unknown_batch_is_an_error_and_changes_nothing(catalog: Catalog, drop_folder: Drop) -> None:

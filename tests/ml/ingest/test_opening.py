@@ -1,18 +1,24 @@
 """From URLs to sources, and what a folder and an S3 prefix offer."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from ml.catalog.batches import load_files
 from ml.catalog.database import Catalog
+from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SettingsError, SourceError, SourceUnavailableError
 from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source, source_urls
 from ml.settings import Settings
+from tests.ml.dropping import settle
 
 Drop = Callable[[dict[str, list[int]]], Path]
 RULES = BatchRules(require_certification=True, quarantine_share=0.3)
@@ -23,7 +29,7 @@ def opened(url: str) -> Source:
 
 
 def offered(url: str) -> dict[str, ArrivedFile]:
-    return {file.name: file for file in opened(url).files(None)}
+    return {file.name: file for file in opened(url).files()}
 
 
 def stated(url: str) -> dict[str, tuple[str | None, str | None]]:
@@ -67,6 +73,27 @@ def test_another_url_is_a_wrong_setting(url: str) -> None:
         opened(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "inaturalist+https://user:s3cret@host",
+        "gbif+https://user:s3cret@host",
+        "s3://key:s3cret@bucket/prefix",
+        "inaturalist+https://host?photos=https://user:s3cret@photos",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsError, match="without user name and password") as refusal:
+        opened(url)
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_a_password_in_the_setting_goes_no_further() -> None:
+    with pytest.raises(SettingsError, match="without user name and password"):
+        source_urls(Settings(ingest_sources="/data/ada@home,inaturalist+https://user:s3cret@host"))
+    assert source_urls(Settings(ingest_sources="/data/ada@home")) == ["/data/ada@home"]
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is no folder"):
         offered(str(tmp_path / "nowhere"))
@@ -77,14 +104,32 @@ def test_a_folder_offers_its_files_with_class_and_group(drop_folder: Drop) -> No
     (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\n")
     (folder / ".hidden").write_text("")
     (folder / "notes.txt").write_text("")
+    settle(folder)
     expected = {"a/001.png": ("a", "walk 7"), "a/002.png": ("a", None), "b/003.png": ("b", None)}
     assert stated(str(folder)) == expected | {"notes.txt": (None, None)}
+
+
+def test_a_file_is_offered_once_nobody_writes_to_it_any_more(drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2, 3]})
+    (folder / "a" / "001.png").write_bytes(b"half an im")
+    next_year = time.time() + 365 * 24 * 3600
+    os.utime(folder / "a" / "002.png", (next_year, next_year))  # a camera's wrong clock
+    assert list(offered(str(folder))) == ["a/002.png", "a/003.png"]
+    assert list(offered(str(settle(folder)))) == ["a/001.png", "a/002.png", "a/003.png"]
+
+
+def test_nothing_is_offered_while_the_groups_are_being_written(drop_folder: Drop) -> None:
+    folder = drop_folder({"a": [1, 2]})
+    (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\n")
+    assert stated(str(folder)) == {}
+    assert stated(str(settle(folder))) == {"a/001.png": ("a", "walk 7"), "a/002.png": ("a", None)}
 
 
 def test_a_link_out_of_a_folder_is_not_followed(drop_folder: Drop, tmp_path: Path) -> None:
     folder = drop_folder({"a": [1]})
     (tmp_path / "private.png").write_bytes(b"secret")
     (folder / "a" / "link.png").symlink_to(tmp_path / "private.png")
+    settle(folder)
     with pytest.raises(InvalidImageError, match="link out of it"):
         offered(str(folder))["a/link.png"].read()
 
@@ -94,7 +139,7 @@ def test_a_prefix_offers_what_a_folder_does(drop_folder: Drop, s3_bucket: Any) -
     (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\n")
     (folder / ".hidden").write_text("")
     (folder / "notes.txt").write_text("")
-    url = upload(s3_bucket, folder, "new")
+    url = upload(s3_bucket, settle(folder), "new")
     s3_bucket.put_object(Key="newer/a/009.png", Body=b"beside the prefix")
     s3_bucket.put_object(Key="new/b/deep/er.png", Body=b"too deep")
     s3_bucket.put_object(Key="new/empty/", Body=b"")
@@ -130,6 +175,27 @@ def test_an_object_that_is_gone_or_too_large_is_refused_alone(s3_bucket: Any) ->
     with pytest.raises(InvalidImageError) as refusal:
         found["a/large.png"].read()
     assert refusal.value.reason == "too_large"
+
+
+def test_an_object_that_is_refused_keeps_no_other_from_coming_and_is_asked_for_again(
+    catalog: Catalog, drop_folder: Drop, s3_bucket: Any
+) -> None:
+    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6]})
+    source = opened(upload(s3_bucket, folder, "new"))
+    for number in (1, 2, 3, 4):  # an archive answers 403
+        content = (folder / "a" / f"00{number}.png").read_bytes()
+        s3_bucket.put_object(Key=f"new/a/00{number}.png", Body=content, StorageClass="GLACIER")
+    (first,) = ingest_source(catalog, source, RULES, Deadline(60))
+    with catalog.begin() as connection:
+        found = [(file.outcome, file.reason) for file in load_files(connection, first)]
+    assert found == [("rejected", "refused")] * 4 + [("waiting", "unknown_label")] * 2
+    assert ingest_source(catalog, source, RULES, Deadline(60)) == []
+
+    with catalog.begin() as connection:
+        connection.execute(sa.update(ingest_batches).values(ingested_at=sa.text("now() - interval '1 day'")))
+    (second,) = ingest_source(catalog, source, RULES, Deadline(60))
+    with catalog.begin() as connection:
+        assert [file.name for file in load_files(connection, second)] == [f"a/00{number}.png" for number in range(1, 5)]
 
 
 def test_a_bucket_that_is_not_there_is_no_reason_to_try_again(s3_bucket: Any) -> None:

@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
+from ml.catalog.batches import load_files
 from ml.catalog.database import Catalog
 from ml.catalog.tables import image_rights, images
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.batches import BatchRules, ingest_source
-from ml.ingest.sources import table_photos
+from ml.ingest.sources import nightly_files, table_photos
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source
 from ml.settings import Settings
@@ -78,6 +79,8 @@ class Site:
         }
         self.asked: list[str] = []
         self.statuses: dict[str, int] = {}
+        self.headers: dict[str, str] = {}
+        self.cut_off: set[str] = set()
         self._photo = photo
 
     def answer(self, path: str, connection: socket.socket) -> None:
@@ -86,7 +89,8 @@ class Site:
         content = self.contents.get(path)
         if content is None:
             content = self._photo(int(re.findall(r"\d+", path)[-1]))
-        head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        length = len(content) + (path in self.cut_off)
+        head = f"HTTP/1.1 {status} x\r\n{self.headers.get(path, '')}Content-Length: {length}\r\n\r\n".encode()
         connection.sendall(head + content)
 
     @property
@@ -110,8 +114,8 @@ def collection(kind: str, port: int, home: Path, labels: tuple[str, ...], more: 
     return open_source(url, settings, labels)
 
 
-def offered(source: Source, after: str | None = None) -> list[ArrivedFile]:
-    return list(source.files(after))
+def offered(source: Source) -> list[ArrivedFile]:
+    return list(source.files())
 
 
 def test_mushroom_observers_tables_give_photos_with_name_observation_and_rights(
@@ -148,7 +152,7 @@ def test_inaturalists_tables_give_photos_of_research_grade(
     assert site.photos_asked == ["/photos/502/medium.jpeg"]
 
 
-def test_a_collection_is_taken_in_where_the_last_run_ended(
+def test_a_photo_is_taken_once(
     catalog: Catalog, serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path
 ) -> None:
     site = Site(MUSHROOM_OBSERVER, photo)
@@ -161,7 +165,27 @@ def test_a_collection_is_taken_in_where_the_last_run_ended(
         groups = connection.scalars(sa.select(images.c.group_key)).all()
     assert (holders, groups) == (["Ada Gray"] * 2, ["mushroom-observer:70"] * 2)
     assert site.photos_asked == ["/640/11.jpg", "/640/12.jpg", "/640/13.jpg"]
-    assert [file.name for file in source.files("12")] == ["13"]
+
+
+def test_a_photo_that_is_named_late_or_asked_for_late_is_taken(
+    catalog: Catalog, serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    site = Site(MUSHROOM_OBSERVER, photo)
+    port = serve_script(site.answer)
+    ingest_source(catalog, collection("mushroom-observer", port, tmp_path, ("Boletus edulis",)), RULES, Deadline(60))
+    assert site.photos_asked == ["/640/15.jpg"]
+    named = site.contents["/observations.csv"].replace(b"\t0.4\t", b"\t2.4\t")
+    site.contents["/observations.csv"] = named
+    make_a_day_older(tmp_path)
+    more = collection("mushroom-observer", port, tmp_path, ("Boletus edulis",), "&label=Amanita%20muscaria")
+    ingest_source(catalog, more, RULES, Deadline(60))
+    assert site.photos_asked[1:] == ["/640/11.jpg", "/640/12.jpg", "/640/14.jpg"]
+
+
+def make_a_day_older(home: Path) -> None:
+    for path in home.rglob("*.*"):
+        yesterday = path.stat().st_mtime - 24 * 3600
+        os.utime(path, (yesterday, yesterday))
 
 
 def test_tables_are_pulled_once_a_night(serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path) -> None:
@@ -169,12 +193,10 @@ def test_tables_are_pulled_once_a_night(serve_script: Serve, photo: Callable[[in
     source = collection("mushroom-observer", serve_script(site.answer), tmp_path, ("Boletus edulis",))
     assert len(offered(source)) == len(offered(source)) == 1
     assert len(site.asked) == 4
-    (index,) = tmp_path.rglob("photos.jsonl")
-    yesterday = time.time() - 24 * 3600
-    os.utime(index, (yesterday, yesterday))
+    make_a_day_older(tmp_path)
     offered(source)
     assert len(site.asked) == 8
-    assert [path.name for path in index.parent.iterdir()] == ["photos.jsonl"]
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["photos.jsonl"]
 
 
 def test_after_a_failure_only_the_missing_tables_are_asked_for(
@@ -189,6 +211,60 @@ def test_after_a_failure_only_the_missing_tables_are_asked_for(
     assert len(offered(source)) == 1
     assert site.asked.count("/names.csv") == 1
     assert site.asked.count("/images.csv") == 2
+
+
+def test_a_table_that_was_cut_off_is_not_asked_for_again_that_night(
+    serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    site = Site(MUSHROOM_OBSERVER, photo)
+    site.cut_off.add("/images.csv")
+    source = collection("mushroom-observer", serve_script(site.answer), tmp_path, ("Boletus edulis",))
+    with pytest.raises(SourceUnavailableError, match=r"images\.csv cannot be had now"):
+        offered(source)
+    site.cut_off.clear()
+    with pytest.raises(SourceUnavailableError, match=r"images\.csv cannot be had tonight: .* after 20 hours"):
+        offered(source)
+    assert site.asked.count("/images.csv") == 1
+    assert list(tmp_path.rglob("*.part")) == []
+    make_a_day_older(tmp_path)
+    assert len(offered(source)) == 1
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["photos.jsonl"]
+
+
+def test_a_download_that_did_not_live_to_its_end_counts_too(
+    serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(MUSHROOM_OBSERVER, photo)
+    source = collection("mushroom-observer", serve_script(site.answer), tmp_path, ("Boletus edulis",))
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(nightly_files, "fetch_file", die)
+        offered(source)
+    with pytest.raises(SourceUnavailableError, match=r"names\.csv cannot be had tonight: the download was interrupted"):
+        offered(source)
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("damage", [b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xff\xff\xff", b"no gzip"], ids=["deflate", "magic"])
+def test_a_damaged_table_is_removed_and_not_asked_for_again_that_night(
+    serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path, damage: bytes
+) -> None:
+    site = Site(INATURALIST, photo)
+    whole, site.contents["/taxa.csv.gz"] = site.contents["/taxa.csv.gz"], damage
+    source = collection("inaturalist", serve_script(site.answer), tmp_path, ("Amanita muscaria",))
+    with pytest.raises(SourceError, match=r"taxa\.csv\.gz cannot be read: expected a whole table"):
+        offered(source)
+    assert list(tmp_path.rglob("taxa.csv.gz")) == []
+    site.contents["/taxa.csv.gz"] = whole
+    with pytest.raises(SourceUnavailableError, match=r"tonight: taxa\.csv\.gz cannot be read"):
+        offered(source)
+    assert site.asked.count("/taxa.csv.gz") == 1
+    (note,) = tmp_path.rglob("*.failed")
+    note.unlink()
+    assert len(offered(source)) == 2
 
 
 def test_a_table_that_is_not_there_or_another_is_told(
@@ -224,6 +300,19 @@ def test_a_photo_is_asked_for_three_times_and_then_refused_alone(
     with pytest.raises(InvalidImageError) as refusal:
         file.read()
     assert (refusal.value.reason, site.photos_asked) == ("unreachable", ["/640/15.jpg"] * 3)
+
+
+def test_a_photo_that_leads_where_we_do_not_go_is_refused_alone(
+    catalog: Catalog, serve_script: Serve, photo: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    site = Site(MUSHROOM_OBSERVER, photo)
+    site.statuses["/640/11.jpg"], site.headers["/640/11.jpg"] = 302, "Location: http://127.0.0.1:1/private\r\n"
+    source = collection("mushroom-observer", serve_script(site.answer), tmp_path, BOTH)
+    (batch_id,) = ingest_source(catalog, source, RULES, Deadline(60))
+    with catalog.begin() as connection:
+        found = {file.name: (file.outcome, file.reason) for file in load_files(connection, batch_id)}
+    waits = ("waiting", "unknown_label")
+    assert found == {"11": ("rejected", "refused"), "12": waits, "13": waits}
 
 
 def test_photos_are_taken_slowly(

@@ -37,25 +37,26 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
     """Write a backup. Services may go on meanwhile.
 
     Args:
-        folder: missing or empty; it gets its name when it is whole.
+        folder: missing or empty; it gets its name when it is whole. It is closed to all but its owner, since it holds
+            the hashes of passwords and tokens.
         on_progress: called with (objects copied, objects to copy).
     Raises: BackupError, the folder holds something or a tool fails; CatalogError, a purge is running;
         ImageStoreError, an object cannot be read.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another.")
-    folder = folder.absolute()
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a backup that was killed
-    partial.mkdir(parents=True)
-    try:
-        with hold_house(workspace.catalog):
+    with hold_house(workspace.catalog):  # before anything is touched: the folder may be that of a backup under way
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another.")
+        folder = folder.absolute()
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a backup that was killed
+        partial.mkdir(mode=0o700, parents=True)
+        try:
             manifest = _write(workspace, partial, on_progress)
-        save_manifest(manifest, partial)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            save_manifest(manifest, partial)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     return manifest
 
 

@@ -297,7 +297,7 @@ def note_failure(
 
 
 def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings that take longer than TRAINING_BUDGET_MINUTES, and of moves in MLflow."""
+    """Tell people, once for each, of trainings over TRAINING_BUDGET_MINUTES and of moves in MLflow."""
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     promotion.note_external_move(workspace)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from ml.backup import back_up
@@ -39,7 +40,7 @@ def backup(folder: Folder) -> None:
     """Write database, images, trunks and models into a new folder. Services may go on meanwhile."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
         manifest = back_up(workspace, folder, on_progress)
-    out.print(f"{len(manifest.files)} files in {folder}.", highlight=False)
+    out.print(f"{len(manifest.files)} files in {escape(str(folder))}.", highlight=False)
     _tell_of_mlflow(manifest)
 
 

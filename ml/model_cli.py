@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ml.alerts import alerting_workspace
@@ -22,7 +23,7 @@ def register(run_id: Annotated[str, typer.Argument(help="An MLflow run that logg
         verdict = register_run(workspace, run_id, on_progress)
     out.print(f"Version {verdict.model_version}: {verdict.decision}.")
     for line in [*verdict.reasons, *verdict.warnings]:
-        out.print(f"  {line}")
+        out.print(f"  {escape(line)}")
     out.print(f"Put it into production with `mycoflow promote {verdict.model_version}`.")
 
 
@@ -59,8 +60,7 @@ def models() -> None:
     for row in rows:
         accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
         snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
+        alias = "production" if row.is_champion else ""
         registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(
-            str(row.version), "production" if row.is_champion else "", row.verdict, accuracy, snapshot, registered
-        )
+        table.add_row(str(row.version), alias, escape(row.verdict), accuracy, snapshot, registered)
     out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")

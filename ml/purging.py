@@ -50,12 +50,12 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("events", older, _purge_events(workspace, is_dry_run))
     days = f"not asked for in {settings.retention_days_images} days"
     yield Removal("images only predicted", days, _purge_images(workspace, is_dry_run))
-    unused = _unused_versions(workspace)
-    newest = f"never in production, not of the newest {settings.retention_model_versions}"
-    yield Removal("files of model versions", newest, _purge_versions(workspace, is_dry_run))
+    newest = f"trained here, never in production, no alias, not of the newest {settings.retention_model_versions}"
+    versions, without_files = _purge_versions(workspace, is_dry_run)
+    yield Removal("files of model versions", newest, versions)
     yield Removal("local copies of versions", "fetched again when needed", _purge_copies(workspace, is_dry_run))
     why = "used by no model version"
-    vectors, files = _purge_trunks(workspace, {each.version for each in unused}, is_dry_run)
+    vectors, files = _purge_trunks(workspace, without_files, is_dry_run)
     yield Removal("feature vectors of trunks", why, vectors)
     yield Removal("trunk files", why, files)
 
@@ -88,24 +88,28 @@ def _purge_events(workspace: Workspace, is_dry_run: bool) -> Amount:
 
 
 def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
-    """The versions whose files may go, or went already."""
+    """The versions that nobody needs any more, those included whose files went already."""
     older = workspace.registry.versions()[workspace.settings.retention_model_versions :]
     with workspace.catalog.begin() as connection:
         promoted = journal.versions_ever_in_production(connection)
-    return [each for each in older if not each.is_champion and each.version not in promoted]
+    return [each for each in older if not each.aliases and each.version not in promoted]
 
 
-def _purge_versions(workspace: Workspace, is_dry_run: bool) -> Amount:
+def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Collection[int]]:
+    """Returns: what goes, and the versions that have no files then."""
     registry = workspace.registry
     with workspace.catalog.begin() as lock:
         journal.hold_promotions(lock)
-        going = [each.version for each in _unused_versions(workspace) if each.tags.get(FILES_TAG) != PURGED]
-        amount = Amount(len(going), sum(map(registry.byte_count, going)))
+        unused = _unused_versions(workspace)
+        gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
+        own = registry.own_files([each.version for each in unused])
+        going = {version: files for version, files in own.items() if version not in gone}
+        amount = Amount(len(going), sum(map(registry.byte_count, set(going.values()))))
         if not is_dry_run:
-            for version in going:
-                registry.delete_files(version)
+            for version, files in going.items():
+                registry.delete_files(files)
                 registry.tag_version(version, {FILES_TAG: PURGED})
-    return amount
+    return amount, gone | going.keys()
 
 
 def _purge_copies(workspace: Workspace, is_dry_run: bool) -> Amount:
@@ -134,7 +138,7 @@ def _folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _purge_trunks(workspace: Workspace, unused_versions: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
+def _purge_trunks(workspace: Workspace, without_files: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
     """Nothing while a training is under way: its trunk has no version yet."""
     catalog = workspace.catalog
     with catalog.begin() as connection:
@@ -142,7 +146,7 @@ def _purge_trunks(workspace: Workspace, unused_versions: Collection[int], is_dry
             pool.hold_for_snapshot(connection)  # no training starts meanwhile
         if purge.is_training(connection):
             return Amount(0), Amount(0)
-        live = model_versions.trunk_ids(connection, but_not_of=unused_versions)
+        live = model_versions.trunk_ids(connection, but_not_of=without_files)
         vectors = purge.dead_features(connection, live)
         files = [trunk_key(sha256) for sha256 in purge.dead_trunk_files(connection, live)]
         sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]

@@ -23,21 +23,31 @@ def restore(settings: Settings, folder: Path, on_progress: Progress | None = Non
     """Fill the deployment that the settings name from a backup. The catalog comes last, whole or not at all.
 
     Args: on_progress, called with (files checked, files to check).
-    Raises: BackupError, the folder is no backup or a damaged one, or the deployment holds something; nothing is
-        restored then.
+    Raises:
+        BackupError: the folder is no backup or a damaged one, the deployment holds something, or the database user may
+            not create roles; nothing is restored then.
+        DatabaseUnavailableError: a database does not answer.
     """
     manifest = load_manifest(folder)
     engine = create_engine(settings)
     engine.dispose()
+    _demand_dumps(manifest)
     _check_fit(settings, manifest)
     _demand_empty(settings, engine.url, manifest)
     check_files(folder, manifest, on_progress)
+    create_roles(engine.url)  # what may not be allowed comes before anything is restored
     _put_objects(settings, folder / STORE)
     if manifest.mlflow_root is not None:
         _restore_mlflow(settings, folder, manifest.mlflow_root)
-    create_roles(engine.url)
     restore_database(engine.url, folder / CATALOG_DUMP)
     return manifest
+
+
+def _demand_dumps(manifest: Manifest) -> None:
+    expected = {CATALOG_DUMP} if manifest.mlflow_root is None else {CATALOG_DUMP, MLFLOW_DUMP}
+    missing = sorted(expected - manifest.files.keys())
+    if missing:
+        raise BackupError(f"Expected a whole backup. Its manifest does not name {', '.join(missing)}. Take another.")
 
 
 def _check_fit(settings: Settings, manifest: Manifest) -> None:

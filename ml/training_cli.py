@@ -3,6 +3,8 @@
 import uuid
 from collections.abc import Sequence
 
+from rich.markup import escape
+
 from ml import cycle
 from ml.model.requests import TrainingParameters
 from ml.model.workspace import Workspace
@@ -28,5 +30,11 @@ def run_training(
         report = cycle.retrain(workspace, key, reason, parameters, on_step)
     out.print(f"Version {report.model_version}: {report.verdict.decision}.")
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
-        out.print(f"  {line}")
+        out.print(f"  {escape(line)}")
     out.print(f"In production: version {report.production_version}.")
+    is_promoted = report.production_version == report.model_version
+    if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:
+        out.print(
+            f"PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved it. "
+            f"`mycoflow promote {report.model_version}` puts it into production."
+        )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ml.errors import MycoflowError
 from stack.demo import play
@@ -30,7 +31,9 @@ def _reporting(action: Callable[[Console], int]) -> int:
     try:
         return action(console)
     except MycoflowError as error:
-        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         return 1
     except KeyboardInterrupt:
         console.print("Stopped.")

@@ -13,10 +13,14 @@ from stack.settings import StackSettings
 
 @dataclass(frozen=True)
 class Child:
-    """One server: the name people see, and the command that stays in the foreground."""
+    """One server: the name people see, and the command that stays in the foreground.
+
+    Args: is_optional, the others go on when it ends.
+    """
 
     name: str
     words: tuple[str, ...]
+    is_optional: bool = False
 
     def command(self, log: Path) -> str:
         """A line for the shell, which is replaced by the server so that signals reach it.
@@ -38,7 +42,7 @@ def list_children(settings: StackSettings, addresses: Addresses) -> list[Child]:
     if settings.mlflow_tracking_uri is None:
         children.append(_python("mlflow", *_mlflow(settings, addresses.mlflow_store)))
     if program := find_prometheus(settings):
-        children.append(Child("prometheus", prometheus_command(program, settings)))
+        children.append(Child("prometheus", prometheus_command(program, settings), is_optional=True))
     return children
 
 

@@ -9,16 +9,23 @@ AIRFLOW_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
 def list_missing(settings: StackSettings, addresses: Addresses) -> list[str]:
-    """The names of what does not answer yet, or does not feel well; empty when all is well."""
+    """The names of what does not answer yet, or does not feel well; empty when all is well.
+
+    Prometheus is not asked: nothing waits for an extra.
+    """
     with httpx.Client(trust_env=False, timeout=5) as client:
         missing = _airflow(client, addresses.airflow)
         if settings.mlflow_tracking_uri is None and not _answers(client, f"{addresses.mlflow}/health"):
             missing.append("mlflow")
         if not _answers(client, f"{addresses.service}/status"):
             missing.append("service")
-        if addresses.prometheus and not _answers(client, f"{addresses.prometheus}/-/ready"):
-            missing.append("prometheus")
     return missing
+
+
+def is_answering(url: str) -> bool:
+    """Whether one address answers, and that all is well."""
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        return _answers(client, url)
 
 
 def _airflow(client: httpx.Client, url: str) -> list[str]:

@@ -15,7 +15,7 @@ def check_free(ports: Mapping[str, int]) -> None:
     Args: ports, the name of the setting to the port it names.
     Raises: SettingsError, naming each port that is taken and the setting that moves it.
     """
-    taken = [f"port {port} is in use; set {name} to a free one" for name, port in ports.items() if not _is_free(port)]
+    taken = [f"port {port} is in use; set {name} to a free one" for name, port in ports.items() if not is_free(port)]
     if taken:
         raise SettingsError("Expected free ports on this machine:\n  " + "\n  ".join(taken))
 
@@ -29,7 +29,8 @@ def find_free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody holds a port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT can be had
         try:

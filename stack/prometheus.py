@@ -1,19 +1,36 @@
-"""Prometheus beside the stack, where its program is installed: the rules of production, the ports of this machine."""
+"""Prometheus beside the stack, where its program is installed: the rules of production, the ports of this machine.
+
+It is an extra: the stack runs without it where it is not installed, its port is taken, or it ends.
+"""
 
 import shutil
 from pathlib import Path
 
 import yaml
+from rich.console import Console
 
-from stack.ports import HOST
+from stack.ports import HOST, is_free
 from stack.settings import StackSettings
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
 
 
 def find_prometheus(settings: StackSettings) -> str | None:
-    """Prometheus' program; None where it is not installed, or has nothing to read."""
-    return shutil.which("prometheus") if settings.metrics_port else None
+    """Prometheus' program; None where it is not installed, not wanted, or has nothing to read."""
+    return shutil.which("prometheus") if settings.metrics_port and settings.prometheus_port else None
+
+
+def drop_if_taken(settings: StackSettings, console: Console) -> StackSettings:
+    """The settings; where somebody else holds Prometheus' port, that is said, and they are those of a stack without."""
+    port = settings.prometheus_port
+    if find_prometheus(settings) is None or is_free(port):
+        return settings
+    console.print(
+        f"[bold yellow]Without Prometheus:[/] port {port} is in use. Set PROMETHEUS_PORT to a free one, or to 0.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return settings.model_copy(update={"prometheus_port": 0})
 
 
 def prometheus_command(program: str, settings: StackSettings) -> tuple[str, ...]:

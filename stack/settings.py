@@ -12,7 +12,7 @@ class StackSettings(Settings):
     airflow_port: int = Field(8080, ge=1, le=65535, description="Airflow's pages and REST API")
     mlflow_port: int = Field(5000, ge=1, le=65535, description="MLflow's pages")
     service_port: int = Field(8000, ge=1, le=65535, description="The prediction service")
-    prometheus_port: int = Field(9090, ge=1, le=65535, description="Prometheus, where it is installed")
+    prometheus_port: int = Field(9090, ge=0, le=65535, description="Prometheus, where it is installed; 0 none")
 
 
 def load_stack_settings() -> StackSettings:

@@ -14,7 +14,7 @@ _SIGNALLED = (130, 143)
 
 
 class Supervisor(Manager):  # type: ignore[misc]
-    """Runs the children until one of them ends or a signal comes, then ends them all.
+    """Runs the children until one that is not optional ends, or a signal comes; then ends them all.
 
     Args:
         children: what to run.
@@ -30,19 +30,30 @@ class Supervisor(Manager):  # type: ignore[misc]
         super().__init__(Printer(output))
         self.died: list[str] = []
         self._home = home
+        self._optional: set[str] = set()
         for child in children:
+            if child.is_optional:
+                self._optional.add(child.name)
             self.add_process(child.name, child.command(logs / f"{child.name}.log"), env=dict(environment))
 
     def terminate(self) -> None:
-        """Ask all children to end; those that ended by themselves are remembered in `died`."""
+        """Ask all children to end; those that ended by themselves, and ended the rest, are remembered in `died`."""
         if self._terminating:
             return
         if self.returncode not in _SIGNALLED:
-            self.died = [name for name, child in self._processes.items() if child.get("returncode") is not None]
+            self.died = self._missed()
         try:
             super().terminate()
         except KeyError:  # a signal came before every child had reported its process id
             end_leftovers(self._home)
+
+    def _any_stopped(self) -> bool:
+        """What honcho asks to know whether to end them all."""
+        return bool(self._missed())
+
+    def _missed(self) -> list[str]:
+        ended = [name for name, child in self._processes.items() if child.get("returncode") is not None]
+        return [name for name in ended if name not in self._optional]
 
     def kill(self) -> None:
         """Kill what has not ended in time, with the tasks that Airflow keeps in process groups of their own."""

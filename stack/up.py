@@ -10,12 +10,12 @@ from rich.table import Table
 
 from stack.children import list_children
 from stack.environment import Addresses, child_environment, find_addresses
-from stack.health import list_missing
+from stack.health import is_answering, list_missing
 from stack.leftovers import end_leftovers
 from stack.lock import exclusive
 from stack.migrations import migrate_all
 from stack.ports import check_free
-from stack.prometheus import find_prometheus
+from stack.prometheus import drop_if_taken
 from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
 from stack.settings import StackSettings, load_stack_settings
 from stack.supervisor import Supervisor
@@ -28,7 +28,7 @@ def run_stack(console: Console) -> int:
 
     SIGINT and SIGTERM end all of them, and the embedded PostgreSQL last; the next call goes on with the same data.
 
-    Returns: 0 when asked to stop, 1 when a server ended by itself.
+    Returns: 0 when asked to stop, 1 when a server ended by itself that the others cannot do without.
     Raises: SettingsError, a port is taken or a stack already runs here; DatabaseUnavailableError, SchemaVersionError.
     """
     settings = load_stack_settings()
@@ -36,6 +36,7 @@ def run_stack(console: Console) -> int:
     with exclusive(home, "stack"):
         end_leftovers(str(home))  # of a stack that was killed
         _check_ports(settings)
+        settings = drop_if_taken(settings, console)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the embedded server is stopped
         try:
             return _supervise(settings, console)
@@ -49,8 +50,6 @@ def _check_ports(settings: StackSettings) -> None:
         ports["MLFLOW_PORT"] = settings.mlflow_port
     if settings.metrics_port:
         ports["METRICS_PORT"] = settings.metrics_port
-    if find_prometheus(settings):
-        ports["PROMETHEUS_PORT"] = settings.prometheus_port
     check_free(ports)
 
 
@@ -97,5 +96,7 @@ def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSec
     if settings.metrics_port:
         table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
     if addresses.prometheus:
-        table.add_row("Prometheus", addresses.prometheus, "none: this machine only")
+        is_ready = is_answering(f"{addresses.prometheus}/-/ready")
+        log_in = "none: this machine only" if is_ready else "it does not answer: see logs/prometheus.log"
+        table.add_row("Prometheus", addresses.prometheus, log_in)
     console.print(table)

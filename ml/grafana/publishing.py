@@ -20,7 +20,7 @@ def publish_dashboards(settings: Settings, folder: Path) -> list[str]:
 
     Args: folder, with the JSON files that `python -m grafana` writes.
     Returns: their paths in Grafana.
-    Raises: SettingsError; GrafanaError, there are no dashboards or it refuses; GrafanaUnavailableError.
+    Raises: SettingsError; GrafanaError, there are no dashboards, a file is none or it refuses; GrafanaUnavailableError.
     """
     dashboards = [_load(file) for file in sorted(folder.glob("*.json"))]
     if not dashboards:
@@ -34,7 +34,10 @@ def publish_dashboards(settings: Settings, folder: Path) -> list[str]:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    dashboard = json.loads(file.read_text())
+    try:
+        dashboard = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise GrafanaError(f"Expected a dashboard in JSON in {file}, got: {error}. Write it anew.") from error
     if not isinstance(dashboard, dict) or "uid" not in dashboard:
         raise GrafanaError(f"Expected a dashboard with a uid in {file}, got something else. Write it anew.")
     return dashboard

@@ -64,6 +64,12 @@ def translated_errors(tracking_uri: str) -> Iterator[None]:
         raise _unavailable(tracking_uri, error) from error
 
 
+def without_userinfo(uri: str) -> str:
+    """A URI as people may see it: never with the user and password that it may carry."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _is_outage(error: Exception) -> bool:
     code = getattr(error, "error_code", "")
     return code in ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -101,9 +107,8 @@ def _schema_lock(tracking_uri: str) -> Iterator[None]:
 
 
 def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
-    parts = urlsplit(tracking_uri)
-    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # never a password in a message
-    reason = str(error).partition("\n")[0]
+    where = without_userinfo(tracking_uri)
+    reason = str(error).partition("\n")[0].replace(tracking_uri.rstrip("/"), where.rstrip("/"))  # MLflow repeats it
     return RegistryUnavailableError(
         f"Expected MLflow to answer at {where}. It does not ({type(error).__name__}: {reason}). "
         "Start it, look at its log, or correct MLFLOW_TRACKING_URI and its credentials."

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from ml.model import artifacts
 from ml.model.card import FILE_NAME as CARD_NAME
 from ml.model.mlflow_client import connect, translated_errors
 from ml.model.tracking import Run, open_run
+from ml.model.version_files import find_own_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,16 +42,21 @@ class RegisteredVersion:
     Args:
         version: its number, from 1.
         mlflow_run_id: the run that trained it.
-        is_champion: it carries the alias `production`.
+        aliases: `production` of the champion, and whatever names people gave it.
         tags: verdict, accuracy, snapshot, as they were set.
         created_at_ms: when it was registered, Unix time in milliseconds.
     """
 
     version: int
     mlflow_run_id: str
-    is_champion: bool
+    aliases: frozenset[str]
     tags: dict[str, str]
     created_at_ms: int
+
+    @property
+    def is_champion(self) -> bool:
+        """It carries the alias `production`."""
+        return ALIAS in self.aliases
 
 
 class Registry:
@@ -73,7 +79,7 @@ class Registry:
     def aliased(self, alias: str) -> int | None:
         """Number of the version that carries an alias, None where none does."""
         with self._talk() as client:
-            return _aliased(client, alias)
+            return _aliases(client).get(alias)
 
     def set_champion(self, version: int) -> None:
         """Move the alias. Only ml.model.promotion calls this: it keeps the journal.
@@ -87,13 +93,13 @@ class Registry:
     def versions(self) -> list[RegisteredVersion]:
         """All versions, the newest first."""
         with self._talk() as client:
-            champion = _aliased(client, ALIAS)
+            aliases = _aliases(client)
             found = _search(client, f"name = '{MODEL_NAME}'")
         versions = [
             RegisteredVersion(
                 version=int(each.version),
                 mlflow_run_id=each.run_id or "",
-                is_champion=int(each.version) == champion,
+                aliases=frozenset(name for name, version in aliases.items() if version == int(each.version)),
                 tags=dict(each.tags),
                 created_at_ms=each.creation_timestamp,
             )
@@ -128,25 +134,24 @@ class Registry:
             self._fetch(f"{model.artifact_location}/artifacts", bundle)
         return bundle
 
-    def byte_count(self, version: int) -> int:
-        """The size of a version's files.
+    def own_files(self, versions: Collection[int]) -> dict[int, str]:
+        """Where the files lie of those of these versions that we trained, and that no other version is made of.
 
-        Raises: UnknownVersionError, there is no such version.
+        Returns: version -> URI; these versions may share one with each other. A run that somebody else made keeps its
+            files, and so does what a version of any other registered model needs.
         """
         with self._talk() as client:
-            _find(client, version)
-            uri = client.get_model_version_download_uri(MODEL_NAME, str(version))
-            return artifacts.byte_count(uri, self._tracking_uri)
+            return find_own_files(client, _search(client), MODEL_NAME, versions)
 
-    def delete_files(self, version: int) -> None:
-        """Delete a version's files for good. It stays listed, and loads no more.
+    def byte_count(self, files_uri: str) -> int:
+        """The size of a version's files."""
+        with self._talk():
+            return artifacts.byte_count(files_uri, self._tracking_uri)
 
-        Raises: UnknownVersionError, there is no such version.
-        """
-        with self._talk() as client:
-            _find(client, version)
-            uri = client.get_model_version_download_uri(MODEL_NAME, str(version))
-            artifacts.delete(uri, self._tracking_uri)
+    def delete_files(self, files_uri: str) -> None:
+        """Delete a version's files for good. It stays listed, and loads no more."""
+        with self._talk():
+            artifacts.delete(files_uri, self._tracking_uri)
 
     def find_run(self, attempt_id: int) -> str | None:
         """MLflow id of the finished training run of an attempt."""
@@ -253,16 +258,17 @@ class Registry:
             )
 
 
-def _aliased(client: "MlflowClient", alias: str) -> int | None:
+def _aliases(client: "MlflowClient") -> dict[str, int]:
+    """Name -> version."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        version = client.get_registered_model(MODEL_NAME).aliases.get(alias)
+        aliases = client.get_registered_model(MODEL_NAME).aliases
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
+            return {}
         raise
-    return None if version is None else int(version)
+    return {name: int(version) for name, version in aliases.items()}
 
 
 def _find(client: "MlflowClient", version: int) -> "ModelVersion":
@@ -274,7 +280,7 @@ def _find(client: "MlflowClient", version: int) -> "ModelVersion":
     return found[0]
 
 
-def _search(client: "MlflowClient", query: str) -> list["ModelVersion"]:
+def _search(client: "MlflowClient", query: str | None = None) -> list["ModelVersion"]:
     found: list[ModelVersion] = []
     token = None
     while True:

@@ -2,6 +2,7 @@
 
 from ml.catalog.attempts import find_attempt
 from ml.catalog.database import Catalog
+from ml.model.mlflow_client import without_userinfo
 from ml.settings import Settings
 
 
@@ -17,4 +18,4 @@ def training_run_url(catalog: Catalog, settings: Settings, request_key: str) -> 
     address = settings.mlflow_public_url or settings.mlflow_tracking_uri or ""
     if attempt is None or attempt.mlflow_run_id is None or not address.startswith(("http://", "https://")):
         return None
-    return f"{address.rstrip('/')}/#/runs/{attempt.mlflow_run_id}"
+    return f"{without_userinfo(address).rstrip('/')}/#/runs/{attempt.mlflow_run_id}"

@@ -1,5 +1,7 @@
 """The app that Airflow mounts: Airflow authenticates no app of a plugin, so each route asks for its user."""
 
+import logging
+
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI
@@ -8,6 +10,8 @@ from fastapi.responses import HTMLResponse
 from ml.errors import MycoflowError
 from ml.settings import load_settings
 from model_health.page import render_health, render_problem
+
+logger = logging.getLogger(__name__)
 
 # Whoever may see the runs of the nightly check may see what they found.
 _MAY_SEE = Depends(requires_access_dag("GET", DagAccessEntity.RUN, "monitor_production"))
@@ -21,9 +25,13 @@ def create_app() -> FastAPI:
 
 
 def show_health() -> HTMLResponse:
-    """The page; or, where the figures cannot be read, one that says why."""
+    """The page; or, where the figures cannot be read, one that says so.
+
+    The log has the reason: it may name hosts and roles, which are not for every viewer.
+    """
     try:
         page, status = render_health(load_settings()), 200
     except MycoflowError as error:
+        logger.warning("Model health cannot be read: %s", error)
         page, status = render_problem(error), 503
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

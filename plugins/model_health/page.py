@@ -41,8 +41,8 @@ def render_health(settings: Settings) -> str:
 
 
 def render_problem(error: MycoflowError) -> str:
-    """The page for when there are no figures."""
-    return _templates().get_template("problem.html").render(kind=type(error).__name__, problem=str(error))
+    """The page for when there are no figures: the kind of error, and nothing that it says."""
+    return _templates().get_template("problem.html").render(kind=type(error).__name__)
 
 
 @cache

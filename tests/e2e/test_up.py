@@ -78,6 +78,18 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     assert f"port {settings.mlflow_port} is in use; set MLFLOW_PORT to a free one" in said
 
 
+def test_with_the_port_of_prometheus_in_use_the_rest_starts(home: Path, run_stack: RunStack) -> None:
+    settings = demo_settings(home)
+    if find_prometheus(settings) is None:
+        pytest.skip("NOT CHECKED: prometheus is not installed; run `apt-get install prometheus` (as .ci/run does)")
+    with socket.create_server((HOST, settings.prometheus_port)), run_stack(settings) as process:
+        assert f"port {settings.prometheus_port} is in use" in read_until(process, "Without Prometheus")
+        read_until(process, "Mycoflow is up")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert not (home / "logs" / "prometheus.log").exists()
+
+
 def test_a_second_stack_on_the_same_data_is_refused(home: Path, run_stack: RunStack) -> None:
     with exclusive(home, "stack"), run_stack(demo_settings(home)) as process:
         said = process.communicate(timeout=60)[0]

@@ -1,6 +1,8 @@
 """A backup, and a restore into a deployment that holds nothing: it then predicts the same."""
 
+import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -8,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml import cycle
@@ -15,7 +18,7 @@ from ml.backup import back_up
 from ml.backup_manifest import FILE_NAME, load_manifest
 from ml.catalog.database import migrate
 from ml.catalog.purge import hold_house
-from ml.errors import BackupError, CatalogError
+from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.model.inventory import list_models
 from ml.model.requests import RetrainParameters
@@ -74,6 +77,87 @@ def test_a_backup_needs_a_folder_of_its_own_and_is_whole_or_not_there(workspace:
     with hold_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         back_up(workspace, other)
     assert [path.name for path in folder.parent.iterdir()] == ["monday"]
+
+
+def test_a_second_backup_into_the_same_folder_leaves_the_first_one_whole(
+    filled_workspace: Workspace, fresh: Settings, folder: Path
+) -> None:
+    refused = []
+
+    def begin_another(_done: int, _total: int) -> None:
+        with pytest.raises(CatalogError, match="Another one is running"):
+            back_up(filled_workspace, folder)
+        refused.append(folder)
+
+    manifest = back_up(filled_workspace, folder, begin_another)
+    assert refused
+    assert {"catalog.dump", "mlflow.dump"} < manifest.files.keys()
+    assert restore(fresh, folder) == manifest
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_backup_is_closed_to_all_but_its_owner(workspace: Workspace, folder: Path, is_there: bool) -> None:
+    if is_there:
+        folder.mkdir(parents=True, mode=0o755)
+    before = os.umask(0o022)
+    try:
+        back_up(workspace, folder)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("missing", ["catalog.dump", "mlflow.dump"])
+def test_a_backup_without_its_dumps_is_refused(
+    workspace: Workspace, fresh: Settings, folder: Path, missing: str
+) -> None:
+    back_up(workspace, folder)
+    manifest = json.loads((folder / FILE_NAME).read_text())
+    del manifest["files"][missing]
+    (folder / FILE_NAME).write_text(json.dumps(manifest))
+    (folder / missing).unlink()
+    with pytest.raises(BackupError, match=f"whole backup.*{missing}"):
+        restore(fresh, folder)
+    assert not fresh.mycoflow_home.exists()
+
+
+def test_a_database_that_does_not_answer_is_told_without_the_password(
+    workspace: Workspace, fresh: Settings, folder: Path
+) -> None:
+    back_up(workspace, folder)
+    dead = SecretStr("postgresql://user:hidden@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailableError, match="Start it, or correct DATABASE_URL") as refused:
+        restore(fresh.model_copy(update={"database_url": dead}), folder)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.fixture
+def person_without_rights(workspace: Workspace) -> Iterator[str]:
+    """An account of the database server that may log in, and nothing else."""
+    name = f"person_{secrets.token_hex(4)}"
+    with workspace.catalog.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+    yield name
+    with workspace.catalog.begin() as connection:
+        connection.execute(sa.text(f"DROP ROLE {name}"))
+
+
+def test_without_the_right_to_create_roles_nothing_is_restored(
+    filled_workspace: Workspace,
+    fresh: Settings,
+    folder: Path,
+    person_without_rights: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    back_up(filled_workspace, folder)
+    assert fresh.database_url is not None
+    url = sa.make_url(fresh.database_url.get_secret_value()).set(username=person_without_rights)
+    limited = SecretStr(url.render_as_string(hide_password=False))
+    with monkeypatch.context() as patched, pytest.raises(BackupError, match=r"permission denied.*CREATEROLE"):
+        patched.setattr("ml.catalog.dump._ROLES", ("a_role_that_the_server_lacks",))
+        restore(fresh.model_copy(update={"database_url": limited}), folder)
+    assert not fresh.mycoflow_home.exists()
+    restore(fresh, folder)
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_restored(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from mlflow import MlflowClient
 
 from ml import cycle
 from ml.catalog import attempts, purge
@@ -22,6 +24,7 @@ from ml.catalog.tables import events, feedback, images, labels, predictions, res
 from ml.catalog.trunks import StoredTrunk, save_trunk
 from ml.errors import CatalogError, ModelLoadError
 from ml.model.loading import load_classifier
+from ml.model.promotion import promote_by_hand
 from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace
 from ml.purging import Removal, purge_workspace
@@ -226,6 +229,32 @@ def test_files_of_versions_that_never_served_go_and_others_stay(
     load_classifier(workspace, 3)
     register(workspace, "fourth")  # the trunk is still there
     assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 1  # version 3 now
+    mlflow_uri = settings.mlflow_tracking_uri
+    MlflowClient(mlflow_uri, registry_uri=mlflow_uri).set_registered_model_alias("mycoflow", "favourite", "3")
+    assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 0
+
+
+def test_the_champion_still_loads_where_an_unused_version_has_the_same_files(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
+    settings = filled_workspace.settings.model_copy(update={"retention_model_versions": 1})
+    workspace = replace(filled_workspace, settings=settings)
+    mlflow_uri = settings.mlflow_tracking_uri
+    assert (register(workspace, "first"), mlflow_uri is not None) == (1, True)
+    MlflowClient(mlflow_uri, registry_uri=mlflow_uri).copy_model_version("models:/mycoflow/1", "mycoflow")
+    promote_by_hand(workspace, 2, actor="tester", reason="a copy of version 1")
+    own = workspace.registry.download(2, settings.mycoflow_home / "models")
+    with workspace.registry.run("my-experiments", "try", {}) as run:
+        run.log_model(own)
+    assert workspace.registry.register(run.mlflow_run_id, {"verdict": "pending"}) == 3
+    assert register(workspace, "second") == 4
+
+    assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"] == Amount(0)
+    purge_workspace(workspace, is_dry_run=False)
+    shutil.rmtree(settings.mycoflow_home / "models")
+    for version in (1, 2, 3, 4):
+        load_classifier(workspace, version)
 
 
 def test_the_files_of_a_dead_trunk_go(workspace: Workspace) -> None:

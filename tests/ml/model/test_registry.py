@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.errors import RegistryUnavailableError, UnknownVersionError
+from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
 from ml.model.registry import Registry
 from ml.model.runtime import Classifier
 from ml.model.tracking import DatasetNote
@@ -136,6 +136,13 @@ def test_a_dead_mlflow_is_told_within_seconds_and_without_the_password(uri: str)
     assert "secret" not in str(refused.value)
 
 
+def test_an_mlflow_that_hangs_up_is_told_without_the_password(serve_script: Callable[..., int]) -> None:
+    port = serve_script(lambda _path, connection: connection.close())
+    with pytest.raises(RegistryUnavailableError, match="Expected MLflow to answer") as refused:
+        Registry(f"http://someone:secret@127.0.0.1:{port}/").champion()
+    assert "secret" not in str(refused.value)
+
+
 def test_a_server_that_is_not_mlflow_is_told() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -146,6 +153,69 @@ def test_a_server_that_is_not_mlflow_is_told() -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def two_versions(registry: Registry, bundle: Path) -> list[str]:
+    """Versions 1 and 2, each of a training run of ours; gives the ids of their runs."""
+    run_ids = [log_run(registry, bundle, attempt_id) for attempt_id in (1, 2)]
+    for attempt_id, run_id in enumerate(run_ids, start=1):
+        registry.register(run_id, {"attempt_id": str(attempt_id)})
+    return run_ids
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_files_of_versions_that_we_trained_can_be_deleted(registry: Registry, tmp_path: Path) -> None:
+    own = registry.own_files([1])
+    assert list(own) == [1]
+    assert registry.byte_count(own[1]) > 0
+    registry.delete_files(own[1])
+    assert registry.byte_count(own[1]) == 0
+    with pytest.raises(ModelLoadError, match="train again"):
+        registry.download(1, tmp_path)
+    registry.download(2, tmp_path)
+
+
+def copy_into(registry: Registry, model_name: str) -> None:
+    client_of(registry).copy_model_version("models:/mycoflow/1", model_name)
+
+
+def register_again(registry: Registry, source: str) -> None:
+    client = client_of(registry)
+    run = client.get_run(registry.versions()[-1].mlflow_run_id)
+    names = {"run_id": run.info.run_id, "model_id": run.outputs.model_outputs[0].model_id}
+    client.create_model_version("mycoflow", source.format(**names))
+
+
+SHARERS: dict[str, Callable[[Registry], None]] = {
+    "a copy": lambda registry: copy_into(registry, "mycoflow"),
+    "a copy in another registered model": lambda registry: copy_into(registry, "somebody-elses"),
+    "the same logged model": lambda registry: register_again(registry, "models:/{model_id}"),
+    "the same run by its address": lambda registry: register_again(registry, "runs:/{run_id}/model"),
+}
+
+
+@pytest.mark.usefixtures("two_versions")
+@pytest.mark.parametrize("share", SHARERS.values(), ids=SHARERS)
+def test_files_that_another_version_is_made_of_are_nobodys_own(
+    registry: Registry, share: Callable[[Registry], None]
+) -> None:
+    share(registry)
+    assert list(registry.own_files([1, 2])) == [2]
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_versions_in_question_may_share_their_files(registry: Registry) -> None:
+    copy_into(registry, "mycoflow")
+    own = registry.own_files([1, 3])
+    assert list(own) == [3, 1]
+    assert own[1] == own[3]
+
+
+def test_the_files_of_somebodys_own_run_are_not_ours(registry: Registry, bundle: Path) -> None:
+    with registry.run("my-experiments", "try", {}) as run:
+        run.log_model(bundle)
+    assert registry.own_files([registry.register(run.mlflow_run_id, {"verdict": "pending"})]) == {}
 
 
 def test_processes_that_open_an_empty_database_together_all_succeed(new_database: Callable[[], str]) -> None:

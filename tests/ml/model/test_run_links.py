@@ -30,6 +30,8 @@ def trained(catalog: Catalog) -> str:
     [
         ("http://mlflow:5000", None, "http://mlflow:5000/#/runs/0123abcd"),
         ("http://mlflow:5000", "https://mlflow.example.org/", "https://mlflow.example.org/#/runs/0123abcd"),
+        ("https://ada:secret@mlflow.example.org", None, "https://mlflow.example.org/#/runs/0123abcd"),
+        ("http://mlflow:5000", "https://ada:secret@mlflow.example.org/", "https://mlflow.example.org/#/runs/0123abcd"),
         ("postgresql://localhost/mlflow", "http://127.0.0.1:5000", "http://127.0.0.1:5000/#/runs/0123abcd"),
         ("postgresql://localhost/mlflow", None, None),
         (None, None, None),

@@ -14,7 +14,7 @@ from stack.demo_folder import clean_folder, demo_settings, running_stack
 from stack.demo_report import Stopwatch, Summary, print_summary
 from stack.environment import find_addresses
 from stack.follow import wait_for
-from stack.health import list_missing
+from stack.health import wait_until_healthy
 from stack.secret_files import airflow_secrets
 from stack.settings import StackSettings
 from stack.story import DAG_IDS, Story
@@ -63,12 +63,7 @@ def _play_on_a_stack(settings: StackSettings, watch: Stopwatch, console: Console
     with running_stack(settings, watch) as check:
         with watch.phase("start the servers"), console.status("Starting PostgreSQL, Airflow, MLflow, the service"):
             digits = write_digits(home / "digits")
-
-            def is_up() -> bool | None:
-                check()
-                return not list_missing(settings, addresses) or None
-
-            wait_for("all servers to be healthy", is_up, START_SECONDS)
+            wait_until_healthy(settings, addresses, check, START_SECONDS)
             airflow = AirflowClient(addresses.airflow, airflow_secrets(home / "airflow").admin_password)
             wait_for("Airflow to read the DAGs", lambda: all(map(airflow.has_dag, DAG_IDS)) or None, START_SECONDS)
         console.print(

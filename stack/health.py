@@ -1,8 +1,11 @@
 """Is everything up? Asked over HTTP, as a user would notice."""
 
+from collections.abc import Callable
+
 import httpx
 
 from stack.environment import Addresses
+from stack.follow import wait_for
 from stack.settings import StackSettings
 
 AIRFLOW_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
@@ -20,6 +23,22 @@ def list_missing(settings: StackSettings, addresses: Addresses) -> list[str]:
         if not _answers(client, f"{addresses.service}/status"):
             missing.append("service")
     return missing
+
+
+def wait_until_healthy(
+    settings: StackSettings, addresses: Addresses, check: Callable[[], None], timeout_seconds: float
+) -> None:
+    """Wait until nothing is missing.
+
+    Args: check, raises where there is nothing to wait for any more.
+    Raises: MycoflowError, it took too long; whatever check raises.
+    """
+
+    def is_up() -> bool | None:
+        check()
+        return not list_missing(settings, addresses) or None
+
+    wait_for("all servers to be healthy", is_up, timeout_seconds)
 
 
 def is_answering(url: str) -> bool:

@@ -24,7 +24,7 @@ from stack.demo_folder import demo_settings, running_stack
 from stack.demo_report import Stopwatch
 from stack.environment import Addresses, find_addresses
 from stack.follow import wait_for
-from stack.health import list_missing
+from stack.health import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -80,12 +80,7 @@ def running(home: Path) -> Iterator[tuple[Addresses, Airflow, AirflowClient, Cat
     settings = demo_settings(home).model_copy(update={"snapshot_size": 250, "promotion": "approve"})
     addresses = find_addresses(settings)
     with running_stack(settings, Stopwatch()) as check:
-
-        def is_up() -> bool | None:
-            check()
-            return not list_missing(settings, addresses) or None
-
-        wait_for("all servers to be healthy", is_up, START_SECONDS)
+        wait_until_healthy(settings, addresses, check, START_SECONDS)
         password = airflow_secrets(home / "airflow").admin_password
         with AirflowClient(addresses.airflow, password) as starter, open_catalog(settings) as catalog:
             wait_for("the DAGs", lambda: starter.has_dag("retrain") or None, START_SECONDS)

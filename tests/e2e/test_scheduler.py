@@ -26,7 +26,7 @@ from stack.demo_folder import demo_settings, running_stack
 from stack.demo_report import Stopwatch
 from stack.environment import find_addresses
 from stack.follow import FollowedRun, follow_run, wait_for
-from stack.health import list_missing
+from stack.health import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
 START_SECONDS = 180
@@ -105,12 +105,7 @@ def stack(
     settings = demo_settings(home).model_copy(update=chosen)
     addresses = find_addresses(settings)
     with running_stack(settings, Stopwatch()) as check:
-
-        def is_up() -> bool | None:
-            check()
-            return not list_missing(settings, addresses) or None
-
-        wait_for("all servers to be healthy", is_up, START_SECONDS)
+        wait_until_healthy(settings, addresses, check, START_SECONDS)
         password = airflow_secrets(home / "airflow").admin_password
         digits = write_digits(tmp_path / "digits")
         with AirflowClient(addresses.airflow, password) as airflow, open_catalog(settings) as catalog:

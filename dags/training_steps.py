@@ -35,7 +35,7 @@ SNAPSHOT_PARAMS = {
         minimum=2,
         maximum=1_000_000,
         title="Snapshot size",
-        description="Images of the selections newest and balanced; SNAPSHOT_SIZE when empty",
+        description="Images to learn from, unless the selection says which; SNAPSHOT_SIZE when empty",
     ),
     "seed": Param(
         0,

@@ -103,7 +103,7 @@ def _nights(dashboard: Dashboard) -> Dashboard:
 
 def _in_a_day(counter: str) -> str:
     """By how much a counter grew; one that was not there a day ago began at nothing, which `increase` cannot know."""
-    return f"{counter} unless {counter} offset 1d or increase({counter}[1d])"
+    return f"{counter} unless last_over_time({counter}[1h] offset 1d) or increase({counter}[1d])"
 
 
 def _airflow(dashboard: Dashboard) -> Dashboard:

@@ -21,7 +21,7 @@ from ml.catalog.drift import DriftCheck
 from ml.catalog.evaluations import Evaluation
 from ml.catalog.feedback import known_labels
 from ml.deadlines import Deadline
-from ml.errors import CatalogError, NoChampionError, SettingsError
+from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError, SettingsError
 from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
@@ -34,6 +34,7 @@ from ml.model.outcomes import carry_out
 from ml.model.preprocessing import to_pixels
 from ml.model.requests import RETRAIN, TUNE, TrainingParameters
 from ml.model.scoring import deciding_evaluation, score_version
+from ml.model.version_files import TRAINED_HERE_TAG
 from ml.model.workspace import Workspace
 from ml.quality import notices
 from ml.quality.telling import tell_of_overdue
@@ -178,7 +179,7 @@ def register(workspace: Workspace, attempt_id: int) -> int:
         attempt = attempts.load_attempt(connection, attempt_id)
     if attempt.mlflow_run_id is None:
         raise _missing_step(attempt_id, "train")
-    tags = {"verdict": "pending", "attempt_id": str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
+    tags = {"verdict": "pending", TRAINED_HERE_TAG: str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
     version = workspace.registry.register(attempt.mlflow_run_id, tags)
     remember_version(workspace, version, attempt.snapshot_id)
     with workspace.catalog.begin() as connection:
@@ -300,7 +301,10 @@ def look_around(workspace: Workspace) -> None:
     """Tell people, once for each, of trainings over TRAINING_BUDGET_MINUTES and of moves in MLflow."""
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
-    promotion.note_external_move(workspace)
+    try:
+        promotion.note_external_move(workspace)
+    except RegistryUnavailableError as error:
+        logger.warning("Moves in MLflow are looked for next time: %s", error)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:

@@ -102,8 +102,7 @@ def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Col
         journal.hold_promotions(lock)
         unused = _unused_versions(workspace)
         gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
-        own = registry.own_files([each.version for each in unused])
-        going = {version: files for version, files in own.items() if version not in gone}
+        going = registry.own_files([each.version for each in unused if each.version not in gone])
         amount = Amount(len(going), sum(map(registry.byte_count, set(going.values()))))
         if not is_dry_run:
             for version, files in going.items():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from ml import cycle
+from ml.catalog import journal
 from ml.model.requests import TrainingParameters
 from ml.model.workspace import Workspace
 from ml.terminal import out, steps
@@ -32,7 +33,8 @@ def run_training(
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
         out.print(f"  {escape(line)}")
     out.print(f"In production: version {report.production_version}.")
-    is_promoted = report.production_version == report.model_version
+    with workspace.catalog.begin() as connection:
+        is_promoted = report.model_version in journal.versions_ever_in_production(connection)
     if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:
         out.print(
             f"PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved it. "

@@ -97,6 +97,7 @@ def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSec
         table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
     if addresses.prometheus:
         is_ready = is_answering(f"{addresses.prometheus}/-/ready")
-        log_in = "none: this machine only" if is_ready else "it does not answer: see logs/prometheus.log"
+        log = settings.mycoflow_home / "logs" / "prometheus.log"
+        log_in = "none: this machine only" if is_ready else f"it does not answer: see {log}"
         table.add_row("Prometheus", addresses.prometheus, log_in)
     console.print(table)

@@ -20,7 +20,7 @@ from webapi.health_metrics import health_metrics
 
 _REMEMBERED_SECONDS = 5.0
 _STATEMENT_SECONDS = 2.0
-_USABLE_SECONDS = 60.0
+_USABLE_SECONDS = 20.0  # a little more than from one scrape to the next
 _NEVER = float("-inf")
 _logger = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ def health_metrics(health: Health, settings: Settings) -> Iterator[GaugeMetricFa
         "promotion_timestamp_seconds": ("When the champion went into production", _seconds(health.promoted_at)),
         "monitoring_timestamp_seconds": ("The last nightly check", _seconds(health.monitored_at)),
         "drift_check_timestamp_seconds": ("The last check for drift", _seconds(health.drift_checked_at)),
-        "retraining_timestamp_seconds": ("The end of the last training with a verdict", _seconds(health.retrained_at)),
+        "retraining_timestamp_seconds": ("The last verdict on a training", _seconds(health.retrained_at)),
         "retraining_duration_seconds": ("From that training's start to its verdict", health.retraining_seconds),
         "retraining_failure_timestamp_seconds": (
-            "The last step of a training that gave up",
+            "The last step that gave up, of trainings that have not ended since",
             _seconds(health.retraining_failed_at),
         ),
         "snapshot_cutoff_timestamp_seconds": (

@@ -26,6 +26,7 @@ Kind = Literal[
 # not want to hear of it. One that was tried is tried until it is sent.
 UNTRIED_FOR = timedelta(days=7)
 
+FAILURE_KEY = "retraining-failed:"  # and the request's key: how the event keys of its failures begin
 APPROVAL_KEY = "promotion-waiting:attempt "  # and its number: how the event keys of a question begin
 
 _DELIVERY_LOCK = 0x616C6572  # "aler"

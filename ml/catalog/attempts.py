@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.alerts import APPROVAL_KEY
+from ml.catalog.alerts import APPROVAL_KEY, FAILURE_KEY
 from ml.catalog.tables import alerts, attempts, snapshots, verdicts
 from ml.errors import CatalogError
 
@@ -39,14 +39,9 @@ class DecidedAttempt:
 
 @dataclass(frozen=True)
 class Retraining:
-    """An attempt that reached its verdict.
+    """An attempt that reached its verdict. Args: seconds, from its start to the verdict."""
 
-    Args:
-        ended_at: when what the verdict says was done; the verdict itself, while it was not.
-        seconds: from its start to the verdict.
-    """
-
-    ended_at: datetime
+    decided_at: datetime
     seconds: float
 
 
@@ -133,17 +128,27 @@ def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
 
 
 def last_retraining(connection: sa.Connection) -> Retraining | None:
-    """The attempt with a verdict that ended last, and how long it took."""
+    """The latest attempt with a verdict, and how long it took."""
     seconds = sa.func.extract("epoch", verdicts.c.decided_at - attempts.c.started_at)
-    ended_at = sa.func.greatest(verdicts.c.decided_at, attempts.c.finished_at)  # ignores what is NULL
     query = (
-        sa.select(ended_at, sa.cast(seconds, sa.Float))
+        sa.select(verdicts.c.decided_at, sa.cast(seconds, sa.Float))
         .join(attempts, attempts.c.id == verdicts.c.attempt_id)
-        .order_by(ended_at.desc())
+        .order_by(attempts.c.id.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else Retraining(*row)
+
+
+def last_failure(connection: sa.Connection) -> datetime | None:
+    """When a step of a training last gave up, of those trainings that have not come to their end since."""
+    key_start = sa.func.concat(FAILURE_KEY, attempts.c.request_key, ":")
+    has_ended = sa.exists().where(
+        sa.func.starts_with(alerts.c.event_key, key_start), attempts.c.finished_at > alerts.c.raised_at
+    )
+    query = sa.select(sa.func.max(alerts.c.raised_at)).where(alerts.c.kind == "retraining_failed", ~has_ended)
+    found: datetime | None = connection.execute(query).scalar_one()
+    return found
 
 
 def count_approvals_waiting(connection: sa.Connection) -> int:

@@ -47,7 +47,7 @@ class Batch:
 
     Args:
         is_quarantined: it waits because too much of it was rejected.
-        reject_share: of its files; duplicates and what could not be reached are left out.
+        reject_share: of its files; duplicates and what could not be had are left out.
         contact_sheet_key: the rejects as one picture, in the object store.
         waiting: images that wait for a certificate now.
         counts: files by outcome when it came, such as {"rejected": 3}.

@@ -33,8 +33,6 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-# Moments come as UTC, whatever the server's zone: pages say UTC, and a pool state that holds one stays the same.
-_SESSION = "-c timezone=UTC"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
 
@@ -124,10 +122,22 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
         pool_size=5,
         max_overflow=20,  # in all a little more than the service has threads
         pool_timeout=5,
-        connect_args={**_CONNECTION, "options": " ".join([_SESSION, *url.normalized_query.get("options", ())])},
+        connect_args=_CONNECTION,
     )
+    sa.event.listen(engine, "connect", _speak_utc)
     _ping_after_rest(engine)
     return engine
+
+
+def _speak_utc(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Moments come as UTC, whatever the server's zone: pages say UTC, and a pool state that holds one stays the same.
+
+    By a statement: poolers between us and the server refuse what a connection asks for at its start.
+    """
+    cursor = connection.cursor()
+    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.close()
+    connection.commit()
 
 
 def _ping_after_rest(engine: sa.Engine) -> None:

@@ -7,12 +7,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ml.catalog import journal
-from ml.catalog.attempts import count_approvals_waiting, last_decided_attempt, last_retraining
+from ml.catalog.attempts import count_approvals_waiting, last_decided_attempt, last_failure, last_retraining
 from ml.catalog.batches import count_quarantined, count_waiting
 from ml.catalog.drift import DriftCheck, latest_drift_check
 from ml.catalog.model_versions import ModelVersion, find_model_version, knows_images_until
 from ml.catalog.pool import NewImages, count_by_origin, count_new_images
-from ml.catalog.tables import alerts, drift_checks, evaluations, monitorings
+from ml.catalog.tables import drift_checks, evaluations, monitorings
 from ml.catalog.trunks import find_trunk_of_version
 
 
@@ -49,9 +49,8 @@ class Health:
             threshold, the next night asks for retraining.
         pool: label origin -> images.
         monitored_at: the last nightly check.
-        retrained_at: when the last attempt with a verdict ended, or was judged where it has not ended yet;
-            `retraining_seconds` from its start to its verdict.
-        retraining_failed_at: the latest time that people were told of a failed step.
+        retrained_at: when the last attempt that came so far was judged; `retraining_seconds` from its start to then.
+        retraining_failed_at: the latest time that a step gave up, of attempts that have not ended since.
         snapshot_cutoff: of the champion.
         quarantined_batches: of which images wait; `waiting_images` counts those of all batches.
         drift: the latest check of the champion; `drift_checked_at`, the latest of any version.
@@ -107,9 +106,9 @@ def read_health(connection: sa.Connection) -> Health:
         promoted_at=None if move is None or version is None else move.moved_at,
         pool=count_by_origin(connection),
         monitored_at=_latest(connection, monitorings.c.monitored_at),
-        retrained_at=None if retraining is None else retraining.ended_at,
+        retrained_at=None if retraining is None else retraining.decided_at,
         retraining_seconds=None if retraining is None else retraining.seconds,
-        retraining_failed_at=_latest(connection, alerts.c.raised_at, alerts.c.kind == "retraining_failed"),
+        retraining_failed_at=last_failure(connection),
         drift_checked_at=_latest(connection, drift_checks.c.checked_at),
         quarantined_batches=count_quarantined(connection),
         waiting_images=count_waiting(connection),
@@ -165,8 +164,6 @@ def _latest_parts(connection: sa.Connection, version: int) -> list[PartAccuracy]
     return [PartAccuracy(*row) for row in connection.execute(query)]
 
 
-def _latest(
-    connection: sa.Connection, moment: sa.Column[datetime], *conditions: sa.ColumnElement[bool]
-) -> datetime | None:
-    found: datetime | None = connection.execute(sa.select(sa.func.max(moment)).where(*conditions)).scalar_one()
+def _latest(connection: sa.Connection, moment: sa.Column[datetime]) -> datetime | None:
+    found: datetime | None = connection.execute(sa.select(sa.func.max(moment))).scalar_one()
     return found

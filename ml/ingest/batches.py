@@ -9,7 +9,7 @@ from itertools import islice
 import sqlalchemy as sa
 
 from ml.catalog.alerts import raise_alert
-from ml.catalog.batches import FileOutcome, add_batch, add_rights, find_taken
+from ml.catalog.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
 from ml.catalog.confirm import confirm_label
 from ml.catalog.database import Catalog
 from ml.catalog.feedback import is_known_label
@@ -70,6 +70,7 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))
+            _demand_access(found)
         if failure is not None:
             raise failure
     return batch_ids
@@ -127,6 +128,16 @@ def _commit(catalog: Catalog, source: str, rules: BatchRules, found: Sequence[In
     return batch_id
 
 
+def _demand_access(found: Sequence[Inspected]) -> None:
+    """Where a source hands out nothing at all, it is not for single files that a person has to look."""
+    errors = [each.error for each in found if each.error is not None and each.error.reason == "refused"]
+    if len(errors) == len(found) >= _QUARANTINE_REJECTS:
+        raise SourceError(
+            f"Expected files from the source, and it refused all {len(found)} of a batch: may we read them? The next "
+            f"run goes on with others, and asks for these again tomorrow. Last: {errors[-1]}"
+        )
+
+
 def _accepted(found: Sequence[Inspected]) -> list[Accepted]:
     return [each.accepted for each in found if each.accepted is not None]
 
@@ -134,10 +145,10 @@ def _accepted(found: Sequence[Inspected]) -> list[Accepted]:
 def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
     """Count the rejects, and their share of what tells something about the source.
 
-    Old images that it offers again say nothing about the new ones, and neither does a server that is down.
+    Old images that it offers again say nothing about the new ones, and neither do files that nobody has seen.
     """
     reasons = [each.error and each.error.reason for each in found if each.known_sha256 is None]
-    judged = [reason for reason in reasons if reason != "unreachable"]
+    judged = [reason for reason in reasons if reason not in NOT_HAD]
     rejects = sum(reason is not None for reason in judged)
     return rejects, rejects / len(judged) if judged else 0.0
 

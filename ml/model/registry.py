@@ -140,6 +140,8 @@ class Registry:
         Returns: version -> URI; these versions may share one with each other. A run that somebody else made keeps its
             files, and so does what a version of any other registered model needs.
         """
+        if not versions:
+            return {}
         with self._talk() as client:
             return find_own_files(client, _search(client), MODEL_NAME, versions)
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ml.catalog.alerts import APPROVAL_KEY, Kind
+from ml.catalog.alerts import APPROVAL_KEY, FAILURE_KEY, Kind
 from ml.catalog.journal import Move
 from ml.errors import MycoflowError
 
@@ -60,7 +60,7 @@ def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int,
 
 def failures_of(request_key: str) -> str:
     """How the event keys of a training's failures begin."""
-    return f"retraining-failed:{request_key}:"
+    return f"{FAILURE_KEY}{request_key}:"
 
 
 def retraining_overdue(request_key: str, budget_minutes: float) -> Notice:

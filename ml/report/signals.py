@@ -68,8 +68,9 @@ def _of_nights(health: Health, at: datetime) -> Signal:
     figure = ago(at - monitored_at)
     if at - monitored_at > _NIGHTLY:
         return Signal(name, "look", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
-    if health.drift_checked_at is not None and at - health.drift_checked_at > _NIGHTLY:
-        return Signal(name, "look", figure, f"The last check for drift was at {moment(health.drift_checked_at)}.")
+    drift_since = health.drift_checked_at or health.promoted_at
+    if drift_since is not None and at - drift_since > _NIGHTLY:
+        return Signal(name, "look", figure, f"The last check for drift: {moment(health.drift_checked_at)}.")
     if failed_at is not None and (health.retrained_at is None or failed_at > health.retrained_at):
         return Signal(name, "look", figure, f"A training failed at {moment(failed_at)}, and none succeeded since.")
     trained = "never" if health.retrained_at is None else ago(at - health.retrained_at)

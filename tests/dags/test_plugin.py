@@ -134,7 +134,7 @@ def test_whoever_is_logged_in_sees_how_the_model_is(in_airflow: InAirflow, plugi
     assert (answers["viewer"]["status"], answers["cookie"]["status"]) == (200, 200), page
     for figure in ("version 2", "65.0%", "81.2%", "the floor of 70.0%", "2026-05-02 00:01", "<svg", "required_actions"):
         assert figure in page
-    assert "<dt>Last training</dt>" in page
+    assert "<dt>Last training judged</dt>" in page
     assert "&lt;b&gt;0.650&lt;/b&gt;" in page
     assert "<b>0.650" not in page
     assert answers["viewer"]["headers"]["cache-control"] == "no-store"

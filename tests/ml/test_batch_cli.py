@@ -99,10 +99,10 @@ def test_names_that_look_like_markup_are_shown_as_they_are(
 ) -> None:
     batch_id = str(arrive(2, 1))
     with catalog.begin() as connection:
-        connection.execute(sa.update(ingest_batches).values(source="/photos/[/red] new"))
-    assert "/photos/[/red] new" in run("list")[1]
-    status, said = run("show", batch_id, "--contact-sheet", str(tmp_path / "[b] sheet.jpg"))
-    assert (status, "/photos/[/red] new" in said, "[b] sheet.jpg" in said) == (0, True, True)
+        connection.execute(sa.update(ingest_batches).values(source="/p/[/red]"))
+    assert "/p/[/red]" in run("list")[1]
+    status, said = run("show", batch_id, "--contact-sheet", str(tmp_path / "[b]sheet.jpg"))
+    assert (status, "/p/[/red]" in said, "[b]sheet.jpg" in said.replace("\n", "")) == (0, True, True)
 
 
 def test_several_batches_are_certified_or_rejected_at_once(run: Run, arrive: Callable[[int, int], int]) -> None:

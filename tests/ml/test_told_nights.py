@@ -1,6 +1,7 @@
 """Nights whose alerts cannot be sent: they go on, and each event is written once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from ml.catalog.alerts import latest_alerts
 from ml.catalog.tables import attempts, images, snapshots
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.model.registry import Registry
 from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace
 from ml.settings import Settings
@@ -73,3 +75,15 @@ def test_a_training_that_died_is_told_when_its_time_is_over(trained: Workspace) 
     cycle.look_around(trained)
     cycle.look_around(trained)
     assert kinds(trained) == ["promoted", "retraining_overdue"]
+
+
+def test_a_model_that_somebody_put_into_production_in_mlflow_is_told(trained: Workspace) -> None:
+    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
+    here = trained.registry.champion()
+    trained.registry.set_champion(1 if here == 2 else 2)
+    before = len(kinds(trained))
+    cycle.look_around(trained)
+    assert len(kinds(trained)) == before + 1
+    gone = replace(trained, registry=Registry("http://127.0.0.1:1"))
+    cycle.look_around(gone)  # looks again next time
+    assert len(kinds(trained)) == before + 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ml.errors import InvalidImageError
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.groups import GROUPS_FILE
 from ml.ingest.sources.arrivals import ArrivedFile
@@ -41,7 +42,13 @@ class DropFolder:
 
 def _read(folder: Path, path: Path) -> bytes:
     demand_inside(folder, path)
-    return read_content(path)
+    try:
+        return read_content(path)
+    except InvalidImageError as error:
+        if error.reason != "unreadable":
+            raise
+        # Its size and time stay the same when it may be read one day: it must be asked for again.
+        raise InvalidImageError("refused", str(error)) from error
 
 
 def _is_settled(path: Path) -> bool:

@@ -59,7 +59,6 @@ def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[
     published, asked = FORMATS[name], parse_qs(parts.query)
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     (photos_url,) = asked.get("photos", [f"{scheme}://{published.photos_host}{parts.netloc}"])[:1]
-    _demand_no_password(photos_url)
     return TablePhotos(
         url=url,
         tables_url=url.partition("+")[2],
@@ -74,9 +73,13 @@ def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[
 def _demand_no_password(url: str) -> None:
     """Refuse what would go on to the catalog, to logs and to Airflow's pages, without repeating it."""
     scheme, _, rest = url.partition("://")
-    user, _, host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
-    if user:
+    authority, _, behind = rest.partition("/")
+    # A secret of S3 may hold a `/` that nobody encoded.
+    if "@" in re.split("[?#]", authority)[0] or (scheme == "s3" and ":" in authority and "@" in behind):
+        host = rest.rpartition("@")[2]
         raise SettingsError(
             f"INGEST_SOURCES: expected URLs without user name and password, got one with them: {scheme}://...@{host}. "
             "Take them out; S3 has the AWS_... variables, and collections are public."
         )
+    for photos_url in parse_qs(urlsplit(url).query).get("photos", []):
+        _demand_no_password(photos_url)

@@ -1,15 +1,18 @@
 """From URLs to sources, and what a folder and an S3 prefix offer."""
 
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog.batches import load_files
+from ml.catalog.batches import load_batch, load_files
 from ml.catalog.database import Catalog
 from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
@@ -79,6 +82,7 @@ def test_another_url_is_a_wrong_setting(url: str) -> None:
         "inaturalist+https://user:s3cret@host",
         "gbif+https://user:s3cret@host",
         "s3://key:s3cret@bucket/prefix",
+        "s3://key:a/s3cret@bucket/prefix",
         "inaturalist+https://host?photos=https://user:s3cret@photos",
     ],
 )
@@ -91,6 +95,8 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
 def test_a_password_in_the_setting_goes_no_further() -> None:
     with pytest.raises(SettingsError, match="without user name and password"):
         source_urls(Settings(ingest_sources="/data/ada@home,inaturalist+https://user:s3cret@host"))
+    with pytest.raises(SettingsError, match="without user name and password"):
+        source_urls(Settings(ingest_sources="inaturalist+https://host?photos=https://user:s3cret@photos"))
     assert source_urls(Settings(ingest_sources="/data/ada@home")) == ["/data/ada@home"]
 
 
@@ -116,6 +122,30 @@ def test_a_file_is_offered_once_nobody_writes_to_it_any_more(drop_folder: Drop) 
     os.utime(folder / "a" / "002.png", (next_year, next_year))  # a camera's wrong clock
     assert list(offered(str(folder))) == ["a/002.png", "a/003.png"]
     assert list(offered(str(settle(folder)))) == ["a/001.png", "a/002.png", "a/003.png"]
+
+
+def test_a_file_that_may_not_be_read_is_asked_for_again(drop_folder: Drop) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is closed to other users
+        folder = settle(Path(shutil.copytree(drop_folder({"a": [1, 2]}), Path(name) / "drop")))
+        for path in (Path(name), folder, folder / "a"):
+            path.chmod(0o755)
+        (folder / "a" / "001.png").chmod(0)
+        (folder / "a" / "002.png").chmod(0o644)
+        closed, readable = opened(str(folder)).files()
+        with as_nobody():
+            assert readable.read()
+            with pytest.raises(InvalidImageError) as refusal:
+                closed.read()
+    assert refusal.value.reason == "refused"
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, whom no file refuses."""
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    yield
+    os.seteuid(user)
 
 
 def test_nothing_is_offered_while_the_groups_are_being_written(drop_folder: Drop) -> None:
@@ -180,22 +210,26 @@ def test_an_object_that_is_gone_or_too_large_is_refused_alone(s3_bucket: Any) ->
 def test_an_object_that_is_refused_keeps_no_other_from_coming_and_is_asked_for_again(
     catalog: Catalog, drop_folder: Drop, s3_bucket: Any
 ) -> None:
-    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6]})
+    folder = drop_folder({"a": [1, 2, 3, 4, 5, 6, 7, 8]})
     source = opened(upload(s3_bucket, folder, "new"))
-    for number in (1, 2, 3, 4):  # an archive answers 403
+    for number in range(1, 7):  # an archive answers 403
         content = (folder / "a" / f"00{number}.png").read_bytes()
         s3_bucket.put_object(Key=f"new/a/00{number}.png", Body=content, StorageClass="GLACIER")
     (first,) = ingest_source(catalog, source, RULES, Deadline(60))
     with catalog.begin() as connection:
         found = [(file.outcome, file.reason) for file in load_files(connection, first)]
-    assert found == [("rejected", "refused")] * 4 + [("waiting", "unknown_label")] * 2
+        assert not load_batch(connection, first).is_quarantined
+    assert found == [("rejected", "refused")] * 6 + [("waiting", "unknown_label")] * 2
     assert ingest_source(catalog, source, RULES, Deadline(60)) == []
 
     with catalog.begin() as connection:
         connection.execute(sa.update(ingest_batches).values(ingested_at=sa.text("now() - interval '1 day'")))
-    (second,) = ingest_source(catalog, source, RULES, Deadline(60))
+    with pytest.raises(SourceError, match="refused all 6 of a batch"):
+        ingest_source(catalog, source, RULES, Deadline(60))
     with catalog.begin() as connection:
-        assert [file.name for file in load_files(connection, second)] == [f"a/00{number}.png" for number in range(1, 5)]
+        asked = [file.name for file in load_files(connection, first + 1)]
+        assert connection.scalar(sa.text("SELECT count(*) FROM logs.alerts")) == 0
+    assert asked == [f"a/00{number}.png" for number in range(1, 7)]
 
 
 def test_a_bucket_that_is_not_there_is_no_reason_to_try_again(s3_bucket: Any) -> None:

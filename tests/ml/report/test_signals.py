@@ -54,7 +54,9 @@ def test_a_night_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
 
 def test_a_check_for_drift_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
     late = signals(facts, drift_checked_at=facts.at - timedelta(hours=50))[NIGHTS]
-    assert (late.state, late.detail) == ("look", "The last check for drift was at 2026-03-29 04:00.")
+    assert (late.state, late.detail) == ("look", "The last check for drift: 2026-03-29 04:00.")
+    never = signals(facts, drift_checked_at=None)[NIGHTS]
+    assert (never.state, never.detail) == ("look", "The last check for drift: never.")
 
 
 @pytest.mark.parametrize(("days_ago", "state"), [(1, "look"), (5, "good")])

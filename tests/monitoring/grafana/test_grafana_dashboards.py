@@ -120,11 +120,12 @@ def test_a_first_failure_is_counted(dashboards: list[Json], promtool: Callable[.
     ]
     counter = 'airflow_task_finish_total{{dag_id="retrain",task_id="{}",state="failed"}}'
     series = [
-        {"series": counter.format("train"), "values": "_x40 1x8"},
-        {"series": counter.format("snapshot"), "values": "5x48"},
+        {"series": counter.format("train"), "values": "_x80 1x16"},
+        {"series": counter.format("snapshot"), "values": "5x96"},
+        {"series": counter.format("register"), "values": "500x47 _x1 500x48"},  # not scraped just a day ago
     ]
     expected = {"eval_time": "48h", "exp_samples": [{"labels": "{}", "value": 1}]}
     case = {"expr": failed["targets"][0]["expr"], **expected}
-    test = {"interval": "1h", "input_series": series, "promql_expr_test": [case]}
+    test = {"interval": "30m", "input_series": series, "promql_expr_test": [case]}
     (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
     promtool("test", "rules", tmp_path / "test.yml")

@@ -78,6 +78,7 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     assert f"port {settings.mlflow_port} is in use; set MLFLOW_PORT to a free one" in said
 
 
+@pytest.mark.slow
 def test_with_the_port_of_prometheus_in_use_the_rest_starts(home: Path, run_stack: RunStack) -> None:
     settings = demo_settings(home)
     if find_prometheus(settings) is None:

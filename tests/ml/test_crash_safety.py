@@ -59,7 +59,7 @@ with open_workspace() as workspace:
     cycle.retrain(workspace, "crash", "test", parameters, on_step)
 """
 
-# The two of every run: a run of MLflow left open, and a verdict that nobody acted on.
+# Of every run: a run of MLflow left open. `make test-slow` takes the others too.
 QUICK = ("train",)
 BETWEEN_THE_LINES = (
     ("after", "ml.model.tracking:Run.log_model"),

@@ -2,12 +2,15 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
+
+from stack.ports import HOST, find_free_ports
 
 PATIENCE_SECONDS = 60.0
 
@@ -64,6 +67,29 @@ def running_prometheus(command: Sequence[str], port: int, log: Path) -> Iterator
         prometheus.close()
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def prometheus_on(
+    program: str, ports: Mapping[str, int], folder: Path, rule_files: Sequence[Path] = ()
+) -> Iterator[Prometheus]:
+    """Run one that looks every second.
+
+    Args: ports, by the name of the job that reads there; folder, empty.
+    """
+    jobs = [{"job_name": job, "static_configs": [{"targets": [f"{HOST}:{port}"]}]} for job, port in ports.items()]
+    configuration = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": list(map(str, rule_files)),
+        "scrape_configs": jobs,
+    }
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration))
+    (port,) = find_free_ports(1)
+    command = [program, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+    command.append(f"--web.listen-address={HOST}:{port}")
+    with running_prometheus(command, port, folder / "log") as running:
+        yield running
 
 
 def eventually(is_so: Callable[[], bool]) -> None:

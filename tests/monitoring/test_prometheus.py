@@ -16,8 +16,7 @@ from ml.catalog.evaluations import save_monitoring
 from ml.catalog.pool import NewImages
 from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings
-from stack.ports import find_free_ports
-from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
+from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi import service
 
 RULES = Path(__file__).resolve().parents[2] / "prometheus" / "rules"
@@ -27,21 +26,8 @@ SHORTENED_FOR = "3s"
 @pytest.fixture
 def prometheus(metrics_port: int, program: Callable[[str, str], str], tmp_path: Path) -> Iterator[Prometheus]:
     """Prometheus with the real rules, that looks every second and waits three before an alert fires."""
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(_hurried(file, tmp_path)) for file in RULES.glob("*.yml")],
-        "scrape_configs": [{"job_name": "webapi", "static_configs": [{"targets": [f"127.0.0.1:{metrics_port}"]}]}],
-    }
-    file = tmp_path / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration))
-    (port,) = find_free_ports(1)
-    command = (
-        program("prometheus", "prometheus"),
-        f"--config.file={file}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    with running_prometheus(command, port, tmp_path / "log") as running:
+    rules = [_hurried(file, tmp_path) for file in RULES.glob("*.yml")]
+    with prometheus_on(program("prometheus", "prometheus"), {"webapi": metrics_port}, tmp_path, rules) as running:
         yield running
 
 

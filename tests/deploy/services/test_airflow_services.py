@@ -14,7 +14,7 @@ import requests
 import yaml
 
 from tests.deploy.services.statsd import Statsd, listening, running_exporter
-from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
+from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi.airflow_client import AirflowClient
 from webapi.problems import ProblemError
 
@@ -59,7 +59,6 @@ def prometheus(
     exporter: tuple[bool, int],
     root: Path,
     program: Callable[[str, str], str],
-    free_ports: Callable[[int], list[int]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
     """Prometheus with production's job `airflow`, read each second."""
@@ -67,17 +66,9 @@ def prometheus(
         pytest.skip("NOT CHECKED: no statsd_exporter; put the program of prometheus/statsd_exporter on the PATH")
     production = yaml.safe_load((root / "prometheus/prometheus.yml").read_text())
     (job,) = (job for job in production["scrape_configs"] if job["job_name"] == "airflow")
-    job["static_configs"] = [{"targets": [airflow.adapt(job["static_configs"][0]["targets"][0])]}]
-    folder, (port,) = tmp_path_factory.mktemp("prometheus"), free_ports(1)
-    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    command = (
-        program("prometheus", "prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    with running_prometheus(command, port, folder / "log") as running:
+    exposed = airflow.adapt(job["static_configs"][0]["targets"][0]).rpartition(":")[2]
+    folder = tmp_path_factory.mktemp("prometheus")
+    with prometheus_on(program("prometheus", "prometheus"), {"airflow": int(exposed)}, folder) as running:
         eventually(lambda: running.values('up{job="airflow"}') == [1])
         yield running
 

@@ -14,9 +14,8 @@ import yaml
 from prometheus_client import CollectorRegistry, Counter, Summary, start_http_server
 
 from ml.settings import Settings
-from stack.ports import find_free_ports
 from tests.application import application_as_web
-from tests.monitoring.prometheus_server import Prometheus, eventually, running_prometheus
+from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi import service
 from webapi.metrics import Metrics
 
@@ -100,20 +99,8 @@ def prometheus(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
     """Prometheus that has scraped both a few times."""
-    folder = tmp_path_factory.mktemp("prometheus")
     jobs = {"webapi": service_port, "airflow": airflow_port}
-    scrapes = [{"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for job, port in jobs.items()]
-    (folder / "prometheus.yml").write_text(
-        yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes})
-    )
-    (port,) = find_free_ports(1)
-    command = (
-        program("prometheus", "prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    with running_prometheus(command, port, folder / "log") as running:
+    with prometheus_on(program("prometheus", "prometheus"), jobs, tmp_path_factory.mktemp("prometheus")) as running:
         eventually(lambda: len(running.values(f"count_over_time(up[1m]) >= {SCRAPES} and up == 1")) == len(jobs))
         yield running
 

@@ -44,8 +44,13 @@ def test_buckets_are_created_once(deployment: Any, buckets: str) -> None:
     assert {"images", "models"} <= {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
 
-def test_migrating_again_is_harmless(migrated: Any) -> None:
+def test_migrating_again_is_harmless(migrated: Any, postgres: Any) -> None:
+    columns = "SELECT table_schema, table_name, column_name FROM information_schema.columns ORDER BY 1, 2, 3"
+    listing = ("-d", "mycoflow", "-Atc", columns)
+    before = postgres.psql(*listing).stdout
+    assert "training|images|sha256" in before
     migrated.run("migrate")
+    assert postgres.psql(*listing).stdout == before
 
 
 @pytest.mark.parametrize(

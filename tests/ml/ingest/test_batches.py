@@ -2,94 +2,41 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from PIL import Image, ImageFilter
 
 from ml.catalog.alerts import latest_alerts
-from ml.catalog.batches import Batch, FileOutcome, decide_batches, list_batches, load_batch, load_files
+from ml.catalog.batches import decide_batches
 from ml.catalog.data_changes import Change, apply_changes
 from ml.catalog.database import Catalog
 from ml.catalog.images import find_memberships
 from ml.catalog.object_store import image_key
-from ml.catalog.perceptual_hashes import load_hashes
-from ml.catalog.tables import image_rights, images, ingest_batches, ingest_files, labels
+from ml.catalog.tables import image_rights, labels
 from ml.deadlines import Deadline
 from ml.errors import (
-    ImageStoreError,
-    IngestError,
-    InvalidImageError,
-    SourceError,
-    SourceUnavailableError,
     UnknownBatchError,
 )
-from ml.ingest import batches as batches_module
-from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.folder import ingest_folder
-from ml.ingest.sources.arrivals import ArrivedFile, Rights, Source
-from ml.ingest.sources.drop_folder import DropFolder
-from tests.ml.dropping import settle
-
-Drop = Callable[[dict[str, list[int]]], Path]
-Take = Callable[..., Image.Image]
-Encode = Callable[..., bytes]
-
-CERTIFIED = BatchRules(require_certification=True, quarantine_share=0.3)
-TRUSTED = BatchRules(require_certification=False, quarantine_share=0.3)
-
-
-def pull(catalog: Catalog, source: Source | Path, rules: BatchRules = CERTIFIED) -> list[int]:
-    source = DropFolder(settle(source)) if isinstance(source, Path) else source
-    return ingest_source(catalog, source, rules, Deadline(60))
-
-
-def rows(catalog: Catalog) -> list[Any]:
-    with catalog.begin() as connection:
-        return list(connection.execute(sa.select(images).order_by(images.c.received_at, images.c.sha256)))
-
-
-def files(catalog: Catalog, batch_id: int) -> list[FileOutcome]:
-    with catalog.begin() as connection:
-        return load_files(connection, batch_id)
-
-
-def batch(catalog: Catalog, batch_id: int) -> Batch:
-    with catalog.begin() as connection:
-        return load_batch(connection, batch_id)
-
-
-def reasons(catalog: Catalog, batch_id: int) -> Counter[tuple[str, str | None]]:
-    return Counter((file.outcome, file.reason) for file in files(catalog, batch_id))
-
-
-def decide(catalog: Catalog, action: Any, *batch_ids: int) -> int:
-    with catalog.begin() as connection:
-        return decide_batches(connection, batch_ids, action, "ada")
-
-
-def know_labels(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
-    """Images of classes a and b are in the pool already, from a person."""
-    folder = drop_folder({"a": [900, 901], "b": [902, 903]})
-    ingest_folder(catalog, folder.rename(tmp_path / "known"), "pool")
-
-
-@dataclass(frozen=True)
-class ListedSource:
-    """A source whose files are named one by one, and may be taken away."""
-
-    arrived: list[ArrivedFile]
-    url: str = "list://photos"
-
-    def files(self) -> Iterator[ArrivedFile]:
-        yield from self.arrived
+from ml.ingest.sources.arrivals import ArrivedFile, Rights
+from tests.ml.ingest.arriving import (
+    TRUSTED,
+    Drop,
+    Encode,
+    ListedSource,
+    Take,
+    batch,
+    decide,
+    files,
+    know_labels,
+    pull,
+    reasons,
+    rows,
+)
 
 
 def test_what_a_source_brings_waits_for_a_certificate(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
@@ -242,151 +189,6 @@ def test_rejects_up_to_the_limits_are_no_quarantine(
     assert reasons(catalog, batch_id) == {("entered", None): good, ("rejected", "not_an_image"): bad}
     with catalog.begin() as connection:
         assert latest_alerts(connection, 5) == []
-
-
-def test_a_large_arrival_makes_several_batches_and_the_deadline_leaves_the_rest(
-    catalog: Catalog, drop_folder: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batches_module, "BATCH_FILES", 4)
-    folder = drop_folder({"a": list(range(10))})
-    assert ingest_source(catalog, DropFolder(folder), CERTIFIED, Deadline(0)) == []
-    found = pull(catalog, folder)
-    assert [len(files(catalog, batch_id)) for batch_id in found] == [4, 4, 2]
-
-
-def test_a_crash_costs_one_batch_and_the_next_run_takes_it(
-    catalog: Catalog, drop_folder: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batches_module, "BATCH_FILES", 3)
-    stored = iter(range(100))
-
-    class Failing:
-        """The real store, full at the fifth object."""
-
-        def put(self, key: str, content: bytes) -> None:
-            if next(stored) == 4:
-                raise ImageStoreError("full")
-            catalog.store.put(key, content)
-
-        get, exists, delete = catalog.store.get, catalog.store.exists, catalog.store.delete
-        stat = catalog.store.stat
-
-    folder = drop_folder({"a": list(range(7))})
-    with pytest.raises(ImageStoreError):
-        pull(replace(catalog, store=Failing()), folder)
-    assert len(rows(catalog)) == 3
-    pull(catalog, folder)
-    assert len(rows(catalog)) == 7
-    with catalog.begin() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(ingest_files)) == 7
-
-
-@pytest.mark.parametrize("failure", [SourceUnavailableError, SourceError])
-def test_what_was_had_before_a_source_went_away_is_kept(
-    catalog: Catalog, textured: Take, encode: Encode, failure: type[IngestError]
-) -> None:
-    def gone() -> bytes:
-        raise failure("expected an answer, got none")
-
-    arrived = [
-        ArrivedFile(str(seed), "1", "a", None, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(3)
-    ]
-    with pytest.raises(failure):
-        pull(catalog, ListedSource([*arrived, ArrivedFile("3", "1", "a", None, gone)]))
-    assert len(rows(catalog)) == 3
-    assert pull(catalog, ListedSource(arrived)) == []
-
-
-def test_photos_that_cannot_be_reached_are_rejected_unless_the_server_is_down(
-    catalog: Catalog, textured: Take, encode: Encode
-) -> None:
-    def unreachable() -> bytes:
-        raise InvalidImageError("unreachable", "expected a photo, got status 500")
-
-    def photo(number: int, read: Callable[[], bytes]) -> ArrivedFile:
-        return ArrivedFile(f"{number}", "1", "a", None, read)
-
-    good = [photo(seed, lambda seed=seed: encode(textured(seed), "PNG")) for seed in range(8)]
-    (batch_id,) = pull(catalog, ListedSource([*good, photo(8, unreachable), photo(9, unreachable)]))
-    assert reasons(catalog, batch_id)["rejected", "unreachable"] == 2
-    assert batch(catalog, batch_id).reject_share == 0
-    down = ListedSource([photo(number, unreachable) for number in range(10, 16)])
-    for _ in range(2):  # each run asks for others
-        with pytest.raises(SourceUnavailableError, match="got none of 3 in a row"):
-            pull(catalog, down)
-    assert pull(catalog, down) == []
-    with catalog.begin() as connection:
-        assert [found.state for found in list_batches(connection, 10)] == ["waiting", "done", "done"]
-
-
-def test_what_could_not_be_reached_is_asked_for_another_day_and_after_all_that_is_new(
-    catalog: Catalog, textured: Take, encode: Encode
-) -> None:
-    is_down = True
-
-    def read(seed: int) -> bytes:
-        if is_down:
-            raise InvalidImageError("unreachable", "expected a photo, got status 500")
-        return encode(textured(seed), "PNG")
-
-    def photo(seed: int) -> ArrivedFile:
-        return ArrivedFile(f"{seed}", "1", "a", None, lambda: read(seed))
-
-    def pass_days(days: int) -> None:
-        with catalog.begin() as connection:
-            before = ingest_batches.c.ingested_at - timedelta(days=days)
-            connection.execute(sa.update(ingest_batches).values(ingested_at=before))
-
-    def taken() -> list[str]:
-        batch_ids = pull(catalog, ListedSource([photo(seed) for seed in (1, 2)]))
-        return [file.name for batch_id in batch_ids for file in files(catalog, batch_id)]
-
-    assert (taken(), taken()) == (["1", "2"], [])
-    pass_days(1)
-    assert taken() == ["1", "2"]
-    pass_days(2)
-    assert taken() == ["1", "2"]
-    pass_days(2)
-    assert taken() == []  # it has failed for three days: three more must pass
-    pass_days(2)
-    is_down = False
-    (batch_id,) = pull(catalog, ListedSource([photo(seed) for seed in (1, 2, 3)]))
-    assert [(file.name, file.outcome) for file in files(catalog, batch_id)] == [
-        ("3", "waiting"),
-        ("1", "waiting"),
-        ("2", "waiting"),
-    ]
-    pass_days(9)
-    assert taken() == []
-
-
-def test_an_image_whose_bytes_are_gone_keeps_no_source_from_being_taken_in(
-    catalog: Catalog, drop_folder: Drop, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    know_labels(catalog, drop_folder, tmp_path)
-    gone, kept = rows(catalog)[0].sha256, rows(catalog)[1].sha256
-    catalog.store.delete(image_key(gone))
-    assert len(pull(catalog, drop_folder({"a": [1]}))) == 1
-    assert f"1 images are not in the image store, so copies pass for new. First: {gone}" in caplog.text
-    with catalog.begin() as connection:
-        hashed = {sha256 for sha256, _, _ in load_hashes(connection)}
-    assert (gone in hashed, kept in hashed) == (False, True)
-
-
-def test_a_store_that_is_down_takes_nothing_in(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:
-    know_labels(catalog, drop_folder, tmp_path)
-    store = catalog.store
-
-    class Down:
-        """A store that gives nothing, though all is there."""
-
-        put, exists, delete, stat = store.put, store.exists, store.delete, store.stat
-
-        def get(self, key: str) -> bytes:
-            raise ImageStoreError("no answer")
-
-    with pytest.raises(ImageStoreError, match="no answer"):
-        pull(replace(catalog, store=Down()), drop_folder({"a": [1]}))
 
 
 def test_licence_holder_and_group_are_kept_per_image(catalog: Catalog, textured: Take, encode: Encode) -> None:

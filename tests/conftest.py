@@ -27,6 +27,7 @@ from ml.catalog.journal import complete_move, write_intent
 from ml.catalog.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings
+from tests.memory import memory_folder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
@@ -47,7 +48,7 @@ def server_home() -> Iterator[Path]:
 
     Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
     """
-    home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-"))
+    home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-", dir=memory_folder()))
     _administer(home, "ALTER SYSTEM SET fsync = off")  # no test outlives its machine
     _administer(home, "SELECT pg_reload_conf()")
     yield home
@@ -75,7 +76,7 @@ def copy_database(server_home: Path) -> Callable[..., str]:
 
     def copy(template: str, name: str | None = None) -> str:
         name = name or f"test_{secrets.token_hex(8)}"
-        _administer(server_home, f"CREATE DATABASE {name} TEMPLATE {template}")
+        _administer(server_home, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return embedded_url(server_home, name)
 
     return copy

@@ -25,6 +25,7 @@ from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace, open_workspace
 from ml.restore import restore
 from ml.settings import Settings
+from tests.memory import memory_folder
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
 
@@ -204,7 +205,8 @@ def test_what_is_no_backup_or_of_another_kind_is_refused(workspace: Workspace, f
 @pytest.fixture
 def homes() -> Iterator[Path]:
     """Not under pytest's own folder: that is closed to the user that the embedded server runs as."""
-    with tempfile.TemporaryDirectory(prefix="mycoflow-homes-", ignore_cleanup_errors=True) as folder:
+    where = memory_folder()
+    with tempfile.TemporaryDirectory(prefix="mycoflow-homes-", dir=where, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

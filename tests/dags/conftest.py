@@ -91,15 +91,13 @@ json.dump(
 
 
 @pytest.fixture(scope="session")
-def airflow_environment(
-    copy_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def airflow_environment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a process needs to be Airflow on a migrated database of its own."""
     options = {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": copy_database("template0"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": new_database(),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }

@@ -1,6 +1,5 @@
 """The nights, on a few digits, against the real PostgreSQL, MLflow and ONNX Runtime."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,13 +17,6 @@ from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Iterator[Workspace]:
-    """Version 1 is in production."""
-    cycle.retrain(filled_workspace, "first", "test", PARAMETERS)
-    return filled_workspace
 
 
 def count(workspace: Workspace, table: str) -> int:

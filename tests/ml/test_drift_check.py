@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from ml import cycle
 from ml.catalog.drift import latest_drift_check, recent_images
 from ml.catalog.features import IDENTITY, save_features
 from ml.catalog.images import ImageRecord, add_predicted
@@ -20,18 +19,10 @@ from ml.ingest.validation import sanitise
 from ml.model.drift_check import check_drift
 from ml.model.loading import load_classifier
 from ml.model.preprocessing import to_pixels
-from ml.model.requests import RetrainParameters
 from ml.model.runtime import Classifier
 from ml.model.workspace import Workspace
 
 Ask = Callable[[list[bytes]], list[int]]
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Workspace:
-    """Version 1 is in production and was scored."""
-    cycle.retrain(filled_workspace, "first", "test", RetrainParameters(snapshot_size=200))
-    return filled_workspace
 
 
 @pytest.fixture

@@ -9,15 +9,7 @@ from ml.errors import ModelLoadError, UnknownVersionError
 from ml.model.inventory import list_models
 from ml.model.promotion import promote_by_hand
 from ml.model.registering import register_run
-from ml.model.requests import RetrainParameters
 from ml.model.workspace import Workspace
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Workspace:
-    """Version 1 is in production."""
-    cycle.retrain(filled_workspace, "first", "test", RetrainParameters(200))
-    return filled_workspace
 
 
 def log_run(workspace: Workspace, bundle: Path | None) -> str:

@@ -71,6 +71,21 @@ def trained_once(filled: Origin, server_home: Path, tmp_path_factory: pytest.Tem
     return fill_deployment(settings, server_home, train)
 
 
+@pytest.fixture(scope="session")
+def judged_once(trained_once: Origin, server_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    """A second attempt, `second`, was trained and judged good enough; nothing was done about it yet."""
+
+    def judge(workspace: Workspace) -> None:
+        attempt_id = cycle.take_snapshot(workspace, "second", "test", RetrainParameters(200))
+        cycle.train(workspace, attempt_id)
+        cycle.register(workspace, attempt_id)
+        cycle.evaluate_challenger(workspace, attempt_id)
+        assert cycle.decide(workspace, attempt_id).decision == "promote"
+
+    settings = copy_deployment(trained_once, server_home, tmp_path_factory.mktemp("judged") / "home")
+    return fill_deployment(settings, server_home, judge)
+
+
 @pytest.fixture
 def opened(server_home: Path, tmp_path: Path) -> Iterator[Callable[[Origin], Workspace]]:
     """Opens a small deployment of the test's own, a copy of another."""
@@ -100,3 +115,9 @@ def filled_workspace(opened: Callable[[Origin], Workspace], filled: Origin) -> W
 def trained(opened: Callable[[Origin], Workspace], trained_once: Origin) -> Workspace:
     """And version 1 is in production."""
     return opened(trained_once)
+
+
+@pytest.fixture
+def judged(opened: Callable[[Origin], Workspace], judged_once: Origin) -> Workspace:
+    """And the attempt `second` is judged good enough to be version 2's promotion."""
+    return opened(judged_once)

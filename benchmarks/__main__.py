@@ -15,17 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.catalog import measure_catalog
+from benchmarks import bench_report
+from benchmarks.bench_settings import BenchSettings, load_settings
+from benchmarks.catalog_queries import measure_catalog
 from benchmarks.competitors import measure_competitors
 from benchmarks.dataset import Dataset, fresh_images, open_dataset
 from benchmarks.deployment import ROOT, Deployment, new_deployment, plain_environment
 from benchmarks.gemm import measure_gemm
-from benchmarks.serving import measure_serving, served_bundle
-from benchmarks.settings import BenchSettings, load_settings
-from benchmarks.training import describe_champion, measure_training
+from benchmarks.serving_speed import measure_serving, served_bundle
+from benchmarks.training_time import describe_champion, measure_training
 from ml.errors import MycoflowError
-from stack.lock import exclusive
+from stack.home_lock import exclusive
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ def run(parts: list[str], settings: BenchSettings, folder: Path, console: Consol
     """
     with exclusive(folder, "bench"):
         bench = _prepare(settings, folder, console)
-        latest = report.Report(report.describe(settings, bench.dataset))
+        latest = bench_report.Report(bench_report.describe(settings, bench.dataset))
         for part in parts:
             console.print(f"Measuring {part} ...")
             latest.sections[part] = bench.measure(part)
             latest.about["model"] = describe_champion(bench.deployment) or "none"
             latest.write(folder / "latest.json")
-    report.print_report(latest, console)
+    bench_report.print_report(latest, console)
 
 
 def _prepare(settings: BenchSettings, folder: Path, console: Console) -> Bench:

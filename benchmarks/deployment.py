@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.settings import BenchSettings
+from benchmarks.bench_settings import BenchSettings
 from ml.errors import MycoflowError
 from ml.settings import Settings
 

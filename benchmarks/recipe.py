@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dataset import Dataset
-from ml.model.architecture import layer_names
-from ml.model.keras_backend import load_keras
-from ml.model.weights import resolve_weights
+from ml.backbones.keras_backend import load_keras
+from ml.backbones.vgg16.architecture import layer_names
+from ml.backbones.vgg16.weights import resolve_weights
 
 PUBLISHED_EPOCHS = 43
 _BATCH_SIZE = 32

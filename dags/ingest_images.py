@@ -45,7 +45,7 @@ def ingest_images() -> None:
     def ingest(source_url: str) -> list[int]:
         """Take in what is new at one source. Returns the numbers of its batches."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
+        from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
             return cycle.ingest(workspace, source_url)

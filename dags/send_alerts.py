@@ -27,7 +27,7 @@ def send_alerts() -> None:
     def send() -> None:
         """Look for what nobody told yet, then send what is unsent. An alert that cannot be sent fails nothing."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
+        from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
             cycle.look_around(workspace)

@@ -20,7 +20,7 @@ PROMOTE, KEEP = "Promote the challenger", "Keep the champion"
 def tell_failure(context: Any) -> None:
     """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     failed, error = context["ti"], context.get("exception")
     with alerting_workspace() as workspace:
@@ -60,7 +60,7 @@ SNAPSHOT_PARAMS = {
 def train(attempt_id: int) -> str:
     """Learn from the snapshot. Returns the id of the MLflow run."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.train(workspace, attempt_id)
@@ -70,7 +70,7 @@ def train(attempt_id: int) -> str:
 def register(attempt_id: int) -> int:
     """Make a model version of what was trained. Returns its number."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.register(workspace, attempt_id)
@@ -80,7 +80,7 @@ def register(attempt_id: int) -> int:
 def evaluate(attempt_id: int) -> None:
     """Score challenger and champion on the same evaluation set."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         cycle.evaluate_challenger(workspace, attempt_id)
@@ -90,7 +90,7 @@ def evaluate(attempt_id: int) -> None:
 def gate(attempt_id: int) -> str:
     """Judge the challenger. Returns the decision, `promote` or `keep`."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.decide(workspace, attempt_id).decision
@@ -100,7 +100,7 @@ def gate(attempt_id: int) -> str:
 def ask(attempt_id: int, **context: Any) -> str:
     """Send the promotion past a person where PROMOTION says so. Returns the next task's id."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     with alerting_workspace() as workspace:
         comparison = cycle.comparison_to_approve(workspace, attempt_id)
@@ -114,7 +114,7 @@ def ask(attempt_id: int, **context: Any) -> str:
 def promote(attempt_id: int, **context: Any) -> int | None:
     """Do what the gate, and the person who was asked, decided. Returns the version in production afterwards."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     answer = context["ti"].xcom_pull(task_ids="approval")
     is_approved = answer is not None and answer["chosen_options"] == [PROMOTE]

@@ -14,30 +14,31 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml.catalog import attempts, model_versions, pool, snapshots
-from ml.catalog.alerts import raise_alert
-from ml.catalog.attempts import Attempt, StoredVerdict
-from ml.catalog.drift import DriftCheck
-from ml.catalog.evaluations import Evaluation
-from ml.catalog.feedback import known_labels
+from ml.app import Workspace
+from ml.backbones.preprocessing import to_pixels
+from ml.catalog.logs.outbox import raise_alert
+from ml.catalog.models import attempts, model_versions
+from ml.catalog.models.attempts import Attempt, StoredVerdict
+from ml.catalog.models.drift_checks import DriftCheck
+from ml.catalog.models.evaluations import Evaluation
+from ml.data import pool, snapshot_rules
+from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
 from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError, SettingsError
-from ml.ingest.batches import BatchRules, ingest_source
+from ml.evaluation import champion_notices, monitoring, promotion
+from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
+from ml.evaluation.nightly_drift import check_drift
+from ml.evaluation.scoring import deciding_evaluation, score_version
+from ml.evaluation.verdict_promotion import carry_out
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
-from ml.model import monitoring, promotion, tuning
-from ml.model.challenger import train_challenger
-from ml.model.drift_check import check_drift
-from ml.model.judging import describe_verdict, judge_challenger, tell_verdict
-from ml.model.loading import load_classifier, remember_version
-from ml.model.outcomes import carry_out
-from ml.model.preprocessing import to_pixels
-from ml.model.requests import RETRAIN, TUNE, TrainingParameters
-from ml.model.scoring import deciding_evaluation, score_version
-from ml.model.version_files import TRAINED_HERE_TAG
-from ml.model.workspace import Workspace
-from ml.quality import notices
-from ml.quality.telling import tell_of_overdue
+from ml.registry.loading import load_classifier, remember_version
+from ml.registry.version_files import TRAINED_HERE_TAG
+from ml.reporting.training_notices import tell_of_overdue
+from ml.training import tuning
+from ml.training.challenger import train_challenger
+from ml.training.training_requests import RETRAIN, TUNE, TrainingParameters
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
             _demand_kind(found, parameters)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
-        snapshot_id = snapshots.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
+        snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
         record = parameters.to_record(settings, champion)
         return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
 
@@ -230,7 +231,9 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
         return None
     comparison = describe_verdict(verdict)
-    waiting = notices.promotion_waiting(attempt_id, verdict.model_version, verdict.champion_version, comparison)
+    waiting = champion_notices.promotion_waiting(
+        attempt_id, verdict.model_version, verdict.champion_version, comparison
+    )
     with workspace.catalog.begin() as connection:
         raise_alert(connection, *waiting)
     return comparison
@@ -294,7 +297,7 @@ def note_failure(
     Args: error, the exception; anything else where its process died.
     """
     with workspace.catalog.begin() as connection:
-        raise_alert(connection, *notices.retraining_failed(dag_id, request_key, step, try_number, error))
+        raise_alert(connection, *champion_notices.retraining_failed(dag_id, request_key, step, try_number, error))
 
 
 def look_around(workspace: Workspace) -> None:

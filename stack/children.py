@@ -8,7 +8,7 @@ from pathlib import Path
 from stack.environment import Addresses
 from stack.ports import HOST
 from stack.prometheus import find_prometheus, prometheus_command
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _python(name: str, *arguments: str) -> Child:
 
 def _service(port: int) -> tuple[str, ...]:
     bind = f"{HOST}:{port}"
-    return ("gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind, "webapi.app:create_app()")
+    return ("gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind, "webapi.factory:create_app()")
 
 
 def _mlflow(settings: StackSettings, store: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from stack.leftovers import MARK
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from stack.ports import HOST, is_free
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
 

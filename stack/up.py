@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from stack.children import list_children
+from stack.database_setup import migrate_all
 from stack.environment import Addresses, child_environment, find_addresses
-from stack.health import is_answering, list_missing
+from stack.home_lock import exclusive
 from stack.leftovers import end_leftovers
-from stack.lock import exclusive
-from stack.migrations import migrate_all
 from stack.ports import check_free
 from stack.prometheus import drop_if_taken
+from stack.readiness import is_answering, list_missing
 from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
-from stack.settings import StackSettings, load_stack_settings
+from stack.stack_settings import StackSettings, load_stack_settings
 from stack.supervisor import Supervisor
 
 SLOW_START_SECONDS = 120

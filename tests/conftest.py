@@ -22,9 +22,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.database import Catalog, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.evaluations import Evaluation, save_evaluation
-from ml.catalog.journal import complete_move, write_intent
-from ml.catalog.model_versions import ModelVersion, save_model_version
+from ml.catalog.models.evaluations import Evaluation, save_evaluation
+from ml.catalog.models.journal import complete_move, write_intent
+from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings
 

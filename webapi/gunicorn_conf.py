@@ -1,6 +1,6 @@
 """How gunicorn runs the service: one process, so one copy of the weights; threads; scale by replicas.
 
-    gunicorn --config python:webapi.gunicorn_conf 'webapi.app:create_app()'
+    gunicorn --config python:webapi.gunicorn_conf 'webapi.factory:create_app()'
 
 gunicorn's master reads this file, so nothing here imports the application: ONNX Runtime's threads do not survive a
 fork, and a worker that inherits the library hangs when it ends.
@@ -28,8 +28,8 @@ logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "json": {"()": "webapi.logs.JsonFormatter"},
-        "access": {"()": "webapi.logs.AccessFormatter"},
+        "json": {"()": "webapi.telemetry.json_logs.JsonFormatter"},
+        "access": {"()": "webapi.telemetry.json_logs.AccessFormatter"},
     },
     "handlers": {
         "error": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},

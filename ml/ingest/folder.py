@@ -9,12 +9,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import ImageRecord, LabelledImage, Split, add_members, hold_membership
+from ml.catalog.images.image_records import ImageRecord, LabelledImage, Split, add_members, hold_membership
 from ml.catalog.object_store import image_key
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.guard import Candidate, open_guard
-from ml.ingest.report import IngestReport
+from ml.ingest.ingest_outcomes import IngestReport
 from ml.ingest.validation import sanitise
 
 BATCH_SIZE = 64  # files per transaction: what a crash can cost, and what memory holds

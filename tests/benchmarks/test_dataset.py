@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.bench_settings import BenchSettings, load_settings
 from benchmarks.dataset import fresh_images, list_images, open_dataset, write_changed
-from benchmarks.settings import BenchSettings, load_settings
 from ml.errors import SettingsError
 
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import Split
+from ml.catalog.images.image_records import Split
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings

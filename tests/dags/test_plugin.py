@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
-from ml.catalog.evaluations import Evaluation, save_evaluation
-from ml.catalog.journal import complete_move, write_intent
-from ml.catalog.model_versions import ModelVersion, save_model_version
+from ml.catalog.models.evaluations import Evaluation, save_evaluation
+from ml.catalog.models.journal import complete_move, write_intent
+from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets, monitorings
 from ml.settings import Settings
 

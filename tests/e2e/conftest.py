@@ -14,7 +14,7 @@ import pytest
 
 from stack.environment import ROOT, settings_environment
 from stack.leftovers import end_leftovers
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 

@@ -11,12 +11,12 @@ import httpx
 import psutil
 import pytest
 
-from stack.demo_folder import demo_settings
+from stack.demo.demo_folder import demo_settings
+from stack.home_lock import exclusive
 from stack.leftovers import marked_pids
-from stack.lock import exclusive
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 

@@ -15,7 +15,7 @@ from stack.children import Child, list_children
 from stack.environment import Addresses
 from stack.ports import HOST, find_free_ports
 from stack.prometheus import drop_if_taken, find_prometheus, prometheus_command
-from stack.settings import StackSettings
+from stack.stack_settings import StackSettings
 from stack.supervisor import Supervisor
 from tests.monitoring.prometheus_server import eventually, running_prometheus
 

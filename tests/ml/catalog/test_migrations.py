@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from pydantic import SecretStr
 
 from ml.catalog.database import MIGRATIONS, Catalog, migrate, open_catalog
+from ml.catalog.models.backbone_records import StoredTrunk, find_trunk, save_trunk
 from ml.catalog.tables import metadata
-from ml.catalog.trunks import StoredTrunk, find_trunk, save_trunk
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 

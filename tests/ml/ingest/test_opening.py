@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog.batches import load_batch, load_files
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import load_batch, load_files
 from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SettingsError, SourceError, SourceUnavailableError
-from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source, source_urls
 from ml.settings import Settings

@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from ml.cli import app
+from ml.cli.main import app
 from ml.errors import GrafanaError, GrafanaUnavailableError, SettingsError
-from ml.grafana.publishing import publish_dashboards
+from ml.reporting.grafana_publishing import publish_dashboards
 from ml.settings import Settings
 from tests.monitoring.grafana.stand_in import TOKEN, Grafana, settings_for
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.model.registry import Registry
+from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -147,11 +147,11 @@ def test_an_unmigrated_database_ends_the_start_with_one_line(start: Start, new_d
 
 IMPORTED = """
 import io, json, os, sys
-from webapi import service
-from webapi.app import create_app
+from webapi import application_state
+from webapi.factory import create_app
 
 app = create_app()
-running = service.current(app)
+running = application_state.current(app)
 running.models.load_cached()
 photo = (io.BytesIO(sys.stdin.buffer.read()), "photo.png")
 headers = json.loads(os.environ["CREDENTIALS"])

@@ -19,10 +19,10 @@ from benchmarks.deployment import Deployment
 from benchmarks.keras_copy import save_keras_copy
 from benchmarks.servers import running
 from benchmarks.serving_speed import MOST_PER_SECOND, MULTIPART, as_upload, served_bundle
-from ml.backbones.onnx_runtime import Classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.embedded import embedded_url
 from ml.errors import MycoflowError
+from ml.tasks.classification.classifier import Classifier
 from stack.ports import HOST, find_free_ports
 
 _MODEL_URI = "models:/mycoflow@production"

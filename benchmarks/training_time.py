@@ -19,12 +19,13 @@ from benchmarks.intervals import accuracy_figures
 from benchmarks.recipe import PUBLISHED_EPOCHS, KerasRun, train_on_features, train_recipe
 from ml import cycle
 from ml.app import open_workspace
-from ml.backbones.served_backbone import ensure_trunk
 from ml.catalog.models.model_versions import load_model_version
+from ml.catalog.snapshots.stored_snapshots import load_snapshot
 from ml.catalog.tables import features
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot, load_snapshot
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.evaluation.scoring import deciding_evaluation
 from ml.settings import Settings
+from ml.training.chosen_backbone import ensure_trunk
 
 _QUICK_EPOCHS = 2
 # What arrives before each warm retraining: turned copies, of other bytes each time.

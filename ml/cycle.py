@@ -11,21 +11,21 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
+from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import attempts, model_versions
 from ml.catalog.models.attempts import Attempt, StoredVerdict
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
-from ml.data import pool, snapshot_rules
+from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
 from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError, SettingsError
-from ml.evaluation import champion_notices, monitoring, promotion
+from ml.evaluation import monitoring, promotion
 from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
 from ml.evaluation.nightly_drift import check_drift
 from ml.evaluation.scoring import deciding_evaluation, score_version
@@ -33,8 +33,9 @@ from ml.evaluation.verdict_promotion import carry_out
 from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
-from ml.registry.loading import load_classifier, remember_version
+from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
+from ml.reporting import training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
 from ml.training.challenger import train_challenger
@@ -47,9 +48,6 @@ INGEST_SECONDS = 15 * 60
 STEPS = ("snapshot", "trunk", "features", "train", "register", "evaluate", "gate", "promote")
 FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
 TUNE_STEPS = ("snapshot", "trunk", "features", "search", *STEPS[3:])
-
-Progress = Callable[[int, int], None]
-StepProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         remember_version(workspace, champion)
     settings = workspace.settings
     with workspace.catalog.begin() as connection:
-        pool.hold_for_snapshot(connection)
+        locks.hold_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
             _demand_kind(found, parameters)
@@ -231,7 +229,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
         return None
     comparison = describe_verdict(verdict)
-    waiting = champion_notices.promotion_waiting(
+    waiting = training_notices.promotion_waiting(
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
     with workspace.catalog.begin() as connection:
@@ -297,7 +295,7 @@ def note_failure(
     Args: error, the exception; anything else where its process died.
     """
     with workspace.catalog.begin() as connection:
-        raise_alert(connection, *champion_notices.retraining_failed(dag_id, request_key, step, try_number, error))
+        raise_alert(connection, *training_notices.retraining_failed(dag_id, request_key, step, try_number, error))
 
 
 def look_around(workspace: Workspace) -> None:

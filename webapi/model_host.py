@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ml.backbones.onnx_runtime import Classifier
 from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
 from ml.serving.serving_cache import ServingCache, version_of
+from ml.tasks.classification.classifier import Classifier
 from webapi.telemetry.metrics import Metrics
 
 _RETRY_REFUSED_SECONDS = 300.0

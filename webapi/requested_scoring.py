@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.onnx_runtime import Classifier, Output
 from ml.deadlines import Deadline
 from ml.tasks.classification.card import ModelCard
+from ml.tasks.classification.classifier import Classifier, Output
 from webapi.admission import Load
 from webapi.problems import unavailable
 

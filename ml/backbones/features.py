@@ -12,13 +12,13 @@ from ml.backbones.views import VIEWS
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, Vectors, claim_images, load_features, save_features
 from ml.catalog.object_store import image_key
+from ml.progress import Progress
 
 BATCH_IMAGES = 32
 READERS = 8
 _WAIT_SECONDS = 0.2
 
 Compute = Callable[[np.ndarray], np.ndarray]
-Progress = Callable[[int, int], None]
 
 
 def ensure_features(

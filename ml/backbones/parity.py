@@ -1,6 +1,6 @@
 """Does a trunk in int8 name images as its fp32 original does? Asked once per trunk, before anything learns from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,11 @@ from ml.backbones.features import ensure_features
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.standardisation import Standardisation
 from ml.catalog.database import Catalog
+from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.class_sampling import take_evenly
 from ml.data.evaluation_sets import current_evaluation_set
-from ml.data.snapshot_rules import Snapshot
 from ml.errors import EvaluationSetError
+from ml.progress import Progress
 
 # fp32 is the slow side, a third of int8's speed. So many images bound it to some 35 s at 160 pixels on two cores, and
 # tell an agreement of 98 % to within 1.2 points (95 % interval).
@@ -23,7 +24,6 @@ EVALUATION_IMAGES = 500
 INVERSE_REGULARISATION = 0.1  # of the logistic regression, sklearn's C; near the best on validation folds
 SIGNIFICANCE = 0.05
 
-Progress = Callable[[int, int], None]
 Features = NDArray[np.float32]
 Labels = NDArray[np.str_]
 

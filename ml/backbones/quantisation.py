@@ -1,14 +1,15 @@
 """A trunk in int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.vgg16.onnx_export import INPUT_NAME
+from ml.backbones.onnx_files import INPUT_NAME
+from ml.progress import Progress
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 CALIBRATION_IMAGES = 64
 # What comes after the last convolution: averaging int8 steps would be most of the features' noise, and fp32 is free.
 KEPT_IN_FP32 = ("block5_pool", "global_average_pool", "flatten")
-
-Progress = Callable[[int, int], None]
 
 
 def quantise_trunk(

@@ -2,11 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, cast
+from typing import Literal
 
-from ml.app import Workspace
 from ml.backbones.cpus import int8_saturates
 from ml.backbones.features import read_pixels
 from ml.backbones.onnx_runtime import Trunk
@@ -14,22 +12,21 @@ from ml.backbones.parity import compare_trunks
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.quantisation import CALIBRATION_IMAGES, quantise_trunk
 from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
-from ml.backbones.vgg16.weights import TrunkWeights, resolve_weights
+from ml.backbones.vgg16.weights import TrunkWeights
+from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.models import backbone_records
-from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.backbone_records import StoredTrunk
 from ml.catalog.object_store import trunk_key
+from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.class_sampling import take_evenly
-from ml.data.snapshot_rules import Snapshot
 from ml.errors import WeightsError
+from ml.progress import Progress
 from ml.settings import Settings
-from ml.tasks.classification.card import ModelCard
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["int8", "fp32"]
-Progress = Callable[[int, int], None]
 
 FINETUNED = "finetuned:"  # how the recipe of fine-tuned weights begins
 
@@ -58,47 +55,10 @@ class ServedTrunk:
     precision_reason: str = ""
     reduce_range: bool = False
 
-    def card(self, classes: Sequence[str]) -> ModelCard:
-        """The model card of a version that puts a head for these classes on this trunk."""
-        return ModelCard(
-            classes=tuple(classes),
-            image_size=self.image_size,
-            trunk_id=self.trunk_id,
-            trunk_weights=self.weights_recipe,
-            precision=self.precision,
-            precision_reason=self.precision_reason,
-            reduce_range=self.reduce_range,
-        )
-
-
-def ensure_trunk(
-    workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
-) -> ServedTrunk:
-    """The trunk to train a head on, made now if nobody made it before.
-
-    It is the one that the settings ask for, or that of the version to start from, where that was fine-tuned.
-
-    Args:
-        snapshot: gives the images that a new trunk is calibrated and compared on.
-        start: the version to start from, if any.
-        on_progress: called with (images done, images to do) while one is made.
-    Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made.
-    """
-    settings = workspace.settings
-    finetuned = None if start is None else _finetuned(workspace, start)
-    weights = finetuned or resolve_weights(settings.trunk_weights)
-    return make_trunk(workspace, weights, settings.image_size, snapshot, on_progress)
-
-
-def start_version(workspace: Workspace, attempt: Attempt) -> int | None:
-    """The version whose trunk an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
-    if "model_version" in attempt.parameters:
-        return cast("int | None", attempt.parameters["model_version"])
-    return None if attempt.parameters.get("base_trunk") else workspace.registry.champion()
-
 
 def make_trunk(
-    workspace: Workspace,
+    catalog: Catalog,
+    settings: Settings,
     weights: TrunkWeights,
     image_size: int,
     snapshot: Snapshot,
@@ -106,17 +66,20 @@ def make_trunk(
 ) -> ServedTrunk:
     """The trunk of weights that somebody has in hand, at the precision of the settings; made once.
 
-    Args: as for `ensure_trunk`; image_size, side of the square input, pixels.
-    Raises: as `ensure_trunk`.
+    Args:
+        image_size: side of the square input, pixels.
+        snapshot: gives the images that a new trunk is calibrated and compared on.
+        on_progress: called with (images done, images to do) while one is made.
+    Raises: WeightsError, a stored file is not the one that was made.
     """
-    recipe = f"{weights.recipe} {image_size}px {_wanted(workspace.settings)} {PREPROCESSING_VERSION}"
-    with workspace.catalog.begin() as connection:
-        backbone_records.hold_recipe(connection, recipe)
+    recipe = f"{weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
+    with catalog.begin() as connection:
+        locks.hold_recipe(connection, recipe)
         stored = backbone_records.find_trunk(connection, recipe)
         if stored is None:
-            stored = _make(workspace, recipe, weights, image_size, snapshot, on_progress)
+            stored = _make(catalog, settings, recipe, weights, image_size, snapshot, on_progress)
             backbone_records.save_trunk(connection, stored)
-    return _open(workspace.catalog, stored)
+    return _open(catalog, stored)
 
 
 def load_trunk(catalog: Catalog, trunk_id: str) -> ServedTrunk:
@@ -135,13 +98,13 @@ def load_trunk(catalog: Catalog, trunk_id: str) -> ServedTrunk:
     return _open(catalog, stored)
 
 
-def _finetuned(workspace: Workspace, version: int) -> TrunkWeights | None:
-    """The weights of a version's trunk, where that was fine-tuned."""
-    with workspace.catalog.begin() as connection:
+def finetuned_weights(catalog: Catalog, version: int) -> TrunkWeights | None:
+    """The weights of a version's trunk, where that was fine-tuned here."""
+    with catalog.begin() as connection:
         stored = backbone_records.find_trunk_of_version(connection, version)
     if stored is None or not stored.weights_recipe.startswith(FINETUNED):
         return None
-    return read_trunk(_get(workspace.catalog, stored.fp32_sha256), stored.weights_recipe)
+    return read_trunk(_get(catalog, stored.fp32_sha256), stored.weights_recipe)
 
 
 def _wanted(settings: Settings) -> str:
@@ -152,14 +115,14 @@ def _wanted(settings: Settings) -> str:
 
 
 def _make(
-    workspace: Workspace,
+    catalog: Catalog,
+    settings: Settings,
     recipe: str,
     weights: TrunkWeights,
     image_size: int,
     snapshot: Snapshot,
     on_progress: Progress | None,
 ) -> StoredTrunk:
-    catalog, settings = workspace.catalog, workspace.settings
     fp32_onnx = export_trunk(weights, image_size)
     fp32_sha256 = _keep(catalog, fp32_onnx)
     fp32 = StoredTrunk(recipe, fp32_sha256, fp32_sha256, weights.recipe, "fp32", image_size, None)

@@ -1,11 +1,9 @@
-"""Zero mean and unit deviation for training, folded into the head afterwards so that serving needs no such step."""
+"""Zero mean and unit deviation of features, for training."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ml.tasks.classification.head import Head
 
 CONSTANT_RATIO = 1e-6  # a feature that varies less than this part of the most varied one carries nothing
 
@@ -34,16 +32,3 @@ class Standardisation:
         """Standardise features, (n, 512)."""
         with np.errstate(over="ignore"):  # an infinity shows in the loss, where training looks for it
             return np.asarray((features - self.mean) * self.scale, dtype=np.float32)
-
-    def fold_into(self, head: Head) -> Head:
-        """Make of a head for standardised features the same head for plain ones."""
-        kernel = head.kernel * self.scale[:, np.newaxis]
-        bias = head.bias - self.mean @ kernel
-        return Head(kernel.astype(np.float32), bias.astype(np.float32))
-
-    def take_out_of(self, head: Head) -> Head:
-        """Make of a head for plain features the same head for standardised ones; the reverse of `fold_into`."""
-        deviation = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
-        kernel = head.kernel * deviation[:, np.newaxis]
-        bias = head.bias + self.mean @ head.kernel
-        return Head(kernel.astype(np.float32), bias.astype(np.float32))

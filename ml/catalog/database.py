@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
+from ml.catalog.locks import hold_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
@@ -34,7 +35,6 @@ _CONNECTION = {
     "tcp_user_timeout": 30_000,
 }
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def migrate(settings: Settings) -> None:
 def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            hold_migrations(connection)
             if _current_revision(connection) != head_revision():
                 config = _alembic_config()
                 config.attributes["connection"] = connection

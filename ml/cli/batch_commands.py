@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.database import open_catalog
-from ml.catalog.images.batches import Batch, FileOutcome, decide_batches, list_batches, load_batch, load_files
+from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
 from ml.cli.terminal import out, person
+from ml.data.batch_decisions import decide_batches
 from ml.settings import load_settings
 
 batch_app = typer.Typer(help="Batches of images that sources brought.", no_args_is_help=True)

@@ -1,17 +1,20 @@
 """What the commands share: the console, progress bars, and who is typing."""
 
 import getpass
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ml.progress import Progress, StepProgress
 
 out = Console()
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str) -> Iterator[Progress]:
     """A bar; what it gives is called with (done, total)."""
     with _bar() as bar:
         task = bar.add_task(title, total=None)
@@ -19,7 +22,7 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def steps(names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
+def steps(names: Sequence[str]) -> Iterator[StepProgress]:
     """One line per step of a training, with a bar while it counts something."""
     with _bar() as bar:
         tasks = {step: bar.add_task(step, total=None, start=False) for step in names}
@@ -31,7 +34,7 @@ def steps(names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
         yield on_step
 
 
-def _bar() -> Progress:
+def _bar() -> bars.Progress:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -39,7 +42,7 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=out)
+    return bars.Progress(*columns, console=out)
 
 
 def person() -> str:

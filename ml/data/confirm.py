@@ -5,10 +5,11 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import Split, hold_membership
+from ml.catalog.images.image_records import Split
+from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images, labels, snapshot_images
-from ml.data.pool import HUMAN_ORIGINS
 
 # A constant, not a setting: another share would send images of known groups to the other side.
 RECENT_SHARE = 0.20

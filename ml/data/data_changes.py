@@ -6,7 +6,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import hold_membership
+from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images
 from ml.data.confirm import confirm_label

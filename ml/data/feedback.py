@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.images.image_records import hold_membership
+from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import feedback, images, model_versions, predictions, results
 from ml.data.confirm import confirm_label

@@ -2,7 +2,8 @@
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import find_groups_in, hold_membership, is_only_predicted
+from ml.catalog.images.image_records import find_groups_in, is_only_predicted
+from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import feedback, images, predictions, results
 from ml.data.confirm import add_label

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ml.catalog.database import Catalog
 from ml.catalog.images.perceptual_hashes import find_unhashed, load_hashes, save_hashes
 from ml.catalog.object_store import ObjectStore, image_key
+from ml.data.image_statistics import look_at
 from ml.errors import ImageStoreError, InvalidImageError
-from ml.ingest.photo_quality import look_at
 
 _AT_ONCE = 200
 # Of 64. Copies of half the size or with a border of 2 % cut off stay within it; of 150 mushroom photos no two come

@@ -5,10 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ml.catalog.images.label_origins import HUMAN_ORIGINS, NewImages
 from ml.catalog.tables import images, labels
-
-HUMAN_ORIGINS = ("curated", "confirmed")
-_POOL_LOCK = 0x706F6F6C  # "pool"
 
 
 @dataclass(frozen=True)
@@ -19,34 +17,6 @@ class PoolImage:
     label: str
     label_origin: str
     group_key: str
-
-
-@dataclass(frozen=True)
-class NewImages:
-    """How many images entered the pool since a moment, by who labelled them."""
-
-    human: int
-    harvested: int
-
-    @property
-    def total(self) -> int:
-        return self.human + self.harvested
-
-
-def hold_for_writing(connection: sa.Connection) -> None:
-    """Wait for a snapshot being pinned, and keep the next one out until this transaction ends. Writers share it."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_POOL_LOCK)))
-
-
-def hold_for_snapshot(connection: sa.Connection) -> datetime:
-    """Keep pool writes out until this transaction ends.
-
-    Returns: the database's clock once they are out: whatever is in the pool entered before it, whatever comes later
-        enters after it.
-    """
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POOL_LOCK)))
-    cutoff: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return cutoff
 
 
 def newest_images(

@@ -17,6 +17,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, SnapshotSummary, load_members, summarise_snapshot
 from ml.errors import ImageStoreError, SnapshotExportError
+from ml.progress import Progress
 
 MANIFEST = "manifest.json"
 _BATCH_IMAGES = 32
@@ -28,9 +29,7 @@ _UNSAFE = re.compile(r"^\.|[/\\%\x00-\x1f]")
 Write = Callable[[str, bytes], None]
 
 
-def export_snapshot(
-    catalog: Catalog, snapshot_id: int, target: Path, on_progress: Callable[[int, int], None] | None = None
-) -> int:
+def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progress: Progress | None = None) -> int:
     """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. All of it is there, or nothing.
 
     The images are as they are stored: upright, without metadata. The same snapshot gives the same bytes each time.

@@ -4,16 +4,18 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 
 import sqlalchemy as sa
 
+from ml.catalog import locks
+from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.catalog.snapshots.stored_snapshots import SnapshotImage
 from ml.catalog.tables import snapshot_images, snapshots
 from ml.data import pool
 from ml.data.folds import fold_of
 from ml.data.new_classes import admit_new_classes
-from ml.data.pool import HUMAN_ORIGINS, PoolImage
+from ml.data.pool import PoolImage
 from ml.data.selection import NEWEST, Selection, select_images
 from ml.errors import SnapshotError
 
@@ -33,27 +35,6 @@ class SnapshotRules:
     selection: Selection = NEWEST
 
 
-@dataclass(frozen=True)
-class SnapshotImage:
-    """One row of a snapshot; `fold` is train or validation."""
-
-    sha256: str
-    label: str
-    label_origin: str
-    fold: str
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A stored snapshot and its images, ordered by hash."""
-
-    id: int
-    cutoff: datetime
-    classes: tuple[str, ...]
-    pool_state: str
-    images: tuple[SnapshotImage, ...]
-
-
 def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> int:
     """Pin images of the pool, with pool writes kept out.
 
@@ -64,7 +45,7 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
     Raises: SnapshotError, fewer than two classes, a class that misses a fold, nothing since the date, or a size for
         fewer images than classes.
     """
-    cutoff = pool.hold_for_snapshot(connection)
+    cutoff = locks.hold_pool_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
     found = [image for image in _select(connection, rules, classes) if image.label in classes]
     size = rules.size if rules.selection.has_size else len(found)
@@ -97,33 +78,6 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         ],
     )
     return snapshot_id
-
-
-def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
-    """Read a stored snapshot.
-
-    Raises: SnapshotError, there is none with that id.
-    """
-    head = connection.execute(sa.select(snapshots).where(snapshots.c.id == snapshot_id)).one_or_none()
-    if head is None:
-        raise SnapshotError(f"Expected the id of a stored snapshot, got {snapshot_id}.")
-    rows = connection.execute(
-        sa.select(
-            snapshot_images.c.image_sha256,
-            snapshot_images.c.label,
-            snapshot_images.c.label_origin,
-            snapshot_images.c.fold,
-        )
-        .where(snapshot_images.c.snapshot_id == snapshot_id)
-        .order_by(snapshot_images.c.image_sha256)
-    )
-    return Snapshot(
-        id=head.id,
-        cutoff=head.cutoff,
-        classes=tuple(head.classes),
-        pool_state=head.pool_state,
-        images=tuple(SnapshotImage(*row) for row in rows),
-    )
 
 
 def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> list[str]:

@@ -1,19 +1,22 @@
-"""What people are told of, in words, and what makes it one event. Pure: the outbox writes each event once."""
+"""What people are told of the champion, in words, and what makes it one event."""
 
-from typing import NamedTuple
+import sqlalchemy as sa
 
-from ml.catalog.logs.outbox import APPROVAL_KEY, FAILURE_KEY, Kind
+from ml.catalog.logs.outbox import Notice, raise_alert
+from ml.catalog.models import evaluations
 from ml.catalog.models.journal import Move
-from ml.errors import MycoflowError
+from ml.settings import Settings
 
 
-class Notice(NamedTuple):
-    """What `raise_alert` takes."""
-
-    kind: Kind
-    event_key: str
-    title: str
-    body: str
+def tell_of_night(
+    connection: sa.Connection, settings: Settings, version: int, accuracy: float, new_images: int
+) -> None:
+    """Tell of a champion below the floor and of enough new images; in the transaction that stores the check."""
+    since = evaluations.below_floor_since(connection, version, settings.accuracy_floor)
+    if since is not None:
+        raise_alert(connection, *below_floor(version, accuracy, settings.accuracy_floor, since))
+    if new_images >= settings.new_images_threshold:
+        raise_alert(connection, *enough_new_images(version, new_images, settings.new_images_threshold))
 
 
 def below_floor(version: int, accuracy: float, floor: float, since: int) -> Notice:
@@ -30,60 +33,13 @@ def below_floor(version: int, accuracy: float, floor: float, since: int) -> Noti
     )
 
 
-def new_images(version: int, count: int, threshold: int) -> Notice:
+def enough_new_images(version: int, count: int, threshold: int) -> Notice:
     """Enough is new for a retraining."""
     return Notice(
         "new_images",
         f"new-images:version {version}",
         f"{count} new images",
         f"{count} images entered the pool since version {version} learned; the threshold is {threshold}.",
-    )
-
-
-def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int, error: object) -> Notice:
-    """A step of a training gave up. Cleared and failed again, it is another event.
-
-    Only our own errors are quoted: the texts of others may hold what is not for everybody.
-
-    Args: error, the exception where there is one; anything else means that the process died.
-    """
-    cause = "Its process died."
-    if isinstance(error, BaseException):
-        cause = str(error) if isinstance(error, MycoflowError) else f"{type(error).__name__}."
-    return Notice(
-        "retraining_failed",
-        f"{failures_of(request_key)}{step}:try {try_number}",
-        f"The step {step} of {dag_id} failed",
-        f"{cause}\nRun {request_key}. Its log in Airflow says more; clear the task there to go on from this step.",
-    )
-
-
-def failures_of(request_key: str) -> str:
-    """How the event keys of a training's failures begin."""
-    return f"{FAILURE_KEY}{request_key}:"
-
-
-def retraining_overdue(request_key: str, budget_minutes: float) -> Notice:
-    """A training has no verdict yet and should have one."""
-    return Notice(
-        "retraining_overdue",
-        f"retraining-overdue:{request_key}",
-        f"A training takes longer than {budget_minutes:g} minutes",
-        f"The training {request_key} began more than {budget_minutes:g} minutes ago and has no verdict yet. It is "
-        "slow, or its process died: see its run in Airflow, or give the command `--request-key` to go on.",
-    )
-
-
-def promotion_waiting(attempt_id: int, version: int, champion: int | None, comparison: str) -> Notice:
-    """A person is asked.
-
-    Args: comparison, what the decision is about, in Markdown.
-    """
-    return Notice(
-        "promotion_waiting",
-        f"{APPROVAL_KEY}{attempt_id}:champion {champion}",
-        f"Version {version} waits for your approval",
-        f"{comparison}\n\nAnswer in Airflow, under required actions.",
     )
 
 

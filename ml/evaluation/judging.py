@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier, remember_version
 from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal
 from ml.catalog.models.attempts import StoredVerdict
@@ -14,7 +14,6 @@ from ml.data.evaluation_sets import deciding_part, group_keys, load_evaluation_s
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.gate import BestVersion, Comparison, Verdict, judge, judge_first
 from ml.evaluation.scoring import score_version
-from ml.registry.loading import load_classifier, remember_version
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from ml.catalog.clock import days_since
 from ml.catalog.models import attempts, evaluations, model_versions
 from ml.catalog.models.evaluations import Evaluation
 from ml.data import pool
+from ml.evaluation.champion_notices import tell_of_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
-from ml.reporting.training_notices import tell_of_night
 from ml.training.training_requests import RetrainParameters
 
 EXPERIMENT = "mycoflow-monitoring"

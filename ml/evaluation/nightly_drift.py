@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.catalog.images.feature_vectors import IDENTITY, load_features
 from ml.catalog.logs.results import load_results
@@ -15,7 +15,6 @@ from ml.confidence import estimation
 from ml.data.evaluation_sets import current_members
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
 from ml.evaluation.scoring import distributions
-from ml.registry.loading import load_classifier, remember_version
 
 RECENT_IMAGES = 500  # predictions to look at, and images with feedback
 

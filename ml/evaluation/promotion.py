@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection
 
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier, remember_version
+from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import journal
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
 from ml.evaluation import champion_notices
-from ml.registry.loading import load_classifier, remember_version
 
 
 def promote(workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str) -> None:
@@ -79,7 +79,7 @@ def note_external_move(workspace: Workspace) -> int | None:
     Returns: the version in production, None where there is none.
     """
     with workspace.catalog.begin() as lock:
-        journal.hold_promotions(lock)
+        locks.hold_promotions(lock)
         return _reconcile(workspace)
 
 
@@ -92,7 +92,7 @@ def _move(
     reason: str,
 ) -> None:
     with workspace.catalog.begin() as lock:
-        journal.hold_promotions(lock)
+        locks.hold_promotions(lock)
         current = _reconcile(workspace)
         if current == version:
             return

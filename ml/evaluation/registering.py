@@ -1,16 +1,14 @@
 """Register a model that somebody trained elsewhere: any MLflow run that logged one with our files."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from ml.app import Workspace
-from ml.backbones.onnx_runtime import Classifier
 from ml.catalog.models.attempts import StoredVerdict
 from ml.evaluation.judging import judge_challenger, tell_verdict
 from ml.evaluation.scoring import score_version
-
-Progress = Callable[[int, int], None]
+from ml.progress import Progress
+from ml.tasks.classification.classifier import Classifier
 
 
 def register_run(workspace: Workspace, mlflow_run_id: str, on_progress: Progress | None = None) -> StoredVerdict:

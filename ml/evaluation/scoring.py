@@ -7,23 +7,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.features import ensure_features
-from ml.backbones.onnx_runtime import Output
 from ml.catalog.database import Catalog
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.errors import EvaluationSetError
-from ml.registry.loading import load_classifier, remember_version
+from ml.progress import Progress
 from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.classification_metrics import measure
-
-Progress = Callable[[int, int], None]
+from ml.tasks.classification.classifier import Output
 
 
 class Scorer(Protocol):
-    """What scoring needs of a ml.backbones.onnx_runtime.Classifier."""
+    """What scoring needs of a ml.tasks.classification.classifier.Classifier."""
 
     @property
     def card(self) -> ModelCard:

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
-from ml.catalog.images.image_records import LabelledImage, add_waiting, find_memberships, hold_membership
+from ml.catalog.images.image_records import LabelledImage, add_waiting, find_memberships
 from ml.catalog.images.perceptual_hashes import save_hashes
+from ml.catalog.locks import hold_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
 from ml.data.confirm import confirm_label

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ml.app import Workspace, open_workspace
-from ml.catalog.logs.outbox import Alert, Kind, hold_delivery, note_try, unsent_alerts
+from ml.catalog.locks import hold_delivery
+from ml.catalog.logs.outbox import Alert, Kind, note_try, unsent_alerts
 from ml.deadlines import Deadline
 from ml.reporting.grafana_api import is_configured
 from ml.reporting.grafana_marks import annotate

@@ -7,13 +7,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ml.catalog.images.batches import count_quarantined, count_waiting
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models import journal
 from ml.catalog.models.attempts import count_approvals_waiting, last_decided_attempt, last_failure, last_retraining
 from ml.catalog.models.backbone_records import find_trunk_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
 from ml.catalog.tables import drift_checks, evaluations, monitorings
-from ml.data.pool import NewImages, count_by_origin, count_new_images
+from ml.data.pool import count_by_origin, count_new_images
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ml.backbones.cpus import usable_cpus
 from ml.backbones.vgg16.cut_points import Boundary
 from ml.errors import MycoflowError, TrainingError
+from ml.progress import Progress
 from ml.settings import Settings
 
 BATCH_IMAGES = 32
@@ -33,7 +34,6 @@ _OUTPUT = "activations"
 Activations = NDArray[np.float16]
 SeenImage = tuple[str, str]  # hash, view
 ReadImages = Callable[[Sequence[SeenImage]], NDArray[np.uint8]]
-Progress = Callable[[int, int], None]
 
 
 def room_bytes(settings: Settings) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,28 +12,28 @@ import numpy as np
 from ml.app import Workspace
 from ml.backbones.features import read_pixels
 from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.served_backbone import ServedTrunk, ensure_trunk, start_version
+from ml.backbones.served_backbone import ServedTrunk
 from ml.backbones.views import training_views
 from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import Attempt
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.data.evaluation_sets import current_evaluation_set
-from ml.data.snapshot_rules import Snapshot, load_snapshot
 from ml.errors import EvaluationSetError
+from ml.progress import StepProgress
 from ml.registry.mlflow_runs import DatasetNote, Run
-from ml.tasks.classification.bundle import keras_accuracy, write_bundle
+from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.classification_metrics import Metrics
 from ml.tasks.classification.head_training import TrainedHead
 from ml.tasks.classification.hyperparameters import chosen_hyperparameters
 from ml.training import training_plots
+from ml.training.chosen_backbone import ensure_trunk, start_version
 from ml.training.finetuning import finetune_trunk
 from ml.training.head_fitting import fit_head
 from ml.training.training_requests import FINETUNE
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed: so many images tell its accuracy well enough.
 KERAS_ACCURACY_IMAGES = 100
-
-StepProgress = Callable[[str, int, int], None]
 
 
 def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
@@ -64,7 +63,7 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
             catalog, trunk, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters
         )
         _log_training(run, snapshot, head, validation)
-        _log_model(run, catalog, served, head, served.card(snapshot.classes), started)
+        _log_model(run, catalog, served, head, make_card(served, snapshot.classes), started)
     return run.mlflow_run_id
 
 

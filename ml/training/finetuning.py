@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace
+from ml.app import Workspace, remember_version
 from ml.backbones.features import ensure_features, read_pixels
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.served_backbone import ServedTrunk, load_trunk, make_trunk
@@ -20,8 +20,8 @@ from ml.backbones.views import VIEWS, training_views
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.models.attempts import Attempt
-from ml.data.snapshot_rules import Snapshot
-from ml.registry.loading import remember_version
+from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
 from ml.training import training_plots
 from ml.training.activations import SeenImage, kept_activations, room_bytes
@@ -32,8 +32,6 @@ from ml.training.unfrozen_training import Examples, best_epoch, train_tail
 
 # The rest of the training budget is for quantising, the features of the new trunk, and its head.
 BUDGET_SHARE = 0.8
-
-StepProgress = Callable[[str, int, int], None]
 
 
 def finetune_trunk(
@@ -83,7 +81,8 @@ def finetune_trunk(
     run.log_metrics({"validation_accuracy_before": before.accuracy})
     _log_training(run, boundary, len(lesson.seen), history)
     return make_trunk(
-        workspace,
+        workspace.catalog,
+        workspace.settings,
         tuned_weights(weights, tail, asked.layers),
         start.image_size,
         snapshot,

@@ -1,7 +1,7 @@
 """Fit a head to a snapshot, on the features of the very trunk that will serve."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,12 @@ from ml.backbones.features import ensure_views
 from ml.backbones.onnx_runtime import Trunk
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
-from ml.data.snapshot_rules import Snapshot, SnapshotImage
+from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotImage
+from ml.progress import EpochProgress, Progress, StepProgress
 from ml.tasks.classification.classification_metrics import Metrics, measure
-from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, OnEpoch, TrainedHead, train_head
+from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead, train_head
 from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
 
-Progress = Callable[[int, int], None]
-StepProgress = Callable[[str, int, int], None]
 Fold = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -83,7 +82,11 @@ def read_folds(
 
 
 def fit_folds(
-    folds: Folds, seed: int, budget_seconds: float, hyperparameters: Hyperparameters, on_epoch: OnEpoch | None = None
+    folds: Folds,
+    seed: int,
+    budget_seconds: float,
+    hyperparameters: Hyperparameters,
+    on_epoch: EpochProgress | None = None,
 ) -> tuple[TrainedHead, Metrics]:
     """Train a head on features that are at hand.
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ml.app import Workspace
 from ml.backbones.keras_backend import load_keras
 from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.served_backbone import ensure_trunk, start_version
 from ml.backbones.views import training_views
 from ml.catalog.models.attempts import Attempt
-from ml.data.snapshot_rules import Snapshot, load_snapshot
-from ml.tasks.classification.head_training import OnEpoch
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
+from ml.progress import EpochProgress, StepProgress
+from ml.training.chosen_backbone import ensure_trunk, start_version
 from ml.training.head_fitting import Folds, fit_folds, read_folds
 from ml.training.search_space import defaults, suggest, to_record
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 logger = logging.getLogger(__name__)
-
-StepProgress = Callable[[str, int, int], None]
 
 
 def run_trials(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> int:
@@ -124,7 +122,7 @@ class _Objective:
         return validation.accuracy
 
 
-def _pruning(trial: "Trial") -> OnEpoch:
+def _pruning(trial: "Trial") -> EpochProgress:
     from optuna import TrialPruned  # noqa: PLC0415
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import DROPOUT_RATE, FILTERS_PER_BLOCK, layer_names
 from ml.backbones.vgg16.cut_points import Boundary
 from ml.backbones.vgg16.weights import TrunkWeights
-from ml.tasks.classification.head import Head
+from ml.tasks.classification.head import Head, take_out_of
 from ml.training.activations import SCALE
 
 
@@ -54,7 +54,7 @@ def build_tail(
     tail.add(keras.layers.Dropout(DROPOUT_RATE, seed=seed))
     dense = keras.layers.Dense(head.bias.shape[0], activation="softmax")
     tail.add(dense)
-    inner = standardisation.take_out_of(head)
+    inner = take_out_of(standardisation, head)
     dense.set_weights([inner.kernel, inner.bias])
     return tail
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.errors import TrainingError
+from ml.progress import EpochProgress
 from ml.training.activations import Activations
 
 BATCH_SIZE = 32
-
-OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def train_tail(
     learning_rate: float,
     seed: int,
     budget_seconds: float,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: EpochProgress | None = None,
 ) -> dict[str, list[float]]:
     """Train with Adam, and leave the tail with the weights of its best epoch.
 
@@ -109,7 +108,7 @@ def _batches(examples: Examples, is_chosen: NDArray[np.bool_], shuffle_seed: int
     return Batches()
 
 
-def _keep_best(deadline: float, on_epoch: OnEpoch | None) -> Any:
+def _keep_best(deadline: float, on_epoch: EpochProgress | None) -> Any:
     """A Keras callback that reports each epoch, ends training at the deadline, and puts the best weights back."""
     keras = load_keras()
 

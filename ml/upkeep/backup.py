@@ -11,7 +11,7 @@ of the dump finds its file. Promotions wait while the two databases are dumped, 
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.app import Workspace, is_mlflow_embedded, mlflow_uri
+from ml.catalog import locks
 from ml.catalog.database import Catalog, head_revision
-from ml.catalog.models import journal
 from ml.errors import BackupError
+from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
 from ml.upkeep.forgetting import hold_house
@@ -29,8 +30,6 @@ from ml.upkeep.stored_objects import object_keys
 
 CATALOG_DUMP, MLFLOW_DUMP, MLFLOW_FILES, STORE = "catalog.dump", "mlflow.dump", "mlflow", "store"
 COPIERS = 8
-
-Progress = Callable[[int, int], None]
 
 
 def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = None) -> Manifest:
@@ -64,7 +63,7 @@ def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> 
     settings, catalog = workspace.settings, workspace.catalog
     has_mlflow = is_mlflow_embedded(settings)
     with catalog.begin() as lock:
-        journal.hold_promotions(lock)
+        locks.hold_promotions(lock)
         dump_database(catalog.engine.url, folder / CATALOG_DUMP)
         if has_mlflow:
             dump_database(sa.make_url(mlflow_uri(settings)), folder / MLFLOW_DUMP)

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ml.errors import BackupError
+from ml.progress import Progress
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
 _NAMED = 5
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from ml.catalog import locks
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import hold_membership, is_only_predicted
+from ml.catalog.images.image_records import is_only_predicted
+from ml.catalog.locks import hold_membership
 from ml.catalog.tables import attempts, events, features, feedback, images, metadata, predictions, results, trunks
 from ml.errors import CatalogError
 
 IMAGES_AT_ONCE = 500
 # A trunk that a training has just made has no version yet.
 TRAINING_DAYS = 1
-_HOUSE_LOCK = 0x686F7573  # "hous"
 # What is known of an image through predictions alone; it goes with the image. Any other reference keeps the image.
 _GOES_WITH_THE_IMAGE = {results, features}
 
@@ -38,12 +39,12 @@ def hold_house(catalog: Catalog) -> Iterator[None]:
     Raises: CatalogError, somebody is at it.
     """
     with catalog.autocommit() as connection:
-        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_HOUSE_LOCK))):
+        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(locks.HOUSE))):
             raise CatalogError("Expected to be the only purge or backup. Another one is running: wait for its end.")
         try:
             yield
         finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(_HOUSE_LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(locks.HOUSE)))
 
 
 def forgettable_images(connection: sa.Connection, days: int) -> Amount:
@@ -103,7 +104,7 @@ def forget_events(connection: sa.Connection, days: int) -> Amount:
 
 
 def is_training(connection: sa.Connection) -> bool:
-    """Whether a training may be under way; `pool.hold_for_snapshot` keeps the next one from starting."""
+    """Whether a training may be under way; `locks.hold_pool_for_snapshot` keeps the next one from starting."""
     started_lately = ~_is_before(attempts.c.started_at, TRAINING_DAYS)
     query = sa.select(sa.exists().where(attempts.c.finished_at.is_(None), started_lately))
     found: bool = connection.execute(query).scalar_one()

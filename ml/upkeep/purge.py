@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ml.app import Workspace
+from ml.catalog import locks
 from ml.catalog.models import journal, model_versions
 from ml.catalog.object_store import ObjectStore, image_key, trunk_key
-from ml.data import pool
 from ml.registry.mlflow_registry import RegisteredVersion
 from ml.upkeep import forgetting
 from ml.upkeep.forgetting import Amount
@@ -101,7 +101,7 @@ def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Col
     """Returns: what goes, and the versions that have no files then."""
     registry = workspace.registry
     with workspace.catalog.begin() as lock:
-        journal.hold_promotions(lock)
+        locks.hold_promotions(lock)
         unused = _unused_versions(workspace)
         gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
         going = registry.own_files([each.version for each in unused if each.version not in gone])
@@ -144,7 +144,7 @@ def _purge_trunks(workspace: Workspace, without_files: Collection[int], is_dry_r
     catalog = workspace.catalog
     with catalog.begin() as connection:
         if not is_dry_run:
-            pool.hold_for_snapshot(connection)  # no training starts meanwhile
+            locks.hold_pool_for_snapshot(connection)  # no training starts meanwhile
         if forgetting.is_training(connection):
             return Amount(0), Amount(0)
         live = model_versions.trunk_ids(connection, but_not_of=without_files)

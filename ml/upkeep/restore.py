@@ -1,7 +1,6 @@
 """A backup into a deployment that holds nothing yet."""
 
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,12 +10,11 @@ from ml.app import is_mlflow_embedded, mlflow_uri
 from ml.catalog.database import create_engine, is_known_revision
 from ml.catalog.object_store import open_object_store
 from ml.errors import BackupError
+from ml.progress import Progress
 from ml.settings import Settings
 from ml.upkeep.backup import CATALOG_DUMP, COPIERS, MLFLOW_DUMP, MLFLOW_FILES, STORE
 from ml.upkeep.backup_manifest import Manifest, check_files, load_manifest
 from ml.upkeep.database_dump import create_roles, is_empty, move_uris, restore_database
-
-Progress = Callable[[int, int], None]
 
 
 def restore(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Manifest:

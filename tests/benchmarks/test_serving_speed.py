@@ -11,12 +11,13 @@ from benchmarks.deployment import Deployment, plain_environment
 from benchmarks.serving_speed import as_upload, measure_serving, running_service, served_bundle
 from ml.backbones.onnx_runtime import trunk_id
 from ml.backbones.vgg16.architecture import FEATURE_COUNT
-from ml.backbones.vgg16.onnx_export import export_trunk, join_head
+from ml.backbones.vgg16.onnx_export import export_trunk
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.errors import MycoflowError
 from ml.settings import Settings
 from ml.tasks.classification.card import ModelCard, save_card
 from ml.tasks.classification.head import Head, save_head
+from ml.tasks.classification.onnx_head import join_head
 from stack.ports import find_free_ports
 
 CLASSES = ("amanita", "boletus")

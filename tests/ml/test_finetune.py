@@ -8,11 +8,10 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier
 from ml.catalog.models.model_versions import load_model_version
 from ml.errors import NoChampionError, SettingsError, UnknownVersionError
 from ml.evaluation import promotion
-from ml.registry.loading import load_classifier
 from ml.reporting.inventory import list_models
 from ml.settings import Settings
 from ml.training.training_requests import FinetuneParameters, RetrainParameters

@@ -24,7 +24,7 @@ from ml.backbones.vgg16.onnx_export import export_trunk
 from ml.backbones.vgg16.weights import TrunkWeights, resolve_weights
 from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
-from ml.tasks.classification.bundle import write_bundle
+from ml.tasks.classification.bundle import make_card, write_bundle
 from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.head_training import TrainedHead, train_head
 
@@ -118,7 +118,7 @@ def int8_trunk(trunk: ServedTrunk, training_fold: Digits) -> ServedTrunk:
 
 @pytest.fixture(scope="session")
 def card(trunk: ServedTrunk) -> ModelCard:
-    return trunk.card(CLASSES)
+    return make_card(trunk, CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import yaml
 from flask import Flask
 
 from ml.catalog.database import Catalog
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.evaluations import save_monitoring
 from ml.catalog.tables import evaluation_sets
-from ml.data.pool import NewImages
 from ml.settings import Settings
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi import application_state

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from prometheus_client.metrics_core import Metric
 
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck
-from ml.data.pool import NewImages
 from ml.reporting.health import Health, PartAccuracy
 from ml.settings import Settings
 from webapi.telemetry.health_metrics import health_metrics

@@ -14,11 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ml.backbones.cpus import usable_cpus
-from ml.backbones.onnx_runtime import Classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.deadlines import Deadline
 from ml.serving.serving_cache import ServingCache
 from ml.settings import Settings
+from ml.tasks.classification.classifier import Classifier
 from webapi import application_state
 from webapi.model_host import ModelHost
 from webapi.telemetry.metrics import Metrics

@@ -12,7 +12,7 @@ from flask import Flask
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import hold_membership
+from ml.catalog.locks import hold_membership
 from ml.catalog.tables import events, images, labels
 from ml.settings import Settings
 from webapi import application_state

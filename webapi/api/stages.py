@@ -1,7 +1,7 @@
 """Which model version is meant: `model_name` and `stage`, as clients of MLflow's older registry name them."""
 
+from ml.app import remember_version
 from ml.errors import UnknownVersionError
-from ml.registry.loading import remember_version
 from ml.registry.mlflow_registry import ALIAS, MODEL_NAME
 from webapi.admin_workspace import current_workspace, served_model
 

@@ -1,11 +1,10 @@
-"""VGG16 in Keras: the trunk alone, and the whole classifier as it is kept in a model version."""
+"""VGG16 in Keras, up to its pooled features."""
 
 from typing import Any
 
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.vgg16.architecture import DROPOUT_RATE, IMAGENET_MEAN_RGB, INPUT_CHANNELS, layer_names
+from ml.backbones.vgg16.architecture import IMAGENET_MEAN_RGB, INPUT_CHANNELS, layer_names
 from ml.backbones.vgg16.weights import TrunkWeights
-from ml.tasks.classification.head import Head
 
 
 def build_trunk(weights: TrunkWeights, image_size: int) -> Any:
@@ -27,21 +26,3 @@ def build_trunk(weights: TrunkWeights, image_size: int) -> Any:
         vgg16.get_layer(name).set_weights([kernel, bias])
     features = keras.layers.GlobalAveragePooling2D(name="features")(vgg16.output)
     return keras.Model(pixels, features, name="vgg16_trunk")
-
-
-def build_classifier(weights: TrunkWeights, head: Head, image_size: int) -> Any:
-    """Build trunk and head in one model.
-
-    Args:
-        weights: the trunk's 13 convolutions.
-        head: the trained dense layer.
-        image_size: side of the square input, pixels.
-    Returns: keras.Model, uint8 RGB (batch, image_size, image_size, 3) in, probabilities (batch, classes) out.
-    """
-    keras = load_keras()
-    trunk = build_trunk(weights, image_size)
-    dropped = keras.layers.Dropout(DROPOUT_RATE, name="dropout")(trunk.output)
-    dense = keras.layers.Dense(head.bias.shape[0], activation="softmax", name="probabilities")
-    classifier = keras.Model(trunk.input, dense(dropped), name="vgg16_classifier")
-    dense.set_weights([head.kernel, head.bias])
-    return classifier

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ml.backbones.onnx_files import FEATURES_NAME, INPUT_NAME, parse, serialise, tensor
 from ml.backbones.vgg16.architecture import (
     FEATURE_COUNT,
     FILTERS_PER_BLOCK,
@@ -14,16 +14,9 @@ from ml.backbones.vgg16.architecture import (
 )
 from ml.backbones.vgg16.weights import TrunkWeights
 from ml.errors import ModelLoadError
-from ml.tasks.classification.head import Head
 
 if TYPE_CHECKING:
     import onnx
-
-OPSET_VERSION = 17
-IR_VERSION = 8
-INPUT_NAME = "images"
-FEATURES_NAME = "features"
-PROBABILITIES_NAME = "probabilities"
 
 
 def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
@@ -45,7 +38,7 @@ def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
         for _ in filters:
             name, kernel, bias = next(names)
             nodes += _convolution(name, source)
-            initializers += [_tensor(f"{name}_kernel", kernel.transpose(3, 2, 0, 1)), _tensor(f"{name}_bias", bias)]
+            initializers += [tensor(f"{name}_kernel", kernel.transpose(3, 2, 0, 1)), tensor(f"{name}_bias", bias)]
             source = f"{name}_relu"
         pool = f"block{block}_pool"
         nodes.append(helper.make_node("MaxPool", [source], [pool], pool, kernel_shape=[2, 2], strides=[2, 2]))
@@ -60,32 +53,7 @@ def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
         [helper.make_tensor_value_info(FEATURES_NAME, TensorProto.FLOAT, ["batch", FEATURE_COUNT])],
         initializers,
     )
-    return _serialise(graph)
-
-
-def join_head(trunk_onnx: bytes, head: Head) -> bytes:
-    """Put a head on a trunk. The head is fp32, whatever the trunk is.
-
-    Args:
-        trunk_onnx: what `export_trunk` or `quantise_trunk` returned.
-        head: the dense layer, kernel (512, classes) and bias (classes,).
-    Returns: ONNX with the trunk's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
-    Raises: ModelLoadError, the bytes are not a trunk.
-    """
-    from onnx import TensorProto, helper  # noqa: PLC0415
-
-    graph = _parse(trunk_onnx).graph
-    graph.node.extend(
-        [
-            helper.make_node("Gemm", [FEATURES_NAME, "head_kernel", "head_bias"], ["logits"], "head"),
-            helper.make_node("Softmax", ["logits"], [PROBABILITIES_NAME], "softmax", axis=1),
-        ]
-    )
-    graph.initializer.extend([_tensor("head_kernel", head.kernel), _tensor("head_bias", head.bias)])
-    shape = ["batch", head.bias.shape[0]]
-    graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES_NAME, TensorProto.FLOAT, shape))
-    graph.name = "vgg16_classifier"
-    return _serialise(graph)
+    return serialise(graph)
 
 
 def read_trunk(trunk_onnx: bytes, recipe: str) -> TrunkWeights:
@@ -98,7 +66,7 @@ def read_trunk(trunk_onnx: bytes, recipe: str) -> TrunkWeights:
     """
     from onnx import numpy_helper  # noqa: PLC0415
 
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in _parse(trunk_onnx).graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in parse(trunk_onnx).graph.initializer}
     try:
         kernels = tuple(np.ascontiguousarray(arrays[f"{n}_kernel"].transpose(2, 3, 1, 0)) for n in layer_names())
         return TrunkWeights(recipe, kernels, tuple(arrays[f"{name}_bias"] for name in layer_names()))
@@ -117,7 +85,7 @@ def _preprocessing() -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
         helper.make_node("Sub", ["pixels", "imagenet_mean"], ["centred"], "subtract_imagenet_mean"),
         helper.make_node("Transpose", ["centred"], ["channels_first"], "to_channels_first", perm=[0, 3, 1, 2]),
     ]
-    return nodes, [_tensor("imagenet_mean", np.array(IMAGENET_MEAN_RGB, np.float32))]
+    return nodes, [tensor("imagenet_mean", np.array(IMAGENET_MEAN_RGB, np.float32))]
 
 
 def _convolution(name: str, source: str) -> list["onnx.NodeProto"]:
@@ -128,30 +96,3 @@ def _convolution(name: str, source: str) -> list["onnx.NodeProto"]:
         helper.make_node("Conv", inputs, [name], name, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", [name], [f"{name}_relu"], f"{name}_relu"),
     ]
-
-
-def _tensor(name: str, array: NDArray[np.float32]) -> "onnx.TensorProto":
-    from onnx import numpy_helper  # noqa: PLC0415
-
-    return numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name)
-
-
-def _parse(content: bytes) -> "onnx.ModelProto":
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
-    from onnx import load_model_from_string  # noqa: PLC0415
-
-    try:
-        return load_model_from_string(content)
-    except DecodeError as error:
-        raise ModelLoadError(
-            f"Expected an ONNX file. Received {len(content)} bytes that are not one ({error}). Export the trunk again."
-        ) from error
-
-
-def _serialise(graph: "onnx.GraphProto") -> bytes:
-    from onnx import checker, helper  # noqa: PLC0415
-
-    opset = helper.make_operatorsetid("", OPSET_VERSION)
-    model = helper.make_model(graph, producer_name="mycoflow", opset_imports=[opset], ir_version=IR_VERSION)
-    checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))

@@ -7,9 +7,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import hold_membership
 from ml.catalog.tables import image_rights, images, ingest_batches, ingest_files
-from ml.data.data_changes import Action, Change, apply_changes
 from ml.errors import UnknownBatchError
 
 Outcome = Literal["entered", "waiting", "duplicate", "rejected"]
@@ -141,6 +139,13 @@ def load_files(connection: sa.Connection, batch_id: int) -> list[FileOutcome]:
     return [FileOutcome(*row) for row in connection.execute(query)]
 
 
+def find_waiting(connection: sa.Connection, batch_ids: Sequence[int]) -> list[str]:
+    """Hashes of the images of some batches that wait for a certificate, in the order in which they came."""
+    is_of_batches = ingest_files.c.batch_id.in_(batch_ids) & (ingest_files.c.image_sha256 == images.c.sha256)
+    query = sa.select(images.c.sha256).where(_IS_WAITING, sa.exists().where(is_of_batches))
+    return list(connection.scalars(query.order_by(images.c.received_at, images.c.sha256)))
+
+
 def count_waiting(connection: sa.Connection) -> int:
     """Images that wait for a certificate."""
     found: int = connection.execute(sa.select(sa.func.count()).select_from(images).where(_IS_WAITING)).scalar_one()
@@ -158,25 +163,6 @@ def count_quarantined(connection: sa.Connection) -> int:
     return found
 
 
-def decide_batches(connection: sa.Connection, batch_ids: Sequence[int], action: Action, actor: str) -> int:
-    """Certify or exclude all that still waits of some batches: of all of them or, after an error, of none.
-
-    Args: actor, who decides, for the record.
-    Returns: how many images.
-    Raises: UnknownBatchError.
-    """
-    hold_membership(connection, "pool")  # before looking: another admin may be deciding the same images
-    for batch_id in batch_ids:
-        load_batch(connection, batch_id)
-    query = (
-        sa.select(images.c.sha256)
-        .where(_IS_WAITING, sa.exists().where(_is_of(batch_ids), ingest_files.c.image_sha256 == images.c.sha256))
-        .order_by(images.c.received_at, images.c.sha256)
-    )
-    changes = [Change(action, sha256) for sha256 in connection.scalars(query)]
-    return len(apply_changes(connection, changes, actor))
-
-
 def _batch(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Batch:
     by_outcome = (
         sa.select(ingest_files.c.outcome, sa.func.count())
@@ -191,7 +177,3 @@ def _batch(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Batch:
     )
     counts: dict[str, int] = dict(connection.execute(by_outcome).tuples().all())
     return Batch(**row._mapping, waiting=connection.execute(waiting).scalar_one(), counts=counts)
-
-
-def _is_of(batch_ids: Sequence[int]) -> sa.ColumnElement[bool]:
-    return ingest_files.c.batch_id.in_(batch_ids)

@@ -13,11 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.tables import images, labels
-from ml.data import pool
 
 Split = Literal["pool", "evaluation"]
-
-_MEMBERSHIP_LOCK = 0x67726F75  # "grou": who belongs to which split is decided by one transaction at a time
 
 
 _ADD_PREDICTED = insert(images).on_conflict_do_nothing()
@@ -77,16 +74,6 @@ def find_groups_in(connection: sa.Connection, split: Split, group_keys: Collecti
     """Which of these groups have an image in that split."""
     query = sa.select(images.c.group_key).where(images.c.split == split, images.c.group_key.in_(group_keys))
     return set(connection.scalars(query.distinct()))
-
-
-def hold_membership(connection: sa.Connection, split: Split) -> None:
-    """Let nobody else change who belongs to which split until this transaction ends.
-
-    Pool and evaluation set are kept apart by looking before writing, which is safe only for one writer at a time.
-    """
-    if split == "pool":
-        pool.hold_for_writing(connection)
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MEMBERSHIP_LOCK)))
 
 
 def add_members(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -28,8 +28,6 @@ UNTRIED_FOR = timedelta(days=7)
 
 FAILURE_KEY = "retraining-failed:"  # and the request's key: how the event keys of its failures begin
 APPROVAL_KEY = "promotion-waiting:attempt "  # and its number: how the event keys of a question begin
-
-_DELIVERY_LOCK = 0x616C6572  # "aler"
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,15 @@ class Alert:
     last_error: str | None
 
 
+class Notice(NamedTuple):
+    """What `raise_alert` takes."""
+
+    kind: Kind
+    event_key: str
+    title: str
+    body: str
+
+
 _FIELDS = [alerts.c[name] for name in Alert.__dataclass_fields__]
 
 
@@ -75,15 +82,6 @@ def was_raised(connection: sa.Connection, key_start: str) -> bool:
     """Whether there is an alert whose event key begins like this."""
     query = sa.select(sa.exists().where(sa.func.starts_with(alerts.c.event_key, key_start)))
     return bool(connection.execute(query).scalar_one())
-
-
-def hold_delivery(connection: sa.Connection) -> bool:
-    """Be the only one that sends until this transaction ends.
-
-    Returns: False where somebody else is sending now.
-    """
-    held: bool = connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_DELIVERY_LOCK))).scalar_one()
-    return held
 
 
 def unsent_alerts(connection: sa.Connection, count: int) -> list[Alert]:

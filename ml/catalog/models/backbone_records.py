@@ -7,8 +7,6 @@ import sqlalchemy as sa
 
 from ml.catalog.tables import model_versions, trunks
 
-_TRUNK_LOCK = 0x7472756E  # "trun"
-
 
 @dataclass(frozen=True)
 class StoredTrunk:
@@ -34,11 +32,6 @@ class StoredTrunk:
 
 
 _FIELDS = [trunks.c[name] for name in StoredTrunk.__dataclass_fields__]
-
-
-def hold_recipe(connection: sa.Connection, recipe: str) -> None:
-    """Be the only one that makes the trunk of this recipe until this transaction ends."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TRUNK_LOCK, sa.func.hashtext(recipe))))
 
 
 def find_trunk(connection: sa.Connection, recipe: str) -> StoredTrunk | None:

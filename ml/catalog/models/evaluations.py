@@ -6,8 +6,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.tables import evaluations, monitorings
-from ml.data.pool import NewImages
 
 
 @dataclass(frozen=True)

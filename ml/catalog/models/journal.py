@@ -7,9 +7,6 @@ import sqlalchemy as sa
 
 from ml.catalog.tables import promotions
 
-_PROMOTION_LOCK = 0x70726F6D  # "prom"
-
-
 _MOVE = (
     promotions.c.id,
     promotions.c.kind,
@@ -37,11 +34,6 @@ class Move:
     actor: str
     reason: str
     moved_at: datetime
-
-
-def hold_promotions(connection: sa.Connection) -> None:
-    """Be the only one that moves the alias until this transaction ends."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PROMOTION_LOCK)))
 
 
 def write_intent(

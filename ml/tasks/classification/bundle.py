@@ -7,6 +7,7 @@ model.json   the model card
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.onnx_runtime import Classifier, Floats, Images, Trunk
+from ml.backbones.onnx_runtime import Floats, Images, Trunk
 from ml.backbones.served_backbone import ServedTrunk
-from ml.backbones.vgg16.keras_vgg16 import build_classifier
-from ml.backbones.vgg16.onnx_export import join_head, read_trunk
+from ml.backbones.vgg16.onnx_export import read_trunk
 from ml.errors import ModelLoadError
 from ml.tasks.classification.card import ModelCard, save_card
+from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head import Head, save_head
+from ml.tasks.classification.keras_classifier import build_classifier
+from ml.tasks.classification.onnx_head import join_head
 
 PARITY_IMAGES = 32
 # Both compute in fp32; sums in another order move a probability by some 1e-6. A wrong weight or a swapped channel
@@ -48,6 +51,19 @@ class Parity:
     top1_agreement: float
     served_difference: float
     served_agreement: float
+
+
+def make_card(trunk: ServedTrunk, classes: Sequence[str]) -> ModelCard:
+    """The model card of a version that puts a head for these classes on this trunk."""
+    return ModelCard(
+        classes=tuple(classes),
+        image_size=trunk.image_size,
+        trunk_id=trunk.trunk_id,
+        trunk_weights=trunk.weights_recipe,
+        precision=trunk.precision,
+        precision_reason=trunk.precision_reason,
+        reduce_range=trunk.reduce_range,
+    )
 
 
 def write_bundle(folder: Path, trunk: ServedTrunk, head: Head, card: ModelCard, images: Images) -> Parity:

@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.errors import ModelLoadError
 
@@ -32,6 +33,22 @@ class Head:
         logits = features @ self.kernel + self.bias
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def fold_into(standardisation: Standardisation, head: Head) -> Head:
+    """Make of a head for standardised features the same head for plain ones: serving needs no such step."""
+    kernel = head.kernel * standardisation.scale[:, np.newaxis]
+    bias = head.bias - standardisation.mean @ kernel
+    return Head(kernel.astype(np.float32), bias.astype(np.float32))
+
+
+def take_out_of(standardisation: Standardisation, head: Head) -> Head:
+    """Make of a head for plain features the same head for standardised ones; the reverse of `fold_into`."""
+    scale = standardisation.scale
+    deviation = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    kernel = head.kernel * deviation[:, np.newaxis]
+    bias = head.bias + standardisation.mean @ head.kernel
+    return Head(kernel.astype(np.float32), bias.astype(np.float32))
 
 
 def save_head(head: Head, path: Path) -> None:

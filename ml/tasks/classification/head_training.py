@@ -1,7 +1,6 @@
 """Train the head on features, the trunk being frozen. Same features, labels and seed give the same bits."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,8 @@ from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.errors import TrainingError
-from ml.tasks.classification.head import Head
+from ml.progress import EpochProgress
+from ml.tasks.classification.head import Head, fold_into
 from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
 from ml.tasks.classification.in_memory import fit_in_memory
 
@@ -23,7 +23,6 @@ PLATEAU_FACTOR = 0.5
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
-OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def train_head(
     class_count: int,
     seed: int,
     budget_seconds: float,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: EpochProgress | None = None,
     hyperparameters: Hyperparameters = DEFAULTS,
 ) -> TrainedHead:
     """Fit the head with Adam; stop early, or at the end of the budget, with the weights of the best epoch.
@@ -75,7 +74,7 @@ def train_head(
         seed,
         [_within_budget(deadline, budget_seconds, on_epoch)],
     )
-    head = standardisation.fold_into(Head(*model.layers[-1].get_weights()))
+    head = fold_into(standardisation, Head(*model.layers[-1].get_weights()))
     return TrainedHead(head.kernel, head.bias, history)
 
 
@@ -139,7 +138,7 @@ def _fit(
     )
 
 
-def _within_budget(deadline: float, budget_seconds: float, on_epoch: OnEpoch | None) -> Any:
+def _within_budget(deadline: float, budget_seconds: float, on_epoch: EpochProgress | None) -> Any:
     """A Keras callback that reports each epoch, and ends training at the deadline or when the loss is lost."""
     keras = load_keras()
 

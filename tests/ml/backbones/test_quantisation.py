@@ -7,8 +7,8 @@ import pytest
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.quantisation import quantise_trunk
 from ml.backbones.served_backbone import ServedTrunk
-from ml.backbones.vgg16.onnx_export import join_head
 from ml.tasks.classification.head import Head
+from ml.tasks.classification.onnx_head import join_head
 
 
 @pytest.fixture(scope="module")

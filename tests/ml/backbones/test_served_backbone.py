@@ -18,8 +18,9 @@ from ml.backbones.vgg16.onnx_export import export_trunk
 from ml.backbones.vgg16.weights import TrunkWeights
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import trunk_key
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import trunks as trunks_table
-from ml.data.snapshot_rules import Snapshot, SnapshotRules, create_snapshot, load_snapshot
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import WeightsError
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
@@ -43,7 +44,7 @@ def snapshot(catalog: Catalog, small_digits: tuple[Path, Path]) -> Snapshot:
 
 def make(place: Workspace, weights: TrunkWeights, snapshot: Snapshot, **settings: Any) -> trunks_module.ServedTrunk:
     changed = replace(place, settings=place.settings.model_copy(update=settings))
-    return make_trunk(changed, weights, 32, snapshot)
+    return make_trunk(changed.catalog, changed.settings, weights, 32, snapshot)
 
 
 def rows(catalog: Catalog) -> list[Any]:
@@ -59,7 +60,9 @@ def test_a_trunk_is_quantised_judged_and_kept_with_the_decision(
     place: Workspace, weights: TrunkWeights, snapshot: Snapshot
 ) -> None:
     told: list[tuple[int, int]] = []
-    trunk = make_trunk(place, weights, 32, snapshot, lambda done, total: told.append((done, total)))
+    trunk = make_trunk(
+        place.catalog, place.settings, weights, 32, snapshot, lambda done, total: told.append((done, total))
+    )
     assert (trunk.precision, trunk.weights_recipe, trunk.image_size) == ("int8", "random:0", 32)
     assert len(trunk.onnx) < 0.27 * len(trunk.fp32_onnx)
     assert trunk.trunk_id == Trunk(trunk.onnx).trunk_id

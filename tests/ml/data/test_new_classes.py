@@ -6,11 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import events, images
 from ml.data.confirm import RECENT_SHARE, is_held_out, share_position
 from ml.data.folds import fold_of
 from ml.data.new_classes import choose_groups
-from ml.data.snapshot_rules import Snapshot, SnapshotRules, create_snapshot, load_snapshot
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 
 AddImages = Callable[..., list[str]]
 CHAMPION = ["a", "b"]

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from ml.catalog import locks
 from ml.catalog.database import Catalog
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import images
 from ml.data import pool
 from ml.data.folds import fold_of
-from ml.data.snapshot_rules import Snapshot, SnapshotRules, create_snapshot, load_snapshot
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import SnapshotError
 
 AddImages = Callable[..., list[str]]
@@ -136,7 +138,7 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
 
     writer = threading.Thread(target=write)
     with catalog.begin() as connection:
-        cutoff = pool.hold_for_snapshot(connection)
+        cutoff = locks.hold_pool_for_snapshot(connection)
         writer.start()
         is_waiting.wait(5)
         writer.join(0.2)

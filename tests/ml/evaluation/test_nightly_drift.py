@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml import cycle
-from ml.app import Workspace
-from ml.backbones.onnx_runtime import Classifier
+from ml.app import Workspace, load_classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.images.feature_vectors import IDENTITY, save_features
 from ml.catalog.images.image_records import ImageRecord, add_predicted
@@ -21,7 +20,7 @@ from ml.catalog.tables import drift_checks, feedback, images, predictions
 from ml.evaluation.nightly_drift import check_drift
 from ml.ingest.digits import DigitFolders
 from ml.ingest.validation import sanitise
-from ml.registry.loading import load_classifier
+from ml.tasks.classification.classifier import Classifier
 from ml.training.training_requests import RetrainParameters
 
 Ask = Callable[[list[bytes]], list[int]]

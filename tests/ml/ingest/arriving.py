@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import Batch, FileOutcome, decide_batches, load_batch, load_files
+from ml.catalog.images.batches import Batch, FileOutcome, load_batch, load_files
 from ml.catalog.tables import images
+from ml.data.batch_decisions import decide_batches
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.ingest.intake import BatchRules, ingest_source

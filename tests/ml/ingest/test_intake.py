@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from PIL import Image, ImageFilter
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import decide_batches
 from ml.catalog.images.image_records import find_memberships
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import image_rights, labels
+from ml.data.batch_decisions import decide_batches
 from ml.data.data_changes import Change, apply_changes
 from ml.deadlines import Deadline
 from ml.errors import (

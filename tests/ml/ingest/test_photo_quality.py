@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
+from ml.data.image_statistics import look_at
 from ml.data.near_copies import KnownLooks
 from ml.errors import InvalidImageError
-from ml.ingest.photo_quality import REASONS, check_quality, look_at
+from ml.ingest.photo_quality import REASONS, check_quality
 
 Take = Callable[..., Image.Image]
 Encode = Callable[..., bytes]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.backbones.onnx_runtime import Classifier
 from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
 from ml.registry.mlflow_registry import Registry
 from ml.registry.mlflow_runs import DatasetNote
+from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head_training import TrainedHead
 
 OPEN_REGISTRY = "from ml.registry.mlflow_registry import Registry; print(Registry({url!r}).champion())"

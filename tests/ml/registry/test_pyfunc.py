@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.backbones.onnx_runtime import Classifier
 from ml.registry.mlflow_registry import Registry
+from ml.tasks.classification.classifier import Classifier
 
 PREDICT_ANYWHERE = """
 import sys, warnings

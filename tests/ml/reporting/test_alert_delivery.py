@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from ml.app import Workspace, open_registry
 from ml.catalog.database import Catalog
-from ml.catalog.logs.outbox import Alert, hold_delivery, latest_alerts, raise_alert
+from ml.catalog.locks import hold_delivery
+from ml.catalog.logs.outbox import Alert, latest_alerts, raise_alert
 from ml.cli.alert_commands import alerts_app
 from ml.errors import SettingsError
 from ml.reporting import alert_delivery

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import FileOutcome, add_batch
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.logs.outbox import APPROVAL_KEY, raise_alert
 from ml.catalog.models.attempts import StoredVerdict, finish_attempt, save_verdict, start_attempt
 from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
@@ -16,9 +17,8 @@ from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
 from ml.catalog.tables import alerts, attempts, images
-from ml.data.pool import NewImages
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
-from ml.evaluation import champion_notices
+from ml.reporting import training_notices
 from ml.reporting.health import Health, read_health, recent_nights
 
 AddImages = Callable[..., list[str]]
@@ -139,7 +139,7 @@ def test_the_last_judged_training_and_the_last_failure_are_told(
         earlier = attempts.c.started_at - timedelta(minutes=10)
         connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(started_at=earlier))
         unfinished = start_attempt(connection, "unfinished", "test", {}, snapshot_id)
-        raise_alert(connection, *champion_notices.retraining_failed("retrain", "unfinished", "train", 1, None))
+        raise_alert(connection, *training_notices.retraining_failed("retrain", "unfinished", "train", 1, None))
         raise_alert(connection, "promoted", "another kind", "title", "body")
         failed_at = connection.execute(
             sa.select(alerts.c.raised_at).where(alerts.c.kind == "retraining_failed")
@@ -167,7 +167,7 @@ def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(
     attempt_id = judge(catalog, snapshot_id)
     assert read(catalog).approvals_waiting == 0  # nobody was asked
     with catalog.begin() as connection:
-        raise_alert(connection, *champion_notices.promotion_waiting(attempt_id, 2, 1, "Better."))
+        raise_alert(connection, *training_notices.promotion_waiting(attempt_id, 2, 1, "Better."))
     assert read(catalog).approvals_waiting == 1
     with catalog.begin() as connection:
         asked = alerts.c.event_key.startswith(APPROVAL_KEY)

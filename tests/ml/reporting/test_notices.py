@@ -7,15 +7,16 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.logs.outbox import latest_alerts, raise_alert
 from ml.catalog.models import evaluations
 from ml.catalog.models.attempts import start_attempt
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import attempts, evaluation_sets, snapshots
-from ml.data.pool import NewImages
 from ml.errors import SnapshotError
-from ml.evaluation import champion_notices
-from ml.reporting.training_notices import tell_of_night, tell_of_overdue
+from ml.evaluation.champion_notices import tell_of_night
+from ml.reporting import training_notices
+from ml.reporting.training_notices import tell_of_overdue
 from ml.settings import Settings
 
 
@@ -103,7 +104,7 @@ def test_a_training_without_a_verdict_after_its_budget_is_told_once(catalog: Cat
 
 
 def test_a_training_that_is_known_to_have_failed_is_not_overdue(catalog: Catalog, attempt: int) -> None:
-    failed = champion_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
+    failed = training_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
     with catalog.begin() as connection:
         raise_alert(connection, *failed)
     grow_old(catalog, minutes=31)
@@ -116,11 +117,11 @@ def test_a_training_that_was_given_up_long_ago_is_no_news(catalog: Catalog, atte
 
 
 def test_only_our_own_errors_are_quoted() -> None:
-    ours = champion_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
+    ours = training_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
     assert ours.body.startswith("The pool is empty.")
-    foreign = champion_notices.retraining_failed(
+    foreign = training_notices.retraining_failed(
         "retrain", "run-1", "train", 1, ValueError("postgresql://me:secret@host")
     )
     assert foreign.body.startswith("ValueError.")
     assert "secret" not in foreign.body
-    assert champion_notices.retraining_failed("retrain", "run-1", "train", 1, None).body.startswith("Its process died.")
+    assert training_notices.retraining_failed("retrain", "run-1", "train", 1, None).body.startswith("Its process died.")

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import layer_names
 from ml.backbones.vgg16.cut_points import Boundary, choose_boundary
-from ml.backbones.vgg16.keras_vgg16 import build_classifier
 from ml.backbones.vgg16.onnx_export import export_trunk
 from ml.backbones.vgg16.weights import TrunkWeights
 from ml.errors import ImageStoreError, TrainingError
 from ml.tasks.classification.head import Head
+from ml.tasks.classification.keras_classifier import build_classifier
 from ml.training.activations import BATCH_IMAGES, SCALE, kept_activations
 from ml.training.unfrozen_layers import build_tail, tuned_weights
 from ml.training.unfrozen_training import Examples, train_tail

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace
+from ml.app import Workspace, load_classifier
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.logs.events import write_event
 from ml.catalog.logs.results import save_prediction, save_result
@@ -24,7 +24,6 @@ from ml.catalog.object_store import FolderStore, image_key, trunk_key
 from ml.catalog.tables import events, feedback, images, labels, predictions, results, trunks
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.registry.loading import load_classifier
 from ml.training.training_requests import RetrainParameters
 from ml.upkeep import forgetting
 from ml.upkeep.forgetting import Amount

@@ -18,11 +18,11 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from ml.backbones.onnx_runtime import Classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog
 from ml.catalog.tables import predictions
 from ml.registry.mlflow_registry import Registry
+from ml.tasks.classification.classifier import Classifier
 
 CLIENTS = 4
 SWAPS = 100

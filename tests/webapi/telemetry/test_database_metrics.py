@@ -13,10 +13,10 @@ from flask import Flask
 from prometheus_client import generate_latest
 
 from ml.catalog.database import Catalog
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import save_monitoring
 from ml.catalog.tables import images
-from ml.data.pool import NewImages
 from ml.settings import Settings
 from webapi import application_state
 from webapi.telemetry import database_metrics

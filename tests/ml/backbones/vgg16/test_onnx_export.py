@@ -7,10 +7,11 @@ import pytest
 
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.vgg16.keras_vgg16 import build_trunk
-from ml.backbones.vgg16.onnx_export import export_trunk, join_head, read_trunk
+from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
 from ml.backbones.vgg16.weights import TrunkWeights
 from ml.errors import ModelLoadError
 from ml.tasks.classification.head import Head
+from ml.tasks.classification.onnx_head import join_head
 
 EXPORT = """
 import hashlib

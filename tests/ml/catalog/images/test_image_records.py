@@ -16,10 +16,10 @@ from ml.catalog.images.image_records import (
     add_predicted,
     find_groups_in,
     find_memberships,
-    hold_membership,
 )
+from ml.catalog.locks import hold_membership, hold_pool_for_snapshot
 from ml.catalog.tables import images
-from ml.data.pool import count_by_label, hold_for_snapshot, newest_images
+from ml.data.pool import count_by_label, newest_images
 
 
 def record(number: int, group: str = "") -> ImageRecord:
@@ -96,7 +96,7 @@ def test_only_one_transaction_decides_membership_at_a_time(
 def test_a_snapshot_being_pinned_keeps_new_pool_members_out(catalog: Catalog) -> None:
     with ThreadPoolExecutor(2) as threads:
         with catalog.begin() as connection:
-            hold_for_snapshot(connection)
+            hold_pool_for_snapshot(connection)
             waiting = threads.submit(wait_for_membership, catalog, "pool")
             with pytest.raises(FutureTimeoutError):
                 waiting.result(timeout=0.3)

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.logs.outbox import hold_delivery, latest_alerts, note_try, raise_alert, unsent_alerts, was_raised
+from ml.catalog.locks import hold_delivery
+from ml.catalog.logs.outbox import latest_alerts, note_try, raise_alert, unsent_alerts, was_raised
 from ml.catalog.tables import alerts
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from ml.catalog.images.batches import Batch
 from ml.catalog.images.daily_arrivals import DayOfArrivals
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.logs.outbox import Alert
 from ml.catalog.models.attempt_history import PastAttempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.journal import Move
-from ml.data.pool import NewImages
 from ml.reporting.health import Health, NightPoint, PartAccuracy
 from ml.reporting.report.facts import Facts
 from ml.settings import Settings

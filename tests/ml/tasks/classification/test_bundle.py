@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.backbones.onnx_runtime import Classifier, Trunk
+from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.served_backbone import ServedTrunk
 from ml.backbones.vgg16.onnx_export import export_trunk
 from ml.backbones.vgg16.weights import TrunkWeights
 from ml.errors import ModelLoadError
 from ml.tasks.classification import bundle as bundle_module
-from ml.tasks.classification.bundle import keras_accuracy, write_bundle
+from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.card import ModelCard, load_card
+from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head_training import TrainedHead
 
 CLASSES = tuple("0123456789")
@@ -42,7 +43,7 @@ def test_both_networks_of_a_bundle_agree(
 def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
     tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any
 ) -> None:
-    parity = write_bundle(tmp_path, int8_trunk, head, int8_trunk.card(CLASSES), unseen.images)
+    parity = write_bundle(tmp_path, int8_trunk, head, make_card(int8_trunk, CLASSES), unseen.images)
     assert parity.maximum_difference < 1e-4 < parity.served_difference
     assert parity.served_agreement > 0.8
     card = load_card(tmp_path)
@@ -89,4 +90,4 @@ def test_a_served_network_that_is_another_is_not_let_through(
     nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
     other = replace(int8_trunk, onnx=export_trunk(nothing, 32))
     with pytest.raises(ModelLoadError, match="at least 50%"):
-        write_bundle(tmp_path, other, head, other.card(CLASSES), unseen.images)
+        write_bundle(tmp_path, other, head, make_card(other, CLASSES), unseen.images)

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.backbones.onnx_runtime import Classifier, Trunk
+from ml.backbones.onnx_runtime import Trunk
 from ml.errors import ModelLoadError
+from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head import Head, save_head
 
 CLASSIFY = """
 import sys, numpy as np
 from pathlib import Path
-from ml.backbones.onnx_runtime import Classifier
+from ml.tasks.classification.classifier import Classifier
 from ml.backbones import preprocessing
 from ml.registry import mlflow_registry
 Classifier.load(Path({path!r})).predict(np.zeros((1, 32, 32, 3), np.uint8))
@@ -158,7 +159,7 @@ def test_int8_on_a_cpu_that_saturates_is_told(
     saturates: bool,
     is_told: bool,
 ) -> None:
-    monkeypatch.setattr("ml.backbones.onnx_runtime.int8_saturates", lambda: saturates)
+    monkeypatch.setattr("ml.tasks.classification.classifier.int8_saturates", lambda: saturates)
     change_card(copy, precision=precision, reduce_range=reduce_range)
     Classifier.load(copy)
     assert ("lacks VNNI" in caplog.text) is is_told

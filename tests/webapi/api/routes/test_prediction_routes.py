@@ -12,11 +12,11 @@ from flask.testing import FlaskClient
 from PIL import Image
 from pydantic import SecretStr
 
-from ml.backbones.onnx_runtime import Classifier
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import features, images, predictions, results
 from ml.settings import Settings
+from ml.tasks.classification.classifier import Classifier
 from webapi import application_state
 from webapi.factory import create_app
 

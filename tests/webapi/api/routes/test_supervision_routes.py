@@ -15,13 +15,13 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
 from ml.backbones.cpus import usable_cpus
-from ml.backbones.onnx_runtime import Classifier, Output
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog
 from ml.catalog.tables import evaluations, features, images, model_versions, results, snapshots
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
+from ml.tasks.classification.classifier import Classifier, Output
 from webapi import application_state
 from webapi.factory import create_app
 from webapi.request_deadlines import current_deadline

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog import locks
 from ml.catalog.database import Catalog
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import images
 from ml.data import pool
@@ -133,7 +134,7 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
     def write() -> None:
         with catalog.begin() as connection:
             is_waiting.set()
-            pool.hold_for_writing(connection)
+            locks.hold_pool_for_writing(connection)
             connection.execute(sa.update(images).values(entered_pool_at=sa.func.clock_timestamp()))
 
     writer = threading.Thread(target=write)
@@ -146,7 +147,7 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
         assert pool.count_new_images(connection, cutoff).total == 0
     writer.join(5)
     with catalog.begin() as connection:
-        assert pool.count_new_images(connection, cutoff) == pool.NewImages(human=1, harvested=0)
+        assert pool.count_new_images(connection, cutoff) == NewImages(human=1, harvested=0)
 
 
 def test_new_images_are_counted_apart_by_who_labelled_them(catalog: Catalog, add_images: AddImages) -> None:

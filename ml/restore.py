@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ml.backup import CATALOG_DUMP, COPIERS, MLFLOW_DUMP, MLFLOW_FILES, STORE
 from ml.backup_manifest import Manifest, check_files, load_manifest
-from ml.catalog.database import create_engine, is_known_revision
+from ml.catalog.database import create_engine, is_earlier_revision, is_known_revision
 from ml.catalog.dump import create_roles, is_empty, move_uris, restore_database
 from ml.catalog.object_store import open_object_store
 from ml.errors import BackupError
@@ -51,6 +51,11 @@ def _demand_dumps(manifest: Manifest) -> None:
 
 
 def _check_fit(settings: Settings, manifest: Manifest) -> None:
+    if is_earlier_revision(manifest.schema_revision):
+        raise BackupError(
+            f"Expected a backup of this release or an older one. It was made by an earlier checkout (migration "
+            f"{manifest.schema_revision}), whose data cannot be carried over. Restore it with that checkout."
+        )
     if not is_known_revision(manifest.schema_revision):
         raise BackupError(
             f"Expected a backup of this release or an older one. Its database is at migration "

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from ml import cycle
 from ml.backup import back_up
 from ml.backup_manifest import FILE_NAME, load_manifest
-from ml.catalog.database import migrate
+from ml.catalog.database import head_revision, migrate
 from ml.catalog.purge import hold_house
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
@@ -193,8 +193,11 @@ def test_what_is_no_backup_or_of_another_kind_is_refused(workspace: Workspace, f
     with pytest.raises(BackupError, match="leave MLFLOW_TRACKING_URI empty"):
         restore(server, folder)
     text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace(load_manifest(folder).schema_revision, "9999"))
+    (folder / FILE_NAME).write_text(text.replace(head_revision(), "schema_9999"))
     with pytest.raises(BackupError, match="Update Mycoflow first"):
+        restore(fresh, folder)
+    (folder / FILE_NAME).write_text(text.replace(head_revision(), "0009"))
+    with pytest.raises(BackupError, match=r"earlier checkout \(migration 0009\).*cannot be carried over"):
         restore(fresh, folder)
     (folder / FILE_NAME).write_text(text.replace('"format": 1', '"format": 2'))
     with pytest.raises(BackupError, match="format 1, got 2"):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import MycoflowError, SettingsError
+from ml.settings import without_settings
 from stack.demo_report import Stopwatch
 from stack.environment import ROOT, settings_environment
 from stack.leftovers import end_leftovers
@@ -69,9 +70,11 @@ def running_stack(settings: StackSettings, watch: Stopwatch) -> Iterator[Callabl
     """
     home = settings.mycoflow_home
     log = home / "stack.log"
-    own = {name.upper() for name in StackSettings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name not in own}
-    environment = {**inherited, **settings_environment(settings), "PYTHONPATH": _python_path()}
+    environment = {
+        **without_settings(os.environ),
+        **settings_environment(settings),
+        "PYTHONPATH": _python_path(),
+    }
     with log.open("w") as output:
         # Started in the demo's folder, so that no `.env` is read.
         process = subprocess.Popen(

@@ -26,7 +26,8 @@ def drop_if_taken(settings: StackSettings, console: Console) -> StackSettings:
     if find_prometheus(settings) is None or is_free(port):
         return settings
     console.print(
-        f"[bold yellow]Without Prometheus:[/] port {port} is in use. Set PROMETHEUS_PORT to a free one, or to 0.",
+        f"[bold yellow]Without Prometheus:[/] port {port} is in use. "
+        "Set MYCOFLOW_PROMETHEUS_PORT to a free one, or to 0.",
         highlight=False,
         soft_wrap=True,
     )

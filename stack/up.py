@@ -45,11 +45,11 @@ def run_stack(console: Console) -> int:
 
 
 def _check_ports(settings: StackSettings) -> None:
-    ports = {"AIRFLOW_PORT": settings.airflow_port, "SERVICE_PORT": settings.service_port}
+    ports = {"MYCOFLOW_AIRFLOW_PORT": settings.airflow_port, "MYCOFLOW_SERVICE_PORT": settings.service_port}
     if settings.mlflow_tracking_uri is None:
-        ports["MLFLOW_PORT"] = settings.mlflow_port
+        ports["MYCOFLOW_MLFLOW_PORT"] = settings.mlflow_port
     if settings.metrics_port:
-        ports["METRICS_PORT"] = settings.metrics_port
+        ports["MYCOFLOW_METRICS_PORT"] = settings.metrics_port
     check_free(ports)
 
 

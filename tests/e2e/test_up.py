@@ -75,7 +75,7 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     with socket.create_server((HOST, settings.mlflow_port)), run_stack(settings) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert f"port {settings.mlflow_port} is in use; set MLFLOW_PORT to a free one" in said
+    assert f"port {settings.mlflow_port} is in use; set MYCOFLOW_MLFLOW_PORT to a free one" in said
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_wrong_setting_is_named(home: Path, run_stack: RunStack) -> None:
     with run_stack(settings) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert "AIRFLOW_PORT" in said
+    assert "MYCOFLOW_AIRFLOW_PORT" in said
 
 
 @pytest.mark.parametrize("name", ["jwt_secret", "passwords.json"])

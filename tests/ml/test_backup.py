@@ -213,7 +213,8 @@ def homes() -> Iterator[Path]:
 
 def test_with_all_embedded_two_commands_move_a_deployment(homes: Path, few_digits: DigitFolders) -> None:
     def run(home: str, *arguments: str) -> str:
-        environment = {**os.environ, "MYCOFLOW_HOME": str(homes / home), "TRUNK_WEIGHTS": "random", "COLUMNS": "200"}
+        own = {"MYCOFLOW_HOME": str(homes / home), "MYCOFLOW_TRUNK_WEIGHTS": "random"}
+        environment = {**os.environ, **own, "COLUMNS": "200"}
         command = [str(Path(sys.executable).parent / "mycoflow"), *arguments]
         done = subprocess.run(
             command, env=environment, cwd=homes, capture_output=True, text=True, check=False, timeout=120

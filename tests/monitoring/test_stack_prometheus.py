@@ -69,7 +69,7 @@ def test_a_port_in_use_is_named_and_the_stack_does_without(
     with socket.create_server((HOST, stack_settings.prometheus_port)):
         without = drop_if_taken(stack_settings, console)
     assert find_prometheus(without) is None
-    assert f"port {stack_settings.prometheus_port} is in use. Set PROMETHEUS_PORT" in said.getvalue()
+    assert f"port {stack_settings.prometheus_port} is in use. Set MYCOFLOW_PROMETHEUS_PORT" in said.getvalue()
 
 
 @pytest.fixture

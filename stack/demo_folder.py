@@ -10,22 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import MycoflowError, SettingsError
-from ml.settings import without_settings
+from ml.settings import Settings, without_settings
 from stack.demo_report import Stopwatch
 from stack.environment import ROOT, settings_environment
 from stack.leftovers import end_leftovers
 from stack.lock import exclusive
 from stack.ports import find_free_ports
-from stack.settings import StackSettings
 
 MARKER = "made-by-the-demo"
 STOP_SECONDS = 60
 
 
-def demo_settings(home: Path) -> StackSettings:
+def demo_settings(home: Path) -> Settings:
     """The defaults, whatever the environment says, but small, quick, and on free ports."""
     airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
-    defaults = {name: field.default for name, field in StackSettings.model_fields.items()}
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
         "trunk_weights": "random",
@@ -38,7 +37,7 @@ def demo_settings(home: Path) -> StackSettings:
         "metrics_port": metrics,
         "prometheus_port": prometheus,
     }
-    return StackSettings.model_validate(defaults | chosen)
+    return Settings.model_validate(defaults | chosen)
 
 
 @contextmanager
@@ -63,7 +62,7 @@ def clean_folder(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def running_stack(settings: StackSettings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
+def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
     """Run `stack up` on the demo's folder for the length of the block, out of reach of the terminal's Ctrl-C.
 
     Yields: a check that raises MycoflowError when the stack has ended by itself.

@@ -11,7 +11,6 @@ from ml.settings import STACK_MARK, Settings, variable, without_settings
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
-from stack.settings import StackSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +28,7 @@ class Addresses:
     prometheus: str | None  # where it is installed
 
 
-def find_addresses(settings: StackSettings) -> Addresses:
+def find_addresses(settings: Settings) -> Addresses:
     """Start or join the embedded PostgreSQL and name every address of the stack."""
     home, given = settings.mycoflow_home, settings.database_url
     return Addresses(
@@ -43,7 +42,7 @@ def find_addresses(settings: StackSettings) -> Addresses:
     )
 
 
-def child_environment(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+def child_environment(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
     """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
     return {
         **without_settings(os.environ),
@@ -84,7 +83,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
     options = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",

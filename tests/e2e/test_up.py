@@ -11,12 +11,12 @@ import httpx
 import psutil
 import pytest
 
+from ml.settings import Settings
 from stack.demo_folder import demo_settings
 from stack.leftovers import marked_pids
 from stack.lock import exclusive
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
-from stack.settings import StackSettings
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
@@ -117,7 +117,7 @@ def test_secrets_are_for_their_owner_only(home: Path, name: str) -> None:
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(home: Path, run_stack: RunStack) -> None:
     (home / "demo").mkdir()
     (home / "demo" / "thesis.txt").write_text("mine")
-    settings: StackSettings = demo_settings(home)
+    settings: Settings = demo_settings(home)
     with run_stack(settings, "demo") as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1

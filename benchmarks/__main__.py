@@ -1,6 +1,6 @@
 """`make bench`: measure everything, one thing at a time, then print a table and write var/bench/latest.json.
 
-    python -m benchmarks [PART ...]
+    python -m benchmarks [--data FOLDER] [--quick] [PART ...]
 
 The parts are training, serving, gemm and catalog; all of them by default. The last full table is in README.md.
 """
@@ -79,10 +79,12 @@ def main() -> None:
     """The command: expected errors become one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS], help=", ".join(PARTS))
-    parts = parser.parse_args().parts or list(PARTS)
+    parser.add_argument("--data", type=Path, help="folder with initial/ and evaluation/; the digits by default")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    told = parser.parse_args()
     os.environ.update(plain_environment())  # for everything that is measured in a process of its own
     try:
-        run(parts, load_settings(), ROOT / "var" / "bench", Console())
+        run(told.parts or list(PARTS), load_settings(told.data, quick=told.quick), ROOT / "var" / "bench", Console())
     except MycoflowError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks may be told, from the environment."""
+"""What a run of the benchmarks may be told, on its command line and in the environment."""
 
 from pathlib import Path
 
@@ -7,16 +7,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from benchmarks.client import Plan
 from ml.errors import SettingsError
+from ml.settings import PREFIX, describe_errors, list_wrong_names, wrong_settings
 
 
 class BenchSettings(BaseSettings):
-    """Names in the environment are these, upper case. `.env` is left alone: a deployment is not what is measured."""
+    """Trunk and size are read as everywhere. `.env` is left alone: a deployment is not what is measured."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     data: Path | None = Field(None, description="Folder with initial/ and evaluation/; the digits when empty")
     quick: bool = Field(False, description="One short round of everything, and two epochs of the recipe")
-    trunk_weights: str = Field("random", description="As TRUNK_WEIGHTS everywhere; the speed does not depend on it")
+    trunk_weights: str = Field("random", description="As everywhere; the speed does not depend on it")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
 
     @field_validator("data")
@@ -40,16 +41,19 @@ class BenchSettings(BaseSettings):
         return 1 if self.quick else 3
 
 
-def load_settings() -> BenchSettings:
+def load_settings(data: Path | None, *, quick: bool) -> BenchSettings:
     """Read them.
 
+    Args: data, quick, as the command line says.
     Raises: SettingsError, one of them is wrong.
     """
+    wrong = list_wrong_names()
+    if wrong:
+        raise wrong_settings(wrong)
     try:
-        settings = BenchSettings.model_validate({})
+        settings = BenchSettings.model_validate({"data": data, "quick": quick})
     except ValidationError as error:
-        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error
+        raise wrong_settings(describe_errors(error)) from error
     for part in ("initial", "evaluation"):
         if settings.data is not None and not (settings.data / part).is_dir():
             raise SettingsError(

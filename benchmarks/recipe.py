@@ -52,7 +52,7 @@ def train_recipe(dataset: Dataset, trunk_weights: str, image_size: int, epochs: 
     """Train as the specification says, evaluate, save.
 
     Args:
-        trunk_weights: as the setting TRUNK_WEIGHTS, so that both sides have the same.
+        trunk_weights: as the setting MYCOFLOW_TRUNK_WEIGHTS, so that both sides have the same.
         image_size: side of the square input, pixels.
         epochs: so many and no more; as early stopping says when None.
     """

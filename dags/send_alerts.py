@@ -20,7 +20,7 @@ def send_alerts() -> None:
 
     The tasks that raise alerts send them at their end. Every ten minutes this sends what is left: what could not be
     sent before, and what the service and its people did meanwhile. It also tells of a training that has no verdict
-    after TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
+    after MYCOFLOW_TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
     """
 
     @task

@@ -10,7 +10,7 @@ from airflow.sdk import Param, chain, task
 from dags.mlflow_link import MlflowRunLink
 from dags.task_defaults import TASK_DEFAULTS
 
-# The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
+# The training budget is 30 minutes (MYCOFLOW_TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
 # Over before the next night. Nobody said yes by then: the champion stays.
 APPROVAL_TIMEOUT = timedelta(hours=20)
@@ -35,7 +35,7 @@ SNAPSHOT_PARAMS = {
         minimum=2,
         maximum=1_000_000,
         title="Snapshot size",
-        description="Images to learn from, unless the selection says which; SNAPSHOT_SIZE when empty",
+        description="Images to learn from, unless the selection says which; MYCOFLOW_SNAPSHOT_SIZE when empty",
     ),
     "seed": Param(
         0,
@@ -98,7 +98,7 @@ def gate(attempt_id: int) -> str:
 
 @task.branch
 def ask(attempt_id: int, **context: Any) -> str:
-    """Send the promotion past a person where PROMOTION says so. Returns the next task's id."""
+    """Send the promotion past a person where MYCOFLOW_PROMOTION says so. Returns the next task's id."""
     from ml import cycle
     from ml.reporting.alert_delivery import alerting_workspace
 
@@ -132,7 +132,8 @@ def _approval() -> HITLOperator:
         defaults=KEEP,
         response_timeout=APPROVAL_TIMEOUT,
         execution_timeout=None,  # it waits without a worker
-        doc_md="Wait for a person's yes or no, in Airflow, under required actions. Skipped with PROMOTION=auto.",
+        doc_md="Wait for a person's yes or no, in Airflow, under required actions. "
+        "Skipped with MYCOFLOW_PROMOTION=auto.",
     )
 
 

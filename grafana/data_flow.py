@@ -57,7 +57,8 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Of the threshold",
-                "Against NEW_IMAGES_THRESHOLD. At 100 % the next night asks for retraining, unless that was tried.",
+                "Against MYCOFLOW_NEW_IMAGES_THRESHOLD. At 100 % the next night asks for retraining, unless that was "
+                "tried.",
                 f"{_NEW} / max(mycoflow_new_images_threshold)",
                 units.PercentUnit,
                 thresholds((None, "green"), (1, "blue"), (1.5, "orange")),
@@ -150,7 +151,7 @@ FROM training.ingest_batches WHERE $__timeFilter(ingested_at) ORDER BY ingested_
         .with_panel(
             nightly_lines(
                 "Share of rejects",
-                "Of each batch. Above QUARANTINE_SHARE a batch waits.",
+                "Of each batch. Above MYCOFLOW_QUARANTINE_SHARE a batch waits.",
                 [sql_series(share)],
                 units.PercentUnit,
             ).min(0)

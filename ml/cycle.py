@@ -62,7 +62,7 @@ class RetrainReport:
 def ingest(workspace: Workspace, source_url: str) -> list[int]:
     """Take in what is new at a source, for a quarter of an hour at most; the next run takes the rest.
 
-    Args: source_url, one of those in INGEST_SOURCES.
+    Args: source_url, one of those in MYCOFLOW_INGEST_SOURCES.
     Returns: the numbers of the batches; `mycoflow batch show` tells what became of each.
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
@@ -221,7 +221,7 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
 
 
 def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
-    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see PROMOTION.
+    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see MYCOFLOW_PROMOTION.
 
     Whoever is to be asked is told.
     """
@@ -242,8 +242,8 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
 
     Where another version went into production after the verdict, the gate compares with that one first.
 
-    Args: approved_by, who said yes; with PROMOTION=approve, nothing is promoted without. A yes goes before the hold of
-        a rollback.
+    Args: approved_by, who said yes; with MYCOFLOW_PROMOTION=approve, nothing is promoted without. A yes goes before the
+        hold of a rollback.
     Returns: the version in production afterwards.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
@@ -299,7 +299,7 @@ def note_failure(
 
 
 def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings over TRAINING_BUDGET_MINUTES and of moves in MLflow."""
+    """Tell people, once for each, of trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES and of moves in MLflow."""
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     try:

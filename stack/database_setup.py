@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ml.catalog.database import open_catalog
 from ml.errors import DatabaseUnavailableError
+from ml.settings import Settings
 from stack.environment import Addresses
-from stack.stack_settings import StackSettings
 
 
-def migrate_all(settings: StackSettings, addresses: Addresses, environment: Mapping[str, str], logs: Path) -> None:
+def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[str, str], logs: Path) -> None:
     """Migrate Airflow's and MLflow's databases side by side, and the catalog meanwhile.
 
     An external catalog or tracking server belongs to somebody else: the first must be at the right migration already,

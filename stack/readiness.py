@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import httpx
 
+from ml.settings import Settings
 from stack.environment import Addresses
 from stack.follow import wait_for
-from stack.stack_settings import StackSettings
 
 AIRFLOW_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
-def list_missing(settings: StackSettings, addresses: Addresses) -> list[str]:
+def list_missing(settings: Settings, addresses: Addresses) -> list[str]:
     """The names of what does not answer yet, or does not feel well; empty when all is well.
 
     Prometheus is not asked: nothing waits for an extra.
@@ -26,7 +26,7 @@ def list_missing(settings: StackSettings, addresses: Addresses) -> list[str]:
 
 
 def wait_until_healthy(
-    settings: StackSettings, addresses: Addresses, check: Callable[[], None], timeout_seconds: float
+    settings: Settings, addresses: Addresses, check: Callable[[], None], timeout_seconds: float
 ) -> None:
     """Wait until nothing is missing.
 

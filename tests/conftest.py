@@ -1,5 +1,6 @@
 """What every test may ask for: settings of its own, and a catalog on a fresh database of the embedded PostgreSQL."""
 
+import os
 import secrets
 import shutil
 import socket
@@ -26,7 +27,7 @@ from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
-from ml.settings import Settings
+from ml.settings import Settings, without_settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
@@ -36,8 +37,8 @@ with warnings.catch_warnings():
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's environment and .env must not reach the tests."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for name in os.environ.keys() - without_settings(os.environ).keys():
+        monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
 
 

@@ -76,7 +76,7 @@ class AirflowClient:
         try:
             return self._http.request("POST", self._url + path, json=dict(body), headers=headers)
         except HTTPError as error:
-            detail = f"Expected Airflow to answer, and it does not: {error}. Start it, or correct AIRFLOW_URL."
+            detail = f"Expected Airflow to answer, and it does not: {error}. Start it, or correct MYCOFLOW_AIRFLOW_URL."
             raise unavailable("airflow-unavailable", detail) from error
 
 
@@ -95,7 +95,10 @@ def current() -> AirflowClient:
     """
     client: AirflowClient | None = current_app.extensions.get(_EXTENSION)
     if client is None:
-        detail = "Expected an Airflow to be configured: set AIRFLOW_URL, AIRFLOW_USERNAME and AIRFLOW_PASSWORD."
+        detail = (
+            "Expected an Airflow to be configured: set MYCOFLOW_AIRFLOW_URL, MYCOFLOW_AIRFLOW_USERNAME and "
+            "MYCOFLOW_AIRFLOW_PASSWORD."
+        )
         raise unavailable("airflow-not-configured", detail)
     return client
 
@@ -114,5 +117,5 @@ def _read(answer: BaseHTTPResponse, *names: str) -> list[str]:
     raise unavailable(
         "airflow-refused",
         f"Expected Airflow to start a run. It answered {answer.status}: {str(said)[:_SHOWN_CHARACTERS]}. "
-        "Look at AIRFLOW_URL, at the account in AIRFLOW_USERNAME, and at Airflow's log.",
+        "Look at MYCOFLOW_AIRFLOW_URL, at the account in MYCOFLOW_AIRFLOW_USERNAME, and at Airflow's log.",
     )

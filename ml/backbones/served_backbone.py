@@ -163,7 +163,7 @@ def _get(catalog: Catalog, sha256: str) -> bytes:
 def _open(catalog: Catalog, stored: StoredTrunk) -> ServedTrunk:
     onnx = _get(catalog, stored.onnx_sha256)
     is_int8 = stored.precision == "int8"
-    facts = stored.parity or {"reason": "MODEL_PRECISION asks for fp32.", "reduce_range": False}
+    facts = stored.parity or {"reason": "MYCOFLOW_MODEL_PRECISION asks for fp32.", "reduce_range": False}
     return ServedTrunk(
         onnx=onnx,
         trunk_id=f"{stored.onnx_sha256}:{PREPROCESSING_VERSION}",

@@ -16,7 +16,7 @@ alerts_app = typer.Typer()
 
 @alerts_app.command()
 def alerts(count: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20) -> None:
-    """List the latest alerts, and whether they were sent to ALERT_URLS."""
+    """List the latest alerts, and whether they were sent to MYCOFLOW_ALERT_URLS."""
     settings = load_settings()
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         latest = latest_alerts(connection, count)
@@ -26,7 +26,7 @@ def alerts(count: Annotated[int, typer.Option(min=1, help="How many, newest firs
         table.add_row(raised, alert.kind, escape(alert.title), escape(_describe(alert)))
     out.print(table if latest else "No alert yet.")
     if settings.alert_urls is None and any(alert.sent_at is None for alert in latest):
-        out.print("ALERT_URLS names nobody here, so nothing is sent from here.")
+        out.print("MYCOFLOW_ALERT_URLS names nobody here, so nothing is sent from here.")
 
 
 def _describe(alert: Alert) -> str:

@@ -35,7 +35,7 @@ def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")
         came = batch.ingested_at.strftime("%Y-%m-%d %H:%M")
         figures = (str(sum(batch.counts.values())), f"{rejected} ({batch.reject_share:.0%})", str(batch.waiting))
         table.add_row(str(batch.id), escape(batch.source), came, *figures, batch.state)
-    out.print(table if batches else "No batch yet. The DAG ingest_images brings them, from INGEST_SOURCES.")
+    out.print(table if batches else "No batch yet. The DAG ingest_images brings them, from MYCOFLOW_INGEST_SOURCES.")
 
 
 @batch_app.command("show")

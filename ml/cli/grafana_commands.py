@@ -14,7 +14,7 @@ grafana_app = typer.Typer(no_args_is_help=True)
 
 @grafana_app.callback()
 def group() -> None:
-    """Dashboards for the Grafana at GRAFANA_URL."""
+    """Dashboards for the Grafana at MYCOFLOW_GRAFANA_URL."""
 
 
 @grafana_app.command()

@@ -125,14 +125,14 @@ def monitor() -> None:
 @app.command()
 def retrain(
     snapshot_size: Annotated[
-        int | None, typer.Option(help="Images of the selections newest and balanced; SNAPSHOT_SIZE by default.")
+        int | None, typer.Option(help="Images of the selections newest, balanced; MYCOFLOW_SNAPSHOT_SIZE by default.")
     ] = None,
     selection: Annotated[
         str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
     ] = str(NEWEST),
     seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
     base_trunk: Annotated[
-        bool, typer.Option("--base-trunk", help="Train on TRUNK_WEIGHTS even where the champion was fine-tuned.")
+        bool, typer.Option("--base-trunk", help="Train on MYCOFLOW_TRUNK_WEIGHTS even after a fine-tuned champion.")
     ] = False,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
     request_key: Annotated[

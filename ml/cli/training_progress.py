@@ -37,6 +37,6 @@ def run_training(
         is_promoted = report.model_version in journal.versions_ever_in_production(connection)
     if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:
         out.print(
-            f"PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved it. "
-            f"`mycoflow promote {report.model_version}` puts it into production."
+            f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved "
+            f"it. `mycoflow promote {report.model_version}` puts it into production."
         )

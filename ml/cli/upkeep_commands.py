@@ -23,7 +23,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 
 @house_app.command()
 def purge(yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, it is only counted.")] = False) -> None:
-    """Delete what nobody needs any more, by the settings RETENTION_...; a dry run unless --yes."""
+    """Delete what nobody needs any more, by the settings MYCOFLOW_RETENTION_...; a dry run unless --yes."""
     with open_workspace() as workspace:
         removals = purge_workspace(workspace, is_dry_run=not yes)
     table = Table("what", "why", "count", "size")

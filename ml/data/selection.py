@@ -70,7 +70,7 @@ def select_images(
         if size < len(classes):
             raise SnapshotError(
                 f"Expected a snapshot of at least {len(classes)} images for the selection balanced, one of each class, "
-                f"got a size of {size}. Raise SNAPSHOT_SIZE, or take another selection."
+                f"got a size of {size}. Raise MYCOFLOW_SNAPSHOT_SIZE, or take another selection."
             )
         of_each = size // len(classes)
         return [image for label in classes for image in pool.newest_images(connection, of_each, label)]

@@ -1,4 +1,4 @@
-"""Sending what the outbox holds, through Apprise, to the addresses in ALERT_URLS, and as marks to Grafana.
+"""Sending what the outbox holds, through Apprise, to the addresses in MYCOFLOW_ALERT_URLS, and as marks to Grafana.
 
 Whatever goes wrong here is logged and tried again next time: an alert never fails a step, nor keeps it waiting long.
 """
@@ -56,7 +56,7 @@ def alerting_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
 def deliver(workspace: Workspace) -> None:
     """Send what is unsent, unless another process is doing so. Never raises.
 
-    Without ALERT_URLS nothing counts as sent, whether Grafana got it or not: a process with them may share the
+    Without MYCOFLOW_ALERT_URLS nothing counts as sent, whether Grafana got it or not: a process with them may share the
     database. Each alert reaches each address at least once: a process that dies between sending and noting it sends it
     again.
     """
@@ -110,7 +110,7 @@ def _send(alert: Alert, receivers: Sequence["_Receiver"], deadline: Deadline) ->
 class _Receiver:
     """One address. Its name in the outbox tells nothing of the secrets that it holds.
 
-    Args: number, its place in ALERT_URLS, from 1; address, as Apprise reads it.
+    Args: number, its place in MYCOFLOW_ALERT_URLS, from 1; address, as Apprise reads it.
     """
 
     def __init__(self, number: int, address: str) -> None:
@@ -126,7 +126,7 @@ class _Receiver:
         Returns: whether it has the alert; if not, `error` says why.
         """
         if not self._apprise:
-            self.error = f"{self._title}: Apprise cannot read it. Correct ALERT_URLS."
+            self.error = f"{self._title}: Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
             return False
         answer = self._apprise.notify(
             title=alert.title,

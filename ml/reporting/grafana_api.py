@@ -1,4 +1,4 @@
-"""Talking to the Grafana at GRAFANA_URL, with grafana-client, and its failures as our errors."""
+"""Talking to the Grafana at MYCOFLOW_GRAFANA_URL, with grafana-client, and its failures as our errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ def open_grafana(settings: Settings) -> "GrafanaApi":
 
     if settings.grafana_url is None or settings.grafana_token is None:
         raise SettingsError(
-            "GRAFANA_URL, GRAFANA_TOKEN: expected the address of a Grafana and the token of a service account with the "
-            "role Editor there (Administration, Users and access, Service accounts), got none."
+            "MYCOFLOW_GRAFANA_URL, MYCOFLOW_GRAFANA_TOKEN: expected the address of a Grafana and the token of a "
+            "service account with the role Editor there (Administration, Users and access, Service accounts), got none."
         )
     url = settings.grafana_url.rstrip("/") + "/"  # the client joins what follows without a slash
     try:
         return GrafanaApi.from_url(url, settings.grafana_token.get_secret_value(), timeout=SECONDS_PER_ANSWER)
     except ValueError as error:
-        raise SettingsError(f"GRAFANA_URL: expected an address, got one that is none ({error}).") from error
+        raise SettingsError(f"MYCOFLOW_GRAFANA_URL: expected an address, got one that is none ({error}).") from error
 
 
 @contextmanager
@@ -59,7 +59,8 @@ def translated_errors(task: str) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:  # of requests: no connection, no answer in time, no JSON
         raise GrafanaUnavailableError(
-            f"Expected Grafana {task}, got no answer that makes sense ({type(error).__name__}). Check GRAFANA_URL."
+            f"Expected Grafana {task}, got no answer that makes sense ({type(error).__name__}). "
+            "Check MYCOFLOW_GRAFANA_URL."
         ) from error
 
 
@@ -75,6 +76,6 @@ def expect(answer: Any, key: str) -> Any:
 
 _ADVICE = {
     400: "A dashboard that is provisioned from files cannot be replaced: it is current already.",
-    401: "Give GRAFANA_TOKEN the token of a service account.",
-    403: "Give the service account of GRAFANA_TOKEN the role Editor.",
+    401: "Give MYCOFLOW_GRAFANA_TOKEN the token of a service account.",
+    403: "Give the service account of MYCOFLOW_GRAFANA_TOKEN the role Editor.",
 }

@@ -29,8 +29,8 @@ _MOVES: frozenset[Kind] = frozenset({"promoted", "rolled_back", "moved_externall
 def annotate(settings: Settings, catalog: Catalog) -> None:
     """Write the marks that Grafana lacks; the caller is the only one that delivers now.
 
-    Without GRAFANA_URL and GRAFANA_TOKEN nothing is written. A mark stands where its alert was raised, however late it
-    is written; a process that dies between writing and noting it writes it twice.
+    Without MYCOFLOW_GRAFANA_URL and MYCOFLOW_GRAFANA_TOKEN nothing is written. A mark stands where its alert was
+    raised, however late it is written; a process that dies between writing and noting it writes it twice.
     """
     if not is_configured(settings):
         return

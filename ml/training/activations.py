@@ -37,7 +37,7 @@ ReadImages = Callable[[Sequence[SeenImage]], NDArray[np.uint8]]
 
 
 def room_bytes(settings: Settings) -> int:
-    """What activations may take on disk: ACTIVATIONS_LIMIT_GB, and never more than half of what is free."""
+    """What activations may take on disk: MYCOFLOW_ACTIVATIONS_LIMIT_GB, and never more than half of what is free."""
     settings.mycoflow_home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.mycoflow_home).free
     return int(min(settings.activations_limit_gb * 1e9, free * _FREE_SHARE))

@@ -18,7 +18,7 @@ BATCH_SIZES = (16, 32, 64, 128)
 def suggest(trial: "Trial", may_mirror: bool) -> tuple[Hyperparameters, bool]:
     """Let Optuna choose.
 
-    Args: may_mirror, mirrored images show what they show: MIRRORED_VIEWS.
+    Args: may_mirror, mirrored images show what they show: MYCOFLOW_MIRRORED_VIEWS.
     Returns: hyperparameters, and whether the head sees mirrored images too.
     """
     hyperparameters = Hyperparameters(

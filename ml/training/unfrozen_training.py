@@ -61,7 +61,7 @@ def train_tail(
     if budget_seconds <= 0:
         raise TrainingError(
             "Expected time left to fine-tune. The budget went on features and activations: raise "
-            "TRAINING_BUDGET_MINUTES, tune fewer layers or take a smaller snapshot."
+            "MYCOFLOW_TRAINING_BUDGET_MINUTES, tune fewer layers or take a smaller snapshot."
         )
     keras = load_keras()
     load_tensorflow().config.experimental.enable_op_determinism()

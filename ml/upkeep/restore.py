@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.app import is_mlflow_embedded, mlflow_uri
-from ml.catalog.database import create_engine, is_known_revision
+from ml.catalog.database import create_engine, is_earlier_revision, is_known_revision
 from ml.catalog.object_store import open_object_store
 from ml.errors import BackupError
 from ml.progress import Progress
@@ -49,6 +49,11 @@ def _demand_dumps(manifest: Manifest) -> None:
 
 
 def _check_fit(settings: Settings, manifest: Manifest) -> None:
+    if is_earlier_revision(manifest.schema_revision):
+        raise BackupError(
+            f"Expected a backup of this release or an older one. It was made by an earlier checkout (migration "
+            f"{manifest.schema_revision}), whose data cannot be carried over. Restore it with that checkout."
+        )
     if not is_known_revision(manifest.schema_revision):
         raise BackupError(
             f"Expected a backup of this release or an older one. Its database is at migration "

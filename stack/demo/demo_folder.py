@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import MycoflowError, SettingsError
+from ml.settings import Settings, without_settings
 from stack.demo.demo_report import Stopwatch
 from stack.environment import ROOT, settings_environment
 from stack.home_lock import exclusive
 from stack.leftovers import end_leftovers
 from stack.ports import find_free_ports
-from stack.stack_settings import StackSettings
 
 MARKER = "made-by-the-demo"
 STOP_SECONDS = 60
 
 
-def demo_settings(home: Path) -> StackSettings:
+def demo_settings(home: Path) -> Settings:
     """The defaults, whatever the environment says, but small, quick, and on free ports."""
     airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
-    defaults = {name: field.default for name, field in StackSettings.model_fields.items()}
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
         "trunk_weights": "random",
@@ -37,7 +37,7 @@ def demo_settings(home: Path) -> StackSettings:
         "metrics_port": metrics,
         "prometheus_port": prometheus,
     }
-    return StackSettings.model_validate(defaults | chosen)
+    return Settings.model_validate(defaults | chosen)
 
 
 @contextmanager
@@ -62,16 +62,18 @@ def clean_folder(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def running_stack(settings: StackSettings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
+def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
     """Run `stack up` on the demo's folder for the length of the block, out of reach of the terminal's Ctrl-C.
 
     Yields: a check that raises MycoflowError when the stack has ended by itself.
     """
     home = settings.mycoflow_home
     log = home / "stack.log"
-    own = {name.upper() for name in StackSettings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name not in own}
-    environment = {**inherited, **settings_environment(settings), "PYTHONPATH": _python_path()}
+    environment = {
+        **without_settings(os.environ),
+        **settings_environment(settings),
+        "PYTHONPATH": _python_path(),
+    }
     with log.open("w") as output:
         # Started in the demo's folder, so that no `.env` is read.
         process = subprocess.Popen(

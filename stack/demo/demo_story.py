@@ -14,13 +14,13 @@ from ml.catalog.tables import monitorings
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
 from stack.airflow_api import AirflowClient
 from stack.demo.demo_report import Stopwatch, Summary
 from stack.demo.prediction_client import Answer, ask
 from stack.environment import Addresses
 from stack.follow import FollowedRun, follow_run, wait_for
 from stack.leftovers import marked_pids
-from stack.stack_settings import StackSettings
 
 DAG_IDS = ("monitor_production", "retrain")
 REACTION_SECONDS = 60
@@ -31,7 +31,7 @@ FIRST_REASON = "the first model"
 class Story:
     """What the story plays with."""
 
-    settings: StackSettings
+    settings: Settings
     addresses: Addresses
     catalog: Catalog
     airflow: AirflowClient

@@ -8,7 +8,7 @@ from rich.console import Console
 from ml.catalog.accounts.user_accounts import put_demo_accounts
 from ml.catalog.database import Catalog, open_catalog
 from ml.ingest.digits import write_digits
-from ml.settings import load_settings
+from ml.settings import Settings, load_settings
 from stack.airflow_api import AirflowClient
 from stack.demo.demo_folder import clean_folder, demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch, Summary, print_summary
@@ -17,7 +17,6 @@ from stack.environment import find_addresses
 from stack.follow import wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import airflow_secrets
-from stack.stack_settings import StackSettings
 
 START_SECONDS = 180
 
@@ -42,10 +41,10 @@ def play(console: Console) -> int:
     return 0
 
 
-def _introduce(settings: StackSettings, console: Console) -> None:
+def _introduce(settings: Settings, console: Console) -> None:
     side = settings.image_size
     console.print(f"Trunk: VGG16 with [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
-    console.print("photos need pretrained weights (see TRUNK_WEIGHTS in the README).")
+    console.print("photos need pretrained weights (see MYCOFLOW_TRUNK_WEIGHTS in the README).")
     console.print(f"State: {settings.mycoflow_home}", soft_wrap=True)
 
 
@@ -57,7 +56,7 @@ def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
     return passwords
 
 
-def _play_on_a_stack(settings: StackSettings, watch: Stopwatch, console: Console) -> Summary:
+def _play_on_a_stack(settings: Settings, watch: Stopwatch, console: Console) -> Summary:
     home = settings.mycoflow_home
     addresses = find_addresses(settings)
     with running_stack(settings, watch) as check:

@@ -40,8 +40,8 @@ def deployment(settings: Settings) -> Deployment:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{find_free_ports(1)[0]}",
-        "METRICS_PORT": "0",
-        "RATE_LIMIT": "1000000 per minute",
+        "MYCOFLOW_METRICS_PORT": "0",
+        "MYCOFLOW_RATE_LIMIT": "1000000 per minute",
     }
     return Deployment(settings.mycoflow_home, plain_environment() | own)
 

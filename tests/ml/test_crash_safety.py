@@ -88,10 +88,10 @@ def environment(filled_workspace: Workspace) -> dict[str, str]:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "TRUNK_WEIGHTS": settings.trunk_weights,
-        "IMAGE_SIZE": str(settings.image_size),
-        "MIRRORED_VIEWS": "false",
-        "SNAPSHOT_SIZE": str(settings.snapshot_size),
+        "MYCOFLOW_TRUNK_WEIGHTS": settings.trunk_weights,
+        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
+        "MYCOFLOW_MIRRORED_VIEWS": "false",
+        "MYCOFLOW_SNAPSHOT_SIZE": str(settings.snapshot_size),
     }
 
 

@@ -214,7 +214,7 @@ def test_a_refusal_is_told_in_airflows_own_words(
     refused = refusal(client_of(airflow.url))
     assert refused.slug == "airflow-refused"
     assert words in refused.detail
-    assert "AIRFLOW_USERNAME" in refused.detail
+    assert "MYCOFLOW_AIRFLOW_USERNAME" in refused.detail
     assert len(refused.detail) < 1000
 
 
@@ -261,7 +261,7 @@ def test_who_does_not_answer_like_airflow_is_told(
     monkeypatch.setattr("webapi.airflow_runs._TIMEOUT", Timeout(0.5))
     refused = refusal(client_of(f"http://127.0.0.1:{serve_script(misbehave)}"))
     assert refused.slug == "airflow-unavailable"
-    assert "AIRFLOW_URL" in refused.detail
+    assert "MYCOFLOW_AIRFLOW_URL" in refused.detail
 
 
 def test_where_nobody_listens_is_told(free_port: Callable[[], int]) -> None:

@@ -64,8 +64,8 @@ class Metrics:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
             raise SettingsError(
-                f"METRICS_PORT: expected a free port on {host}, got {port} ({error.strerror}). "
-                "Stop what uses it, or set METRICS_PORT to another."
+                f"MYCOFLOW_METRICS_PORT: expected a free port on {host}, got {port} ({error.strerror}). "
+                "Stop what uses it, or set MYCOFLOW_METRICS_PORT to another."
             ) from error
         return self._server.server_port
 

@@ -73,6 +73,6 @@ def choose_boundary(layers: int, image_size: int, image_count: int, limit_bytes:
     raise TrainingError(
         f"Expected room for the activations of {image_count} images in front of the last {layers} convolutions: "
         f"{smallest / _MEGABYTE:.0f} MB at least. Received: {limit_bytes / _MEGABYTE:.0f} MB, the smaller of "
-        "ACTIVATIONS_LIMIT_GB and half the free space under MYCOFLOW_HOME. Raise the one, free the other, or take a "
-        "smaller snapshot."
+        "MYCOFLOW_ACTIVATIONS_LIMIT_GB and half the free space under MYCOFLOW_HOME. Raise the one, free the other, or "
+        "take a smaller snapshot."
     )

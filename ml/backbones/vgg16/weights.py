@@ -56,7 +56,7 @@ def resolve_weights(
     path = Path(trunk_weights).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f"Expected TRUNK_WEIGHTS to be imagenet, random, or an existing .weights.h5 file. "
+            f"Expected MYCOFLOW_TRUNK_WEIGHTS to be imagenet, random, or an existing .weights.h5 file. "
             f"Received: {trunk_weights!r}, which is not a file. Correct the path."
         )
     return _from_file("file", path)
@@ -103,8 +103,9 @@ def _published_file(base_url: str, folder: Path) -> Path:
     except Exception as error:  # get_file raises no narrower one
         raise WeightsError(
             f"Expected Keras' published VGG16 weights at {path} or at {base_url}. Neither could be had ({error}). "
-            f"Put {PUBLISHED_NAME} (MD5 {PUBLISHED_MD5}) at {path}, or set TRUNK_WEIGHTS=/path/to/file.weights.h5, or "
-            "say TRUNK_WEIGHTS=random for a trunk that has learned nothing."
+            f"Put {PUBLISHED_NAME} (MD5 {PUBLISHED_MD5}) at {path}, or set "
+            "MYCOFLOW_TRUNK_WEIGHTS=/path/to/file.weights.h5, or say "
+            "MYCOFLOW_TRUNK_WEIGHTS=random for a trunk that has learned nothing."
         ) from error
 
 

@@ -22,8 +22,8 @@ Kind = Literal[
     "moved_externally",
 ]
 
-# An alert that nobody tried to send for so long was raised while ALERT_URLS named nobody: whoever is named later does
-# not want to hear of it. One that was tried is tried until it is sent.
+# An alert that nobody tried to send for so long was raised while MYCOFLOW_ALERT_URLS named nobody: whoever is named
+# later does not want to hear of it. One that was tried is tried until it is sent.
 UNTRIED_FOR = timedelta(days=7)
 
 FAILURE_KEY = "retraining-failed:"  # and the request's key: how the event keys of its failures begin

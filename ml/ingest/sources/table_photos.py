@@ -42,7 +42,7 @@ class TablePhotos:
         published: how it publishes.
         labels: whose photos to take; the collection has a hundred thousand others.
         folder: of this collection alone, for its tables and their index.
-        allowed_hosts: as in FETCH_ALLOWED_HOSTS.
+        allowed_hosts: as in MYCOFLOW_FETCH_ALLOWED_HOSTS.
     """
 
     url: str

@@ -115,7 +115,8 @@ def _compare(keras: Floats, fp32: Floats, served: Floats) -> Parity:
     if not parity.served_agreement >= SERVED_AGREEMENT:
         raise ModelLoadError(
             f"Expected model.onnx to name at least {SERVED_AGREEMENT:.0%} of {len(keras)} images as model.keras does. "
-            f"Received: {parity.served_agreement:.0%}. Retrain with MODEL_PRECISION=fp32, and report the defect."
+            f"Received: {parity.served_agreement:.0%}. Retrain with MYCOFLOW_MODEL_PRECISION=fp32, and report the "
+            "defect."
         )
     return parity
 

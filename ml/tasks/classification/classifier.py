@@ -113,6 +113,6 @@ def _check_bytes(content: bytes, card: ModelCard, folder: Path) -> None:
     if card.precision == "int8" and not card.reduce_range and int8_saturates():
         logger.warning(
             "The model in %s has full-range int8 weights, and this CPU lacks VNNI: some answers may differ from those "
-            "it was judged by. Retrain on this machine, or with MODEL_PRECISION=fp32.",
+            "it was judged by. Retrain on this machine, or with MYCOFLOW_MODEL_PRECISION=fp32.",
             folder,
         )

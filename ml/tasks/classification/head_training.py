@@ -147,7 +147,7 @@ def _within_budget(deadline: float, budget_seconds: float, on_epoch: EpochProgre
             if time.monotonic() >= deadline:
                 raise TrainingError(
                     f"Expected time for one epoch at least in a budget of {budget_seconds:g} s. It ran out before. "
-                    "Raise TRAINING_BUDGET_MINUTES or take a smaller snapshot."
+                    "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
                 )
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -129,7 +129,7 @@ def test_another_minimum_is_another_question(place: Workspace, weights: TrunkWei
 def test_fp32_is_not_compared_with_anything(place: Workspace, weights: TrunkWeights, snapshot: Snapshot) -> None:
     trunk = make(place, weights, snapshot, model_precision="fp32")
     assert trunk.onnx == trunk.fp32_onnx == export_trunk(weights, 32)
-    assert trunk.precision_reason == "MODEL_PRECISION asks for fp32."
+    assert trunk.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
     assert rows(place.catalog)[0].parity is None
 
 

@@ -30,8 +30,8 @@ def run(
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": mlflow_uri,
-        "TRUNK_WEIGHTS": "random",
-        "IMAGE_SIZE": "32",
+        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_IMAGE_SIZE": "32",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(main, "out", main.Console(width=200))
@@ -96,11 +96,11 @@ def test_what_cannot_be_done_is_said_and_ends_with_an_error(
 
 
 def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCURACY_FLOOR", "70")
-    monkeypatch.setenv("TRUNK_WEIGHTS", "resnet")
+    monkeypatch.setenv("MYCOFLOW_ACCURACY_FLOOR", "70")
+    monkeypatch.setenv("MYCOFLOW_TRUNK_WEIGHTS", "resnet")
     status, said = run("status")
     assert status == 1
-    assert "ACCURACY_FLOOR" in said
+    assert "MYCOFLOW_ACCURACY_FLOOR" in said
     assert "expected imagenet, random or a path" in said
 
 

@@ -46,11 +46,11 @@ def run(running: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "TRUNK_WEIGHTS": "random",
-        "IMAGE_SIZE": "32",
-        "MIRRORED_VIEWS": "false",
-        "MODEL_PRECISION": "fp32",
-        "PROMOTION": "approve",
+        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_IMAGE_SIZE": "32",
+        "MYCOFLOW_MIRRORED_VIEWS": "false",
+        "MYCOFLOW_MODEL_PRECISION": "fp32",
+        "MYCOFLOW_PROMOTION": "approve",
     }.items():
         monkeypatch.setenv(name, str(value))
 

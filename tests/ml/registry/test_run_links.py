@@ -52,5 +52,5 @@ def test_there_is_nothing_to_show_before_a_training(catalog: Catalog, settings: 
 
 
 def test_an_address_that_no_browser_opens_is_refused() -> None:
-    with pytest.raises(SettingsError, match="MLFLOW_PUBLIC_URL"):
+    with pytest.raises(SettingsError, match="MYCOFLOW_MLFLOW_PUBLIC_URL"):
         load_settings(mlflow_public_url="postgresql://localhost/mlflow")

@@ -189,7 +189,7 @@ def test_an_address_that_apprise_cannot_read_is_named_and_the_others_get_theirs(
     put(catalog, "one")
     deliver(open_to(f"json://127.0.0.1:{webhook.port}", "pigeon://loft"))
     assert webhook.titles == ["title of one"]
-    assert outbox(catalog)[0].last_error == "Address 2 (pigeon): Apprise cannot read it. Correct ALERT_URLS."
+    assert outbox(catalog)[0].last_error == "Address 2 (pigeon): Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
 
 
 def test_what_is_kept_of_an_error_holds_no_secret(catalog: Catalog, open_to: OpenTo, free_tcp_port: int) -> None:
@@ -206,8 +206,8 @@ def test_a_comma_inside_an_address_does_not_end_it() -> None:
 
 
 def test_an_address_that_is_none_is_a_wrong_setting_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALERT_URLS", "my secret topic")
-    with pytest.raises(SettingsError, match=r"ALERT_URLS.*ntfy://") as raised:
+    monkeypatch.setenv("MYCOFLOW_ALERT_URLS", "my secret topic")
+    with pytest.raises(SettingsError, match=r"MYCOFLOW_ALERT_URLS.*ntfy://") as raised:
         load_settings()
     assert "secret" not in str(raised.value)
 
@@ -251,7 +251,7 @@ def test_the_command_line_lists_what_was_told_and_what_was_not(
     listed = list_alerts("--count", "2")
     assert "tried 1 times: Address 1 (json)" in listed
     assert listed.index("title of two") < listed.index("title of one")
-    assert "ALERT_URLS names nobody here" in listed
+    assert "MYCOFLOW_ALERT_URLS names nobody here" in listed
 
 
 def list_alerts(*arguments: str) -> str:

@@ -122,7 +122,7 @@ def test_training_stops_when_its_time_is_up(
     tail = build_tail(weights, head, standardisation, Boundary(11, 32), layers=2, seed=0)
     history = train_tail(tail, examples, 50, LEARNING_RATE, 0, 3.0, use_up_the_budget)
     assert 1 <= len(history["loss"]) <= 2
-    with pytest.raises(TrainingError, match="TRAINING_BUDGET_MINUTES"):
+    with pytest.raises(TrainingError, match="MYCOFLOW_TRAINING_BUDGET_MINUTES"):
         train_tail(tail, examples, 50, LEARNING_RATE, 0, 0.0)
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from ml import cycle
 from ml.app import Workspace, open_workspace
-from ml.catalog.database import migrate
+from ml.catalog.database import head_revision, migrate
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
@@ -193,8 +193,11 @@ def test_what_is_no_backup_or_of_another_kind_is_refused(workspace: Workspace, f
     with pytest.raises(BackupError, match="leave MLFLOW_TRACKING_URI empty"):
         restore(server, folder)
     text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace(load_manifest(folder).schema_revision, "9999"))
+    (folder / FILE_NAME).write_text(text.replace(head_revision(), "schema_9999"))
     with pytest.raises(BackupError, match="Update Mycoflow first"):
+        restore(fresh, folder)
+    (folder / FILE_NAME).write_text(text.replace(head_revision(), "0009"))
+    with pytest.raises(BackupError, match=r"earlier checkout \(migration 0009\).*cannot be carried over"):
         restore(fresh, folder)
     (folder / FILE_NAME).write_text(text.replace('"format": 1', '"format": 2'))
     with pytest.raises(BackupError, match="format 1, got 2"):
@@ -210,7 +213,8 @@ def homes() -> Iterator[Path]:
 
 def test_with_all_embedded_two_commands_move_a_deployment(homes: Path, few_digits: DigitFolders) -> None:
     def run(home: str, *arguments: str) -> str:
-        environment = {**os.environ, "MYCOFLOW_HOME": str(homes / home), "TRUNK_WEIGHTS": "random", "COLUMNS": "200"}
+        own = {"MYCOFLOW_HOME": str(homes / home), "MYCOFLOW_TRUNK_WEIGHTS": "random"}
+        environment = {**os.environ, **own, "COLUMNS": "200"}
         command = [str(Path(sys.executable).parent / "mycoflow"), *arguments]
         done = subprocess.run(
             command, env=environment, cwd=homes, capture_output=True, text=True, check=False, timeout=120

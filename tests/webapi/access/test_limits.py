@@ -110,12 +110,12 @@ def test_replicas_count_together_in_redis_and_alone_without_it(
 
 @pytest.mark.parametrize("storage", ["nonsense", "reddis://:hunter2@host", "redis://:hunter2@host:port", "redis://"])
 def test_a_storage_that_nobody_knows_is_told_without_its_password(storage: str) -> None:
-    with pytest.raises(SettingsError, match="RATE_LIMIT_STORAGE") as caught:
+    with pytest.raises(SettingsError, match="MYCOFLOW_RATE_LIMIT_STORAGE") as caught:
         load_settings(rate_limit_storage=storage)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rate", ["", "0 per minute", "many", "10 per fortnight", "10/minute; 5/second"])
 def test_a_rate_that_is_none_is_refused(rate: str) -> None:
-    with pytest.raises(SettingsError, match="RATE_LIMIT"):
+    with pytest.raises(SettingsError, match="MYCOFLOW_RATE_LIMIT"):
         load_settings(rate_limit=rate)

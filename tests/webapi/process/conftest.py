@@ -91,9 +91,9 @@ def start(
             "MYCOFLOW_HOME": str(settings.mycoflow_home),
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
-            "METRICS_PORT": str(metrics_port),
-            "ALIAS_POLL_SECONDS": "0.2",
-            "RATE_LIMIT": "100000 per minute",
+            "MYCOFLOW_METRICS_PORT": str(metrics_port),
+            "MYCOFLOW_ALIAS_POLL_SECONDS": "0.2",
+            "MYCOFLOW_RATE_LIMIT": "100000 per minute",
         }
         log = tmp_path / f"service-{port}.log"
         with log.open("wb") as file:

@@ -121,7 +121,7 @@ def test_every_log_line_is_json_with_the_request_id_and_without_the_query(
     assert (mine["method"], mine["path"], mine["status"]) == ("GET", "/status", 200)
 
 
-@pytest.mark.parametrize("name", ["METRICS_PORT", "ALIAS_POLL_SECONDS", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["MYCOFLOW_METRICS_PORT", "MYCOFLOW_ALIAS_POLL_SECONDS", "DATABASE_URL"])
 def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(name: str, start: Start) -> None:
     service = start(**{name: "nonsense"})
     assert service.process.wait(timeout=START_SECONDS) != 0
@@ -132,9 +132,9 @@ def test_a_metrics_port_in_use_ends_the_start_with_one_line(start: Start, tmp_pa
     first = start()
     first.wait_for(lambda: first.get("/status").status_code == 200)
     port = httpx.URL(first.metrics_address).port
-    second = start(METRICS_PORT=str(port))
+    second = start(MYCOFLOW_METRICS_PORT=str(port))
     assert second.process.wait(timeout=START_SECONDS) != 0
-    assert f"METRICS_PORT: expected a free port on 127.0.0.1, got {port}" in critical_line(second)
+    assert f"MYCOFLOW_METRICS_PORT: expected a free port on 127.0.0.1, got {port}" in critical_line(second)
     assert not second.has_processes()
     first.end()
 

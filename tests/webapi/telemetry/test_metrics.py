@@ -54,5 +54,5 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"METRICS_PORT: expected a free port.*got {port}"):
+        with pytest.raises(SettingsError, match=f"MYCOFLOW_METRICS_PORT: expected a free port.*got {port}"):
             Metrics().serve("127.0.0.1", port)

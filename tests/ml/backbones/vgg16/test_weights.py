@@ -72,7 +72,7 @@ def test_a_download_with_the_wrong_checksum_is_refused(
     base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_module, "PUBLISHED_MD5", "0" * 32)
-    with pytest.raises(WeightsError, match="TRUNK_WEIGHTS="):
+    with pytest.raises(WeightsError, match="MYCOFLOW_TRUNK_WEIGHTS="):
         resolve_weights("imagenet", base_url, tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_an_unreachable_source_says_how_to_provide_the_file(tmp_path: Path) -> N
     with pytest.raises(WeightsError) as refused:
         resolve_weights("imagenet", "http://127.0.0.1:9/", tmp_path / "models")
     assert f"at {tmp_path / 'models' / PUBLISHED_NAME}" in str(refused.value)
-    assert "TRUNK_WEIGHTS=/path/to/file.weights.h5" in str(refused.value)
+    assert "MYCOFLOW_TRUNK_WEIGHTS=/path/to/file.weights.h5" in str(refused.value)
 
 
 def test_a_file_saved_by_keras_is_read_back(tmp_path: Path, weights: TrunkWeights) -> None:

@@ -85,7 +85,7 @@ def test_training_stops_at_the_end_of_its_budget_with_the_best_weights(train: Tr
 
 
 def test_a_budget_too_small_for_one_epoch_is_an_error(train: Train) -> None:
-    with pytest.raises(TrainingError, match="TRAINING_BUDGET_MINUTES"):
+    with pytest.raises(TrainingError, match="MYCOFLOW_TRAINING_BUDGET_MINUTES"):
         train(budget_seconds=0.0)
 
 

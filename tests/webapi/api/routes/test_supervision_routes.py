@@ -353,4 +353,4 @@ def test_without_airflow_a_good_request_is_told_what_to_configure(admin: FlaskCl
     for answer in (admin.post("/finetune", json=body), admin.post("/finetune", data=body)):
         said: Any = answer
         assert problem(said) == (503, "airflow-not-configured")
-        assert "AIRFLOW_URL" in said.json["detail"]
+        assert "MYCOFLOW_AIRFLOW_URL" in said.json["detail"]

@@ -48,7 +48,7 @@ def describe(settings: BenchSettings, dataset: Dataset) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "photos": dataset.name,
         "image size": f"{settings.image_size} x {settings.image_size}",
-        "trunk weights": settings.trunk_weights,
+        "weights": settings.weights,
         "length": "quick: one round, the recipe's two epochs times 43" if settings.quick else "full",
     }
 

@@ -17,7 +17,7 @@ class BenchSettings(BaseSettings):
 
     data: Path | None = Field(None, description="Folder with initial/ and evaluation/; the digits when empty")
     quick: bool = Field(False, description="One short round of everything, and two epochs of the recipe")
-    trunk_weights: str = Field("random", description="As everywhere; the speed does not depend on it")
+    weights: str = Field("random", description="As everywhere; the speed does not depend on it")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
 
     @field_validator("data")
@@ -25,7 +25,7 @@ class BenchSettings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().resolve()
 
-    @field_validator("trunk_weights")
+    @field_validator("weights")
     @classmethod
     def _absolute_file(cls, value: str) -> str:
         return str(Path(value).expanduser().resolve()) if value.endswith(".weights.h5") else value

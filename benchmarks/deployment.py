@@ -63,12 +63,12 @@ def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
     """A deployment in a new home folder, with the defaults whatever the environment says, but for trunk and size."""
     chosen = {
         "MYCOFLOW_HOME": str(home),
-        "MYCOFLOW_TRUNK_WEIGHTS": settings.trunk_weights,
+        "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_METRICS_PORT": "0",
         "MYCOFLOW_RATE_LIMIT": "1000000 per minute",  # the clients here all are one account
     }
-    if settings.trunk_weights == "random":
+    if settings.weights == "random":
         # Random weights fail the comparison of int8 with fp32 on most photos; how fast int8 is, they show all the same.
         chosen["MYCOFLOW_INT8_MINIMUM_AGREEMENT"] = "0"
     home.mkdir(parents=True)

@@ -92,7 +92,7 @@ def _measure_warm(deployment: Deployment, dataset: Dataset, repeats: int, folder
 
 def _measure_features(dataset: Dataset, settings: BenchSettings) -> dict[str, float]:
     runs = [
-        _timed(lambda: apart(train_on_features, dataset, settings.trunk_weights, settings.image_size))
+        _timed(lambda: apart(train_on_features, dataset, settings.weights, settings.image_size))
         for _ in range(settings.repeats)
     ]
     _, run = runs[0]
@@ -102,7 +102,7 @@ def _measure_features(dataset: Dataset, settings: BenchSettings) -> dict[str, fl
 
 def _measure_recipe(dataset: Dataset, settings: BenchSettings) -> dict[str, float]:
     epochs = _QUICK_EPOCHS if settings.quick else None
-    seconds, run = _timed(lambda: apart(train_recipe, dataset, settings.trunk_weights, settings.image_size, epochs))
+    seconds, run = _timed(lambda: apart(train_recipe, dataset, settings.weights, settings.image_size, epochs))
     epoch = median(run.epoch_seconds[1:])  # TensorFlow traces its graphs in the first
     figures = {"recipe_epoch_seconds": epoch}
     if settings.quick:

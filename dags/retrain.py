@@ -20,7 +20,7 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_ju
             False,
             type="boolean",
             title="Base trunk",
-            description="Train on MYCOFLOW_TRUNK_WEIGHTS even where the model in production was fine-tuned",
+            description="Train on MYCOFLOW_WEIGHTS even where the model in production was fine-tuned",
         ),
         "selection": Param(
             "newest",

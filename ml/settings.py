@@ -62,7 +62,9 @@ class Settings(BaseSettings):
     harvest_confidence: float = Field(0.70, ge=0, le=1, description="Keep predictions above this for retraining")
     harvest_share: float = Field(0.30, ge=0, lt=1, description="Most harvested labels per class of a snapshot")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
-    trunk_weights: str = Field("imagenet", description="imagenet, random, or a .weights.h5 file")
+    weights: str | None = Field(
+        None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
+    )
     model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served trunk")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="int8 is refused below this share of equal names"
@@ -124,12 +126,12 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("trunk_weights")
+    @field_validator("weights")
     @classmethod
-    def _known_weights(cls, value: str) -> str:
-        if value in ("imagenet", "random") or value.endswith(".weights.h5"):
+    def _known_weights(cls, value: str | None) -> str | None:
+        if value is None or value in ("imagenet", "bundled", "random") or value.endswith(".weights.h5"):
             return value
-        raise ValueError(f"expected imagenet, random or a path ending in .weights.h5, got {value!r}")
+        raise ValueError(f"expected imagenet, bundled, random or a path ending in .weights.h5, got {value!r}")
 
     @field_validator("rate_limit_storage")
     @classmethod

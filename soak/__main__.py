@@ -93,7 +93,7 @@ def _settings(home: Path, alert_url: str) -> Settings:
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
-        "trunk_weights": "random",
+        "weights": "random",
         "image_size": 32,
         "mirrored_views": False,  # a mirrored digit is another one, or none
         "alert_urls": SecretStr(alert_url),

@@ -121,7 +121,7 @@ def settings(
     yield Settings(
         mycoflow_home=tmp_path / "home",
         database_url=SecretStr(copy_database(catalog_template, name)),
-        trunk_weights="random",
+        weights="random",
         image_size=32,
         mirrored_views=False,  # a mirrored digit is no digit
         model_precision="fp32",  # spares most tests the seconds that quantising takes

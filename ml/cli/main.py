@@ -132,7 +132,7 @@ def retrain(
     ] = str(NEWEST),
     seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
     base_trunk: Annotated[
-        bool, typer.Option("--base-trunk", help="Train on MYCOFLOW_TRUNK_WEIGHTS even after a fine-tuned champion.")
+        bool, typer.Option("--base-trunk", help="Train on MYCOFLOW_WEIGHTS even after a fine-tuned champion.")
     ] = False,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
     request_key: Annotated[

@@ -1,13 +1,19 @@
 """The trunk that a training puts its head on."""
 
+import logging
 from typing import cast
 
 from ml.app import Workspace
 from ml.backbones.served_backbone import ServedTrunk, finetuned_weights, make_trunk
-from ml.backbones.vgg16.weights import resolve_weights
+from ml.backbones.vgg16.weights import choose_weights, resolve_weights
+from ml.catalog.database import Catalog
+from ml.catalog.models import home_choices
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.progress import Progress
+from ml.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def ensure_trunk(
@@ -25,8 +31,25 @@ def ensure_trunk(
     """
     settings = workspace.settings
     finetuned = None if start is None else finetuned_weights(workspace.catalog, start)
-    weights = finetuned or resolve_weights(settings.trunk_weights)
+    weights = finetuned or resolve_weights(chosen_weights(workspace.catalog, settings))
     return make_trunk(workspace.catalog, settings, weights, settings.image_size, snapshot, on_progress)
+
+
+def chosen_weights(catalog: Catalog, settings: Settings) -> str:
+    """Return the weights that the settings name; where they name none, those that this home chose once.
+
+    The weights decide what the cached features mean. So a file that can be had only later changes nothing by itself.
+    """
+    if settings.weights is not None:
+        return settings.weights
+    with catalog.begin() as connection:
+        chosen = home_choices.find_choice(connection, "weights")
+    if chosen is None:
+        value, reason = choose_weights()
+        with catalog.begin() as connection:
+            chosen = home_choices.keep_choice(connection, "weights", value, reason)
+        logger.warning("This home takes MYCOFLOW_WEIGHTS=%s from now on: %s", chosen, reason)
+    return chosen
 
 
 def start_version(workspace: Workspace, attempt: Attempt) -> int | None:

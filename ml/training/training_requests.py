@@ -48,7 +48,7 @@ class RetrainParameters:
             "kind": self.kind,
             **asdict(self),
             "image_size": settings.image_size,
-            "trunk_weights": settings.trunk_weights,
+            "weights": settings.weights,
             "precision": settings.model_precision,
             "int8_minimum_agreement": settings.int8_minimum_agreement,
             "mirrored_views": settings.mirrored_views,
@@ -150,7 +150,7 @@ class TuneParameters:
             **asdict(self),
             "model_version": champion,
             "image_size": settings.image_size,
-            "trunk_weights": settings.trunk_weights,
+            "weights": settings.weights,
             "precision": settings.model_precision,
             "mirrored_views": settings.mirrored_views,
         }

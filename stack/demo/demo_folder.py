@@ -27,7 +27,7 @@ def demo_settings(home: Path) -> Settings:
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
-        "trunk_weights": "random",
+        "weights": "random",
         "image_size": 32,
         "mirrored_views": False,  # a mirrored digit is no digit
         "alias_poll_seconds": 1,

@@ -27,7 +27,7 @@ class Summary:
     first_prediction: str
     first_prediction_model_version: int
     dag_runs: list[FollowedRun]
-    trunk_weights: str
+    weights: str | None
     image_size: int
     phase_seconds: dict[str, float] = field(default_factory=dict)
     wall_seconds: float = 0.0

@@ -126,6 +126,6 @@ class Story:
             first_prediction=first.name,
             first_prediction_model_version=first.model_version,
             dag_runs=self.runs,
-            trunk_weights=self.settings.trunk_weights,
+            weights=self.settings.weights,
             image_size=self.settings.image_size,
         )

@@ -73,7 +73,7 @@ def variables(documented: dict[str, str]) -> dict[str, str]:
         "ACME_EMAIL": "operator@example.org",
         "DATABASE_OWNER_PASSWORD": "own:er/p@ss%word",
         "AIRFLOW_FERNET_KEY": Fernet.generate_key().decode(),
-        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_WEIGHTS": "random",
         "MYCOFLOW_IMAGE_SIZE": "32",
     }
 

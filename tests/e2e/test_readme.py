@@ -42,7 +42,7 @@ def newcomer(settings: Settings, mlflow_uri: str, tmp_path: Path) -> tuple[Path,
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": mlflow_uri,
-        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_WEIGHTS": "random",
         "MYCOFLOW_IMAGE_SIZE": "32",
         "MYCOFLOW_METRICS_PORT": "0",
     }

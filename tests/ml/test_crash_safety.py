@@ -88,7 +88,7 @@ def environment(filled_workspace: Workspace) -> dict[str, str]:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "MYCOFLOW_TRUNK_WEIGHTS": settings.trunk_weights,
+        "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_MIRRORED_VIEWS": "false",
         "MYCOFLOW_SNAPSHOT_SIZE": str(settings.snapshot_size),

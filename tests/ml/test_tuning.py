@@ -81,7 +81,7 @@ def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Pop
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri or "",
-        "MYCOFLOW_TRUNK_WEIGHTS": settings.trunk_weights,
+        "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_MODEL_PRECISION": settings.model_precision,
     }

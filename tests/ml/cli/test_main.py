@@ -30,7 +30,7 @@ def run(
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": mlflow_uri,
-        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_WEIGHTS": "random",
         "MYCOFLOW_IMAGE_SIZE": "32",
     }.items():
         monkeypatch.setenv(name, value)
@@ -97,7 +97,7 @@ def test_what_cannot_be_done_is_said_and_ends_with_an_error(
 
 def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYCOFLOW_ACCURACY_FLOOR", "70")
-    monkeypatch.setenv("MYCOFLOW_TRUNK_WEIGHTS", "resnet")
+    monkeypatch.setenv("MYCOFLOW_WEIGHTS", "resnet")
     status, said = run("status")
     assert status == 1
     assert "MYCOFLOW_ACCURACY_FLOOR" in said

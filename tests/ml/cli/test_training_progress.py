@@ -46,7 +46,7 @@ def run(running: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "MYCOFLOW_TRUNK_WEIGHTS": "random",
+        "MYCOFLOW_WEIGHTS": "random",
         "MYCOFLOW_IMAGE_SIZE": "32",
         "MYCOFLOW_MIRRORED_VIEWS": "false",
         "MYCOFLOW_MODEL_PRECISION": "fp32",

@@ -213,7 +213,7 @@ def homes() -> Iterator[Path]:
 
 def test_with_all_embedded_two_commands_move_a_deployment(homes: Path, few_digits: DigitFolders) -> None:
     def run(home: str, *arguments: str) -> str:
-        own = {"MYCOFLOW_HOME": str(homes / home), "MYCOFLOW_TRUNK_WEIGHTS": "random"}
+        own = {"MYCOFLOW_HOME": str(homes / home), "MYCOFLOW_WEIGHTS": "random"}
         environment = {**os.environ, **own, "COLUMNS": "200"}
         command = [str(Path(sys.executable).parent / "mycoflow"), *arguments]
         done = subprocess.run(

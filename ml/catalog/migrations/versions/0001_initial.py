@@ -160,6 +160,13 @@ CREATE TABLE training.attempts (
     finished_at timestamptz
 );
 
+CREATE TABLE training.home_choices (
+    name text PRIMARY KEY,
+    value text NOT NULL,
+    reason text NOT NULL,
+    chosen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE training.trunks (
     recipe text PRIMARY KEY,
     onnx_sha256 text NOT NULL,

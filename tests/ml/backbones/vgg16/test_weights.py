@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +13,14 @@ import pytest
 from ml.backbones.vgg16 import weights as weights_module
 from ml.backbones.vgg16.architecture import kernel_shapes, layer_names
 from ml.backbones.vgg16.keras_vgg16 import build_trunk
-from ml.backbones.vgg16.weights import PUBLISHED_NAME, TrunkWeights, resolve_weights
+from ml.backbones.vgg16.weights import (
+    BUNDLED_FILE,
+    BUNDLED_SHA256,
+    PUBLISHED_NAME,
+    TrunkWeights,
+    choose_weights,
+    resolve_weights,
+)
 from ml.errors import WeightsError
 
 
@@ -72,7 +80,7 @@ def test_a_download_with_the_wrong_checksum_is_refused(
     base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_module, "PUBLISHED_MD5", "0" * 32)
-    with pytest.raises(WeightsError, match="MYCOFLOW_TRUNK_WEIGHTS="):
+    with pytest.raises(WeightsError, match="MYCOFLOW_WEIGHTS="):
         resolve_weights("imagenet", base_url, tmp_path)
 
 
@@ -80,7 +88,7 @@ def test_an_unreachable_source_says_how_to_provide_the_file(tmp_path: Path) -> N
     with pytest.raises(WeightsError) as refused:
         resolve_weights("imagenet", "http://127.0.0.1:9/", tmp_path / "models")
     assert f"at {tmp_path / 'models' / PUBLISHED_NAME}" in str(refused.value)
-    assert "MYCOFLOW_TRUNK_WEIGHTS=/path/to/file.weights.h5" in str(refused.value)
+    assert "MYCOFLOW_WEIGHTS=/path/to/file.weights.h5" in str(refused.value)
 
 
 def test_a_file_saved_by_keras_is_read_back(tmp_path: Path, weights: TrunkWeights) -> None:
@@ -120,3 +128,42 @@ def test_weights_that_are_not_numbers_are_refused(published: Path, tmp_path: Pat
         file["block1_conv1/block1_conv1_b_1:0"][3] = np.nan
     with pytest.raises(WeightsError, match="NaN"):
         resolve_weights(str(path))
+
+
+def test_the_bundled_weights_are_those_of_the_card() -> None:
+    bundled = resolve_weights("bundled")
+    card = (BUNDLED_FILE.parent / "MODEL_CARD.md").read_text()
+    assert bundled.recipe == f"bundled:{BUNDLED_SHA256}"
+    assert BUNDLED_SHA256 in card
+    assert f"{BUNDLED_FILE.stat().st_size:,} bytes" in card
+
+
+def test_bundled_weights_that_are_damaged_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "damaged.weights.h5"
+    content = bytearray(BUNDLED_FILE.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr(weights_module, "BUNDLED_FILE", damaged)
+    with pytest.raises(WeightsError, match="Install Mycoflow again"):
+        resolve_weights("bundled")
+
+
+def test_imagenet_is_chosen_where_its_file_can_be_had(base_url: str, tmp_path: Path) -> None:
+    assert choose_weights(base_url, tmp_path / "models")[0] == "imagenet"
+    assert choose_weights("http://127.0.0.1:9/", tmp_path / "models")[0] == "imagenet"  # from the cache now
+
+
+def test_the_bundled_weights_are_chosen_where_imagenet_cannot_be_had(tmp_path: Path) -> None:
+    value, reason = choose_weights("http://127.0.0.1:9/", tmp_path / "models")
+    assert value == "bundled"
+    assert str(tmp_path / "models" / PUBLISHED_NAME) in reason
+
+
+def test_a_publisher_that_does_not_answer_is_given_up_in_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights_module, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        value, reason = choose_weights(f"http://127.0.0.1:{silent.getsockname()[1]}/", tmp_path / "models")
+    assert value == "bundled"
+    assert "timed out" in reason

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ml.ingest.digits import write_digits
-from ml.settings import Settings
+from ml.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -93,7 +93,7 @@ def test_the_make_targets_that_it_names_exist() -> None:
 
 
 def test_the_settings_table_has_every_default_right() -> None:
-    defaults = {name.upper(): field.default for name, field in Settings.model_fields.items()}
+    defaults = {variable(name): field.default for name, field in Settings.model_fields.items()}
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", README, re.MULTILINE)
     checked = [
         name

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from urllib3 import Timeout
 
 from ml.errors import SettingsError
-from ml.settings import Settings, load_settings
+from ml.settings import Settings, load_settings, variable
 from webapi.airflow_runs import AirflowClient
 from webapi.problems import ProblemError
 
@@ -271,7 +271,7 @@ def test_where_nobody_listens_is_told(free_port: Callable[[], int]) -> None:
 @pytest.mark.parametrize("name", ["airflow_url", "airflow_public_url"])
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://airflow", "http://", "nonsense"])
 def test_an_address_that_is_none_is_refused_at_the_start(name: str, url: str) -> None:
-    with pytest.raises(SettingsError, match=name.upper()):
+    with pytest.raises(SettingsError, match=variable(name)):
         load_settings(**{name: url})
 
 

@@ -28,7 +28,7 @@ test-slow: .venv/installed-dev ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of your own, QUICK=1 for one short round
-	$(BIN)/python -m benchmarks $(PARTS)
+	$(BIN)/python -m benchmarks $(if $(DATA),--data '$(DATA)') $(if $(QUICK),--quick) $(PARTS)
 
 soak: setup ## thirty nights with drift, on a clock of their own; about two minutes
 	$(BIN)/python -m soak

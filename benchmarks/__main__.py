@@ -1,6 +1,6 @@
 """`make bench`: measure everything, one thing at a time, then print a table and write var/bench/latest.json.
 
-    python -m benchmarks [PART ...]
+    python -m benchmarks [--data FOLDER] [--quick] [PART ...]
 
 The parts are training, serving, gemm and catalog; all of them by default. The last full table is in README.md.
 """
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.catalog import measure_catalog
+from benchmarks import bench_report
+from benchmarks.bench_settings import BenchSettings, load_settings
+from benchmarks.catalog_queries import measure_catalog
 from benchmarks.competitors import measure_competitors
 from benchmarks.dataset import Dataset, fresh_images, open_dataset
 from benchmarks.deployment import ROOT, Deployment, new_deployment, plain_environment
 from benchmarks.gemm import measure_gemm
-from benchmarks.serving import measure_serving, served_bundle
-from benchmarks.settings import BenchSettings, load_settings
-from benchmarks.training import describe_champion, measure_training
+from benchmarks.serving_speed import measure_serving, served_bundle
+from benchmarks.training_time import describe_champion, measure_training
 from ml.errors import MycoflowError
-from stack.lock import exclusive
+from stack.home_lock import exclusive
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,12 @@ def main() -> None:
     """The command: expected errors become one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS], help=", ".join(PARTS))
-    parts = parser.parse_args().parts or list(PARTS)
+    parser.add_argument("--data", type=Path, help="folder with initial/ and evaluation/; the digits by default")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    told = parser.parse_args()
     os.environ.update(plain_environment())  # for everything that is measured in a process of its own
     try:
-        run(parts, load_settings(), ROOT / "var" / "bench", Console())
+        run(told.parts or list(PARTS), load_settings(told.data, quick=told.quick), ROOT / "var" / "bench", Console())
     except MycoflowError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
         sys.exit(1)
@@ -95,13 +97,13 @@ def run(parts: list[str], settings: BenchSettings, folder: Path, console: Consol
     """
     with exclusive(folder, "bench"):
         bench = _prepare(settings, folder, console)
-        latest = report.Report(report.describe(settings, bench.dataset))
+        latest = bench_report.Report(bench_report.describe(settings, bench.dataset))
         for part in parts:
             console.print(f"Measuring {part} ...")
             latest.sections[part] = bench.measure(part)
             latest.about["model"] = describe_champion(bench.deployment) or "none"
             latest.write(folder / "latest.json")
-    report.print_report(latest, console)
+    bench_report.print_report(latest, console)
 
 
 def _prepare(settings: BenchSettings, folder: Path, console: Console) -> Bench:

@@ -18,11 +18,11 @@ from benchmarks.client import Plan, Route, measure_fresh, post
 from benchmarks.deployment import Deployment
 from benchmarks.keras_copy import save_keras_copy
 from benchmarks.servers import running
-from benchmarks.serving import MOST_PER_SECOND, MULTIPART, as_upload, served_bundle
+from benchmarks.serving_speed import MOST_PER_SECOND, MULTIPART, as_upload, served_bundle
+from ml.backbones.preprocessing import to_pixels
 from ml.catalog.embedded import embedded_url
 from ml.errors import MycoflowError
-from ml.model.preprocessing import to_pixels
-from ml.model.runtime import Classifier
+from ml.tasks.classification.classifier import Classifier
 from stack.ports import HOST, find_free_ports
 
 _MODEL_URI = "models:/mycoflow@production"

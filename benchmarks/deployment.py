@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.settings import BenchSettings
+from benchmarks.bench_settings import BenchSettings
 from ml.errors import MycoflowError
-from ml.settings import Settings
+from ml.settings import Settings, variable, without_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,32 +53,31 @@ class Deployment:
 
     def settings(self) -> Settings:
         """The settings as the deployment's own processes read them."""
-        own = {name.lower(): value for name, value in self.environment.items()}
-        defaults = {name: field.default for name, field in Settings.model_fields.items()}
-        return Settings.model_validate(defaults | own)
+        fields = Settings.model_fields
+        return Settings.model_validate(
+            {name: self.environment.get(variable(name), field.default) for name, field in fields.items()}
+        )
 
 
 def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
     """A deployment in a new home folder, with the defaults whatever the environment says, but for trunk and size."""
     chosen = {
         "MYCOFLOW_HOME": str(home),
-        "TRUNK_WEIGHTS": settings.trunk_weights,
-        "IMAGE_SIZE": str(settings.image_size),
-        "METRICS_PORT": "0",
-        "RATE_LIMIT": "1000000 per minute",  # the clients here all are one account
+        "MYCOFLOW_WEIGHTS": settings.weights,
+        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
+        "MYCOFLOW_METRICS_PORT": "0",
+        "MYCOFLOW_RATE_LIMIT": "1000000 per minute",  # the clients here all are one account
     }
-    if settings.trunk_weights == "random":
+    if settings.weights == "random":
         # Random weights fail the comparison of int8 with fp32 on most photos; how fast int8 is, they show all the same.
-        chosen["INT8_MINIMUM_AGREEMENT"] = "0"
+        chosen["MYCOFLOW_INT8_MINIMUM_AGREEMENT"] = "0"
     home.mkdir(parents=True)
     return Deployment(home, plain_environment() | chosen)
 
 
 def plain_environment() -> dict[str, str]:
     """This process's environment without any setting of the project, and with the project's code to import."""
-    own = {name.upper() for name in Settings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name not in own}
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # as if activated
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return inherited | quiet | {"PYTHONPATH": python_path, "PATH": path}
+    return without_settings(os.environ) | quiet | {"PYTHONPATH": python_path, "PATH": path}

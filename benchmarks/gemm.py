@@ -15,9 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.apart import apart
-from ml.model.architecture import FILTERS_PER_BLOCK, INPUT_CHANNELS
-from ml.model.cpus import usable_cpus
-from ml.model.runtime import BATCH_SIZE, Classifier
+from ml.backbones.cpus import usable_cpus
+from ml.backbones.onnx_runtime import BATCH_SIZE
+from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK, INPUT_CHANNELS
+from ml.tasks.classification.classifier import Classifier
 
 _SIDES = (512, 1024, 2048)  # the largest is bound by memory on some machines
 _RUNS = 10

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.model.keras_backend import load_keras
+from ml.backbones.keras_backend import load_keras
 
 
 def save_keras_copy(tracking_uri: str, model_uri: str, folder: Path) -> None:

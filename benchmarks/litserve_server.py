@@ -16,8 +16,8 @@ from fastapi import Request
 from litserve import LitAPI, LitServer
 from numpy.typing import NDArray
 
-from ml.model.card import load_card
-from ml.model.preprocessing import to_pixels
+from ml.backbones.preprocessing import to_pixels
+from ml.tasks.classification.card import load_card
 from stack.ports import HOST
 
 

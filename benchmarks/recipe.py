@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dataset import Dataset
-from ml.model.architecture import layer_names
-from ml.model.keras_backend import load_keras
-from ml.model.weights import resolve_weights
+from ml.backbones.keras_backend import load_keras
+from ml.backbones.vgg16.architecture import layer_names
+from ml.backbones.vgg16.weights import resolve_weights
 
 PUBLISHED_EPOCHS = 43
 _BATCH_SIZE = 32
@@ -48,11 +48,11 @@ class KerasRun:
     epoch_seconds: list[float] = field(default_factory=list)
 
 
-def train_recipe(dataset: Dataset, trunk_weights: str, image_size: int, epochs: int | None) -> KerasRun:
+def train_recipe(dataset: Dataset, weights: str, image_size: int, epochs: int | None) -> KerasRun:
     """Train as the specification says, evaluate, save.
 
     Args:
-        trunk_weights: as the setting TRUNK_WEIGHTS, so that both sides have the same.
+        weights: as the setting MYCOFLOW_WEIGHTS, so that both sides have the same.
         image_size: side of the square input, pixels.
         epochs: so many and no more; as early stopping says when None.
     """
@@ -64,19 +64,19 @@ def train_recipe(dataset: Dataset, trunk_weights: str, image_size: int, epochs: 
         keras.layers.RandomRotation(0.1),
         keras.layers.RandomZoom(0.1),
     ]
-    trunk = _build_trunk(trunk_weights, image_size)
+    trunk = _build_trunk(weights, image_size)
     model = keras.Sequential([*augmentation, *trunk, *_build_head(len(training.class_names))])
     timer = _timer()
     _fit(model, {"x": training, "shuffle": False}, validation, epochs or _MOST_EPOCHS, [timer])  # it shuffles itself
     return _finish(model, evaluation, timer.seconds)
 
 
-def train_on_features(dataset: Dataset, trunk_weights: str, image_size: int) -> KerasRun:
+def train_on_features(dataset: Dataset, weights: str, image_size: int) -> KerasRun:
     """Compute the features once, standardise them, train the head on them, evaluate, save."""
     keras = load_keras()
     keras.utils.set_random_seed(_SEED)
     training, validation, evaluation = _load(dataset, image_size)
-    trunk = keras.Sequential([keras.Input((image_size, image_size, 3)), *_build_trunk(trunk_weights, image_size)])
+    trunk = keras.Sequential([keras.Input((image_size, image_size, 3)), *_build_trunk(weights, image_size)])
     features, labels = _featurise(trunk, training)
     standardise = keras.layers.Normalization()
     standardise.adapt(features)
@@ -96,13 +96,13 @@ def _load(dataset: Dataset, image_size: int) -> tuple[Any, Any, Any]:
     return training, validation, evaluation
 
 
-def _build_trunk(trunk_weights: str, image_size: int) -> list[Any]:
+def _build_trunk(weights: str, image_size: int) -> list[Any]:
     """Preprocessing, VGG16 frozen, pooling."""
     keras = load_keras()
     vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
-    weights = resolve_weights(trunk_weights)
-    kernels = [weights.kernels[0][:, :, ::-1, :], *weights.kernels[1:]]  # preprocess_input turns RGB to BGR
-    for name, kernel, bias in zip(layer_names(), kernels, weights.biases, strict=True):
+    resolved = resolve_weights(weights)
+    kernels = [resolved.kernels[0][:, :, ::-1, :], *resolved.kernels[1:]]  # preprocess_input turns RGB to BGR
+    for name, kernel, bias in zip(layer_names(), kernels, resolved.biases, strict=True):
         vgg16.get_layer(name).set_weights([kernel, bias])
     vgg16.trainable = False
     preprocess = keras.layers.Lambda(keras.applications.vgg16.preprocess_input)

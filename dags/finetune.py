@@ -73,8 +73,8 @@ def finetune() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from and what to start from. Returns the attempt's id."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
-        from ml.model.requests import FinetuneParameters
+        from ml.reporting.alert_delivery import alerting_workspace
+        from ml.training.training_requests import FinetuneParameters
 
         params, request_key = context["params"], context["dag_run"].run_id
         reason = f"fine-tuning asked for by {params['requested_by']}"

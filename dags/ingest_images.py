@@ -1,4 +1,4 @@
-"""Take in new images every hour, from the sources that INGEST_SOURCES names."""
+"""Take in new images every hour, from the sources that MYCOFLOW_INGEST_SOURCES names."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from datetime import timedelta
@@ -23,12 +23,12 @@ INGEST_TIMEOUT = timedelta(minutes=45)
 def ingest_images() -> None:
     """### New images
 
-    Runs every hour, or by hand. **sources** reads INGEST_SOURCES; where it names none, the rest is skipped.
+    Runs every hour, or by hand. **sources** reads MYCOFLOW_INGEST_SOURCES; where it names none, the rest is skipped.
     **ingest** runs once per source: it takes what is new there, checks each file, and stores a report per batch. A
     source that fails keeps no other from being taken in.
 
-    Unless REQUIRE_CERTIFICATION is false, images wait until an admin certifies them. A batch of which too much is
-    rejected goes to quarantine and raises an alert. `mycoflow batch list` shows what waits.
+    Unless MYCOFLOW_REQUIRE_CERTIFICATION is false, images wait until an admin certifies them. A batch of which too much
+    is rejected goes to quarantine and raises an alert. `mycoflow batch list` shows what waits.
 
     Both can be cleared and run again: a batch is stored whole or not at all, and no file is taken twice.
     """
@@ -45,7 +45,7 @@ def ingest_images() -> None:
     def ingest(source_url: str) -> list[int]:
         """Take in what is new at one source. Returns the numbers of its batches."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
+        from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
             return cycle.ingest(workspace, source_url)

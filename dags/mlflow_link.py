@@ -17,7 +17,7 @@ class MlflowRunLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address; empty, which shows no button, while there is no such run."""
         from ml.catalog.database import open_catalog
-        from ml.model.run_links import training_run_url
+        from ml.registry.run_links import training_run_url
         from ml.settings import load_settings
 
         settings = load_settings()

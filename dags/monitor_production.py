@@ -37,8 +37,8 @@ def monitor_production() -> None:
     def monitor() -> str:
         """Score, count, decide. Returns the reasons to retrain; empty when there is none."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
         from ml.errors import NoChampionError
+        from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
             try:
@@ -50,7 +50,7 @@ def monitor_production() -> None:
     def measure_drift() -> None:
         """Compare and estimate. What it finds is stored."""
         from ml import cycle
-        from ml.model.workspace import open_workspace
+        from ml.app import open_workspace
 
         with open_workspace() as workspace:
             cycle.measure_drift(workspace)

@@ -20,7 +20,7 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_ju
             False,
             type="boolean",
             title="Base trunk",
-            description="Train on TRUNK_WEIGHTS even where the model in production was fine-tuned",
+            description="Train on MYCOFLOW_WEIGHTS even where the model in production was fine-tuned",
         ),
         "selection": Param(
             "newest",
@@ -49,8 +49,8 @@ def retrain() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from. Returns the attempt's id."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
-        from ml.model.requests import RetrainParameters
+        from ml.reporting.alert_delivery import alerting_workspace
+        from ml.training.training_requests import RetrainParameters
 
         params, request_key = context["params"], context["dag_run"].run_id
         with alerting_workspace() as workspace:

@@ -20,14 +20,14 @@ def send_alerts() -> None:
 
     The tasks that raise alerts send them at their end. Every ten minutes this sends what is left: what could not be
     sent before, and what the service and its people did meanwhile. It also tells of a training that has no verdict
-    after TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
+    after MYCOFLOW_TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
     """
 
     @task
     def send() -> None:
         """Look for what nobody told yet, then send what is unsent. An alert that cannot be sent fails nothing."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
+        from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
             cycle.look_around(workspace)

@@ -10,7 +10,7 @@ from airflow.sdk import Param, chain, task
 from dags.mlflow_link import MlflowRunLink
 from dags.task_defaults import TASK_DEFAULTS
 
-# The training budget is 30 minutes (TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
+# The training budget is 30 minutes (MYCOFLOW_TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
 # Over before the next night. Nobody said yes by then: the champion stays.
 APPROVAL_TIMEOUT = timedelta(hours=20)
@@ -20,7 +20,7 @@ PROMOTE, KEEP = "Promote the challenger", "Keep the champion"
 def tell_failure(context: Any) -> None:
     """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     failed, error = context["ti"], context.get("exception")
     with alerting_workspace() as workspace:
@@ -35,7 +35,7 @@ SNAPSHOT_PARAMS = {
         minimum=2,
         maximum=1_000_000,
         title="Snapshot size",
-        description="Images to learn from, unless the selection says which; SNAPSHOT_SIZE when empty",
+        description="Images to learn from, unless the selection says which; MYCOFLOW_SNAPSHOT_SIZE when empty",
     ),
     "seed": Param(
         0,
@@ -60,7 +60,7 @@ SNAPSHOT_PARAMS = {
 def train(attempt_id: int) -> str:
     """Learn from the snapshot. Returns the id of the MLflow run."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.train(workspace, attempt_id)
@@ -70,7 +70,7 @@ def train(attempt_id: int) -> str:
 def register(attempt_id: int) -> int:
     """Make a model version of what was trained. Returns its number."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.register(workspace, attempt_id)
@@ -80,7 +80,7 @@ def register(attempt_id: int) -> int:
 def evaluate(attempt_id: int) -> None:
     """Score challenger and champion on the same evaluation set."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         cycle.evaluate_challenger(workspace, attempt_id)
@@ -90,7 +90,7 @@ def evaluate(attempt_id: int) -> None:
 def gate(attempt_id: int) -> str:
     """Judge the challenger. Returns the decision, `promote` or `keep`."""
     from ml import cycle
-    from ml.model.workspace import open_workspace
+    from ml.app import open_workspace
 
     with open_workspace() as workspace:
         return cycle.decide(workspace, attempt_id).decision
@@ -98,9 +98,9 @@ def gate(attempt_id: int) -> str:
 
 @task.branch
 def ask(attempt_id: int, **context: Any) -> str:
-    """Send the promotion past a person where PROMOTION says so. Returns the next task's id."""
+    """Send the promotion past a person where MYCOFLOW_PROMOTION says so. Returns the next task's id."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     with alerting_workspace() as workspace:
         comparison = cycle.comparison_to_approve(workspace, attempt_id)
@@ -114,7 +114,7 @@ def ask(attempt_id: int, **context: Any) -> str:
 def promote(attempt_id: int, **context: Any) -> int | None:
     """Do what the gate, and the person who was asked, decided. Returns the version in production afterwards."""
     from ml import cycle
-    from ml.alerts import alerting_workspace
+    from ml.reporting.alert_delivery import alerting_workspace
 
     answer = context["ti"].xcom_pull(task_ids="approval")
     is_approved = answer is not None and answer["chosen_options"] == [PROMOTE]
@@ -132,7 +132,8 @@ def _approval() -> HITLOperator:
         defaults=KEEP,
         response_timeout=APPROVAL_TIMEOUT,
         execution_timeout=None,  # it waits without a worker
-        doc_md="Wait for a person's yes or no, in Airflow, under required actions. Skipped with PROMOTION=auto.",
+        doc_md="Wait for a person's yes or no, in Airflow, under required actions. "
+        "Skipped with MYCOFLOW_PROMOTION=auto.",
     )
 
 

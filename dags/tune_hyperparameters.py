@@ -56,8 +56,8 @@ def tune_hyperparameters() -> None:
     def snapshot(**context: Any) -> int:
         """Pin what to learn from. Returns the attempt's id."""
         from ml import cycle
-        from ml.alerts import alerting_workspace
-        from ml.model.requests import TuneParameters
+        from ml.reporting.alert_delivery import alerting_workspace
+        from ml.training.training_requests import TuneParameters
 
         params, request_key = context["params"], context["dag_run"].run_id
         with alerting_workspace() as workspace:
@@ -74,7 +74,7 @@ def tune_hyperparameters() -> None:
     def search(attempt_id: int, worker: int) -> int:
         """Run trials of the shared study until it has had enough. Returns how many ran here."""
         from ml import cycle
-        from ml.model.workspace import open_workspace
+        from ml.app import open_workspace
 
         with open_workspace() as workspace:
             return cycle.search(workspace, attempt_id)
@@ -83,7 +83,7 @@ def tune_hyperparameters() -> None:
     def choose(attempt_id: int) -> int:
         """Record the best hyperparameters, also where a worker gave up. Returns the attempt's id."""
         from ml import cycle
-        from ml.model.workspace import open_workspace
+        from ml.app import open_workspace
 
         with open_workspace() as workspace:
             cycle.choose_hyperparameters(workspace, attempt_id)

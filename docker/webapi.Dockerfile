@@ -22,4 +22,4 @@ COPY docker/create_buckets.py /opt/mycoflow/docker/
 USER 10001:10001
 WORKDIR /var/lib/mycoflow
 EXPOSE 8000 9100
-CMD ["gunicorn", "--config", "python:webapi.gunicorn_conf", "webapi.app:create_app()"]
+CMD ["gunicorn", "--config", "python:webapi.gunicorn_conf", "webapi.factory:create_app()"]

@@ -6,7 +6,8 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import ScaleDistribution, TableCellDisplayMode
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, MatcherConfig
 
-from grafana import frame
+from grafana import dashboard_frame
+from grafana.data_sources import POSTGRESQL, promql, sql_series, sql_table
 from grafana.panels import (
     WIDTH,
     YES_IS_GOOD,
@@ -19,7 +20,6 @@ from grafana.panels import (
     states,
     thresholds,
 )
-from grafana.sources import POSTGRESQL, promql, sql_series, sql_table
 from grafana.sql import CHAMPION, champion_at
 
 _ACCURACY = f"""
@@ -72,10 +72,10 @@ _IMAGES = MatcherConfig("byRegexp", "^(?!true class).*")
 
 def build() -> Dashboard:
     """The dashboard."""
-    empty = frame.dashboard(
+    empty = dashboard_frame.dashboard(
         "mycoflow-model-quality", "Model quality", "Is the model in production good, and does it stay good?", "now-30d"
     )
-    return _drift(_measured(_now(empty.annotation(frame.moves()).annotation(frame.told("alert")))))
+    return _drift(_measured(_now(empty.annotation(dashboard_frame.moves()).annotation(dashboard_frame.told("alert")))))
 
 
 def _now(dashboard: Dashboard) -> Dashboard:

@@ -4,9 +4,9 @@ from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import units
 
-from grafana import frame
+from grafana import dashboard_frame
+from grafana.data_sources import PROMETHEUS, promql, sql_series, sql_table
 from grafana.panels import ZERO_IS_GOOD, lines, nightly_lines, number, rows, stacked_bars, thresholds
-from grafana.sources import PROMETHEUS, promql, sql_series, sql_table
 
 _CHECKS = """
 SELECT monitored_at AS time, model_version AS version, accuracy, new_images_human + new_images_harvested AS new_images,
@@ -40,8 +40,10 @@ _FAILED_TASKS = 'airflow_task_finish_total{state="failed"}'
 
 def build() -> Dashboard:
     """The dashboard."""
-    empty = frame.dashboard("mycoflow-nights", "Nights", "Did the nights run, and what came of them?", "now-14d")
-    return _airflow(_nights(_now(empty.annotation(frame.told()))))
+    empty = dashboard_frame.dashboard(
+        "mycoflow-nights", "Nights", "Did the nights run, and what came of them?", "now-14d"
+    )
+    return _airflow(_nights(_now(empty.annotation(dashboard_frame.told()))))
 
 
 def _age(title: str, what: str, metric: str, red_after_seconds: float | None = None) -> stat.Panel:

@@ -26,7 +26,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from grafana.sources import MIXED, POSTGRESQL, PROMETHEUS, promql_now
+from grafana.data_sources import MIXED, POSTGRESQL, PROMETHEUS, promql_now
 
 HEIGHT = 8
 STAT_HEIGHT = 4

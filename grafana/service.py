@@ -3,7 +3,8 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Panel, Row
 from grafana_foundation_sdk.models import units
 
-from grafana import frame
+from grafana import dashboard_frame
+from grafana.data_sources import ALERTMANAGER, ALERTMANAGER_NAME, promql, promql_buckets
 from grafana.panels import (
     HEIGHT,
     YES_IS_GOOD,
@@ -14,7 +15,6 @@ from grafana.panels import (
     states,
     thresholds,
 )
-from grafana.sources import ALERTMANAGER, ALERTMANAGER_NAME, promql, promql_buckets
 
 _RATE = "rate(mycoflow_http_requests_total[$__rate_interval])"
 _FAILED = 'rate(mycoflow_http_requests_total{status=~"5.."}[$__rate_interval])'
@@ -25,8 +25,8 @@ _CACHED = 'rate(mycoflow_predictions_total{outcome="cached"}[$__rate_interval])'
 
 def build() -> Dashboard:
     """The dashboard."""
-    empty = frame.dashboard("mycoflow-service", "Service", "Is the prediction service healthy?", "now-6h")
-    return _process(_predictions(_requests(_now(empty.annotation(frame.told())))))
+    empty = dashboard_frame.dashboard("mycoflow-service", "Service", "Is the prediction service healthy?", "now-6h")
+    return _process(_predictions(_requests(_now(empty.annotation(dashboard_frame.told())))))
 
 
 def _quantile(share: float, metric: str, by: str = "") -> str:

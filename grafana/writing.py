@@ -6,14 +6,14 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana import data, model_quality, nights, service
+from grafana import data_flow, model_quality, nights, service
 
 DASHBOARDS_FOLDER = Path(__file__).parent / "dashboards"
 
 
 def all_dashboards() -> list[Dashboard]:
     """In the order of the links at their tops."""
-    return [model_quality.build(), data.build(), service.build(), nights.build()]
+    return [model_quality.build(), data_flow.build(), service.build(), nights.build()]
 
 
 def render_dashboards() -> dict[str, str]:

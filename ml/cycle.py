@@ -11,33 +11,35 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml.catalog import attempts, model_versions, pool, snapshots
-from ml.catalog.alerts import raise_alert
-from ml.catalog.attempts import Attempt, StoredVerdict
-from ml.catalog.drift import DriftCheck
-from ml.catalog.evaluations import Evaluation
-from ml.catalog.feedback import known_labels
+from ml.app import Workspace, load_classifier, remember_version
+from ml.backbones.preprocessing import to_pixels
+from ml.catalog import locks
+from ml.catalog.logs.outbox import raise_alert
+from ml.catalog.models import attempts, model_versions
+from ml.catalog.models.attempts import Attempt, StoredVerdict
+from ml.catalog.models.drift_checks import DriftCheck
+from ml.catalog.models.evaluations import Evaluation
+from ml.data import snapshot_rules
+from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
 from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError, SettingsError
-from ml.ingest.batches import BatchRules, ingest_source
+from ml.evaluation import monitoring, promotion
+from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
+from ml.evaluation.nightly_drift import check_drift
+from ml.evaluation.scoring import deciding_evaluation, score_version
+from ml.evaluation.verdict_promotion import carry_out
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
-from ml.model import monitoring, promotion, tuning
-from ml.model.challenger import train_challenger
-from ml.model.drift_check import check_drift
-from ml.model.judging import describe_verdict, judge_challenger, tell_verdict
-from ml.model.loading import load_classifier, remember_version
-from ml.model.outcomes import carry_out
-from ml.model.preprocessing import to_pixels
-from ml.model.requests import RETRAIN, TUNE, TrainingParameters
-from ml.model.scoring import deciding_evaluation, score_version
-from ml.model.version_files import TRAINED_HERE_TAG
-from ml.model.workspace import Workspace
-from ml.quality import notices
-from ml.quality.telling import tell_of_overdue
+from ml.progress import Progress, StepProgress
+from ml.registry.version_files import TRAINED_HERE_TAG
+from ml.reporting import training_notices
+from ml.reporting.training_notices import tell_of_overdue
+from ml.training import tuning
+from ml.training.challenger import train_challenger
+from ml.training.training_requests import RETRAIN, TUNE, TrainingParameters
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,6 @@ INGEST_SECONDS = 15 * 60
 STEPS = ("snapshot", "trunk", "features", "train", "register", "evaluate", "gate", "promote")
 FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
 TUNE_STEPS = ("snapshot", "trunk", "features", "search", *STEPS[3:])
-
-Progress = Callable[[int, int], None]
-StepProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class RetrainReport:
 def ingest(workspace: Workspace, source_url: str) -> list[int]:
     """Take in what is new at a source, for a quarter of an hour at most; the next run takes the rest.
 
-    Args: source_url, one of those in INGEST_SOURCES.
+    Args: source_url, one of those in MYCOFLOW_INGEST_SOURCES.
     Returns: the numbers of the batches; `mycoflow batch show` tells what became of each.
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
@@ -119,13 +118,13 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         remember_version(workspace, champion)
     settings = workspace.settings
     with workspace.catalog.begin() as connection:
-        pool.hold_for_snapshot(connection)
+        locks.hold_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
             _demand_kind(found, parameters)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
-        snapshot_id = snapshots.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
+        snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
         record = parameters.to_record(settings, champion)
         return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
 
@@ -222,7 +221,7 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
 
 
 def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
-    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see PROMOTION.
+    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see MYCOFLOW_PROMOTION.
 
     Whoever is to be asked is told.
     """
@@ -230,7 +229,9 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
         return None
     comparison = describe_verdict(verdict)
-    waiting = notices.promotion_waiting(attempt_id, verdict.model_version, verdict.champion_version, comparison)
+    waiting = training_notices.promotion_waiting(
+        attempt_id, verdict.model_version, verdict.champion_version, comparison
+    )
     with workspace.catalog.begin() as connection:
         raise_alert(connection, *waiting)
     return comparison
@@ -241,8 +242,8 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
 
     Where another version went into production after the verdict, the gate compares with that one first.
 
-    Args: approved_by, who said yes; with PROMOTION=approve, nothing is promoted without. A yes goes before the hold of
-        a rollback.
+    Args: approved_by, who said yes; with MYCOFLOW_PROMOTION=approve, nothing is promoted without. A yes goes before the
+        hold of a rollback.
     Returns: the version in production afterwards.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
@@ -294,11 +295,11 @@ def note_failure(
     Args: error, the exception; anything else where its process died.
     """
     with workspace.catalog.begin() as connection:
-        raise_alert(connection, *notices.retraining_failed(dag_id, request_key, step, try_number, error))
+        raise_alert(connection, *training_notices.retraining_failed(dag_id, request_key, step, try_number, error))
 
 
 def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings over TRAINING_BUDGET_MINUTES and of moves in MLflow."""
+    """Tell people, once for each, of trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES and of moves in MLflow."""
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     try:

@@ -1,30 +1,55 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from ml.errors import SettingsError
+
+PREFIX = "MYCOFLOW_"
+STACK_MARK = f"{PREFIX}STACK"  # no setting: what `make up` marks its processes with
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
 _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
+# Kubernetes and Docker tell a container of the services beside it, in variables of the services' names: of "mlflow" in
+# MLFLOW_PORT=tcp://10.0.0.7:5000, of "mycoflow-web" in MYCOFLOW_WEB_SERVICE_HOST.
+_LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+_LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Settings(BaseSettings):
-    """What a deployment may choose. Names in the environment are these, upper case. Secrets come from nowhere else."""
+    """What a deployment may choose. Names in the environment are these, upper case, after MYCOFLOW_.
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    Three have a name of their own there: MYCOFLOW_HOME, and those that other programs read too. Secrets come from
+    nowhere else.
+    """
 
-    mycoflow_home: Path = Field(Path("var"), description="Folder of all local state")
-    database_url: SecretStr | None = Field(None, description="PostgreSQL; the embedded server when empty")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+        loc_by_alias=False,
+    )
+
+    mycoflow_home: Path = Field(Path("var"), validation_alias="MYCOFLOW_HOME", description="Folder of all local state")
+    database_url: SecretStr | None = Field(
+        None, validation_alias="DATABASE_URL", description="PostgreSQL; the embedded server when empty"
+    )
     image_store: str | None = Field(None, description="Folder or s3://bucket/prefix; a folder under home when empty")
-    mlflow_tracking_uri: str | None = Field(None, description="MLflow; the embedded database when empty")
+    mlflow_tracking_uri: str | None = Field(
+        None, validation_alias="MLFLOW_TRACKING_URI", description="MLflow; the embedded database when empty"
+    )
     mlflow_public_url: str | None = Field(
         None, pattern=_HTTP, description="Where people reach MLflow; MLFLOW_TRACKING_URI when that is a web address"
     )
@@ -37,7 +62,9 @@ class Settings(BaseSettings):
     harvest_confidence: float = Field(0.70, ge=0, le=1, description="Keep predictions above this for retraining")
     harvest_share: float = Field(0.30, ge=0, lt=1, description="Most harvested labels per class of a snapshot")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
-    trunk_weights: str = Field("imagenet", description="imagenet, random, or a .weights.h5 file")
+    weights: str | None = Field(
+        None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
+    )
     model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served trunk")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="int8 is refused below this share of equal names"
@@ -63,7 +90,7 @@ class Settings(BaseSettings):
 
     airflow_url: str | None = Field(None, pattern=_HTTP, description="Airflow's api-server, for triggering runs")
     airflow_public_url: str | None = Field(
-        None, pattern=_HTTP, description="Where people reach Airflow; AIRFLOW_URL when empty"
+        None, pattern=_HTTP, description="Where people reach Airflow; MYCOFLOW_AIRFLOW_URL when empty"
     )
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
@@ -83,6 +110,12 @@ class Settings(BaseSettings):
     model_queue_size: int = Field(12, ge=1, description="Predictions under way at once; more are told to come back")
     request_seconds: float = Field(30, gt=0, description="A prediction that takes longer is given up")
 
+    # Of `make up` alone.
+    airflow_port: int = Field(8080, ge=1, le=65535, description="Airflow's pages and REST API")
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="MLflow's pages")
+    service_port: int = Field(8000, ge=1, le=65535, description="The prediction service")
+    prometheus_port: int = Field(9090, ge=0, le=65535, description="Prometheus, where it is installed; 0 none")
+
     # `mycoflow migrate` gives these roles a login when a password is set; without one they cannot log in.
     database_web_password: SecretStr | None = None
     database_training_password: SecretStr | None = None
@@ -93,12 +126,12 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("trunk_weights")
+    @field_validator("weights")
     @classmethod
-    def _known_weights(cls, value: str) -> str:
-        if value in ("imagenet", "random") or value.endswith(".weights.h5"):
+    def _known_weights(cls, value: str | None) -> str | None:
+        if value is None or value in ("imagenet", "bundled", "random") or value.endswith(".weights.h5"):
             return value
-        raise ValueError(f"expected imagenet, random or a path ending in .weights.h5, got {value!r}")
+        raise ValueError(f"expected imagenet, bundled, random or a path ending in .weights.h5, got {value!r}")
 
     @field_validator("rate_limit_storage")
     @classmethod
@@ -120,15 +153,88 @@ def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment and `.env`.
 
     Args: overrides, values that win over both.
-    Raises: SettingsError, naming each setting that is wrong, what was expected and what came.
+    Raises: SettingsError, naming each setting that is wrong, what was expected and what came, and each name that is
+        none, and the one to take.
     """
+    wrong = list_wrong_names()
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']}{_what_came(e)}" for e in error.errors()]
-        raise SettingsError("Wrong settings:\n  " + "\n  ".join(lines)) from error
+        raise wrong_settings(wrong + describe_errors(error)) from error
+    if wrong:
+        raise wrong_settings(wrong)
+    return settings
+
+
+def wrong_settings(lines: list[str]) -> SettingsError:
+    """The one error for all that is wrong, a line each."""
+    return SettingsError("Wrong settings:\n  " + "\n  ".join(lines))
+
+
+def describe_errors(error: ValidationError) -> list[str]:
+    """Say of each setting that is wrong what was expected and, unless it is secret, what came."""
+    return [f"{variable(str(each['loc'][0]))}: {each['msg']}{_what_came(each)}" for each in error.errors()]
 
 
 def _what_came(error: ErrorDetails) -> str:
     is_secret = "SecretStr" in str(Settings.model_fields[str(error["loc"][0])].annotation)
     return "" if is_secret else f" (got {error['input']!r})"
+
+
+def variable(name: str) -> str:
+    """What a setting is called in the environment and in `.env`.
+
+    Args: name, of an attribute of Settings.
+    """
+    own = Settings.model_fields[name].validation_alias
+    return own if isinstance(own, str) else f"{PREFIX}{name.upper()}"
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without any setting, under its name or its former one."""
+    ours = {variable(name) for name in Settings.model_fields} | _former_names().keys()
+    return {name: value for name, value in environment.items() if name not in ours and not name.startswith(PREFIX)}
+
+
+def list_wrong_names() -> list[str]:
+    """Say which names in the environment and in `.env` no setting has, though one was meant, and which to take.
+
+    Those are a setting's name from before all had the prefix, and any other name with the prefix. Values are not told.
+    """
+    found = _all_variables()
+    lines = [_say_former(name, new) for name, new in _former_names().items() if found.get(name) and new not in found]
+    known = {variable(name) for name in Settings.model_fields} | {STACK_MARK}
+    lines += [_say_unknown(name) for name in found if name.startswith(PREFIX) and found[name] and name not in known]
+    return sorted(lines)
+
+
+def _all_variables() -> dict[str, str | None]:
+    """As pydantic reads them: names in any case, the environment before `.env`."""
+    sources = [each(Settings, env_ignore_empty=False) for each in (DotEnvSettingsSource, EnvSettingsSource)]
+    read = {name.upper(): value for source in sources for name, value in source.env_vars.items()}
+    return {
+        name: value
+        for name, value in read.items()
+        if not _LINK.fullmatch(name) and not _LINK_ADDRESS.match(value or "")
+    }
+
+
+def _former_names() -> dict[str, str]:
+    """The names that settings had before all had the prefix, and what they are now."""
+    names = {name.upper(): variable(name) for name in Settings.model_fields}
+    return {former: now for former, now in names.items() if former != now}
+
+
+def _say_former(former: str, now: str) -> str:
+    return (
+        f"{former}: the setting is called {now} now. Rename it; where another program reads {former}, set {now} "
+        "beside it, empty for the default."
+    )
+
+
+def _say_unknown(name: str) -> str:
+    names = {each.removeprefix(PREFIX): each for each in (variable(field) for field in Settings.model_fields)}
+    near = get_close_matches(name.removeprefix(PREFIX), names, n=1)
+    return f"{name}: no setting has this name. " + (
+        f"The nearest is {names[near[0]]}." if near else "README.md lists them under Settings."
+    )

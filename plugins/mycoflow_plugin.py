@@ -30,6 +30,6 @@ class MycoflowPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The app behind the page."""
-        from model_health.app import create_app  # Airflow puts this folder on the path
+        from model_health.health_app import create_app  # Airflow puts this folder on the path
 
         return [{"app": create_app(), "url_prefix": PREFIX, "name": "Model health"}]

@@ -19,22 +19,23 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import track
 
-from ml import alerts, cycle
+from ml import cycle
+from ml.app import Workspace, open_workspace
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import Workspace, open_workspace
+from ml.reporting import alert_delivery
 from ml.settings import Settings
-from soak.clock import install_clock
-from soak.nights import Night, Place
+from ml.training.training_requests import RetrainParameters
 from soak.pager import open_pager
 from soak.people import arrive
 from soak.plot import draw_nights
-from soak.story import surprises, tell
-from stack.lock import exclusive
-from webapi import service
-from webapi.app import create_app
+from soak.shifted_clock import install_clock
+from soak.soak_nights import Night, Place
+from soak.soak_story import surprises, tell
+from stack.home_lock import exclusive
+from webapi import application_state
+from webapi.factory import create_app
 
 NIGHTS = 30
 DRIFT_FROM = 12
@@ -79,12 +80,12 @@ def run(folder: Path, count: int, console: Console) -> tuple[list[Night], Settin
             app = create_app(settings)
             try:
                 visitor, expert = (arrive(app, workspace.catalog, role) for role in ("user", "expert"))
-                service.current(app).models.poll()
+                application_state.current(app).models.poll()
                 place = Place(workspace, app, pager, visitor, expert, digits.later)
                 nights = place.nights(count, PHOTOS_A_DAY, DRIFT_FROM)
                 return list(track(nights, "Nights", total=count, console=console)), settings
             finally:
-                service.current(app).stop()
+                application_state.current(app).stop()
 
 
 def _settings(home: Path, alert_url: str) -> Settings:
@@ -92,7 +93,7 @@ def _settings(home: Path, alert_url: str) -> Settings:
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
-        "trunk_weights": "random",
+        "weights": "random",
         "image_size": 32,
         "mirrored_views": False,  # a mirrored digit is another one, or none
         "alert_urls": SecretStr(alert_url),
@@ -106,7 +107,7 @@ def _begin(workspace: Workspace, digits: DigitFolders) -> None:
     ingest_folder(workspace.catalog, digits.evaluation, "evaluation")
     ingest_folder(workspace.catalog, digits.first, "pool")
     cycle.retrain(workspace, "night-0", "the first model", RetrainParameters(workspace.settings.snapshot_size))
-    alerts.deliver(workspace)
+    alert_delivery.deliver(workspace)
 
 
 if __name__ == "__main__":

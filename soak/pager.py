@@ -16,7 +16,7 @@ class Pager(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """As ALERT_URLS takes it."""
+        """As MYCOFLOW_ALERT_URLS takes it."""
         return f"json://127.0.0.1:{self.server_port}/"
 
     def take(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ml.catalog.accounts import Role, add_account
+from ml.catalog.accounts.user_accounts import Role, add_account
 from ml.catalog.database import Catalog
 from ml.errors import MycoflowError
 

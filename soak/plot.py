@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml.settings import Settings
-from soak.nights import Night
+from soak.soak_nights import Night
 
 _WIDTH, _HEIGHT = 9.0, 7.0  # inches
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml.errors import MycoflowError
-from stack.demo import play
+from stack.demo.play_demo import play
 from stack.up import run_stack
 
 app = typer.Typer(help="Run all of Mycoflow on this machine.", no_args_is_help=True, add_completion=False)

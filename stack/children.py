@@ -5,10 +5,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.settings import Settings
 from stack.environment import Addresses
 from stack.ports import HOST
 from stack.prometheus import find_prometheus, prometheus_command
-from stack.settings import StackSettings
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Child:
         return f"exec {shlex.join(self.words)} > {shlex.quote(str(log))} 2>&1"
 
 
-def list_children(settings: StackSettings, addresses: Addresses) -> list[Child]:
+def list_children(settings: Settings, addresses: Addresses) -> list[Child]:
     """Every process to run; MLflow's only where no other tracking server is set, Prometheus' where it is installed."""
     children = [
         _python("airflow-api", "airflow", "api-server", *_listen(settings.airflow_port), "--workers", "1"),
@@ -52,10 +52,10 @@ def _python(name: str, *arguments: str) -> Child:
 
 def _service(port: int) -> tuple[str, ...]:
     bind = f"{HOST}:{port}"
-    return ("gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind, "webapi.app:create_app()")
+    return ("gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind, "webapi.factory:create_app()")
 
 
-def _mlflow(settings: StackSettings, store: str) -> tuple[str, ...]:
+def _mlflow(settings: Settings, store: str) -> tuple[str, ...]:
     # Its clients write to the database and the folder themselves: see "the model version" in the design.
     artifacts = (settings.mycoflow_home / "mlflow").as_uri()
     storage = ("--backend-store-uri", store, "--no-serve-artifacts", "--default-artifact-root", artifacts)

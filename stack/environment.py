@@ -7,12 +7,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ml.catalog.embedded import embedded_url
-from ml.settings import Settings
-from stack.leftovers import MARK
+from ml.settings import STACK_MARK, Settings, variable, without_settings
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
-from stack.settings import StackSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +28,7 @@ class Addresses:
     prometheus: str | None  # where it is installed
 
 
-def find_addresses(settings: StackSettings) -> Addresses:
+def find_addresses(settings: Settings) -> Addresses:
     """Start or join the embedded PostgreSQL and name every address of the stack."""
     home, given = settings.mycoflow_home, settings.database_url
     return Addresses(
@@ -44,16 +42,16 @@ def find_addresses(settings: StackSettings) -> Addresses:
     )
 
 
-def child_environment(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+def child_environment(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
     """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
     return {
-        **os.environ,
+        **without_settings(os.environ),
         **_airflow_account(addresses, secrets),
         **settings_environment(settings),
         **_airflow(settings, addresses, secrets),
         "DATABASE_URL": addresses.catalog,
         "MLFLOW_TRACKING_URI": addresses.mlflow_store,
-        "MLFLOW_PUBLIC_URL": settings.mlflow_public_url or settings.mlflow_tracking_uri or addresses.mlflow,
+        "MYCOFLOW_MLFLOW_PUBLIC_URL": settings.mlflow_public_url or settings.mlflow_tracking_uri or addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
@@ -61,7 +59,7 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
-        MARK: str(settings.mycoflow_home),
+        STACK_MARK: str(settings.mycoflow_home),
         "SPT_NOENV": "1",  # Airflow renames its processes; by default that overwrites the environment they show
     }
 
@@ -69,23 +67,23 @@ def child_environment(settings: StackSettings, addresses: Addresses, secrets: Ai
 def _airflow_account(addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
     """With what the prediction service starts runs, where the settings name no other Airflow."""
     return {
-        "AIRFLOW_URL": addresses.airflow,
-        "AIRFLOW_USERNAME": SERVICE,
-        "AIRFLOW_PASSWORD": secrets.service_password,
+        "MYCOFLOW_AIRFLOW_URL": addresses.airflow,
+        "MYCOFLOW_AIRFLOW_USERNAME": SERVICE,
+        "MYCOFLOW_AIRFLOW_PASSWORD": secrets.service_password,
     }
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, those without a value left out."""
-    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    values = {variable(name): getattr(settings, name) for name in Settings.model_fields}
     return {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in values.items()
         if value is not None
     }
 
 
-def _airflow(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
     options = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.status import Status
 
 from ml.errors import MycoflowError
-from stack.airflow_client import AirflowClient, TaskState
+from stack.airflow_api import AirflowClient, TaskState
 
 Found = TypeVar("Found")
 POLL_SECONDS = 0.5

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import psutil
 
-MARK = "MYCOFLOW_STACK"
+from ml.settings import STACK_MARK
+
 GRACE_SECONDS = 3
 
 
@@ -43,7 +44,7 @@ def _mark_of(process: psutil.Process) -> str | None:
         environment: dict[str, str] = process.environ()
     except (psutil.Error, OSError):  # it has just ended, is a zombie, or is somebody else's
         return None
-    return environment.get(MARK)
+    return environment.get(STACK_MARK)
 
 
 def _signal(process: psutil.Process, send: Callable[[psutil.Process], None]) -> None:

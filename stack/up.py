@@ -8,16 +8,16 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from ml.settings import Settings, load_settings
 from stack.children import list_children
+from stack.database_setup import migrate_all
 from stack.environment import Addresses, child_environment, find_addresses
-from stack.health import is_answering, list_missing
+from stack.home_lock import exclusive
 from stack.leftovers import end_leftovers
-from stack.lock import exclusive
-from stack.migrations import migrate_all
 from stack.ports import check_free
 from stack.prometheus import drop_if_taken
+from stack.readiness import is_answering, list_missing
 from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
-from stack.settings import StackSettings, load_stack_settings
 from stack.supervisor import Supervisor
 
 SLOW_START_SECONDS = 120
@@ -31,7 +31,7 @@ def run_stack(console: Console) -> int:
     Returns: 0 when asked to stop, 1 when a server ended by itself that the others cannot do without.
     Raises: SettingsError, a port is taken or a stack already runs here; DatabaseUnavailableError, SchemaVersionError.
     """
-    settings = load_stack_settings()
+    settings = load_settings()
     home = settings.mycoflow_home
     with exclusive(home, "stack"):
         end_leftovers(str(home))  # of a stack that was killed
@@ -44,16 +44,16 @@ def run_stack(console: Console) -> int:
             end_leftovers(str(home))
 
 
-def _check_ports(settings: StackSettings) -> None:
-    ports = {"AIRFLOW_PORT": settings.airflow_port, "SERVICE_PORT": settings.service_port}
+def _check_ports(settings: Settings) -> None:
+    ports = {"MYCOFLOW_AIRFLOW_PORT": settings.airflow_port, "MYCOFLOW_SERVICE_PORT": settings.service_port}
     if settings.mlflow_tracking_uri is None:
-        ports["MLFLOW_PORT"] = settings.mlflow_port
+        ports["MYCOFLOW_MLFLOW_PORT"] = settings.mlflow_port
     if settings.metrics_port:
-        ports["METRICS_PORT"] = settings.metrics_port
+        ports["MYCOFLOW_METRICS_PORT"] = settings.metrics_port
     check_free(ports)
 
 
-def _supervise(settings: StackSettings, console: Console) -> int:
+def _supervise(settings: Settings, console: Console) -> int:
     home = settings.mycoflow_home
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def _supervise(settings: StackSettings, console: Console) -> int:
     return 1 if supervisor.died else 0
 
 
-def _announce(settings: StackSettings, addresses: Addresses, secrets: AirflowSecrets, console: Console) -> None:
+def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets, console: Console) -> None:
     started, is_warned = time.monotonic(), False
     while missing := list_missing(settings, addresses):
         if not is_warned and time.monotonic() - started > SLOW_START_SECONDS:

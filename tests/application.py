@@ -8,8 +8,8 @@ from flask import Flask
 from pydantic import SecretStr
 
 from ml.settings import Settings
-from webapi import service
-from webapi.app import create_app
+from webapi import application_state
+from webapi.factory import create_app
 
 
 @contextmanager
@@ -20,4 +20,4 @@ def application_as_web(settings: Settings) -> Iterator[Flask]:
     as_web = SecretStr(url.render_as_string(hide_password=False))
     app = create_app(settings.model_copy(update={"database_url": as_web}))
     yield app
-    service.current(app).stop()
+    application_state.current(app).stop()

@@ -1,5 +1,6 @@
 """What every test may ask for: settings of its own, and a catalog on a fresh database of the embedded PostgreSQL."""
 
+import os
 import secrets
 import shutil
 import socket
@@ -21,11 +22,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.database import Catalog, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.evaluations import Evaluation, save_evaluation
-from ml.catalog.journal import complete_move, write_intent
-from ml.catalog.model_versions import ModelVersion, save_model_version
+from ml.catalog.models.evaluations import Evaluation, save_evaluation
+from ml.catalog.models.journal import complete_move, write_intent
+from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
-from ml.settings import Settings
+from ml.settings import Settings, without_settings
 from tests.deployments import administer, copy_database, drop_database, small_settings
 from tests.memory import memory_folder
 
@@ -37,8 +38,8 @@ with warnings.catch_warnings():
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's environment and .env must not reach the tests."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for name in os.environ.keys() - without_settings(os.environ).keys():
+        monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
 
 

@@ -11,10 +11,10 @@ import psycopg2
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml.catalog.dump import move_uris
+from ml.app import Workspace, open_workspace
 from ml.catalog.embedded import embedded_url
-from ml.model.workspace import Workspace, open_workspace
 from ml.settings import Settings
+from ml.upkeep.database_dump import move_uris
 
 LARGE_BYTES = 2**20
 
@@ -33,7 +33,7 @@ def small_settings(home: Path, database_url: str) -> Settings:
     return Settings(
         mycoflow_home=home,
         database_url=SecretStr(database_url),
-        trunk_weights="random",
+        weights="random",
         image_size=32,
         mirrored_views=False,  # a mirrored digit is no digit
         model_precision="fp32",  # spares most tests the seconds that quantising takes

@@ -1,6 +1,6 @@
 """How gunicorn runs the service: one process, so one copy of the weights; threads; scale by replicas.
 
-    gunicorn --config python:webapi.gunicorn_conf 'webapi.app:create_app()'
+    gunicorn --config python:webapi.gunicorn_conf 'webapi.factory:create_app()'
 
 gunicorn's master reads this file, so nothing here imports the application: ONNX Runtime's threads do not survive a
 fork, and a worker that inherits the library hangs when it ends.
@@ -19,7 +19,7 @@ _APP_LOAD_ERROR = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR: gunicorn does no
 bind = "127.0.0.1:8000"
 worker_class = "webapi.worker.PromptThreadWorker"
 workers = 1
-threads = 20  # more than MODEL_QUEUE_SIZE and those who wait for argon2, so that somebody is left to say no
+threads = 20  # more than MYCOFLOW_MODEL_QUEUE_SIZE and those who wait for argon2, so that somebody is left to say no
 preload_app = False  # the model, the threads and the connections belong to the worker
 timeout = 60
 graceful_timeout = 30
@@ -28,8 +28,8 @@ logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "json": {"()": "webapi.logs.JsonFormatter"},
-        "access": {"()": "webapi.logs.AccessFormatter"},
+        "json": {"()": "webapi.telemetry.json_logs.JsonFormatter"},
+        "access": {"()": "webapi.telemetry.json_logs.AccessFormatter"},
     },
     "handlers": {
         "error": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},

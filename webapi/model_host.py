@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
-from ml.model.runtime import Classifier
-from webapi.metrics import Metrics
-from webapi.serving_cache import ServingCache, version_of
+from ml.serving.serving_cache import ServingCache, version_of
+from ml.tasks.classification.classifier import Classifier
+from webapi.telemetry.metrics import Metrics
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
@@ -28,7 +28,7 @@ class ServedModel:
 
 
 class ModelSource(Protocol):
-    """What is asked of ml.model.registry.Registry here."""
+    """What is asked of ml.registry.mlflow_registry.Registry here."""
 
     def champion(self) -> int | None:
         """The version in production."""

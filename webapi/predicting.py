@@ -11,22 +11,22 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog
-from ml.catalog.features import IDENTITY, load_features, save_features
-from ml.catalog.harvest import harvest, is_harvestable
-from ml.catalog.images import ImageRecord, add_predicted
+from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
+from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.object_store import image_key
-from ml.catalog.results import find_result, save_prediction, save_result
+from ml.data.harvest import harvest, is_harvestable
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.ingest.fetch import fetch_image
 from ml.ingest.validation import SanitisedImage, sanitise
-from ml.model.preprocessing import to_pixels
 from ml.settings import Settings
-from webapi.deadlines import begin_until
-from webapi.load import Load
+from webapi.admission import Load
 from webapi.model_host import ServedModel
-from webapi.prediction_metrics import PredictionMetrics
+from webapi.request_deadlines import begin_until
+from webapi.telemetry.prediction_metrics import PredictionMetrics
 
 _HARVEST_SECONDS = 2.0
 _logger = logging.getLogger(__name__)

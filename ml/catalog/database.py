@@ -1,5 +1,6 @@
 """One connection pool and one object store: the catalog that everything else is given."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
+from ml.catalog.locks import hold_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
@@ -34,7 +36,7 @@ _CONNECTION = {
     "tcp_user_timeout": 30_000,
 }
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATION_LOCK = 0x6D79636F  # "myco": two processes never migrate at once
+_EARLIER_REVISION = re.compile(r"000[1-9]")  # the migrations that `schema_0001` replaced
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,15 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
 
     Raises:
         DatabaseUnavailableError: the server does not answer.
-        SchemaVersionError: an external database is at another migration.
+        SchemaVersionError: an external database is at another migration, or either was made by an earlier checkout or
+            by a newer one.
     """
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
         if settings.database_url is None:
             _migrate(engine, settings)
         else:
-            _demand_current_schema(engine)
+            _demand_current_schema(engine, settings)
         yield Catalog(engine, singles, open_object_store(settings))
     finally:
         engine.dispose()
@@ -166,7 +169,10 @@ def _ping_after_rest(engine: sa.Engine) -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to this code's migration and give the roles their passwords. Safe to repeat."""
+    """Bring the database to this code's migration and give the roles their passwords. Safe to repeat.
+
+    Raises: DatabaseUnavailableError; SchemaVersionError, it was made by an earlier checkout or by a newer one.
+    """
     engine = create_engine(settings)
     try:
         _migrate(engine, settings)
@@ -177,8 +183,10 @@ def migrate(settings: Settings) -> None:
 def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            if _current_revision(connection) != head_revision():
+            hold_migrations(connection)
+            current = _current_revision(connection)
+            if current != head_revision():
+                _demand_known_revision(current, settings)
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -187,16 +195,36 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
 
 
-def _demand_current_schema(engine: sa.Engine) -> None:
+def _demand_current_schema(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.connect() as connection:
             current = _current_revision(connection)
     except OperationalError as error:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
     if current != head_revision():
+        _demand_known_revision(current, settings)
         raise SchemaVersionError(
             f"The database is at migration {current}, expected {head_revision()}. Run `mycoflow migrate`."
         )
+
+
+def _demand_known_revision(current: str | None, settings: Settings) -> None:
+    """Refuse a database that no migration of this code leads on from. One at no migration is new."""
+    if current is None or is_known_revision(current):
+        return
+    name, remedy = "The database that DATABASE_URL names", "name an empty database there, then run `mycoflow migrate`"
+    if settings.database_url is None:
+        name = f"The embedded database in {settings.mycoflow_home}"
+        remedy = "move that folder away or set MYCOFLOW_HOME to a new one; every command makes what it needs there"
+    if is_earlier_revision(current):
+        raise SchemaVersionError(
+            f"{name} was made by an earlier checkout (migration {current}), whose data cannot be carried over: "
+            f"{remedy}."
+        )
+    raise SchemaVersionError(
+        f"{name} is at migration {current}, which this code, at {head_revision()}, does not know: a newer release "
+        "migrated it, so update Mycoflow."
+    )
 
 
 def _set_passwords(connection: sa.Connection, settings: Settings) -> None:
@@ -227,6 +255,11 @@ def head_revision() -> str:
 def is_known_revision(revision: str) -> bool:
     """Whether this code has a migration of that name."""
     return any(each.revision == revision for each in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
+
+
+def is_earlier_revision(revision: str) -> bool:
+    """Whether a migration is one of those that nothing leads on from: of a checkout before the first release."""
+    return _EARLIER_REVISION.fullmatch(revision) is not None
 
 
 def _alembic_config() -> Config:

@@ -60,7 +60,7 @@ def report_key(content_sha256: str) -> str:
 
 
 def open_object_store(settings: Settings) -> ObjectStore:
-    """The store that IMAGE_STORE names. Nothing is connected to or created before the first object.
+    """The store that MYCOFLOW_IMAGE_STORE names. Nothing is connected to or created before the first object.
 
     Raises: SettingsError, neither a folder nor s3://bucket/prefix.
     """
@@ -71,7 +71,7 @@ def open_object_store(settings: Settings) -> ObjectStore:
         return FolderStore(Path(address).expanduser().resolve())
     parts = urlsplit(address)
     if parts.scheme != "s3" or not parts.netloc:
-        raise SettingsError(f"IMAGE_STORE: expected a folder or s3://bucket/prefix, got {address!r}")
+        raise SettingsError(f"MYCOFLOW_IMAGE_STORE: expected a folder or s3://bucket/prefix, got {address!r}")
     return S3Store(s3_client(), bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
@@ -116,7 +116,7 @@ class FolderStore:
         except OSError as error:
             raise ImageStoreError(
                 f"Could not {action}: {error.strerror}. Expected a readable, writable folder with free space: "
-                f"{self.root} (IMAGE_STORE)."
+                f"{self.root} (MYCOFLOW_IMAGE_STORE)."
             ) from error
 
 
@@ -188,7 +188,7 @@ class S3Store:
         except (BotoCoreError, ClientError) as error:
             raise ImageStoreError(
                 f"Could not {action} s3://{self.bucket}/{self._key(key)}: {error}. Expected a reachable bucket: check "
-                "IMAGE_STORE, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+                "MYCOFLOW_IMAGE_STORE, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             ) from error
 
 

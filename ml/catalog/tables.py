@@ -143,6 +143,16 @@ attempts = Table(
     schema="training",
 )
 
+home_choices = Table(
+    "home_choices",
+    metadata,
+    Column("name", Text, primary_key=True),  # of the setting that said nothing, without its prefix
+    Column("value", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _at("chosen_at"),
+    schema="training",
+)
+
 trunks = Table(
     "trunks",
     metadata,

@@ -1,6 +1,6 @@
 """Bring a folder of labelled images into the pool or the evaluation set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -9,13 +9,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import ImageRecord, LabelledImage, Split, add_members, hold_membership
+from ml.catalog.images.image_records import ImageRecord, LabelledImage, Split, add_members
+from ml.catalog.locks import hold_membership
 from ml.catalog.object_store import image_key
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.guard import Candidate, open_guard
-from ml.ingest.report import IngestReport
+from ml.ingest.ingest_outcomes import IngestReport
 from ml.ingest.validation import sanitise
+from ml.progress import Progress
 
 BATCH_SIZE = 64  # files per transaction: what a crash can cost, and what memory holds
 
@@ -39,7 +41,7 @@ def ingest_folder(
     folder: Path,
     split: Split,
     received_at: datetime | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> IngestReport:
     """Validate each file of a folder and store the good ones, labelled by the class folder they lie in.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml.catalog.images import Membership, Split, find_groups_in, find_memberships
+from ml.catalog.images.image_records import Membership, Split, find_groups_in, find_memberships
 from ml.errors import InvalidImageError
 
 REASONS = {

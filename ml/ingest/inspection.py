@@ -6,13 +6,14 @@ from hashlib import sha256
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import ImageRecord, Membership, find_memberships
+from ml.catalog.images.image_records import ImageRecord, Membership, find_memberships
 from ml.catalog.object_store import image_key
+from ml.data.image_statistics import look_at
+from ml.data.near_copies import KnownLooks
 from ml.errors import InvalidImageError
 from ml.ingest.contact_sheet import shrink
 from ml.ingest.guard import Candidate, is_known
-from ml.ingest.near_duplicates import KnownLooks
-from ml.ingest.quality import check_quality, look_at
+from ml.ingest.photo_quality import check_quality
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import SanitisedImage, sanitise
 

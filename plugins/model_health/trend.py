@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ml.catalog.health import NightPoint
+from ml.reporting.health import NightPoint
 
 WIDTH, HEIGHT = 960, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 26, 22, HEIGHT - 30

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.__main__ import run
-from benchmarks.settings import BenchSettings
+from benchmarks.bench_settings import BenchSettings
 from tests.memory import memory_folder
 
 

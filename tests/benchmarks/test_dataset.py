@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.bench_settings import BenchSettings, load_settings
 from benchmarks.dataset import fresh_images, list_images, open_dataset, write_changed
-from benchmarks.settings import BenchSettings, load_settings
 from ml.errors import SettingsError
 
 
@@ -31,7 +31,6 @@ def test_the_digits_come_at_the_size_of_the_network(tmp_path: Path) -> None:
         assert image.size == (48, 48)
 
 
-def test_a_folder_without_the_two_parts_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA", str(photos))
+def test_a_folder_without_the_two_parts_is_refused(photos: Path) -> None:
     with pytest.raises(SettingsError, match=r"DATA: expected a folder with initial/ and evaluation/"):
-        load_settings()
+        load_settings(photos, quick=False)

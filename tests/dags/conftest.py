@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import Split
+from ml.catalog.images.image_records import Split
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
+from stack.environment import settings_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,12 +212,7 @@ def run_dag(resident_airflow: ResidentAirflow, night_settings: Settings) -> Call
     """Really runs a DAG with `dag.test()`, on the settings of the test."""
 
     def run(dag_id: str, **parameters: object) -> dict[str, Any]:
-        values = {name.upper(): getattr(night_settings, name) for name in Settings.model_fields}
-        environment = {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        environment = settings_environment(night_settings)
         arguments = (str(ROOT / "dags"), dag_id, json.dumps(parameters))
         return resident_airflow.run(RUN, *arguments, environment=environment)
 

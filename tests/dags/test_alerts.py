@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ml.catalog.alerts import Alert, latest_alerts
 from ml.catalog.database import Catalog
+from ml.catalog.logs.outbox import Alert, latest_alerts
 from ml.settings import Settings
 
 RunDag = Callable[..., dict[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ml.cycle import INGEST_SECONDS
-from webapi.routes.supervision import FinetuneBody
+from webapi.api.routes.supervision_routes import FinetuneBody
 
 STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote"]
 TRAINING_BUDGET_SECONDS = 30 * 60

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ml.catalog.batches import list_batches
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import list_batches
 from ml.ingest.digits import DigitFolders
 from tests.ml.dropping import settle
 

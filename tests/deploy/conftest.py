@@ -73,8 +73,8 @@ def variables(documented: dict[str, str]) -> dict[str, str]:
         "ACME_EMAIL": "operator@example.org",
         "DATABASE_OWNER_PASSWORD": "own:er/p@ss%word",
         "AIRFLOW_FERNET_KEY": Fernet.generate_key().decode(),
-        "TRUNK_WEIGHTS": "random",
-        "IMAGE_SIZE": "32",
+        "MYCOFLOW_WEIGHTS": "random",
+        "MYCOFLOW_IMAGE_SIZE": "32",
     }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ml.settings import Settings
+from ml.settings import Settings, variable
 
 REFERENCE = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+)")
-# Grafana makes GRAFANA_TOKEN itself, after its first start.
+# Grafana makes MYCOFLOW_GRAFANA_TOKEN itself, after its first start.
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|(?<!GRAFANA_)TOKEN(?!_HOURS)|FERNET|PGPASS|REDISCLI_AUTH|_HASH$")
 ONE_OFFS = {"buckets", "migrate", "mlflow-accounts", "airflow-init"}
 
@@ -88,8 +88,8 @@ def test_services_wait_for_health_or_for_the_end_of_what_runs_once(services: dic
 @pytest.mark.parametrize("name", ["webapi", "migrate", "airflow-worker"])
 def test_what_is_set_for_our_own_code_is_a_setting(services: dict[str, Any], name: str) -> None:
     others = re.compile(r"AIRFLOW__|AWS_|MLFLOW_(?!TRACKING_URI)|PG|KERAS_|GUNICORN_|FORWARDED_")
-    ours = {key.lower() for key in services[name]["environment"] if not others.match(key)}
-    assert ours <= set(Settings.model_fields)
+    ours = {key for key in services[name]["environment"] if not others.match(key)}
+    assert ours <= {variable(field) for field in Settings.model_fields}
 
 
 def test_only_what_must_go_out_can(compose: dict[str, Any], services: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ml.settings import Settings
 from stack.environment import ROOT, settings_environment
 from stack.leftovers import end_leftovers
-from stack.settings import StackSettings
 from tests.memory import memory_folder
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
@@ -51,7 +51,7 @@ def run_stack() -> RunStack:
     """Starts `python -m stack up` with some settings; whatever the test leaves running is ended."""
 
     @contextmanager
-    def run(settings: StackSettings, command: str = "up") -> Iterator["subprocess.Popen[str]"]:
+    def run(settings: Settings, command: str = "up") -> Iterator["subprocess.Popen[str]"]:
         environment = {**os.environ, **settings_environment(settings)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(

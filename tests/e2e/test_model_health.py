@@ -15,16 +15,16 @@ import sqlalchemy as sa
 from playwright import sync_api as playwright_api
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.images import Split
+from ml.catalog.images.image_records import Split
 from ml.catalog.tables import evaluations, monitorings
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
-from stack.airflow_client import AirflowClient
-from stack.demo_folder import demo_settings, running_stack
-from stack.demo_report import Stopwatch
+from stack.airflow_api import AirflowClient
+from stack.demo.demo_folder import demo_settings, running_stack
+from stack.demo.demo_report import Stopwatch
 from stack.environment import Addresses, find_addresses
 from stack.follow import wait_for
-from stack.health import wait_until_healthy
+from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ml.ingest.digits import write_digits
-from ml.settings import Settings
+from ml.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -43,9 +43,9 @@ def newcomer(settings: Settings, mlflow_uri: str, tmp_path: Path) -> tuple[Path,
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": mlflow_uri,
-        "TRUNK_WEIGHTS": "random",
-        "IMAGE_SIZE": "32",
-        "METRICS_PORT": "0",
+        "MYCOFLOW_WEIGHTS": "random",
+        "MYCOFLOW_IMAGE_SIZE": "32",
+        "MYCOFLOW_METRICS_PORT": "0",
     }
     return tmp_path, environment
 
@@ -94,7 +94,7 @@ def test_the_make_targets_that_it_names_exist() -> None:
 
 
 def test_the_settings_table_has_every_default_right() -> None:
-    defaults = {name.upper(): field.default for name, field in Settings.model_fields.items()}
+    defaults = {variable(name): field.default for name, field in Settings.model_fields.items()}
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", README, re.MULTILINE)
     checked = [
         name

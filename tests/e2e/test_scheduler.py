@@ -19,17 +19,17 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.images import Split
+from ml.catalog.images.image_records import Split
 from ml.catalog.tables import attempts, model_versions, promotions, snapshots
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
-from stack.airflow_client import AirflowClient
-from stack.demo_folder import demo_settings, running_stack
-from stack.demo_report import Stopwatch
+from stack.airflow_api import AirflowClient
+from stack.demo.demo_folder import demo_settings, running_stack
+from stack.demo.demo_report import Stopwatch
 from stack.environment import find_addresses
 from stack.follow import FollowedRun, follow_run, wait_for
-from stack.health import wait_until_healthy
+from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
 START_SECONDS = 180

@@ -11,13 +11,13 @@ import httpx
 import psutil
 import pytest
 
-from stack.demo_folder import demo_settings
+from ml.settings import Settings
+from stack.demo.demo_folder import demo_settings
+from stack.home_lock import exclusive
 from stack.leftovers import marked_pids
-from stack.lock import exclusive
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
 from stack.secret_files import airflow_secrets
-from stack.settings import StackSettings
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
@@ -79,7 +79,7 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     with socket.create_server((HOST, settings.mlflow_port)), run_stack(settings) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert f"port {settings.mlflow_port} is in use; set MLFLOW_PORT to a free one" in said
+    assert f"port {settings.mlflow_port} is in use; set MYCOFLOW_MLFLOW_PORT to a free one" in said
 
 
 # Quick: tests/monitoring/test_stack_prometheus.py, test_a_port_in_use_is_named_and_the_stack_does_without.
@@ -108,7 +108,7 @@ def test_a_wrong_setting_is_named(home: Path, run_stack: RunStack) -> None:
     with run_stack(settings) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert "AIRFLOW_PORT" in said
+    assert "MYCOFLOW_AIRFLOW_PORT" in said
 
 
 def test_passwords_are_those_of_the_start_before(home: Path) -> None:
@@ -124,7 +124,7 @@ def test_secrets_are_for_their_owner_only(home: Path, name: str) -> None:
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(home: Path, run_stack: RunStack) -> None:
     (home / "demo").mkdir()
     (home / "demo" / "thesis.txt").write_text("mine")
-    settings: StackSettings = demo_settings(home)
+    settings: Settings = demo_settings(home)
     with run_stack(settings, "demo") as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1

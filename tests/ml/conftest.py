@@ -8,11 +8,51 @@ from pathlib import Path
 import pytest
 
 from ml import cycle
+from ml.app import Workspace, open_workspace
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import Workspace, open_workspace
+from ml.training.training_requests import RetrainParameters
 from tests.deployments import Origin, copy_deployment, drop_deployment, fill_deployment
+from tests.ml.image_rows import add_images
+from tests.ml.trained_digits import (
+    bundle,
+    card,
+    digit_images,
+    head,
+    int8_trunk,
+    mlflow_server,
+    registry,
+    run_python,
+    small_digits,
+    train,
+    training_fold,
+    trunk,
+    trunk_onnx,
+    unseen,
+    validation_fold,
+    weights,
+)
+
+# Fixtures for all tests of ml: pytest finds them by their names here.
+__all__ = [
+    "add_images",
+    "bundle",
+    "card",
+    "digit_images",
+    "head",
+    "int8_trunk",
+    "mlflow_server",
+    "registry",
+    "run_python",
+    "small_digits",
+    "train",
+    "training_fold",
+    "trunk",
+    "trunk_onnx",
+    "unseen",
+    "validation_fold",
+    "weights",
+]
 
 
 @pytest.fixture(scope="session")

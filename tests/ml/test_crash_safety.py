@@ -15,14 +15,14 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from ml import cycle
-from ml.catalog import attempts
-from ml.cli import app
+from ml.app import Workspace
+from ml.catalog.models import attempts
+from ml.cli.main import app
 from ml.errors import SettingsError
-from ml.model import promotion
-from ml.model.inventory import list_models
-from ml.model.registry import TRAINING_EXPERIMENT
-from ml.model.requests import FinetuneParameters, RetrainParameters
-from ml.model.workspace import Workspace
+from ml.evaluation import promotion
+from ml.registry.mlflow_registry import TRAINING_EXPERIMENT
+from ml.reporting.inventory import list_models
+from ml.training.training_requests import FinetuneParameters, RetrainParameters
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
 KEY = "crash"
@@ -32,8 +32,8 @@ KEY = "crash"
 DRIVER = """
 import importlib, os, signal, sys
 from ml import cycle
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import open_workspace
+from ml.training.training_requests import RetrainParameters
+from ml.app import open_workspace
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -67,11 +67,11 @@ with open_workspace() as workspace:
 # Of every run: a run of MLflow left open. `make test-slow` takes the others too.
 QUICK = ("train",)
 BETWEEN_THE_LINES = (
-    ("after", "ml.model.tracking:Run.log_model"),
-    ("after", "ml.model.registry:Registry.register"),
-    ("before", "ml.model.registry:Registry.set_champion"),
-    ("after", "ml.model.registry:Registry.set_champion"),
-    ("before", "ml.catalog.attempts:finish_attempt"),
+    ("after", "ml.registry.mlflow_runs:Run.log_model"),
+    ("after", "ml.registry.mlflow_registry:Registry.register"),
+    ("before", "ml.registry.mlflow_registry:Registry.set_champion"),
+    ("after", "ml.registry.mlflow_registry:Registry.set_champion"),
+    ("before", "ml.catalog.models.attempts:finish_attempt"),
 )
 POINTS = [
     *(pytest.param("step", step, id=step, marks=() if step in QUICK else pytest.mark.slow) for step in cycle.STEPS),
@@ -92,10 +92,10 @@ def environment(filled_workspace: Workspace) -> dict[str, str]:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "TRUNK_WEIGHTS": settings.trunk_weights,
-        "IMAGE_SIZE": str(settings.image_size),
-        "MIRRORED_VIEWS": "false",
-        "SNAPSHOT_SIZE": str(settings.snapshot_size),
+        "MYCOFLOW_WEIGHTS": settings.weights,
+        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
+        "MYCOFLOW_MIRRORED_VIEWS": "false",
+        "MYCOFLOW_SNAPSHOT_SIZE": str(settings.snapshot_size),
     }
 
 

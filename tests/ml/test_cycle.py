@@ -6,15 +6,15 @@ import pytest
 import sqlalchemy as sa
 
 from ml import cycle
-from ml.catalog import attempts, journal
+from ml.app import Workspace
+from ml.catalog.models import attempts, journal
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
+from ml.evaluation import promotion
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.model import promotion
-from ml.model.hyperparameters import Hyperparameters
-from ml.model.inventory import describe_state, list_models
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import Workspace
+from ml.reporting.inventory import describe_state, list_models
+from ml.tasks.classification.hyperparameters import Hyperparameters
+from ml.training.training_requests import RetrainParameters
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
 
@@ -106,15 +106,15 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("ml.model.scoring.load_classifier", refuse)
+    monkeypatch.setattr("ml.evaluation.scoring.load_classifier", refuse)
     assert cycle.monitor(trained).model_version == 1
 
 
 def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
     assert "significantly worse than the champion" in report.verdict.reasons[0]
@@ -127,8 +127,8 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
 ) -> None:
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
-    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.model.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 

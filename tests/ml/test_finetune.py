@@ -8,14 +8,13 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.catalog.model_versions import load_model_version
+from ml.app import Workspace, load_classifier
+from ml.catalog.models.model_versions import load_model_version
 from ml.errors import NoChampionError, SettingsError, UnknownVersionError
-from ml.model import promotion
-from ml.model.inventory import list_models
-from ml.model.loading import load_classifier
-from ml.model.requests import FinetuneParameters, RetrainParameters
-from ml.model.workspace import Workspace
+from ml.evaluation import promotion
+from ml.reporting.inventory import list_models
 from ml.settings import Settings
+from ml.training.training_requests import FinetuneParameters, RetrainParameters
 
 RETRAIN = RetrainParameters(snapshot_size=200)
 FINETUNE = FinetuneParameters(snapshot_size=200, layers=1, epochs=2, learning_rate=1e-4)
@@ -24,7 +23,7 @@ FINETUNE = FinetuneParameters(snapshot_size=200, layers=1, epochs=2, learning_ra
 @pytest.fixture(autouse=True)
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the heads are does not matter here."""
-    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 10)
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 10)
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ml.model.finetuning.train_tail", die)
+        patch.setattr("ml.training.finetuning.train_tail", die)
         cycle.retrain(trained, "tune", "test", FINETUNE)
     assert len([*(trained.settings.mycoflow_home / "activations").iterdir()]) == 1
 

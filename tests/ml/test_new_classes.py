@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from ml import cycle
-from ml.catalog import evaluations
-from ml.catalog.model_versions import load_model_version
+from ml.app import Workspace
+from ml.catalog.models import evaluations
+from ml.catalog.models.model_versions import load_model_version
 from ml.catalog.tables import images, snapshot_images
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import Workspace
+from ml.training.training_requests import RetrainParameters
 
 OLD, NEW = ("0", "1", "2"), ("6", "7")
 PARAMETERS = RetrainParameters(snapshot_size=500)

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml import cycle
-from ml.alerts import alerting_workspace
-from ml.catalog.alerts import latest_alerts
+from ml.app import Workspace
+from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.tables import attempts, images, snapshots
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.model.registry import Registry
-from ml.model.requests import RetrainParameters
-from ml.model.workspace import Workspace
+from ml.registry.mlflow_registry import Registry
+from ml.reporting.alert_delivery import alerting_workspace
+from ml.training.training_requests import RetrainParameters
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
 

@@ -15,16 +15,16 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from ml import cycle
-from ml.catalog import attempts
-from ml.catalog.attempts import overdue_requests
+from ml.app import Workspace
+from ml.catalog.models import attempts
+from ml.catalog.models.attempts import overdue_requests
+from ml.cli.tuning_commands import tuning_app
 from ml.errors import SettingsError, TrainingError
-from ml.model import tuning
-from ml.model.requests import RetrainParameters, TuneParameters
-from ml.model.search_space import defaults
-from ml.model.study import open_study
-from ml.model.tuning_report import EXPERIMENT
-from ml.model.workspace import Workspace
-from ml.tuning_cli import tuning_app
+from ml.training import tuning
+from ml.training.search_space import defaults
+from ml.training.study import open_study
+from ml.training.training_requests import RetrainParameters, TuneParameters
+from ml.training.tuning_report import EXPERIMENT
 
 KEY = "search"
 
@@ -32,11 +32,11 @@ KEY = "search"
 WORKER = """
 import sys
 from ml import cycle
-from ml.model import training
-from ml.model.keras_backend import load_keras
-from ml.model.workspace import open_workspace
+from ml.app import open_workspace
+from ml.backbones.keras_backend import load_keras
+from ml.tasks.classification import head_training
 
-training.MAXIMUM_EPOCHS = 12
+head_training.MAXIMUM_EPOCHS = 12
 load_keras()
 with open_workspace() as workspace:
     print("ready", flush=True)
@@ -47,7 +47,7 @@ with open_workspace() as workspace:
 DYING_WORKER = (
     """
 import os, signal
-from ml.model import tuning
+from ml.training import tuning
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -61,7 +61,7 @@ tuning.fit_folds = die
 @pytest.fixture(autouse=True)
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the heads are does not matter here."""
-    monkeypatch.setattr("ml.model.training.MAXIMUM_EPOCHS", 12)
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 12)
 
 
 def start_search(workspace: Workspace, trials: int) -> int:
@@ -88,9 +88,9 @@ def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Pop
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri or "",
-        "TRUNK_WEIGHTS": settings.trunk_weights,
-        "IMAGE_SIZE": str(settings.image_size),
-        "MODEL_PRECISION": settings.model_precision,
+        "MYCOFLOW_WEIGHTS": settings.weights,
+        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
+        "MYCOFLOW_MODEL_PRECISION": settings.model_precision,
     }
     command = [sys.executable, "-c", script, str(attempt_id)]
     pipe = subprocess.PIPE
@@ -182,7 +182,7 @@ def test_a_search_without_any_result_says_why(filled_workspace: Workspace, monke
 def test_the_trial_of_a_killed_worker_is_given_up_and_the_search_goes_on(
     filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.model.study.GRACE_SECONDS", 1)
+    monkeypatch.setattr("ml.training.study.GRACE_SECONDS", 1)
     attempt_id = start_search(filled_workspace, trials=3)
     killed = worker(filled_workspace, DYING_WORKER, attempt_id)
     killed.communicate("go\n", timeout=200)
@@ -215,7 +215,7 @@ def test_the_command_searches_trains_and_says_how_it_ended(
     def opened() -> Iterator[Workspace]:
         yield filled_workspace
 
-    monkeypatch.setattr("ml.tuning_cli.alerting_workspace", opened)
+    monkeypatch.setattr("ml.cli.tuning_commands.alerting_workspace", opened)
     ended = CliRunner().invoke(tuning_app, ["--trials", "2", "--request-key", KEY], catch_exceptions=False)
     assert ended.exit_code == 0
     assert len(states(filled_workspace)) == 2

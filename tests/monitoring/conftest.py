@@ -9,7 +9,7 @@ from flask import Flask
 
 from ml.settings import Settings
 from tests.application import application_as_web
-from webapi import service
+from webapi import application_state
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,4 +37,4 @@ def app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def metrics_port(app: Flask) -> int:
     """Where the application shows its figures, on 127.0.0.1."""
-    return service.current(app).metrics.serve("127.0.0.1", 0)
+    return application_state.current(app).metrics.serve("127.0.0.1", 0)

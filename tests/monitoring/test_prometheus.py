@@ -12,12 +12,12 @@ import yaml
 from flask import Flask
 
 from ml.catalog.database import Catalog
-from ml.catalog.evaluations import save_monitoring
-from ml.catalog.pool import NewImages
+from ml.catalog.images.label_origins import NewImages
+from ml.catalog.models.evaluations import save_monitoring
 from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
-from webapi import service
+from webapi import application_state
 
 RULES = Path(__file__).resolve().parents[2] / "prometheus" / "rules"
 SHORTENED_FOR = "3s"
@@ -64,7 +64,7 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
 
 def test_a_service_that_stops_is_told(prometheus: Prometheus, app: Flask) -> None:
     eventually(lambda: prometheus.values('up{job="webapi"}') == [1] and prometheus.alerts() == {})
-    service.current(app).metrics.close()
+    application_state.current(app).metrics.close()
     eventually(lambda: prometheus.alerts() == {"ServiceDown": "firing"})
 
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from ml.catalog.drift import DriftCheck
-from ml.catalog.health import Health, PartAccuracy
-from ml.catalog.pool import NewImages
+from ml.catalog.images.label_origins import NewImages
+from ml.catalog.models.drift_checks import DriftCheck
+from ml.reporting.health import Health, PartAccuracy
 from ml.settings import Settings
-from webapi.health_metrics import health_metrics
-from webapi.metrics import Metrics
+from webapi.telemetry.health_metrics import health_metrics
+from webapi.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "prometheus"

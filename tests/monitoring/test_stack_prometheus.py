@@ -15,19 +15,18 @@ from stack.children import Child, list_children
 from stack.environment import Addresses
 from stack.ports import HOST, find_free_ports
 from stack.prometheus import drop_if_taken, find_prometheus, prometheus_command
-from stack.settings import StackSettings
 from stack.supervisor import Supervisor
 from tests.monitoring.prometheus_server import eventually, running_prometheus
 
 
 @pytest.fixture
-def stack_settings(settings: Settings, metrics_port: int) -> StackSettings:
+def stack_settings(settings: Settings, metrics_port: int) -> Settings:
     (port,) = find_free_ports(1)
-    return StackSettings(**{**settings.model_dump(), "metrics_port": metrics_port, "prometheus_port": port})
+    return Settings(**{**settings.model_dump(), "metrics_port": metrics_port, "prometheus_port": port})
 
 
 def test_it_reads_the_service_and_has_the_rules_of_production(
-    stack_settings: StackSettings, program: Callable[[str, str], str], tmp_path: Path
+    stack_settings: Settings, program: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     command = prometheus_command(program("prometheus", "prometheus"), stack_settings)
     expected = {
@@ -42,7 +41,7 @@ def test_it_reads_the_service_and_has_the_rules_of_production(
 
 
 def test_where_it_is_not_installed_the_stack_does_without(
-    stack_settings: StackSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stack_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_prometheus(stack_settings) is None
@@ -51,7 +50,7 @@ def test_where_it_is_not_installed_the_stack_does_without(
 
 
 def test_a_service_that_shows_no_metrics_on_a_known_port_is_not_watched(
-    stack_settings: StackSettings, program: Callable[[str, str], str]
+    stack_settings: Settings, program: Callable[[str, str], str]
 ) -> None:
     program("prometheus", "prometheus")
     assert find_prometheus(stack_settings) is not None
@@ -59,7 +58,7 @@ def test_a_service_that_shows_no_metrics_on_a_known_port_is_not_watched(
 
 
 def test_a_port_in_use_is_named_and_the_stack_does_without(
-    stack_settings: StackSettings, program: Callable[[str, str], str]
+    stack_settings: Settings, program: Callable[[str, str], str]
 ) -> None:
     program("prometheus", "prometheus")
     said = io.StringIO()
@@ -69,7 +68,7 @@ def test_a_port_in_use_is_named_and_the_stack_does_without(
     with socket.create_server((HOST, stack_settings.prometheus_port)):
         without = drop_if_taken(stack_settings, console)
     assert find_prometheus(without) is None
-    assert f"port {stack_settings.prometheus_port} is in use. Set PROMETHEUS_PORT" in said.getvalue()
+    assert f"port {stack_settings.prometheus_port} is in use. Set MYCOFLOW_PROMETHEUS_PORT" in said.getvalue()
 
 
 @pytest.fixture

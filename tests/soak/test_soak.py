@@ -12,9 +12,9 @@ from rich.console import Console
 
 from ml.settings import Settings
 from soak.__main__ import DRIFT_FROM, NIGHTS, run
-from soak.nights import Night
 from soak.plot import draw_nights
-from soak.story import surprises, tell
+from soak.soak_nights import Night
+from soak.soak_story import surprises, tell
 from tests.memory import memory_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -21,15 +21,15 @@ from PIL import Image
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
-from ml.catalog.accounts import Account, Role
+from ml.backbones.preprocessing import PREPROCESSING_VERSION
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
-from ml.catalog.tokens import issue_token
-from ml.model.preprocessing import PREPROCESSING_VERSION
-from ml.model.registry import Registry
+from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
 from tests.application import application_as_web
-from webapi import service
+from webapi import application_state
 from webapi.model_host import load
 
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
@@ -126,7 +126,7 @@ def app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def scrape(app: Flask) -> Callable[[], dict[str, float]]:
     """What Prometheus would read, over HTTP: each line's name and labels, and its value."""
-    port = service.current(app).metrics.serve("127.0.0.1", 0)
+    port = application_state.current(app).metrics.serve("127.0.0.1", 0)
 
     def read() -> dict[str, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
@@ -195,7 +195,7 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
     """Puts a version into service: its number is also its seed."""
 
     def serve(version: int) -> None:
-        models = service.current(app).models
+        models = application_state.current(app).models
         models.serve(load(write_bundle(tmp_path / f"{version}-run", version)))
 
     return serve

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from ml.catalog.accounts import ROLES, Role
+from ml.catalog.accounts.user_accounts import ROLES, Role
 from ml.settings import Settings
 
 LEAST_ROLES: dict[str, Role | None] = {

@@ -21,13 +21,14 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.schemas import BaseSchema
 
-from ml.catalog.accounts import Account, Role
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from ml.catalog.tokens import issue_token
 from ml.ingest.folder import ingest_folder
-from ml.model.registry import Registry
+from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
-from webapi import maintenance, service
+from webapi import application_state
+from webapi.access import maintenance_gate
 
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
 PASSWORD = "correct horse battery"
@@ -77,11 +78,11 @@ def app(app: Flask, registry: Registry) -> Flask:
     @app.after_request
     def end_maintenance(response: Response) -> Response:
         if (request.method, request.path, response.status_code) == ("PUT", "/maintenance", 200):
-            maintenance.current().switch(False, "the test")
+            maintenance_gate.current().switch(False, "the test")
         return response
 
     registry.set_champion(1)
-    service.current(app).models.poll()
+    application_state.current(app).models.poll()
     return app
 
 

@@ -12,10 +12,10 @@ from flask import Flask
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import hold_membership
+from ml.catalog.locks import hold_membership
 from ml.catalog.tables import events, images, labels
 from ml.settings import Settings
-from webapi import service
+from webapi import application_state
 
 Post = Callable[..., Any]  # JSON bodies have no types
 SURE = 0.70
@@ -31,7 +31,7 @@ def picture(colour: tuple[int, int, int]) -> bytes:
 def pictures(app: Flask, serve_version: Callable[[int], None]) -> dict[bool, bytes]:
     """A picture that the model is sure about, and one that it is not."""
     serve_version(1)
-    model = service.current(app).models.current
+    model = application_state.current(app).models.current
     assert model is not None
     found: dict[bool, bytes] = {}
     for red in range(0, 256, 5):
@@ -42,7 +42,7 @@ def pictures(app: Flask, serve_version: Callable[[int], None]) -> dict[bool, byt
 
 
 def _confidence(model: Any, content: bytes) -> float:
-    from ml.model.preprocessing import to_pixels
+    from ml.backbones.preprocessing import to_pixels
 
     return float(model.classifier.predict(to_pixels(content, 32)[None]).probabilities.max())
 
@@ -103,7 +103,7 @@ def test_an_image_that_has_a_place_keeps_it(
 def test_an_image_whose_prediction_is_disputed_is_not_harvested_later(
     app: Flask, user: Any, post: Post, pictures: dict[bool, bytes], catalog: Catalog
 ) -> None:
-    current = service.current(app)
+    current = application_state.current(app)
     unsure = Settings(**current.settings.model_dump() | {"harvest_confidence": 1.0})
     app.extensions["mycoflow"] = type(current)(**vars(current) | {"settings": unsure})
     prediction = post(pictures[True]).json["id"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ml.errors import RegistryUnavailableError
-from webapi.metrics import Metrics
+from ml.serving.serving_cache import ServingCache
 from webapi.model_host import ModelHost
-from webapi.serving_cache import ServingCache
+from webapi.telemetry.metrics import Metrics
 
 
 @dataclass

@@ -17,14 +17,14 @@ import sqlalchemy as sa
 from flask import Flask
 from pydantic import SecretStr
 
+from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog, migrate
 from ml.catalog.embedded import embedded_url
 from ml.catalog.tables import predictions, results
-from ml.model.preprocessing import to_pixels
 from ml.settings import Settings
 from tests.memory import memory_folder
-from webapi import service
-from webapi.database_metrics import _REMEMBERED_SECONDS, _USABLE_SECONDS
+from webapi import application_state
+from webapi.telemetry.database_metrics import _REMEMBERED_SECONDS, _USABLE_SECONDS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
@@ -177,7 +177,7 @@ def _check_answers(app: Flask, catalog: Catalog, png: Png, answers: list[tuple[f
         query = sa.select(predictions.c.id, results.c.image_sha256).join(results)
         stored = dict(connection.execute(query).tuples().all())
     assert given.keys() <= stored.keys()
-    model = service.current(app).models.current
+    model = application_state.current(app).models.current
     assert model is not None
     for prediction_id, (seed, answer) in given.items():
         content = png(seed)

@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from webapi.auth import public
+from webapi.access.authentication import public
 
 
 def problem(answer: TestResponse) -> tuple[int, str]:

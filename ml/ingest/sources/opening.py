@@ -1,4 +1,4 @@
-"""From the URLs in INGEST_SOURCES to sources."""
+"""From the URLs in MYCOFLOW_INGEST_SOURCES to sources."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ from ml.settings import Settings
 
 
 def source_urls(settings: Settings) -> list[str]:
-    """The URLs in INGEST_SOURCES, each once. A comma inside one is written %2C.
+    """The URLs in MYCOFLOW_INGEST_SOURCES, each once. A comma inside one is written %2C.
 
     Raises: SettingsError, one has a password in it.
     """
@@ -49,7 +49,7 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
     if name in FORMATS and scheme in ("http", "https") and parts.netloc:
         return _open_collection(parts, settings, labels)
     raise SettingsError(
-        "INGEST_SOURCES: expected a folder, file:///folder, s3://bucket/prefix, or "
+        "MYCOFLOW_INGEST_SOURCES: expected a folder, file:///folder, s3://bucket/prefix, or "
         f"{' or '.join(f'{name}+https://host' for name in FORMATS)}, separated by commas, got {url!r}"
     )
 
@@ -78,8 +78,8 @@ def _demand_no_password(url: str) -> None:
     if "@" in re.split("[?#]", authority)[0] or (scheme == "s3" and ":" in authority and "@" in behind):
         host = rest.rpartition("@")[2]
         raise SettingsError(
-            f"INGEST_SOURCES: expected URLs without user name and password, got one with them: {scheme}://...@{host}. "
-            "Take them out; S3 has the AWS_... variables, and collections are public."
+            f"MYCOFLOW_INGEST_SOURCES: expected URLs without user name and password, got one with them: "
+            f"{scheme}://...@{host}. Take them out; S3 has the AWS_... variables, and collections are public."
         )
     for photos_url in parse_qs(urlsplit(url).query).get("photos", []):
         _demand_no_password(photos_url)

@@ -94,7 +94,9 @@ class S3Prefix:
     def _told(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - heavy
 
-        remedy = "Expected a bucket that may be listed and read: check INGEST_SOURCES and the AWS_... variables."
+        remedy = (
+            "Expected a bucket that may be listed and read: check MYCOFLOW_INGEST_SOURCES and the AWS_... variables."
+        )
         try:
             yield
         except (ClientError, NoCredentialsError) as error:

@@ -24,7 +24,7 @@ from ml.ingest.fetch import FETCH_SECONDS, fetch_image
 from ml.ingest.sources.arrivals import ArrivedFile, Rights
 from ml.ingest.sources.nightly_files import asked_again, give_up, is_tonights, pull_file
 from ml.ingest.sources.photo_formats import Photo, PhotoFormat
-from ml.ingest.sources.tables import read_table
+from ml.ingest.sources.published_tables import read_table
 
 PAUSE_SECONDS = 1.0  # between two requests for photos, as the sites ask of robots
 
@@ -42,7 +42,7 @@ class TablePhotos:
         published: how it publishes.
         labels: whose photos to take; the collection has a hundred thousand others.
         folder: of this collection alone, for its tables and their index.
-        allowed_hosts: as in FETCH_ALLOWED_HOSTS.
+        allowed_hosts: as in MYCOFLOW_FETCH_ALLOWED_HOSTS.
     """
 
     url: str

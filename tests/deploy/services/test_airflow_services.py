@@ -15,7 +15,7 @@ import yaml
 
 from tests.deploy.services.statsd import Statsd, listening, running_exporter
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
-from webapi.airflow_client import AirflowClient
+from webapi.airflow_runs import AirflowClient
 from webapi.problems import ProblemError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -61,7 +61,7 @@ def test_each_role_logs_in_with_its_password(
     migrated: Any, postgres: Any, variables: dict[str, str], role: str, variable: str, sees_accounts: bool
 ) -> None:
     login = {"PGHOST": "127.0.0.1", "PGDATABASE": "mycoflow", "PGUSER": role}
-    password = variables[f"DATABASE_{variable}_PASSWORD"]
+    password = variables[f"MYCOFLOW_DATABASE_{variable}_PASSWORD"]
     images = postgres.psql("-c", "SELECT count(*) FROM training.images", **login, PGPASSWORD=password)
     accounts = postgres.psql("-c", "SELECT count(*) FROM users.accounts", **login, PGPASSWORD=password)
     assert images.returncode == 0, images.stderr

@@ -1,20 +1,39 @@
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 
+from ml.catalog import database
 from ml.catalog.database import MIGRATIONS, Catalog, migrate, open_catalog
-from ml.catalog.tables import metadata
-from ml.catalog.trunks import StoredTrunk, find_trunk, save_trunk
+from ml.catalog.embedded import embedded_url
+from ml.catalog.tables import metadata, trunks
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
+
+TRUNK = sa.insert(trunks).values(
+    recipe="kept", onnx_sha256="a", fp32_sha256="a", weights_recipe="random:0", precision="fp32", image_size=32
+)
+APPENDED = """
+from alembic import op
+
+revision = "schema_0002"
+down_revision = "schema_0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    op.execute(
+        "ALTER TABLE training.trunks ADD COLUMN note text NOT NULL DEFAULT 'none'; "
+        "CREATE TABLE training.appended (id bigint PRIMARY KEY); GRANT SELECT ON training.appended TO web"
+    )
+"""
 
 
 def test_the_tables_in_code_are_the_tables_that_the_migrations_make(catalog: Catalog) -> None:
@@ -42,52 +61,93 @@ def test_the_tables_of_studies_are_those_that_optuna_would_make(catalog: Catalog
     assert version == SCHEMA_VERSION
 
 
-def test_migrating_twice_and_down_and_up_again_works(new_database: Callable[[], str], tmp_path: Path) -> None:
-    url = new_database()
-    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(url))
-    migrate(settings)
-    migrate(settings)
-    engine = sa.create_engine(url)
-    migrate_to(engine, "base", command.downgrade)
-    with engine.begin() as connection:
-        assert "training" not in sa.inspect(connection).get_schema_names()
-    engine.dispose()
+def test_migrating_twice_changes_nothing_the_second_time(new_database: Callable[[], str], tmp_path: Path) -> None:
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database()))
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        assert "training" in sa.inspect(connection).get_schema_names()
+        connection.execute(TRUNK)
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert connection.execute(sa.select(trunks.c.recipe)).scalars().all() == ["kept"]
 
 
-def migrate_to(engine: sa.Engine, revision: str, move: Callable[[Config, str], None] = command.upgrade) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        move(config, revision)
+@pytest.fixture
+def newer_code(tmp_path: Path) -> Path:
+    """The migrations of a checkout that appended one: a new table with its grants, and a column of an old table."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "0002_appended.py").write_text(APPENDED)
+    return folder
 
 
-def test_trunks_from_before_int8_keep_their_recipe_and_are_fp32(
-    new_database: Callable[[], str], tmp_path: Path
+def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
+    settings: Settings, newer_code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        connection.execute(TRUNK)
+        before = grants_on_tables(connection)
+    monkeypatch.setattr(database, "MIGRATIONS", newer_code)
+    with pytest.raises(SchemaVersionError, match=r"expected schema_0002\. Run `mycoflow migrate`"):
+        open_catalog(settings).__enter__()
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert connection.execute(sa.text("SELECT recipe, note FROM training.trunks")).all() == [("kept", "none")]
+        assert grants_on_tables(connection) - before == {("web", "training.appended", "SELECT")}
+        assert before <= grants_on_tables(connection)
+    assert {role for role, _, _ in before} == {"web", "training", "grafana_ro"}
+
+
+def grants_on_tables(connection: sa.Connection) -> set[tuple[str, str, str]]:
+    """What each of our roles may do with which table."""
+    statement = """
+        SELECT grantee, table_schema || '.' || table_name, privilege_type FROM information_schema.role_table_grants
+        WHERE grantee IN ('web', 'training', 'grafana_ro')
+    """
+    return {tuple(row) for row in connection.execute(sa.text(statement))}
+
+
+@pytest.mark.parametrize("use", [migrate, lambda settings: open_catalog(settings).__enter__()])
+def test_a_schema_newer_than_the_code_is_refused_in_one_sentence(
+    use: Callable[[Settings], object], settings: Settings, newer_code: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setattr(database, "MIGRATIONS", newer_code)
+        migrate(settings)
+    with pytest.raises(SchemaVersionError, match=r"DATABASE_URL.*at migration schema_0002.*update Mycoflow") as refused:
+        use(settings)
+    assert "schema_0001" in str(refused.value)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0009"])
+@pytest.mark.parametrize("use", [migrate, lambda settings: open_catalog(settings).__enter__()])
+def test_a_database_of_an_earlier_checkout_is_refused_with_what_to_do(
+    use: Callable[[Settings], object], revision: str, new_database: Callable[[], str], tmp_path: Path
 ) -> None:
     url = new_database()
+    stamp(url, revision)
     settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(url))
+    with pytest.raises(SchemaVersionError, match=f"earlier checkout .migration {revision}.*cannot be carried") as told:
+        use(settings)
+    assert "name an empty database there, then run `mycoflow migrate`" in str(told.value)
+
+
+def test_a_home_of_an_earlier_checkout_is_named(server_home: Path) -> None:
+    url = embedded_url(server_home, "mycoflow")  # the catalog of a home without DATABASE_URL
+    stamp(url, "0009")
+    with pytest.raises(SchemaVersionError, match=f"in {server_home} was made by an earlier.*MYCOFLOW_HOME to a new"):
+        open_catalog(Settings(mycoflow_home=server_home)).__enter__()
     engine = sa.create_engine(url)
-    migrate_to(engine, "0003")
-    recipe, sha256 = f"imagenet:{'a' * 64} 160px fp32 rgb-bilinear-1", "b" * 64
     with engine.begin() as connection:
-        connection.execute(
-            sa.text("INSERT INTO training.trunks (recipe, onnx_sha256) VALUES (:recipe, :sha256)"),
-            {"recipe": recipe, "sha256": sha256},
-        )
-    migrate(settings)
-    expected = StoredTrunk(recipe, sha256, sha256, f"imagenet:{'a' * 64}", "fp32", 160, None)
-    int8 = replace(expected, recipe="int8", onnx_sha256="c" * 64, precision="int8", parity={"agreement": 1.0})
-    with open_catalog(settings) as catalog, catalog.begin() as connection:
-        assert find_trunk(connection, recipe) == expected
-        save_trunk(connection, int8)
-        assert find_trunk(connection, "int8") == int8
-    migrate_to(engine, "0003", command.downgrade)
+        connection.execute(sa.text("DROP TABLE alembic_version"))  # the server is everybody's
+    engine.dispose()
+
+
+def stamp(url: str, revision: str) -> None:
+    """Leave in a database what Alembic leaves: the id of the migration that it is at."""
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
-        assert connection.execute(sa.text("SELECT recipe FROM training.trunks")).scalars().all() == [recipe]
+        MigrationContext.configure(connection).stamp(ScriptDirectory(str(MIGRATIONS)), "schema_0001")
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     engine.dispose()
 
 

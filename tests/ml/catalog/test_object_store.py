@@ -104,13 +104,13 @@ def test_a_prefix_is_optional(s3_environment: None) -> None:
 
 @pytest.mark.parametrize("address", ["s3://", "s3:///prefix", "gs://bucket/prefix", "https://bucket"])
 def test_other_addresses_are_a_wrong_setting(address: str) -> None:
-    with pytest.raises(SettingsError, match="IMAGE_STORE: expected a folder or s3://bucket/prefix"):
+    with pytest.raises(SettingsError, match="MYCOFLOW_IMAGE_STORE: expected a folder or s3://bucket/prefix"):
         open_object_store(Settings(image_store=address))
 
 
 def test_a_missing_bucket_says_what_to_check(s3_environment: None) -> None:
     store = open_object_store(Settings(image_store="s3://nowhere"))
-    with pytest.raises(ImageStoreError, match="check IMAGE_STORE"):
+    with pytest.raises(ImageStoreError, match="check MYCOFLOW_IMAGE_STORE"):
         store.put(KEY, b"bytes")
 
 

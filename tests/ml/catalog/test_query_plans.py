@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog import pool
-from ml.catalog.accounts import Account, erase_account
+from ml.catalog.accounts.personal_data import read_history
+from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.database import Catalog
-from ml.catalog.personal_data import read_history
+from ml.data import pool
 
 FILL = """
 INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count,

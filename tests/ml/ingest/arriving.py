@@ -9,12 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from PIL import Image
 
-from ml.catalog.batches import Batch, FileOutcome, decide_batches, load_batch, load_files
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import Batch, FileOutcome, load_batch, load_files
 from ml.catalog.tables import images
+from ml.data.batch_decisions import decide_batches
 from ml.deadlines import Deadline
-from ml.ingest.batches import BatchRules, ingest_source
 from ml.ingest.folder import ingest_folder
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.drop_folder import DropFolder
 from tests.ml.dropping import settle

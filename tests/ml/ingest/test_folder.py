@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images import ImageRecord, add_predicted
+from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import images, labels
 from ml.errors import ImageStoreError, SourceError

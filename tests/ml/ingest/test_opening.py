@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog.batches import load_batch, load_files
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import load_batch, load_files
 from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SettingsError, SourceError, SourceUnavailableError
-from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source, source_urls
 from ml.settings import Settings
@@ -72,7 +72,7 @@ def test_a_folder_is_named_by_its_path_or_url(address: str, tmp_path: Path) -> N
     ],
 )
 def test_another_url_is_a_wrong_setting(url: str) -> None:
-    with pytest.raises(SettingsError, match="INGEST_SOURCES: expected"):
+    with pytest.raises(SettingsError, match="MYCOFLOW_INGEST_SOURCES: expected"):
         opened(url)
 
 
@@ -233,7 +233,7 @@ def test_an_object_that_is_refused_keeps_no_other_from_coming_and_is_asked_for_a
 
 
 def test_a_bucket_that_is_not_there_is_no_reason_to_try_again(s3_bucket: Any) -> None:
-    with pytest.raises(SourceError, match=r"s3://nowhere.*check INGEST_SOURCES"):
+    with pytest.raises(SourceError, match=r"s3://nowhere.*check MYCOFLOW_INGEST_SOURCES"):
         offered("s3://nowhere")
 
 

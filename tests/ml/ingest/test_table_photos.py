@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from ml.catalog.batches import load_files
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import load_files
 from ml.catalog.tables import image_rights, images
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
-from ml.ingest.batches import BatchRules, ingest_source
+from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources import nightly_files, table_photos
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.cog.runtime import register_dataquery_variant
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.sources import SQL_QUERY_CONFIG
+from grafana.data_sources import SQL_QUERY_CONFIG
 from grafana.writing import DASHBOARDS_FOLDER, render_dashboards, write_dashboards
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml.alerts import alerting_workspace, deliver
+from ml.app import Workspace, open_registry
 from ml.catalog import tables
-from ml.catalog.alerts import Alert, Kind, latest_alerts, raise_alert
 from ml.catalog.database import Catalog
-from ml.grafana import api
-from ml.model.workspace import Workspace, open_registry
+from ml.catalog.logs.outbox import Alert, Kind, latest_alerts, raise_alert
+from ml.reporting import grafana_api
+from ml.reporting.alert_delivery import alerting_workspace, deliver
 from ml.settings import Settings
 from tests.monitoring.grafana.stand_in import Grafana, settings_for
 
@@ -111,7 +111,7 @@ def test_who_refuses_everything_is_asked_once(status: int, catalog: Catalog, gra
 
 
 def test_a_silent_grafana_is_given_up(catalog: Catalog, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "SECONDS_PER_ANSWER", 0.3)
+    monkeypatch.setattr(grafana_api, "SECONDS_PER_ANSWER", 0.3)
     put(catalog, "one")
     put(catalog, "two")
     with socket.create_server(("127.0.0.1", 0)) as silent:

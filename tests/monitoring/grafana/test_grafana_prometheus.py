@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Summary, start_http_se
 from ml.settings import Settings
 from tests.application import application_as_web
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
-from webapi import service
-from webapi.metrics import Metrics
+from webapi import application_state
+from webapi.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 VARIABLES = {"$__rate_interval": "6s"}
@@ -28,7 +28,7 @@ SCRAPES = 4
 def service_port(filled_settings: Settings) -> Iterator[int]:
     """The service's own /metrics, on a filled database, with the rights of role web, while it is used."""
     with application_as_web(filled_settings) as app:
-        metrics, client = service.current(app).metrics, app.test_client()
+        metrics, client = application_state.current(app).metrics, app.test_client()
 
         def use_it() -> None:
             client.get("/status")

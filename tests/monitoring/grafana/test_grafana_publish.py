@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from ml.cli import app
+from ml.cli.main import app
 from ml.errors import GrafanaError, GrafanaUnavailableError, SettingsError
-from ml.grafana.publishing import publish_dashboards
+from ml.reporting.grafana_publishing import publish_dashboards
 from ml.settings import Settings
 from tests.monitoring.grafana.stand_in import TOKEN, Grafana, settings_for
 
@@ -36,7 +36,7 @@ def test_grafana_below_a_path_is_found(start_grafana: StartGrafana) -> None:
 
 
 def test_a_wrong_token_is_told_with_what_to_do_and_without_the_token(grafana: Grafana) -> None:
-    with pytest.raises(GrafanaUnavailableError, match=r"401.*GRAFANA_TOKEN") as raised:
+    with pytest.raises(GrafanaUnavailableError, match=r"401.*MYCOFLOW_GRAFANA_TOKEN") as raised:
         publish_dashboards(settings_for(grafana.port, "wrong-token"), DASHBOARDS)
     assert "wrong-token" not in str(raised.value)
 
@@ -49,13 +49,13 @@ def test_a_refused_dashboard_is_told_by_its_uid(grafana: Grafana, tmp_path: Path
 
 def test_an_answer_of_something_else_is_no_success(start_grafana: StartGrafana) -> None:
     page = start_grafana(page="<html>Log in</html>")
-    with pytest.raises(GrafanaUnavailableError, match="Check GRAFANA_URL"):
+    with pytest.raises(GrafanaUnavailableError, match="Check MYCOFLOW_GRAFANA_URL"):
         publish_dashboards(settings_for(page.port), DASHBOARDS)
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:port"])
 def test_without_an_address_it_says_what_is_missing(url: str | None) -> None:
-    with pytest.raises(SettingsError, match="GRAFANA_URL"):
+    with pytest.raises(SettingsError, match="MYCOFLOW_GRAFANA_URL"):
         publish_dashboards(Settings(grafana_url=url, grafana_token=SecretStr(TOKEN)), DASHBOARDS)
 
 
@@ -73,8 +73,8 @@ def test_a_folder_without_dashboards_is_told(grafana: Grafana, tmp_path: Path) -
 
 
 def test_the_command_line_publishes(grafana: Grafana, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAFANA_URL", f"http://127.0.0.1:{grafana.port}")
-    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
+    monkeypatch.setenv("MYCOFLOW_GRAFANA_URL", f"http://127.0.0.1:{grafana.port}")
+    monkeypatch.setenv("MYCOFLOW_GRAFANA_TOKEN", TOKEN)
     result = CliRunner().invoke(app, ["grafana", "publish", str(DASHBOARDS)])
     assert result.exit_code == 0, result.output
     assert "/d/mycoflow-nights/x" in result.output

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml.catalog.accounts import Account, Role
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from ml.catalog.tokens import issue_token
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -91,14 +91,14 @@ def start(
             "MYCOFLOW_HOME": str(settings.mycoflow_home),
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}",
-            "METRICS_PORT": str(metrics_port),
-            "ALIAS_POLL_SECONDS": "0.2",
-            "RATE_LIMIT": "100000 per minute",
+            "MYCOFLOW_METRICS_PORT": str(metrics_port),
+            "MYCOFLOW_ALIAS_POLL_SECONDS": "0.2",
+            "MYCOFLOW_RATE_LIMIT": "100000 per minute",
         }
         log = tmp_path / f"service-{port}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [*GUNICORN, "--bind", f"127.0.0.1:{port}", "webapi.app:create_app()"],
+                [*GUNICORN, "--bind", f"127.0.0.1:{port}", "webapi.factory:create_app()"],
                 cwd=ROOT,
                 env=environment | variables,
                 stdout=file,

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.model.registry import Registry
+from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -121,7 +121,7 @@ def test_every_log_line_is_json_with_the_request_id_and_without_the_query(
     assert (mine["method"], mine["path"], mine["status"]) == ("GET", "/status", 200)
 
 
-@pytest.mark.parametrize("name", ["METRICS_PORT", "ALIAS_POLL_SECONDS", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["MYCOFLOW_METRICS_PORT", "MYCOFLOW_ALIAS_POLL_SECONDS", "DATABASE_URL"])
 def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(name: str, start: Start) -> None:
     service = start(**{name: "nonsense"})
     assert service.process.wait(timeout=START_SECONDS) != 0
@@ -132,9 +132,9 @@ def test_a_metrics_port_in_use_ends_the_start_with_one_line(start: Start, tmp_pa
     first = start()
     first.wait_for(lambda: first.get("/status").status_code == 200)
     port = httpx.URL(first.metrics_address).port
-    second = start(METRICS_PORT=str(port))
+    second = start(MYCOFLOW_METRICS_PORT=str(port))
     assert second.process.wait(timeout=START_SECONDS) != 0
-    assert f"METRICS_PORT: expected a free port on 127.0.0.1, got {port}" in critical_line(second)
+    assert f"MYCOFLOW_METRICS_PORT: expected a free port on 127.0.0.1, got {port}" in critical_line(second)
     assert not second.has_processes()
     first.end()
 
@@ -147,11 +147,11 @@ def test_an_unmigrated_database_ends_the_start_with_one_line(start: Start, new_d
 
 IMPORTED = """
 import io, json, os, sys
-from webapi import service
-from webapi.app import create_app
+from webapi import application_state
+from webapi.factory import create_app
 
 app = create_app()
-running = service.current(app)
+running = application_state.current(app)
 running.models.load_cached()
 photo = (io.BytesIO(sys.stdin.buffer.read()), "photo.png")
 headers = json.loads(os.environ["CREDENTIALS"])

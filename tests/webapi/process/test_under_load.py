@@ -18,11 +18,11 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
+from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog
 from ml.catalog.tables import predictions
-from ml.model.preprocessing import to_pixels
-from ml.model.registry import Registry
-from ml.model.runtime import Classifier
+from ml.registry.mlflow_registry import Registry
+from ml.tasks.classification.classifier import Classifier
 
 CLIENTS = 4
 SWAPS = 100
@@ -62,7 +62,7 @@ def test_a_hundred_champions_take_over_under_load_and_each_answer_is_the_named_v
     start: Start, registry: Registry, tracking_uri: str, png: Callable[[int], bytes], tmp_path: Path
 ) -> None:
     registry.set_champion(1)
-    service = start(MLFLOW_TRACKING_URI=tracking_uri, ALIAS_POLL_SECONDS="0.05")
+    service = start(MLFLOW_TRACKING_URI=tracking_uri, MYCOFLOW_ALIAS_POLL_SECONDS="0.05")
     service.wait_for(lambda: service.get("/readyz").status_code == 200)
     with Load(lambda number: service.predict(png(number // 3), nb_preds=4)) as load:  # each image again by and by
         for swap in range(SWAPS):

@@ -1,8 +1,11 @@
-"""The three schemas, their tables, and the database roles with the grants each needs."""
+"""The schemas, their tables, and the database roles with the grants each needs.
+
+Later migrations are appended, and go forward only. One that makes a table grants it to the roles itself.
+"""
 
 from alembic import op
 
-revision = "0001"
+revision = "schema_0001"  # never the bare number: checkouts before this file had nine migrations, 0001 to 0009
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -18,6 +21,16 @@ CREATE TABLE users.accounts (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     disabled_at timestamptz
 );
+
+CREATE TABLE users.tokens (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL REFERENCES users.accounts ON DELETE CASCADE,
+    token_sha256 text NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+CREATE INDEX tokens_account ON users.tokens (account_id);
 """
 
 TRAINING = """
@@ -35,12 +48,18 @@ CREATE TABLE training.images (
     split text CHECK (split IN ('pool', 'evaluation')),
     evaluation_part text CHECK (evaluation_part IN ('anchor', 'recent')),
     label text,
-    label_origin text CHECK (label_origin IN ('curated', 'confirmed', 'harvested')),
+    -- A source's word is no person's word: `stated` is a label that waits for one.
+    label_origin text CHECK (label_origin IN ('curated', 'confirmed', 'harvested', 'stated')),
     entered_pool_at timestamptz,
+    -- Why an image with a label is not in the pool: somebody doubts a harvested label, an admin took the image out, or
+    -- its batch waits for a certificate.
+    held_back text CHECK (held_back IN ('suspended', 'excluded', 'waiting')),
     CHECK ((split = 'evaluation') IS TRUE = (evaluation_part IS NOT NULL)),
     CHECK ((label IS NULL) = (label_origin IS NULL)),
     CHECK (split IS DISTINCT FROM 'evaluation' OR label_origin IN ('curated', 'confirmed')),
-    CHECK (entered_pool_at IS NULL OR (split = 'pool' AND label IS NOT NULL))
+    CHECK (entered_pool_at IS NULL OR (split = 'pool' AND label IS NOT NULL)),
+    CONSTRAINT images_held_back_is_not_in_pool CHECK (held_back IS NULL OR entered_pool_at IS NULL),
+    CONSTRAINT images_stated_is_in_no_split CHECK (label_origin IS DISTINCT FROM 'stated' OR split IS NULL)
 );
 -- The night asks three things again and again: the newest N, how many since, and the newest N of a class.
 CREATE INDEX images_newest ON training.images (entered_pool_at DESC, sha256)
@@ -50,6 +69,27 @@ CREATE INDEX images_newest_of_label ON training.images (label, entered_pool_at D
 CREATE INDEX images_evaluation ON training.images (evaluation_part, received_at DESC, sha256)
     WHERE split = 'evaluation';
 CREATE INDEX images_group ON training.images (group_key);
+-- GET /data/query reads pages of (received_at, sha256), newest first. The evaluation set, the only split that is small,
+-- has `images_evaluation`; the other splits are so large that the first index finds a page of them at once.
+-- No filter, a time range, or one that most images pass.
+CREATE INDEX images_received ON training.images (received_at, sha256);
+-- A label.
+CREATE INDEX images_received_of_label ON training.images (label, received_at, sha256);
+-- An origin: people's labels can be few among the harvested, or the other way round.
+CREATE INDEX images_received_of_origin ON training.images (label_origin, received_at, sha256);
+-- What waits for an admin, or was taken out: few rows.
+CREATE INDEX images_held_back ON training.images (held_back, received_at, sha256) WHERE held_back IS NOT NULL;
+
+CREATE TABLE training.image_rights (
+    image_sha256 text PRIMARY KEY REFERENCES training.images ON DELETE CASCADE,
+    licence text NOT NULL,
+    holder text NOT NULL
+);
+
+CREATE TABLE training.perceptual_hashes (
+    image_sha256 text PRIMARY KEY REFERENCES training.images ON DELETE CASCADE,
+    phash bigint NOT NULL
+);
 
 CREATE TABLE training.labels (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -60,6 +100,35 @@ CREATE TABLE training.labels (
     said_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX labels_image ON training.labels (image_sha256);
+-- GET /user/data reads pages of what one account did, oldest first: here, and in the events and predictions below.
+CREATE INDEX labels_said_by ON training.labels (said_by, id);
+
+CREATE TABLE training.ingest_batches (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    is_quarantined boolean NOT NULL,
+    reject_share double precision NOT NULL,
+    contact_sheet_key text,
+    ingested_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ingest_batches_source ON training.ingest_batches (source, id);
+
+CREATE TABLE training.ingest_files (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_id bigint NOT NULL REFERENCES training.ingest_batches ON DELETE CASCADE,
+    name text NOT NULL,
+    version text NOT NULL,
+    label text,
+    outcome text NOT NULL CHECK (outcome IN ('entered', 'waiting', 'duplicate', 'rejected')),
+    reason text,
+    message text,
+    image_sha256 text REFERENCES training.images ON DELETE SET NULL,
+    CHECK (outcome <> 'rejected' OR (reason IS NOT NULL AND message IS NOT NULL))
+);
+-- What a batch holds, what a source brought before, and where an image came from.
+CREATE INDEX ingest_files_batch ON training.ingest_files (batch_id, id);
+CREATE INDEX ingest_files_name ON training.ingest_files (name);
+CREATE INDEX ingest_files_image ON training.ingest_files (image_sha256);
 
 CREATE TABLE training.snapshots (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -91,11 +160,25 @@ CREATE TABLE training.attempts (
     finished_at timestamptz
 );
 
+CREATE TABLE training.home_choices (
+    name text PRIMARY KEY,
+    value text NOT NULL,
+    reason text NOT NULL,
+    chosen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE training.trunks (
     recipe text PRIMARY KEY,
     onnx_sha256 text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    fp32_sha256 text NOT NULL,
+    weights_recipe text NOT NULL,
+    precision text NOT NULL CHECK (precision IN ('int8', 'fp32')),
+    image_size integer NOT NULL,
+    parity jsonb,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT trunks_fp32_is_its_own_original CHECK (precision = 'int8' OR fp32_sha256 = onnx_sha256)
 );
+CREATE INDEX trunks_bytes ON training.trunks (onnx_sha256, made_at);
 
 CREATE TABLE training.features (
     image_sha256 text REFERENCES training.images,
@@ -182,6 +265,167 @@ CREATE TABLE training.monitorings (
     reasons text[] NOT NULL,
     monitored_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+CREATE TABLE training.drift_checks (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model_version integer NOT NULL REFERENCES training.model_versions,
+    night date NOT NULL DEFAULT (clock_timestamp() AT TIME ZONE 'UTC')::date,
+    reference_images integer NOT NULL,
+    recent_images integer NOT NULL,
+    reference_features integer NOT NULL,
+    recent_features integer NOT NULL,
+    calibration_images integer NOT NULL,
+    feedback_images integer NOT NULL,
+    confidence_psi double precision,
+    confidence_ks double precision,
+    confidence_p_value double precision,
+    class_psi double precision,
+    class_p_value double precision,
+    feature_mmd double precision,
+    feature_p_value double precision,
+    moved text[] NOT NULL,
+    estimated_accuracy double precision,
+    observed_accuracy double precision,
+    observed_accuracy_low double precision,
+    observed_accuracy_high double precision,
+    checked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (model_version, night)
+);
+"""
+
+# Optuna's tables, the studies of `tune_hyperparameters`, as Optuna 5.0 makes them: so the nights' role may use them and
+# make none. A test compares them with what the installed Optuna would make.
+TUNING = """
+CREATE SCHEMA tuning;
+
+CREATE TYPE tuning.studydirection AS ENUM ('NOT_SET', 'MINIMIZE', 'MAXIMIZE');
+CREATE TYPE tuning.trialstate AS ENUM ('RUNNING', 'COMPLETE', 'PRUNED', 'FAIL', 'WAITING');
+CREATE TYPE tuning.trialvaluetype AS ENUM ('FINITE', 'INF_POS', 'INF_NEG');
+CREATE TYPE tuning.trialintermediatevaluetype AS ENUM ('FINITE', 'INF_POS', 'INF_NEG', 'NAN');
+
+CREATE TABLE tuning.studies (
+    study_id SERIAL NOT NULL,
+    study_name VARCHAR(512) NOT NULL,
+    PRIMARY KEY (study_id)
+);
+CREATE UNIQUE INDEX ix_studies_study_name ON tuning.studies (study_name);
+
+CREATE TABLE tuning.version_info (
+    version_info_id INTEGER NOT NULL,
+    schema_version INTEGER,
+    library_version VARCHAR(256),
+    PRIMARY KEY (version_info_id),
+    CHECK (version_info_id=1)
+);
+
+CREATE TABLE tuning.study_directions (
+    study_direction_id SERIAL NOT NULL,
+    direction tuning.studydirection NOT NULL,
+    study_id INTEGER NOT NULL,
+    objective INTEGER NOT NULL,
+    PRIMARY KEY (study_direction_id),
+    UNIQUE (study_id, objective),
+    FOREIGN KEY(study_id) REFERENCES tuning.studies (study_id)
+);
+
+CREATE TABLE tuning.study_user_attributes (
+    study_user_attribute_id SERIAL NOT NULL,
+    study_id INTEGER,
+    key VARCHAR(512),
+    value_json TEXT,
+    PRIMARY KEY (study_user_attribute_id),
+    UNIQUE (study_id, key),
+    FOREIGN KEY(study_id) REFERENCES tuning.studies (study_id)
+);
+
+CREATE TABLE tuning.study_system_attributes (
+    study_system_attribute_id SERIAL NOT NULL,
+    study_id INTEGER,
+    key VARCHAR(512),
+    value_json TEXT,
+    PRIMARY KEY (study_system_attribute_id),
+    UNIQUE (study_id, key),
+    FOREIGN KEY(study_id) REFERENCES tuning.studies (study_id)
+);
+
+CREATE TABLE tuning.trials (
+    trial_id SERIAL NOT NULL,
+    number INTEGER,
+    study_id INTEGER,
+    state tuning.trialstate NOT NULL,
+    datetime_start TIMESTAMP WITHOUT TIME ZONE,
+    datetime_complete TIMESTAMP WITHOUT TIME ZONE,
+    PRIMARY KEY (trial_id),
+    FOREIGN KEY(study_id) REFERENCES tuning.studies (study_id)
+);
+CREATE INDEX ix_trials_study_id ON tuning.trials (study_id);
+
+CREATE TABLE tuning.trial_user_attributes (
+    trial_user_attribute_id SERIAL NOT NULL,
+    trial_id INTEGER,
+    key VARCHAR(512),
+    value_json TEXT,
+    PRIMARY KEY (trial_user_attribute_id),
+    UNIQUE (trial_id, key),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+CREATE TABLE tuning.trial_system_attributes (
+    trial_system_attribute_id SERIAL NOT NULL,
+    trial_id INTEGER,
+    key VARCHAR(512),
+    value_json TEXT,
+    PRIMARY KEY (trial_system_attribute_id),
+    UNIQUE (trial_id, key),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+CREATE TABLE tuning.trial_params (
+    param_id SERIAL NOT NULL,
+    trial_id INTEGER,
+    param_name VARCHAR(512),
+    param_value FLOAT(53),
+    distribution_json TEXT,
+    PRIMARY KEY (param_id),
+    UNIQUE (trial_id, param_name),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+CREATE TABLE tuning.trial_values (
+    trial_value_id SERIAL NOT NULL,
+    trial_id INTEGER NOT NULL,
+    objective INTEGER NOT NULL,
+    value FLOAT(53),
+    value_type tuning.trialvaluetype NOT NULL,
+    PRIMARY KEY (trial_value_id),
+    UNIQUE (trial_id, objective),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+CREATE TABLE tuning.trial_intermediate_values (
+    trial_intermediate_value_id SERIAL NOT NULL,
+    trial_id INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    intermediate_value FLOAT(53),
+    intermediate_value_type tuning.trialintermediatevaluetype NOT NULL,
+    PRIMARY KEY (trial_intermediate_value_id),
+    UNIQUE (trial_id, step),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+CREATE TABLE tuning.trial_heartbeats (
+    trial_heartbeat_id SERIAL NOT NULL,
+    trial_id INTEGER NOT NULL,
+    heartbeat TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    PRIMARY KEY (trial_heartbeat_id),
+    UNIQUE (trial_id),
+    FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
+);
+
+-- Optuna looks here for the version of its tables.
+CREATE TABLE tuning.alembic_version (version_num VARCHAR(32) PRIMARY KEY);
+INSERT INTO tuning.alembic_version VALUES ('v3.2.0.a');
+INSERT INTO tuning.version_info VALUES (1, 12, '5.0.0');
 """
 
 LOGS = """
@@ -203,7 +447,7 @@ CREATE TABLE logs.predictions (
     is_cached boolean NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX predictions_account ON logs.predictions (account_id);
+CREATE INDEX predictions_account ON logs.predictions (account_id, id);
 CREATE INDEX predictions_result ON logs.predictions (result_id);
 
 CREATE TABLE logs.feedback (
@@ -215,6 +459,7 @@ CREATE TABLE logs.feedback (
     given_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX feedback_prediction ON logs.feedback (prediction_id);
+CREATE INDEX feedback_account ON logs.feedback (account_id, id);
 
 CREATE TABLE logs.events (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -224,6 +469,31 @@ CREATE TABLE logs.events (
     happened_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX events_newest ON logs.events (happened_at DESC);
+CREATE INDEX events_actor ON logs.events (actor, id);
+
+-- Append-only: the last row says whether predictions are answered.
+CREATE TABLE logs.maintenance (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    is_on boolean NOT NULL,
+    actor text NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The outbox.
+CREATE TABLE logs.alerts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('below_floor', 'new_images', 'retraining_failed', 'retraining_overdue',
+        'quarantine', 'promotion_waiting', 'promoted', 'rolled_back', 'moved_externally')),
+    event_key text NOT NULL UNIQUE,
+    title text NOT NULL,
+    body text NOT NULL,
+    raised_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    sent_at timestamptz,
+    sent_to text[] NOT NULL DEFAULT '{}',
+    tries integer NOT NULL DEFAULT 0,
+    last_error text
+);
+CREATE INDEX alerts_unsent ON logs.alerts (tries, id) WHERE sent_at IS NULL;
 """
 
 # Roles belong to the server, not to a database: another database of the same server may have made them already.
@@ -239,33 +509,43 @@ BEGIN
         END;
     END LOOP;
 END $$;
+"""
+
+GRANTS = """
+-- All of them see at which migration the database is.
+GRANT SELECT ON public.alembic_version TO web, training, grafana_ro;
 
 -- The service: accounts, its own logs, and images that arrive with predictions. It never trains.
 GRANT USAGE ON SCHEMA users, training, logs TO web;
-GRANT SELECT, INSERT, UPDATE, DELETE ON users.accounts TO web;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA users TO web;
 GRANT SELECT ON ALL TABLES IN SCHEMA training TO web;
 GRANT INSERT, UPDATE ON training.images TO web;
 GRANT INSERT ON training.labels, training.features TO web;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA logs TO web;
-GRANT SELECT ON public.alembic_version TO web;
+-- An admin scores and promotes through the service too.
+GRANT INSERT ON training.evaluations, training.evaluation_sets, training.evaluation_set_images,
+    training.model_versions TO web;
+GRANT INSERT, UPDATE ON training.promotions TO web;
 
 -- The nights: everything about training, results of scoring, and nothing of the accounts.
-GRANT USAGE ON SCHEMA training, logs TO training;
+GRANT USAGE ON SCHEMA training, tuning, logs TO training;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA training TO training;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA logs TO training;
-GRANT SELECT ON public.alembic_version TO training;
+REVOKE INSERT ON logs.maintenance FROM training;
+-- The service raises alerts (a rollback, an alias moved by hand); only the nights' role sends them.
+GRANT UPDATE ON logs.alerts TO training;
+-- Only who trains searches. Nothing in a study is ever deleted, and its tables are the owner's to change.
+GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA tuning TO training;
+REVOKE INSERT, UPDATE ON tuning.alembic_version, tuning.version_info FROM training;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA tuning TO training;
 
--- Dashboards: figures, never who.
+-- Dashboards: figures, never who, and the holders of images' rights are people.
 GRANT USAGE ON SCHEMA training, logs TO grafana_ro;
 GRANT SELECT ON ALL TABLES IN SCHEMA training, logs TO grafana_ro;
+REVOKE SELECT ON training.image_rights FROM grafana_ro;
 """
 
 
 def upgrade() -> None:
-    for statements in (USERS, TRAINING, LOGS, ROLES):
+    for statements in (USERS, TRAINING, TUNING, LOGS, ROLES, GRANTS):
         op.execute(statements)
-
-
-def downgrade() -> None:
-    # The roles stay: other databases of the server may use them.
-    op.execute("DROP SCHEMA logs CASCADE; DROP SCHEMA training CASCADE; DROP SCHEMA users CASCADE;")

@@ -1,0 +1,63 @@
+"""What a run of the benchmarks may be told, on its command line and in the environment."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from benchmarks.client import Plan
+from ml.errors import SettingsError
+from ml.settings import PREFIX, describe_errors, list_wrong_names, wrong_settings
+
+
+class BenchSettings(BaseSettings):
+    """Trunk and size are read as everywhere. `.env` is left alone: a deployment is not what is measured."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    data: Path | None = Field(None, description="Folder with initial/ and evaluation/; the digits when empty")
+    quick: bool = Field(False, description="One short round of everything, and two epochs of the recipe")
+    weights: str = Field("random", description="As everywhere; the speed does not depend on it")
+    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().resolve()
+
+    @field_validator("weights")
+    @classmethod
+    def _absolute_file(cls, value: str) -> str:
+        return str(Path(value).expanduser().resolve()) if value.endswith(".weights.h5") else value
+
+    @property
+    def plan(self) -> Plan:
+        """How long servers are measured."""
+        return Plan(rounds=1, seconds=4) if self.quick else Plan(rounds=3, seconds=10)
+
+    @property
+    def repeats(self) -> int:
+        """How often everything else is measured; the median counts."""
+        return 1 if self.quick else 3
+
+
+def load_settings(data: Path | None, *, quick: bool) -> BenchSettings:
+    """Read them.
+
+    Args: data, quick, as the command line says.
+    Raises: SettingsError, one of them is wrong.
+    """
+    wrong = list_wrong_names()
+    if wrong:
+        raise wrong_settings(wrong)
+    try:
+        settings = BenchSettings.model_validate({"data": data, "quick": quick})
+    except ValidationError as error:
+        raise wrong_settings(describe_errors(error)) from error
+    for part in ("initial", "evaluation"):
+        if settings.data is not None and not (settings.data / part).is_dir():
+            raise SettingsError(
+                f"DATA: expected a folder with initial/ and evaluation/, each one sub-folder per class. "
+                f"There is no {settings.data / part}."
+            )
+    return settings

@@ -1,0 +1,93 @@
+"""The questions that the nights and the data routes ask, on a catalog of a million images."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from ml.catalog.database import migrate, open_catalog
+from ml.catalog.embedded import embedded_url
+from ml.catalog.images.image_queries import ImageFilter, query_images
+from ml.data.pool import count_new_images, newest_images
+from ml.settings import load_settings
+
+IMAGE_COUNT = 1_000_000
+_RUNS = 100
+_NEWEST = 1000
+_NEW_IMAGES = 500
+_PAGE = 100
+_CLASSES = 7  # shares no factor with the tenths, so that every class has images of every origin
+
+# One second apart, the newest now. One in a hundred is held out, one in ten is only predicted, one in ten harvested.
+_FILL = """
+INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, received_at,
+                             split, evaluation_part, label, label_origin, entered_pool_at)
+SELECT sha256, sha256, 'folder:bench', 'image/jpeg', 320, 240, 20000, moment,
+       split, CASE split WHEN 'evaluation' THEN 'anchor' END,
+       CASE WHEN split IS NOT NULL THEN 'class ' || number % :classes END,
+       CASE WHEN split = 'evaluation' THEN 'curated' WHEN number % 10 = 2 THEN 'harvested'
+            WHEN split = 'pool' THEN 'curated' END,
+       CASE split WHEN 'pool' THEN moment END
+FROM (SELECT number, encode(sha256(number::text::bytea), 'hex') AS sha256,
+             now() - number * interval '1 second' AS moment,
+             CASE WHEN number % 100 = 0 THEN 'evaluation' WHEN number % 10 <> 1 THEN 'pool' END AS split
+      FROM generate_series(1, :images) AS number) AS drawn
+"""
+
+
+def measure_catalog(home: Path, image_count: int = IMAGE_COUNT, runs: int = _RUNS) -> dict[str, float]:
+    """Fill a database of its own on the embedded server, and time each question.
+
+    Args:
+        home: whose embedded server is used.
+        image_count: rows.
+        runs: how often each question is asked.
+    """
+    url = SecretStr(embedded_url(home, "bench_catalog"))
+    settings = load_settings(mycoflow_home=home, database_url=url)
+    migrate(settings)
+    with open_catalog(settings) as catalog:
+        with catalog.begin() as connection:
+            connection.execute(sa.text(_FILL), {"images": image_count, "classes": _CLASSES})
+        figures: dict[str, float] = {"catalog_images": image_count}
+        with catalog.begin() as connection:
+            connection.execute(sa.text("ANALYZE training.images"))
+        with catalog.begin() as connection:
+            for name, question in _questions(connection, image_count).items():
+                figures |= _time(name, question, runs)
+    return figures
+
+
+def _questions(connection: sa.Connection, image_count: int) -> dict[str, Callable[[], object]]:
+    since = _moment(connection, _NEW_IMAGES)
+    middle = _moment(connection, image_count // 2)
+    rare = ImageFilter(label="class 2", origin="harvested", split="pool", received_before=middle)
+    cursor = query_images(connection, ImageFilter(received_before=middle), _PAGE).next_cursor
+    return {
+        "newest_1000": lambda: newest_images(connection, _NEWEST),
+        "count_since": lambda: count_new_images(connection, since),
+        "data_query": lambda: query_images(connection, rare, _PAGE),
+        "data_page": lambda: query_images(connection, ImageFilter(), _PAGE, cursor),
+        "data_evaluation": lambda: query_images(connection, ImageFilter(split="evaluation"), _PAGE),
+    }
+
+
+def _moment(connection: sa.Connection, seconds_ago: int) -> datetime:
+    moment: datetime = connection.execute(
+        sa.select(sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds_ago))
+    ).scalar_one()
+    return moment
+
+
+def _time(name: str, question: Callable[[], object], runs: int) -> dict[str, float]:
+    seconds = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        question()
+        seconds.append(time.perf_counter() - began)
+    p50, p95 = np.percentile(seconds, (50, 95)) * 1000
+    return {f"{name}_p50_ms": float(p50), f"{name}_p95_ms": float(p95)}

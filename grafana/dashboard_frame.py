@@ -1,0 +1,82 @@
+"""What all dashboards share: links to the others, time zone, and marks where something happened."""
+
+from typing import Any, Self
+
+from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, Dashboard, DashboardLink
+from grafana_foundation_sdk.builders.dashboard import AnnotationTarget as AnnotationTargetBuilder
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import AnnotationTarget, DashboardCursorSync, DashboardLinkType
+
+from grafana.data_sources import GRAFANA, POSTGRESQL, SqlQuery
+
+TAG = "mycoflow"
+MOST_MARKS = 100
+
+_MOVES = """
+SELECT completed_at AS time,
+       kind || CASE WHEN to_version IS NULL THEN '' ELSE ': version ' || to_version END AS text,
+       kind AS tags
+FROM training.promotions
+WHERE completed_at IS NOT NULL AND kind <> 'release' AND $__timeFilter(completed_at)
+ORDER BY completed_at
+"""
+
+
+class SqlMarks(AnnotationTarget):
+    """A query for marks; the SDK's own type knows only those of Grafana's annotations."""
+
+    def __init__(self, query: SqlQuery) -> None:
+        super().__init__()
+        self.query = query
+
+    def to_json(self) -> dict[str, object]:
+        """As the PostgreSQL plugin reads it."""
+        return self.query.to_json()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The opposite of to_json."""
+        return cls(SqlQuery.from_json(data))
+
+
+class _SqlMarksBuilder(Builder[AnnotationTarget]):
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+
+    def build(self) -> AnnotationTarget:
+        return SqlMarks(SqlQuery(sql=self._sql, format_val="table", ref_id="Anno"))
+
+
+def moves() -> AnnotationQuery:
+    """Promotions, rollbacks and moves by others, from the journal."""
+    return (
+        AnnotationQuery()
+        .name("Promotions and rollbacks")
+        .datasource(POSTGRESQL)
+        .enable(True)
+        .icon_color("purple")
+        .target(_SqlMarksBuilder(_MOVES))
+    )
+
+
+def told(*tags: str) -> AnnotationQuery:
+    """What Mycoflow wrote into Grafana. Args: tags, all of which a mark has beside `mycoflow`."""
+    target = AnnotationTargetBuilder().limit(MOST_MARKS).match_any(False).tags([TAG, *tags]).type("tags")
+    return AnnotationQuery().name("Alerts").datasource(GRAFANA).enable(True).icon_color("orange").target(target)
+
+
+def dashboard(uid: str, title: str, what: str, since: str) -> Dashboard:
+    """An empty one. Args: since, the time it shows, such as now-30d."""
+    others = DashboardLink("Mycoflow").type(DashboardLinkType.DASHBOARDS).tags([TAG]).include_vars(False)
+    return (
+        Dashboard(title)
+        .uid(uid)
+        .description(what)
+        .tags([TAG])
+        .timezone("utc")
+        .time(since, "now")
+        .refresh("1m")
+        .readonly()
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .link(others.keep_time(False).as_dropdown(False))
+    )

@@ -1,0 +1,96 @@
+"""What every step of a night is given: the settings, what is known, and where the models are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.catalog.database import Catalog, open_catalog
+from ml.catalog.embedded import embedded_url
+from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
+from ml.errors import UnknownVersionError
+from ml.registry.mlflow_registry import Registry
+from ml.settings import Settings, load_settings
+from ml.tasks.classification.card import load_card
+from ml.tasks.classification.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One deployment, opened."""
+
+    settings: Settings
+    catalog: Catalog
+    registry: Registry
+
+
+@contextmanager
+def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
+    """Open everything that the settings name; settings from the environment when none are given.
+
+    Raises: SettingsError, DatabaseUnavailableError, SchemaVersionError.
+    """
+    settings = settings or load_settings()
+    with open_catalog(settings) as catalog:
+        yield Workspace(settings, catalog, open_registry(settings))
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry that the settings name; nothing is connected to before it is asked.
+
+    A database URL has no server in front that would decide where files go: they go under MYCOFLOW_HOME.
+    """
+    root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
+    return Registry(mlflow_uri(settings), root)
+
+
+def is_mlflow_embedded(settings: Settings) -> bool:
+    """Whether MLflow is a database and a folder under MYCOFLOW_HOME, not a server of its own."""
+    return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
+
+
+def mlflow_uri(settings: Settings) -> str:
+    """Where MLflow is; its embedded database is started for it.
+
+    Raises: DatabaseUnavailableError, the embedded server cannot be started.
+    """
+    return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
+
+
+def load_classifier(workspace: Workspace, version: int) -> Classifier:
+    """Fetch a version, unless this machine has it already, and let it answer once.
+
+    Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.
+    """
+    return Classifier.load(_fetch(workspace, version))
+
+
+def remember_version(workspace: Workspace, version: int, snapshot_id: int | None = None) -> ModelVersion:
+    """Write a version's facts into the catalog. One that was made outside is taken in the first time it is met.
+
+    Raises: UnknownVersionError, the registry has no such version; ModelLoadError, its files are not ours.
+    """
+    with workspace.catalog.begin() as connection:
+        known = find_model_version(connection, version)
+    if known is not None:
+        return known
+    mlflow_run_id = next((v.mlflow_run_id for v in workspace.registry.versions() if v.version == version), None)
+    if mlflow_run_id is None:
+        raise UnknownVersionError(f"Expected a version of the registry, got {version}. `mycoflow models` lists them.")
+    card = load_card(_fetch(workspace, version))
+    facts = ModelVersion(
+        version=version,
+        mlflow_run_id=mlflow_run_id,
+        snapshot_id=snapshot_id,
+        trunk_id=card.trunk_id,
+        classes=list(card.classes),
+        image_size=card.image_size,
+        precision=card.precision,
+    )
+    with workspace.catalog.begin() as connection:
+        save_model_version(connection, facts)
+    return facts
+
+
+def _fetch(workspace: Workspace, version: int) -> Path:
+    return workspace.registry.download(version, workspace.settings.mycoflow_home / "models")

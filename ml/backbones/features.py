@@ -1,0 +1,124 @@
+"""Features: what the trunk says of an image. Computed where they are missing, kept for everybody."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.backbones.preprocessing import to_pixels
+from ml.backbones.views import VIEWS
+from ml.catalog.database import Catalog
+from ml.catalog.images.feature_vectors import IDENTITY, Vectors, claim_images, load_features, save_features
+from ml.catalog.object_store import image_key
+from ml.progress import Progress
+
+BATCH_IMAGES = 32
+READERS = 8
+_WAIT_SECONDS = 0.2
+
+Compute = Callable[[np.ndarray], np.ndarray]
+
+
+def ensure_features(
+    catalog: Catalog,
+    compute: Compute,
+    trunk_id: str,
+    image_size: int,
+    sha256s: Sequence[str],
+    on_progress: Progress | None = None,
+) -> np.ndarray:
+    """The features of images as they are; `ensure_views` says the rest.
+
+    Returns: float32 (len(sha256s), 512).
+    """
+    (features,) = ensure_views(catalog, compute, trunk_id, image_size, sha256s, (IDENTITY,), on_progress)
+    return np.asarray(features)
+
+
+def ensure_views(
+    catalog: Catalog,
+    compute: Compute,
+    trunk_id: str,
+    image_size: int,
+    sha256s: Sequence[str],
+    views: Sequence[str],
+    on_progress: Progress | None = None,
+) -> np.ndarray:
+    """The features of views of images, in the order asked for; only what no one computed yet costs anything.
+
+    Any number of workers may ask for the same: they share the work, and each gets all of it.
+
+    Args:
+        compute: the trunk: uint8 RGB (n, size, size, 3) -> float32 (n, 512).
+        trunk_id: of that trunk.
+        image_size: side of its input, pixels.
+        sha256s: stored images.
+        views: names in ml.backbones.views.VIEWS.
+        on_progress: called with (images computed, images to compute) after each batch.
+    Returns: float32 (len(views), len(sha256s), 512).
+    Raises: ImageStoreError, an image's bytes cannot be read.
+    """
+    with catalog.begin() as connection:
+        vectors = load_features(connection, sha256s, trunk_id, views)
+    missing = [sha256 for sha256 in dict.fromkeys(sha256s) if any((sha256, view) not in vectors for view in views)]
+    to_compute = len(missing)
+    worker = _Worker(catalog, compute, trunk_id, image_size, views)
+    while missing:
+        batch, missing = missing[:BATCH_IMAGES], missing[BATCH_IMAGES:]
+        done = worker.fill(batch)
+        vectors |= done
+        # What another worker is at waits behind the rest.
+        missing += [sha256 for sha256 in batch if (sha256, views[0]) not in done]
+        if not done:
+            time.sleep(_WAIT_SECONDS)
+        elif on_progress:
+            on_progress(to_compute - len(missing), to_compute)
+    return np.stack([[vectors[sha256, view] for sha256 in sha256s] for view in views])
+
+
+@dataclass(frozen=True)
+class _Worker:
+    catalog: Catalog
+    compute: Compute
+    trunk_id: str
+    image_size: int
+    views: Sequence[str]
+
+    def fill(self, batch: Sequence[str]) -> Vectors:
+        """See to it that all views are kept of those images of a batch that no other worker is at.
+
+        Each batch is kept at once: a killed run loses one, and workers side by side see each other's.
+        """
+        with self.catalog.begin() as connection:
+            mine = claim_images(connection, batch, self.trunk_id)
+            found = load_features(connection, mine, self.trunk_id, self.views)  # another worker may have been quicker
+            computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], found)
+            save_features(connection, computed, self.trunk_id)
+        return found | computed
+
+    def _compute(self, wanted: Sequence[tuple[str, str]], found: Vectors) -> Vectors:
+        missing = [each for each in wanted if each not in found]
+        images = list(dict.fromkeys(sha256 for sha256, _ in missing))
+        pixels = dict(zip(images, read_pixels(self.catalog, images, self.image_size), strict=True)) if images else {}
+        computed: Vectors = {}
+        for view in self.views:
+            keys = [key for key in missing if key[1] == view]
+            if keys:
+                seen = VIEWS[view](np.stack([pixels[sha256] for sha256, _ in keys]))
+                computed |= zip(keys, self.compute(seen), strict=True)
+        return computed
+
+
+def read_pixels(catalog: Catalog, sha256s: Sequence[str], image_size: int) -> np.ndarray:
+    """Read and decode stored images, several at once: a remote store answers slowly, and Pillow needs no GIL.
+
+    Args: sha256s, one or more.
+    Returns: uint8 RGB (len(sha256s), image_size, image_size, 3).
+    Raises: ImageStoreError, the bytes of one cannot be read.
+    """
+    with ThreadPoolExecutor(READERS) as readers:
+        return np.stack(
+            [*readers.map(lambda sha256: to_pixels(catalog.store.get(image_key(sha256)), image_size), sha256s)]
+        )

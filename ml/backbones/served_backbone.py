@@ -1,0 +1,176 @@
+"""One trunk per recipe, made once and shared: whoever computes features or serves uses the same bytes."""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from ml.backbones.cpus import int8_saturates
+from ml.backbones.features import read_pixels
+from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.parity import compare_trunks
+from ml.backbones.preprocessing import PREPROCESSING_VERSION
+from ml.backbones.quantisation import CALIBRATION_IMAGES, quantise_trunk
+from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
+from ml.backbones.vgg16.weights import TrunkWeights
+from ml.catalog import locks
+from ml.catalog.database import Catalog
+from ml.catalog.models import backbone_records
+from ml.catalog.models.backbone_records import StoredTrunk
+from ml.catalog.object_store import trunk_key
+from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.data.class_sampling import take_evenly
+from ml.errors import WeightsError
+from ml.progress import Progress
+from ml.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["int8", "fp32"]
+
+FINETUNED = "finetuned:"  # how the recipe of fine-tuned weights begins
+
+
+@dataclass(frozen=True)
+class ServedTrunk:
+    """A trunk as everybody uses it.
+
+    Args:
+        onnx: the ONNX file that computes features and serves.
+        trunk_id: of these bytes.
+        fp32_onnx: the same trunk before quantisation, where Keras' weights are read from; `onnx` itself in fp32.
+        weights_recipe: `random:<seed>`, or `imagenet:`, `file:` or `finetuned:` and a SHA-256.
+        precision: arithmetic of `onnx`, int8 or fp32.
+        image_size: side of the square input, pixels.
+        precision_reason: why this precision, in a sentence.
+        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
+    """
+
+    onnx: bytes = field(repr=False)
+    trunk_id: str
+    fp32_onnx: bytes = field(repr=False)
+    weights_recipe: str
+    precision: Precision
+    image_size: int
+    precision_reason: str = ""
+    reduce_range: bool = False
+
+
+def make_trunk(
+    catalog: Catalog,
+    settings: Settings,
+    weights: TrunkWeights,
+    image_size: int,
+    snapshot: Snapshot,
+    on_progress: Progress | None = None,
+) -> ServedTrunk:
+    """The trunk of weights that somebody has in hand, at the precision of the settings; made once.
+
+    Args:
+        image_size: side of the square input, pixels.
+        snapshot: gives the images that a new trunk is calibrated and compared on.
+        on_progress: called with (images done, images to do) while one is made.
+    Raises: WeightsError, a stored file is not the one that was made.
+    """
+    recipe = f"{weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
+    with catalog.begin() as connection:
+        locks.hold_recipe(connection, recipe)
+        stored = backbone_records.find_trunk(connection, recipe)
+        if stored is None:
+            stored = _make(catalog, settings, recipe, weights, image_size, snapshot, on_progress)
+            backbone_records.save_trunk(connection, stored)
+    return _open(catalog, stored)
+
+
+def load_trunk(catalog: Catalog, trunk_id: str) -> ServedTrunk:
+    """A trunk that was made here before.
+
+    Raises: WeightsError, it never was, or a stored file is not the one that was made.
+    """
+    onnx_sha256, _, preprocessing = trunk_id.partition(":")
+    with catalog.begin() as connection:
+        stored = backbone_records.find_trunk_by_bytes(connection, onnx_sha256)
+    if stored is None or preprocessing != PREPROCESSING_VERSION:
+        raise WeightsError(
+            f"Expected a trunk that was made in this deployment, for preprocessing {PREPROCESSING_VERSION}. "
+            f"Received: {trunk_id}. Retrain to make one."
+        )
+    return _open(catalog, stored)
+
+
+def finetuned_weights(catalog: Catalog, version: int) -> TrunkWeights | None:
+    """The weights of a version's trunk, where that was fine-tuned here."""
+    with catalog.begin() as connection:
+        stored = backbone_records.find_trunk_of_version(connection, version)
+    if stored is None or not stored.weights_recipe.startswith(FINETUNED):
+        return None
+    return read_trunk(_get(catalog, stored.fp32_sha256), stored.weights_recipe)
+
+
+def _wanted(settings: Settings) -> str:
+    """What decides about the precision. Another minimum, or a machine that saturates, is another question."""
+    if settings.model_precision == "fp32":
+        return "fp32"
+    return f"int8{'-7bit' if int8_saturates() else ''}>={settings.int8_minimum_agreement:g}"
+
+
+def _make(
+    catalog: Catalog,
+    settings: Settings,
+    recipe: str,
+    weights: TrunkWeights,
+    image_size: int,
+    snapshot: Snapshot,
+    on_progress: Progress | None,
+) -> StoredTrunk:
+    fp32_onnx = export_trunk(weights, image_size)
+    fp32_sha256 = _keep(catalog, fp32_onnx)
+    fp32 = StoredTrunk(recipe, fp32_sha256, fp32_sha256, weights.recipe, "fp32", image_size, None)
+    if settings.model_precision == "fp32":
+        return fp32
+    reduce_range = int8_saturates()
+    chosen = take_evenly([image for image in snapshot.images if image.fold == "train"], CALIBRATION_IMAGES)
+    pixels = read_pixels(catalog, [image.sha256 for image in chosen], image_size)
+    int8_onnx = quantise_trunk(fp32_onnx, pixels, reduce_range, on_progress)
+    parity = compare_trunks(
+        catalog, Trunk(fp32_onnx), Trunk(int8_onnx), snapshot, settings.int8_minimum_agreement, on_progress
+    )
+    is_int8 = parity.decision == "int8"
+    logger.log(logging.INFO if is_int8 else logging.WARNING, "Trunk %s: %s", weights.recipe, parity.reason)
+    facts = {**asdict(parity), "calibration_images": len(chosen), "reduce_range": reduce_range}
+    if not is_int8:
+        return replace(fp32, parity=facts)
+    return replace(fp32, onnx_sha256=_keep(catalog, int8_onnx), precision="int8", parity=facts)
+
+
+def _keep(catalog: Catalog, content: bytes) -> str:
+    """Store a file under its hash, before the row that names it: a crash between the two leaves nothing that lies."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    catalog.store.put(trunk_key(sha256), content)
+    return sha256
+
+
+def _get(catalog: Catalog, sha256: str) -> bytes:
+    content = catalog.store.get(trunk_key(sha256))
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise WeightsError(
+            f"Expected the trunk {sha256} at {trunk_key(sha256)} in the image store; its bytes are others. "
+            "Delete that object and its row in training.trunks, then repeat."
+        )
+    return content
+
+
+def _open(catalog: Catalog, stored: StoredTrunk) -> ServedTrunk:
+    onnx = _get(catalog, stored.onnx_sha256)
+    is_int8 = stored.precision == "int8"
+    facts = stored.parity or {"reason": "MYCOFLOW_MODEL_PRECISION asks for fp32.", "reduce_range": False}
+    return ServedTrunk(
+        onnx=onnx,
+        trunk_id=f"{stored.onnx_sha256}:{PREPROCESSING_VERSION}",
+        fp32_onnx=_get(catalog, stored.fp32_sha256) if is_int8 else onnx,
+        weights_recipe=stored.weights_recipe,
+        precision="int8" if is_int8 else "fp32",
+        image_size=stored.image_size,
+        precision_reason=str(facts["reason"]),
+        reduce_range=is_int8 and bool(facts["reduce_range"]),
+    )

@@ -1,0 +1,1 @@
+"""VGG16: its architecture, its weights, and the same network in Keras and as ONNX."""

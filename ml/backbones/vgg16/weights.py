@@ -1,0 +1,148 @@
+"""Which weights VGG16 has: Keras' ImageNet file, the file that comes with Mycoflow, one's own, or seeded random ones.
+
+Never a silent fallback: the weights decide what the cached features mean. TensorFlow is imported only to download.
+"""
+
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.vgg16.architecture import kernel_shapes
+from ml.backbones.vgg16.weights_file import read_convolutions
+from ml.errors import WeightsError
+
+PUBLISHED_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+PUBLISHED_MD5 = "6d6bbae143d832006294945121d1f1fc"
+PUBLISHED_BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+BUNDLED_FILE = Path(__file__).parent / "bundled" / "vgg16_tiny_imagenet.weights.h5"
+BUNDLED_SHA256 = "9e921ba04a5e76bb4f3867cefa3a0f7649fb37d240328e6385e6e7e8c33ebfc7"
+RANDOM_SEED = 0
+ANSWER_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class TrunkWeights:
+    """The 13 convolutions of VGG16 and where they came from.
+
+    Args:
+        recipe: `random:<seed>`, or `imagenet:`, `bundled:` or `file:` and the SHA-256 of the file.
+        kernels: 13 float32 arrays (3, 3, channels in, channels out), input first. The first one takes RGB.
+        biases: 13 float32 arrays (channels out,).
+    """
+
+    recipe: str
+    kernels: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+
+def resolve_weights(weights: str, base_url: str = PUBLISHED_BASE_URL, cache_folder: Path | None = None) -> TrunkWeights:
+    """Find the weights that a setting names.
+
+    Args:
+        weights: `imagenet`, `bundled`, `random`, or a path of a `.weights.h5` file whose network takes BGR pixels less
+            the ImageNet mean, as keras.applications.vgg16 does.
+        base_url: where Keras' file is published, with the closing slash.
+        cache_folder: where Keras keeps downloaded weights; `models` under KERAS_HOME (~/.keras) when not given.
+    Raises: WeightsError, the file cannot be had or is not VGG16's.
+    """
+    if weights == "random":
+        return _random_weights(RANDOM_SEED)
+    if weights == "imagenet":
+        return _from_file("imagenet", _published_file(base_url, cache_folder or _keras_cache()))
+    if weights == "bundled":
+        return _bundled_weights()
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"Expected MYCOFLOW_WEIGHTS to be imagenet, bundled, random, or an existing .weights.h5 file. "
+            f"Received: {weights!r}, which is not a file. Correct the path."
+        )
+    return _from_file("file", path)
+
+
+def choose_weights(
+    base_url: str = PUBLISHED_BASE_URL, cache_folder: Path | None = None
+) -> tuple[Literal["imagenet", "bundled"], str]:
+    """Choose for a home whose settings name no weights: the best that can be had here.
+
+    Args: as for `resolve_weights`.
+    Returns: what MYCOFLOW_WEIGHTS would say, and why.
+    """
+    try:
+        path = _published_file(base_url, cache_folder or _keras_cache())
+    except WeightsError as error:
+        return "bundled", f"the weights that come with Mycoflow, since ImageNet's cannot be had. {error}"
+    return "imagenet", f"Keras' published ImageNet weights, {path}."
+
+
+def _bundled_weights() -> TrunkWeights:
+    weights = _from_file("bundled", BUNDLED_FILE)
+    if weights.recipe != f"bundled:{BUNDLED_SHA256}":
+        raise WeightsError(
+            f"Expected {BUNDLED_FILE} with SHA-256 {BUNDLED_SHA256}. Received {weights.recipe}. Install Mycoflow again."
+        )
+    return weights
+
+
+def _random_weights(seed: int) -> TrunkWeights:
+    """He-normal kernels, drawn from one NumPy generator in the order of the layers; zero biases.
+
+    Source: arXiv 1502.01852. Drawn here and not by Keras, so that the bytes do not depend on TensorFlow's version.
+    """
+    generator = np.random.default_rng(seed)
+    kernels = tuple(
+        generator.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
+        for shape in kernel_shapes()
+    )
+    return TrunkWeights(f"random:{seed}", kernels, tuple(np.zeros(k.shape[3], np.float32) for k in kernels))
+
+
+def _from_file(kind: str, path: Path) -> TrunkWeights:
+    kernels, biases = read_convolutions(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # Published files take BGR. Turned round once here, everything downstream is RGB.
+    first = np.ascontiguousarray(kernels[0][:, :, ::-1, :])
+    return TrunkWeights(f"{kind}:{digest}", (first, *kernels[1:]), tuple(biases))
+
+
+def _published_file(base_url: str, folder: Path) -> Path:
+    path = folder / PUBLISHED_NAME
+    if path.is_file() and _md5(path) == PUBLISHED_MD5:
+        return path
+    from ml.backbones.keras_backend import load_keras  # noqa: PLC0415
+
+    try:
+        # A host that does not answer is given up in seconds; get_file would wait for minutes.
+        urllib.request.urlopen(base_url + PUBLISHED_NAME, timeout=ANSWER_SECONDS).close()  # noqa: S310
+        return Path(
+            load_keras().utils.get_file(
+                PUBLISHED_NAME,
+                base_url + PUBLISHED_NAME,
+                file_hash=PUBLISHED_MD5,
+                cache_dir=str(folder.parent),
+                cache_subdir=folder.name,
+            )
+        )
+    except Exception as error:  # get_file raises no narrower one
+        raise WeightsError(
+            f"Expected Keras' published VGG16 weights at {path} or at {base_url}. Neither could be had ({error}). "
+            f"Put {PUBLISHED_NAME} (MD5 {PUBLISHED_MD5}) at {path}, or set "
+            "MYCOFLOW_WEIGHTS=/path/to/file.weights.h5, or MYCOFLOW_WEIGHTS=bundled for the weights that come with "
+            "Mycoflow."
+        ) from error
+
+
+def _keras_cache() -> Path:
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,0 +1,1 @@
+"""Accounts, their tokens, and what is stored about their owners."""

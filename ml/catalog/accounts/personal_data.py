@@ -1,0 +1,65 @@
+"""What is stored about one account's owner, read a page at a time so that a long history fits into memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.database import Catalog
+from ml.catalog.tables import accounts, events, feedback, labels, predictions, results, tokens
+
+_PAGE_SIZE = 1000
+Row = dict[str, Any]  # a database's row as JSON has it
+
+
+def read_account(catalog: Catalog, account_id: int) -> Row:
+    """The account itself, without its password's hash."""
+    columns = (accounts.c.id, accounts.c.login, accounts.c.role, accounts.c.created_at)
+    with catalog.begin() as connection:
+        return dict(connection.execute(sa.select(*columns).where(accounts.c.id == account_id)).mappings().one())
+
+
+def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
+    """Everything else, by kind, oldest first. Each page is read when it is asked for, in a transaction of its own."""
+    actor = actor_name(account_id)
+    asked = sa.select(
+        predictions.c.id,
+        results.c.image_sha256,
+        results.c.model_version,
+        predictions.c.is_cached,
+        predictions.c.requested_at,
+    ).join(results)
+    sessions = sa.select(tokens.c.id, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
+    said = sa.select(labels.c.id, labels.c.image_sha256, labels.c.label, labels.c.origin, labels.c.said_at)
+    given = sa.select(
+        feedback.c.id,
+        feedback.c.prediction_id,
+        feedback.c.verdict,
+        feedback.c.corrected_label,
+        feedback.c.given_at,
+    )
+    done = sa.select(events.c.id, events.c.kind, events.c.detail, events.c.happened_at)
+    return {
+        "tokens": _pages(catalog, sessions.where(tokens.c.account_id == account_id), tokens.c.id),
+        "predictions": _pages(catalog, asked.where(predictions.c.account_id == account_id), predictions.c.id),
+        "feedback": _pages(catalog, given.where(feedback.c.account_id == account_id), feedback.c.id),
+        "labels": _pages(catalog, said.where(labels.c.said_by == actor), labels.c.id),
+        "events": _pages(catalog, done.where(events.c.actor == actor), events.c.id),
+    }
+
+
+def actor_name(account: Account | int) -> str:
+    """What an account is called in labels and in the audit log: nothing that says who it was once it is erased."""
+    return f"account:{account if isinstance(account, int) else account.id}"
+
+
+def _pages(catalog: Catalog, query: sa.Select[Any], key: sa.Column[int]) -> Iterator[Row]:
+    last = 0
+    while True:
+        with catalog.begin() as connection:
+            page = connection.execute(query.where(key > last).order_by(key).limit(_PAGE_SIZE)).mappings().all()
+        yield from map(dict, page)
+        if len(page) < _PAGE_SIZE:
+            return
+        last = page[-1]["id"]

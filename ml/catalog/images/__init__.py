@@ -1,0 +1,1 @@
+"""Images and what is stored of each: labels, membership, hashes, features, batches."""

@@ -1,0 +1,1 @@
+"""What happened: results, predictions, events, the outbox of alerts, maintenance mode."""

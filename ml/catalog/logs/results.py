@@ -1,0 +1,105 @@
+"""Results (image, model version) -> full distribution, computed once; and the predictions that asked for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from ml.catalog.images.image_records import is_only_predicted
+from ml.catalog.tables import images, predictions, results
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model version says of an image.
+
+    Args:
+        probabilities: (classes,), in the order of the version's classes.
+        is_only_predicted: nobody has given the image a label or a place yet.
+    """
+
+    id: int
+    probabilities: list[float]
+    is_only_predicted: bool
+
+
+# Built once: every prediction runs these.
+_ONE_RESULT = (results.c.image_sha256 == sa.bindparam("sha256")) & (
+    results.c.model_version == sa.bindparam("model_version")
+)
+_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(images).where(_ONE_RESULT)
+_FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
+_SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
+_SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
+
+
+def find_result(connection: sa.Connection, sha256: str, model_version: int) -> Result | None:
+    """The stored result of one image, if it was ever computed."""
+    row = connection.execute(_FIND_RESULT, {"sha256": sha256, "model_version": model_version}).one_or_none()
+    return None if row is None else Result(*row)
+
+
+class SavedResult(NamedTuple):
+    """A result that is kept. is_new: it was not there before, since no other request was quicker."""
+
+    id: int
+    is_new: bool
+
+
+def save_result(
+    connection: sa.Connection, sha256: str, model_version: int, probabilities: Sequence[float]
+) -> SavedResult:
+    """Keep a result, if it is not there yet."""
+    values = {"image_sha256": sha256, "model_version": model_version, "probabilities": probabilities}
+    saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
+    if saved is not None:
+        return SavedResult(saved, is_new=True)
+    known: int = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
+    return SavedResult(known, is_new=False)
+
+
+def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:
+    """Keep many results of one version; those that are there already stay.
+
+    Args: distributions, hash -> probabilities (classes,).
+    """
+    rows = [
+        {"image_sha256": sha256, "model_version": model_version, "probabilities": values.tolist()}
+        for sha256, values in sorted(distributions.items())
+    ]
+    if rows:
+        connection.execute(insert(results).on_conflict_do_nothing(), rows)
+
+
+def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, np.ndarray]:
+    """The stored distributions of some images: hash -> float32 (classes,); images not scored yet are missing."""
+    query = sa.select(results.c.image_sha256, results.c.probabilities).where(
+        results.c.image_sha256.in_(sha256s), results.c.model_version == model_version
+    )
+    return {sha256: np.asarray(values, dtype=np.float32) for sha256, values in connection.execute(query)}
+
+
+def save_prediction(connection: sa.Connection, result_id: int, account_id: int | None, is_cached: bool) -> int:
+    """Record one request for a result.
+
+    Returns: the prediction's id, the one that feedback names.
+    """
+    values = {"result_id": result_id, "account_id": account_id, "is_cached": is_cached}
+    prediction_id: int = connection.execute(_SAVE_PREDICTION, values).scalar_one()
+    return prediction_id
+
+
+def mean_top_confidence(connection: sa.Connection, count: int) -> float | None:
+    """How sure the models were on average in the last predictions, 0 to 1; None before the first.
+
+    Args: count, predictions to look at; those that there are, where there are fewer.
+    """
+    last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
+    probability = sa.func.unnest(results.c.probabilities).column_valued("probability")
+    best = sa.select(sa.func.max(probability)).correlate(results).scalar_subquery()
+    mean = sa.select(sa.func.avg(best)).select_from(last.join(results, results.c.id == last.c.result_id))
+    found: float | None = connection.execute(mean).scalar_one()
+    return found

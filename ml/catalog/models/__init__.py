@@ -1,0 +1,1 @@
+"""Model versions, their trainings, evaluations, backbones and promotions."""

@@ -1,0 +1,60 @@
+"""Which trunk a recipe stands for. One that was made once is used by everybody: its bytes decide its features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml.catalog.tables import model_versions, trunks
+
+
+@dataclass(frozen=True)
+class StoredTrunk:
+    """What was made for a recipe.
+
+    Args:
+        recipe: weights, input size, precision asked for, preprocessing.
+        onnx_sha256: of the ONNX file that computes features and serves.
+        fp32_sha256: of the ONNX file before quantisation; the same where precision is fp32.
+        weights_recipe: where the weights came from, as `ml.backbones.vgg16.weights` names it.
+        precision: what came of it, int8 or fp32.
+        image_size: side of the square input, pixels.
+        parity: the comparison that decided about int8; None where nobody asked for int8.
+    """
+
+    recipe: str
+    onnx_sha256: str
+    fp32_sha256: str
+    weights_recipe: str
+    precision: str
+    image_size: int
+    parity: Mapping[str, object] | None
+
+
+_FIELDS = [trunks.c[name] for name in StoredTrunk.__dataclass_fields__]
+
+
+def find_trunk(connection: sa.Connection, recipe: str) -> StoredTrunk | None:
+    """What was made for a recipe, if it was."""
+    row = connection.execute(sa.select(*_FIELDS).where(trunks.c.recipe == recipe)).one_or_none()
+    return None if row is None else StoredTrunk(*row)
+
+
+def find_trunk_by_bytes(connection: sa.Connection, onnx_sha256: str) -> StoredTrunk | None:
+    """The first trunk that was made with these bytes; recipes that asked for different precisions may share them."""
+    query = sa.select(*_FIELDS).where(trunks.c.onnx_sha256 == onnx_sha256).order_by(trunks.c.made_at).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else StoredTrunk(*row)
+
+
+def find_trunk_of_version(connection: sa.Connection, version: int) -> StoredTrunk | None:
+    """The trunk of a model version; None where the version or its trunk was not made here."""
+    query = sa.select(model_versions.c.trunk_id).where(model_versions.c.version == version)
+    trunk_id = connection.execute(query).scalar_one_or_none()
+    return None if trunk_id is None else find_trunk_by_bytes(connection, trunk_id.partition(":")[0])
+
+
+def save_trunk(connection: sa.Connection, trunk: StoredTrunk) -> None:
+    """Remember what was made for a recipe."""
+    values = {name: getattr(trunk, name) for name in StoredTrunk.__dataclass_fields__}
+    connection.execute(sa.insert(trunks).values(**values))

@@ -1,0 +1,108 @@
+"""Drift checks: one row per night and model version; and the images that a check compares."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from ml.catalog.tables import drift_checks, feedback, images, model_versions, predictions, results, snapshot_images
+
+
+@dataclass(frozen=True)
+class DriftCheck:
+    """What one night found; ml.evaluation.drift and ml.confidence.estimation say what the figures mean.
+
+    Figures are None where there were too few images. `moved` names what drifts: confidence, classes, features.
+    """
+
+    model_version: int
+    reference_images: int
+    recent_images: int
+    reference_features: int
+    recent_features: int
+    calibration_images: int
+    feedback_images: int
+    confidence_psi: float | None
+    confidence_ks: float | None
+    confidence_p_value: float | None
+    class_psi: float | None
+    class_p_value: float | None
+    feature_mmd: float | None
+    feature_p_value: float | None
+    moved: list[str]
+    estimated_accuracy: float | None
+    observed_accuracy: float | None
+    observed_accuracy_low: float | None
+    observed_accuracy_high: float | None
+
+
+_FIELDS = [drift_checks.c[name] for name in DriftCheck.__dataclass_fields__]
+
+
+def save_drift_check(connection: sa.Connection, check: DriftCheck) -> None:
+    """Keep a check; it replaces one of the same version and night (a day by UTC)."""
+    values = {name: getattr(check, name) for name in DriftCheck.__dataclass_fields__}
+    statement = insert(drift_checks).values(**values)
+    renewed = {**values, "checked_at": sa.func.clock_timestamp()}
+    connection.execute(statement.on_conflict_do_update(index_elements=["model_version", "night"], set_=renewed))
+
+
+def latest_drift_check(connection: sa.Connection, model_version: int) -> DriftCheck | None:
+    """The latest check of a version, if it was ever checked."""
+    query = sa.select(*_FIELDS).where(drift_checks.c.model_version == model_version)
+    row = connection.execute(query.order_by(drift_checks.c.night.desc()).limit(1)).one_or_none()
+    return None if row is None else DriftCheck(*row)
+
+
+def recent_images(connection: sa.Connection, model_version: int, count: int) -> list[str]:
+    """Hashes of the images that a version was last asked about for the first time, one of each group.
+
+    Args: count, predictions to look at.
+    """
+    query = (
+        sa.select(images.c.group_key, images.c.sha256)
+        .select_from(predictions.join(results).join(images))
+        .where(results.c.model_version == model_version, predictions.c.is_cached.is_(False))
+        .order_by(predictions.c.id.desc())
+        .limit(count)
+    )
+    return _one_of_each_group(connection, query)
+
+
+def reference_images(connection: sa.Connection, model_version: int) -> list[str]:
+    """Hashes of what a version learned from but was not fitted to: its snapshot's validation fold, one of each group.
+
+    Returns: none where the version was made elsewhere.
+    """
+    query = (
+        sa.select(images.c.group_key, images.c.sha256)
+        .select_from(snapshot_images.join(images))
+        .join(model_versions, model_versions.c.snapshot_id == snapshot_images.c.snapshot_id)
+        .where(model_versions.c.version == model_version, snapshot_images.c.fold == "validation")
+        .order_by(images.c.sha256)
+    )
+    return _one_of_each_group(connection, query)
+
+
+def count_feedback(connection: sa.Connection, model_version: int, count: int) -> tuple[int, int]:
+    """What people last said of a version's answers: how many were right, and how many were judged.
+
+    Each image counts once, by the latest word on it.
+
+    Args: count, images to look at.
+    """
+    latest = (
+        sa.select(feedback.c.id, feedback.c.verdict)
+        .distinct(results.c.image_sha256)
+        .select_from(feedback.join(predictions).join(results))
+        .where(results.c.model_version == model_version)
+        .order_by(results.c.image_sha256, feedback.c.id.desc())
+        .subquery()
+    )
+    verdicts = list(connection.scalars(sa.select(latest.c.verdict).order_by(latest.c.id.desc()).limit(count)))
+    return verdicts.count("ok"), len(verdicts)
+
+
+def _one_of_each_group(connection: sa.Connection, query: sa.Select[str, str]) -> list[str]:
+    """Photos of one observation are alike: counted one by one, they would make chance look like drift."""
+    return list(dict(connection.execute(query).tuples().all()).values())

@@ -1,0 +1,1 @@
+"""`mycoflow ...`: one file per group of commands."""

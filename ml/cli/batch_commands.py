@@ -1,0 +1,99 @@
+"""`mycoflow batch ...`: what sources brought, and what becomes of that which waits."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ml.catalog.database import open_catalog
+from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
+from ml.catalog.object_store import ObjectStore
+from ml.cli.terminal import out, person
+from ml.data.batch_decisions import decide_batches
+from ml.settings import load_settings
+
+batch_app = typer.Typer(help="Batches of images that sources brought.", no_args_is_help=True)
+FILES_SHOWN = 20
+
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batches.")]
+
+
+@batch_app.command("list")
+def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20) -> None:
+    """List the latest batches; those of which something waits come first."""
+    with _connection() as connection:
+        batches = list_batches(connection, count)
+    table = Table("batch", "source", "came", "files", "rejected", "waiting", "state")
+    for batch in batches:
+        rejected = batch.counts.get("rejected", 0)
+        came = batch.ingested_at.strftime("%Y-%m-%d %H:%M")
+        figures = (str(sum(batch.counts.values())), f"{rejected} ({batch.reject_share:.0%})", str(batch.waiting))
+        table.add_row(str(batch.id), escape(batch.source), came, *figures, batch.state)
+    out.print(table if batches else "No batch yet. The DAG ingest_images brings them, from MYCOFLOW_INGEST_SOURCES.")
+
+
+@batch_app.command("show")
+def show(
+    batch_id: Annotated[int, typer.Argument(metavar="ID")],
+    contact_sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rejects as one picture, a JPEG, to this file.")
+    ] = None,
+) -> None:
+    """Show what became of a batch's files."""
+    with open_catalog(load_settings()) as catalog:
+        with catalog.begin() as connection:
+            batch, files = load_batch(connection, batch_id), load_files(connection, batch_id)
+        out.print(f"Batch {batch.id} from {escape(batch.source)}: {batch.state}, {batch.waiting} images wait.")
+        _print_counts(files)
+        _print_rejects([file for file in files if file.outcome == "rejected"])
+        if contact_sheet is not None:
+            _write_contact_sheet(catalog.store, batch, contact_sheet)
+
+
+@batch_app.command("certify")
+def certify(batch_ids: Ids) -> None:
+    """Say that the labels of all that waits are right: it enters the pool, and a share the evaluation set."""
+    with _connection() as connection:
+        count = decide_batches(connection, batch_ids, "certify", person())
+    out.print(f"{count} images certified.")
+
+
+@batch_app.command("reject")
+def reject(batch_ids: Ids) -> None:
+    """Keep all that waits out for good."""
+    with _connection() as connection:
+        count = decide_batches(connection, batch_ids, "exclude", person())
+    out.print(f"{count} images excluded.")
+
+
+def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:
+    if batch.contact_sheet_key is None:
+        out.print(f"Batch {batch.id} has no contact sheet, since it came without rejects. Nothing was written.")
+        return
+    path.write_bytes(store.get(batch.contact_sheet_key))
+    out.print(f"The rejects are on {escape(str(path))}.")
+
+
+def _print_counts(files: Sequence[FileOutcome]) -> None:
+    counts = Counter((file.outcome, file.reason) for file in files)
+    for (outcome, reason), count in counts.most_common():
+        out.print(escape(f"  {outcome}{f' ({reason})' if reason else ''}: {count}"))
+
+
+def _print_rejects(rejects: Sequence[FileOutcome]) -> None:
+    for file in rejects[:FILES_SHOWN]:
+        out.print(f"  {file.name}: {file.message}", highlight=False, markup=False)
+    if len(rejects) > FILES_SHOWN:
+        out.print(f"  ... and {len(rejects) - FILES_SHOWN} more")
+
+
+@contextmanager
+def _connection() -> Iterator[sa.Connection]:
+    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
+        yield connection

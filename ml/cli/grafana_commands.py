@@ -1,0 +1,28 @@
+"""`mycoflow grafana`: dashboards for a Grafana that runs elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml.cli.terminal import out
+from ml.reporting.grafana_publishing import publish_dashboards
+from ml.settings import load_settings
+
+grafana_app = typer.Typer(no_args_is_help=True)
+
+
+@grafana_app.callback()
+def group() -> None:
+    """Dashboards for the Grafana at MYCOFLOW_GRAFANA_URL."""
+
+
+@grafana_app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With the dashboards' JSON files.")] = Path(
+        "grafana/dashboards"
+    ),
+) -> None:
+    """Store the dashboards in Grafana, over those of the same uid. Its data sources need the uids they name."""
+    for path in publish_dashboards(load_settings(), folder):
+        out.print(path, highlight=False)

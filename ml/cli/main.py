@@ -1,0 +1,236 @@
+"""`mycoflow ...`: everything a person can do from a terminal. Commands parse, call ml.cycle or its floor, and print."""
+
+import os
+import sys
+import tempfile
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml import cycle
+from ml.app import open_workspace
+from ml.catalog.database import migrate as migrate_database
+from ml.cli.alert_commands import alerts_app
+from ml.cli.batch_commands import batch_app
+from ml.cli.grafana_commands import grafana_app
+from ml.cli.model_commands import model_app
+from ml.cli.report_commands import report_app
+from ml.cli.snapshot_commands import snapshot_app
+from ml.cli.terminal import out, progress
+from ml.cli.training_progress import run_training
+from ml.cli.tuning_commands import tuning_app
+from ml.cli.upkeep_commands import house_app
+from ml.cli.user_commands import user_app
+from ml.data.selection import NEWEST
+from ml.errors import MycoflowError
+from ml.ingest.digits import write_digits
+from ml.ingest.folder import ingest_folder
+from ml.ingest.ingest_outcomes import IngestReport
+from ml.reporting.alert_delivery import alerting_workspace
+from ml.reporting.inventory import describe_state
+from ml.settings import load_settings
+from ml.training.training_requests import LEARNING_RATE, FinetuneParameters, RetrainParameters
+
+app = typer.Typer(
+    name="mycoflow",
+    help="Retraining and monitoring that keep an image classifier good. Settings come from the environment and .env.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+sample_app = typer.Typer(help="Real images for newcomers; needs no network.", no_args_is_help=True)
+app.add_typer(sample_app, name="sample")
+app.add_typer(user_app, name="user")
+app.add_typer(batch_app, name="batch")
+app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(grafana_app, name="grafana")
+app.add_typer(model_app)
+app.add_typer(house_app)
+app.add_typer(alerts_app)
+app.add_typer(report_app)
+app.add_typer(tuning_app)
+
+REJECTS_SHOWN = 20
+
+
+class Split(StrEnum):
+    """Where ingested images go."""
+
+    pool = "pool"
+    evaluation = "evaluation"
+
+
+def main() -> None:
+    """The console script: expected errors become one message and exit status 1."""
+    try:
+        app()
+    except MycoflowError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per class, images inside.")],
+    split: Annotated[Split, typer.Option(help="pool: to train on. evaluation: to measure with, never trained on.")],
+    received_at: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="ISO time with zone; now by default.")
+    ] = None,
+) -> None:
+    """Take in a folder of labelled images. Bad files are reported and the rest goes on."""
+    with open_workspace() as workspace, progress("Ingesting") as on_progress:
+        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress)
+    _print_ingest_report(report)
+
+
+@sample_app.command("digits")
+def sample_digits(
+    later: Annotated[bool, typer.Option("--later", help="The 547 images that arrive after the first model.")] = False,
+) -> None:
+    """Ingest the UCI handwritten digits: 250 to evaluate with, 1000 for the pool (few 8s and 9s); --later the rest."""
+    with open_workspace() as workspace, tempfile.TemporaryDirectory() as folder:
+        digits = write_digits(Path(folder))
+        parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
+        for part, split in parts:
+            with progress(f"Ingesting {part.name}") as on_progress:
+                report = ingest_folder(workspace.catalog, part, Split(split).value, None, on_progress)
+            _print_ingest_report(report)
+
+
+@app.command()
+def monitor() -> None:
+    """Score the model in production, count what is new, and say whether retraining is due."""
+    with alerting_workspace() as workspace, progress("Scoring") as on_progress:
+        report = cycle.monitor(workspace, on_progress)
+        drift = cycle.measure_drift(workspace)
+    out.print(
+        f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images "
+        f"({report.harvested_images} harvested)."
+    )
+    if drift.moved:
+        out.print(f"What people ask about drifts away from what it learned: {', '.join(drift.moved)}.")
+    if drift.estimated_accuracy is not None:
+        out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
+    for reason in report.reasons:
+        out.print(f"Retraining is due: {reason}")
+    if report.reasons:
+        out.print("Run it with `mycoflow retrain`.")
+
+
+@app.command()
+def retrain(
+    snapshot_size: Annotated[
+        int | None, typer.Option(help="Images of the selections newest, balanced; MYCOFLOW_SNAPSHOT_SIZE by default.")
+    ] = None,
+    selection: Annotated[
+        str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
+    ] = str(NEWEST),
+    seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
+    base_trunk: Annotated[
+        bool, typer.Option("--base-trunk", help="Train on MYCOFLOW_WEIGHTS even after a fine-tuned champion.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    request_key: Annotated[
+        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+    ] = None,
+) -> None:
+    """Snapshot, train, register, evaluate, judge, and promote the better model."""
+    with alerting_workspace() as workspace:
+        size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
+        parameters = RetrainParameters(size, seed, base_trunk, selection)
+        run_training(workspace, request_key, reason, parameters, cycle.STEPS)
+
+
+@app.command()
+def finetune(
+    layers: Annotated[
+        int, typer.Option(help="Convolutional layers to train, counted from the last one back: 1 to 13.")
+    ],
+    epochs: Annotated[int, typer.Option(help="Times through the training data; the best one is kept.")],
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = LEARNING_RATE,
+    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    request_key: Annotated[
+        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+    ] = None,
+) -> None:
+    """Train the last layers of the model in production further, then judge, and promote the better model."""
+    with alerting_workspace() as workspace:
+        parameters = FinetuneParameters(workspace.settings.snapshot_size, layers, epochs, learning_rate)
+        run_training(workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
+
+
+@app.command()
+def evaluate(
+    version: Annotated[int | None, typer.Option(help="A registered version; the one in production by default.")] = None,
+) -> None:
+    """Score a model version on the evaluation set."""
+    with open_workspace() as workspace, progress("Scoring") as on_progress:
+        evaluations = cycle.evaluate(workspace, version, on_progress)
+    table = Table(
+        "part", "images", "accuracy", "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
+    )
+    for part in evaluations:
+        figures = (part.accuracy, part.precision_macro, part.recall_macro, part.f1_macro)
+        name = f"{part.part} (decides)" if part.is_deciding else part.part
+        table.add_row(name, str(part.image_count), *(f"{figure:.3f}" for figure in figures))
+    out.print(table)
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An image.")],
+    count: Annotated[int, typer.Option(min=1, help="How many names, best first.")] = 3,
+) -> None:
+    """Classify one image with the model in production. Nothing is stored."""
+    with open_workspace() as workspace:
+        version, names = cycle.predict(workspace, file.read_bytes())
+    for name, probability in names[:count]:
+        out.print(f"{probability:7.2%}  {name}", highlight=False)
+    out.print(f"(version {version})")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback, behind a TLS proxy.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+) -> None:
+    """Run the prediction service."""
+    load_settings()  # a wrong setting is told here, before any worker starts
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind]
+    os.execv(sys.executable, [*command, "webapi.factory:create_app()"])  # noqa: S606 - replaces this process, no shell
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this release's schema, and give its roles their passwords."""
+    migrate_database(load_settings())
+    out.print("The database is up to date.")
+
+
+@app.command()
+def status() -> None:
+    """Say what is in production, what is in the pool, and what is new."""
+    with open_workspace() as workspace:
+        facts = describe_state(workspace)
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    out.print(table)
+
+
+def _print_ingest_report(report: IngestReport) -> None:
+    out.print(
+        f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
+    )
+    for reason, count in sorted(report.rejected.items()):
+        out.print(f"  {reason}: {count}")
+    for reject in report.rejects[:REJECTS_SHOWN]:
+        out.print(f"  {reject.path}: {reject.message}", highlight=False, markup=False)
+    if len(report.rejects) > REJECTS_SHOWN:
+        out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")

@@ -1,0 +1,66 @@
+"""`mycoflow models|register|promote|rollback|release`: which model version is in production."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ml.app import open_workspace
+from ml.cli.terminal import out, person, progress
+from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
+from ml.evaluation.registering import register_run
+from ml.reporting.alert_delivery import alerting_workspace
+from ml.reporting.inventory import list_models
+
+model_app = typer.Typer()
+
+
+@model_app.command()
+def register(run_id: Annotated[str, typer.Argument(help="An MLflow run that logged a model of ours.")]) -> None:
+    """Make a version of any MLflow run, and say what the gate thinks of it. Nothing is promoted."""
+    with open_workspace() as workspace, progress("Scoring") as on_progress:
+        verdict = register_run(workspace, run_id, on_progress)
+    out.print(f"Version {verdict.model_version}: {verdict.decision}.")
+    for line in [*verdict.reasons, *verdict.warnings]:
+        out.print(f"  {escape(line)}")
+    out.print(f"Put it into production with `mycoflow promote {verdict.model_version}`.")
+
+
+@model_app.command()
+def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
+    """Put a version into production, whatever the gate said of it."""
+    with alerting_workspace() as workspace:
+        promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
+    out.print(f"Version {version} is in production.")
+
+
+@model_app.command()
+def rollback() -> None:
+    """Put the former version back and hold automatic promotion until `mycoflow release`."""
+    with alerting_workspace() as workspace:
+        version = roll_back(workspace, actor=person(), reason="rolled back by hand")
+    out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
+
+
+@model_app.command()
+def release() -> None:
+    """Let automatic promotion go on after a rollback."""
+    with open_workspace() as workspace:
+        release_promotion(workspace, actor=person(), reason="released by hand")
+    out.print("Automatic promotion goes on.")
+
+
+@model_app.command()
+def models() -> None:
+    """List the model versions: alias, verdict, accuracy, snapshot."""
+    with open_workspace() as workspace:
+        rows = list_models(workspace)
+    table = Table("version", "alias", "verdict", "accuracy", "snapshot", "registered")
+    for row in rows:
+        accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
+        snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
+        alias = "production" if row.is_champion else ""
+        registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
+        table.add_row(str(row.version), alias, escape(row.verdict), accuracy, snapshot, registered)
+    out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")

@@ -1,0 +1,33 @@
+"""`mycoflow report`: how the model, the data and the nights are, on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml.catalog.database import open_catalog
+from ml.cli.terminal import out
+from ml.reporting.report.page import make_report
+from ml.settings import load_settings
+
+report_app = typer.Typer()
+
+
+def _in_a_folder(file: Path) -> Path:
+    if not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"expected a file in a folder that exists, got {file}")
+    return file
+
+
+@report_app.command()
+def report(
+    html: Annotated[
+        Path, typer.Option("--html", metavar="FILE", dir_okay=False, callback=_in_a_folder, help="Where to write it.")
+    ],
+) -> None:
+    """Write a page, to read in a browser or to send by mail: the model, what is new, drift, nights, what waits."""
+    settings = load_settings()
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        page = make_report(connection, settings)
+    html.write_text(page, encoding="utf-8")
+    out.print(f"The report is in {html}.", highlight=False)

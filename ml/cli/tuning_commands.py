@@ -1,0 +1,27 @@
+"""`mycoflow tune`: search for better hyperparameters."""
+
+from typing import Annotated
+
+import typer
+
+from ml import cycle
+from ml.cli.training_progress import run_training
+from ml.reporting.alert_delivery import alerting_workspace
+from ml.training.training_requests import TuneParameters
+
+tuning_app = typer.Typer()
+
+
+@tuning_app.command()
+def tune(
+    trials: Annotated[int, typer.Option(help="Heads to train in the search.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of each initial head, the shuffling and the dropout.")] = 0,
+    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    request_key: Annotated[
+        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+    ] = None,
+) -> None:
+    """Search for a head's hyperparameters, train with the best, judge, and promote the better model."""
+    with alerting_workspace() as workspace:
+        parameters = TuneParameters(workspace.settings.snapshot_size, trials, seed)
+        run_training(workspace, request_key, reason, parameters, cycle.TUNE_STEPS)

@@ -1,0 +1,58 @@
+"""`mycoflow purge|backup|restore`: keeping house."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from ml.app import open_workspace
+from ml.cli.terminal import out, progress
+from ml.settings import load_settings
+from ml.upkeep.backup import back_up
+from ml.upkeep.backup_manifest import Manifest
+from ml.upkeep.purge import purge_workspace
+from ml.upkeep.restore import restore as restore_backup
+
+house_app = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
+
+
+@house_app.command()
+def purge(yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, it is only counted.")] = False) -> None:
+    """Delete what nobody needs any more, by the settings MYCOFLOW_RETENTION_...; a dry run unless --yes."""
+    with open_workspace() as workspace:
+        removals = purge_workspace(workspace, is_dry_run=not yes)
+    table = Table("what", "why", "count", "size")
+    for removal in removals:
+        size = decimal(removal.amount.byte_count) if removal.amount.byte_count else ""
+        table.add_row(removal.what, removal.why, str(removal.amount.count), size)
+    out.print(table)
+    freed = decimal(sum(removal.amount.byte_count for removal in removals))
+    out.print(f"{freed} freed." if yes else f"Nothing was deleted. `mycoflow purge --yes` frees {freed}.")
+
+
+@house_app.command()
+def backup(folder: Folder) -> None:
+    """Write database, images, trunks and models into a new folder. Services may go on meanwhile."""
+    with open_workspace() as workspace, progress("Copying objects") as on_progress:
+        manifest = back_up(workspace, folder, on_progress)
+    out.print(f"{len(manifest.files)} files in {escape(str(folder))}.", highlight=False)
+    _tell_of_mlflow(manifest)
+
+
+@house_app.command()
+def restore(folder: Folder) -> None:
+    """Fill a deployment that holds nothing yet from such a folder."""
+    with progress("Checking files") as on_progress:
+        manifest = restore_backup(load_settings(), folder, on_progress)
+    out.print(f"Restored as it was at {manifest.created_at}.", highlight=False)
+    _tell_of_mlflow(manifest)
+
+
+def _tell_of_mlflow(manifest: Manifest) -> None:
+    if manifest.mlflow_root is None:
+        out.print("MLflow is a server of its own: its database and files are backed up and restored where it runs.")

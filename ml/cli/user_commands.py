@@ -1,0 +1,70 @@
+"""`mycoflow user ...`: the accounts of the prediction service."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+
+from ml.catalog.accounts import user_accounts
+from ml.catalog.database import open_catalog
+from ml.cli.terminal import out
+from ml.settings import load_settings
+
+user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
+
+Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @ -")]
+
+
+@user_app.command("add")
+def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
+    """Create an account. The password comes from a prompt, or from standard input."""
+    password = _read_password()
+    with _connection() as connection:
+        account = user_accounts.add_account(connection, login, role, password)
+    out.print(f"Account {account.login} ({account.role}) created.")
+
+
+@user_app.command("list")
+def list_users() -> None:
+    """List the accounts."""
+    with _connection() as connection:
+        stored = user_accounts.list_accounts(connection)
+    table = Table("login", "role", "created", "state")
+    for row in stored:
+        created = row.created_at.strftime("%Y-%m-%d %H:%M")
+        table.add_row(row.account.login, row.account.role, created, "disabled" if row.is_disabled else "")
+    out.print(table if stored else "No account yet. Create one with `mycoflow user add`.")
+
+
+@user_app.command("disable")
+def disable_user(login: Login) -> None:
+    """Let an account in no more, and end its sessions. What it did stays."""
+    with _connection() as connection:
+        user_accounts.disable_account(connection, login)
+    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` lets it in again.")
+
+
+@user_app.command("reset")
+def reset_user(login: Login) -> None:
+    """Set a new password, end the account's sessions, and let it in again if it was disabled."""
+    password = _read_password()
+    with _connection() as connection:
+        user_accounts.reset_account(connection, login, password)
+    out.print(f"Account {login} has a new password.")
+
+
+@contextmanager
+def _connection() -> Iterator[sa.Connection]:
+    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
+        yield connection
+
+
+def _read_password() -> str:
+    if sys.stdin.isatty():
+        password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return password
+    return sys.stdin.readline().rstrip("\n")

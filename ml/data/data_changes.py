@@ -1,0 +1,113 @@
+"""What an admin does to labels and membership: certify, relabel, exclude. All of a list, or nothing of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from ml.catalog.locks import hold_membership
+from ml.catalog.logs.events import write_event
+from ml.catalog.tables import images
+from ml.data.confirm import confirm_label
+from ml.errors import ImageChangeError, UnknownImageError
+
+Action = Literal["certify", "relabel", "exclude"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to do to one image.
+
+    Args:
+        action: `certify` makes the label that it has a person's word, `relabel` gives it another, `exclude` takes it
+            out of the pool and the evaluation set. The first two also end an exclusion.
+        label: with `relabel` only.
+    """
+
+    action: Action
+    sha256: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """What an admin's change is about."""
+
+    label: str | None
+    label_origin: str | None
+    split: str | None
+    held_back: str | None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """How one change went. `before` and `after` are equal where there was nothing to do."""
+
+    change: Change
+    before: ImageState
+    after: ImageState
+
+    @property
+    def is_changed(self) -> bool:
+        return self.before != self.after
+
+
+_STATE = [images.c[name] for name in ImageState.__dataclass_fields__]
+
+
+def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str) -> list[Changed]:
+    """Make changes in their order, each with a line in the audit log. An error leaves the transaction to roll back.
+
+    Args: actor, `account:<id>`, or a person's name on the command line.
+    Raises:
+        UnknownImageError: naming the images that nobody knows.
+        ImageChangeError: an image without a label is to be certified.
+    """
+    hold_membership(connection, "pool")
+    _demand_known(connection, {change.sha256 for change in changes})
+    return [_apply(connection, change, actor) for change in changes]
+
+
+def _demand_known(connection: sa.Connection, sha256s: set[str]) -> None:
+    known = set(connection.scalars(sa.select(images.c.sha256).where(images.c.sha256.in_(sha256s))))
+    if unknown := sorted(sha256s - known):
+        raise UnknownImageError(f"Expected hashes of known images, got {', '.join(unknown)}. Nothing was changed.")
+
+
+def _apply(connection: sa.Connection, change: Change, actor: str) -> Changed:
+    before = _read(connection, change.sha256)
+    if change.action == "exclude":
+        _exclude(connection, change.sha256)
+    else:
+        _confirm(connection, change, before, actor)
+    changed = Changed(change, before, _read(connection, change.sha256))
+    if changed.is_changed:
+        detail = {"image_sha256": change.sha256, "before": asdict(before), "after": asdict(changed.after)}
+        write_event(connection, f"data.{change.action}", actor, detail)
+    return changed
+
+
+def _exclude(connection: sa.Connection, sha256: str) -> None:
+    # It keeps its split: the rest of its group must stay on that side.
+    _update(connection, sha256, held_back="excluded", entered_pool_at=None)
+
+
+def _confirm(connection: sa.Connection, change: Change, before: ImageState, actor: str) -> None:
+    label = before.label if change.action == "certify" else change.label
+    if label is None:
+        raise ImageChangeError(
+            f"Expected an image with a label to certify, got {change.sha256}, which has none. Relabel it instead. "
+            "Nothing was changed."
+        )
+    if before.held_back == "excluded":
+        _update(connection, change.sha256, held_back="suspended")  # which a person's word ends
+    confirm_label(connection, change.sha256, label, actor)
+
+
+def _update(connection: sa.Connection, sha256: str, **values: object) -> None:
+    connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(**values))
+
+
+def _read(connection: sa.Connection, sha256: str) -> ImageState:
+    return ImageState(*connection.execute(sa.select(*_STATE).where(images.c.sha256 == sha256)).one())

@@ -1,0 +1,1 @@
+"""How good a model version is, and whether it may go into production."""

@@ -1,0 +1,89 @@
+"""What a night makes of the champion's accuracy: it counts what is new, and says whether retraining is due."""
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection
+
+from ml.app import Workspace
+from ml.catalog.clock import days_since
+from ml.catalog.models import attempts, evaluations, model_versions
+from ml.catalog.models.evaluations import Evaluation
+from ml.data import pool
+from ml.evaluation.champion_notices import tell_of_night
+from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
+from ml.training.training_requests import RetrainParameters
+
+EXPERIMENT = "mycoflow-monitoring"
+
+
+@dataclass(frozen=True)
+class MonitorReport:
+    """What a night found. Retraining is requested when there are reasons."""
+
+    model_version: int
+    accuracy: float
+    new_images: int
+    harvested_images: int  # of the new ones
+    reasons: list[str]
+
+    @property
+    def is_retraining_requested(self) -> bool:
+        return bool(self.reasons)
+
+
+def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
+    """Log the nightly check in MLflow, store it, and tell people what they should hear of.
+
+    In this order: a stored check says that the night succeeded, and the alert on missed nights believes it.
+
+    Args: deciding, the champion's evaluation that the floor applies to.
+    """
+    version, settings = deciding.model_version, workspace.settings
+    with workspace.catalog.begin() as connection:
+        known_until = model_versions.knows_images_until(connection, version)
+        new_images = pool.count_new_images(connection, known_until)
+        reasons = reasons_to_retrain(
+            deciding.accuracy,
+            settings.accuracy_floor,
+            new_images.total,
+            settings.new_images_threshold,
+            Review(days_since(connection, known_until), settings.review_interval_days),
+            _last_attempt(workspace, connection),
+        )
+    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
+    _log(workspace, report, deciding)
+    with workspace.catalog.begin() as connection:
+        evaluations.save_monitoring(
+            connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
+        )
+        tell_of_night(connection, settings, version, deciding.accuracy, new_images.total)
+    return report
+
+
+def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt | None:
+    last = attempts.last_decided_attempt(connection)
+    if last is None:
+        return None
+    tonight = RetrainParameters(workspace.settings.snapshot_size).to_record(workspace.settings, None)
+    return LastAttempt(
+        has_same_parameters=last.parameters == tonight,
+        has_same_pool=last.pool_state == pool.pool_state(connection),
+        images_since=pool.count_new_images(connection, last.cutoff).total,
+        age_days=days_since(connection, last.cutoff),
+    )
+
+
+def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation) -> None:
+    tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
+    with workspace.registry.run(EXPERIMENT, f"version-{report.model_version}", tags) as run:
+        run.log_metrics(
+            {
+                "accuracy": deciding.accuracy,
+                "precision_macro": deciding.precision_macro,
+                "recall_macro": deciding.recall_macro,
+                "f1_macro": deciding.f1_macro,
+                "new_images": report.new_images,
+                "new_images_harvested": report.harvested_images,
+            }
+        )
+        run.log_report("evaluation.json", asdict(deciding))

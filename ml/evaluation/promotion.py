@@ -1,0 +1,132 @@
+"""Promotion: moving the alias `production`. Every move goes through here and leaves a row in the journal."""
+
+from sqlalchemy import Connection
+
+from ml.app import Workspace, load_classifier, remember_version
+from ml.catalog import locks
+from ml.catalog.logs.outbox import raise_alert
+from ml.catalog.models import journal
+from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
+from ml.evaluation import champion_notices
+
+
+def promote(workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str) -> None:
+    """Put a version into production. Where it already is, nothing happens.
+
+    Args:
+        version: a registered model version.
+        expected_current: the champion that the decision was made against; None where there was none.
+        actor, reason: for the journal.
+    Raises: StaleChampionError, another version went into production meanwhile.
+    """
+    _move(workspace, "promotion", version, expected_current, actor, reason)
+
+
+def promote_automatically(
+    workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str
+) -> None:
+    """Put a version into production because the gate said so.
+
+    Raises: PromotionHeldError, a rollback holds automatic promotion; StaleChampionError as above.
+    """
+    with workspace.catalog.begin() as connection:
+        if journal.is_held(connection):
+            raise PromotionHeldError(
+                f"Version {version} was not promoted: a rollback holds automatic promotion. "
+                f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
+            )
+    promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
+
+
+def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: str) -> None:
+    """Put a version into production because a person says so. It must load and answer.
+
+    Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
+    """
+    remember_version(workspace, version)
+    load_classifier(workspace, version)
+    current = note_external_move(workspace)
+    promote(workspace, version, expected_current=current, actor=actor, reason=reason)
+
+
+def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
+    """Put the version back that was in production before, and hold automatic promotion until it is released.
+
+    Returns: the version now in production.
+    Raises: PromotionError, there is nothing to go back to.
+    """
+    current = note_external_move(workspace)
+    with workspace.catalog.begin() as connection:
+        before = None if current is None else journal.version_before(connection, current)
+    if before is None:
+        raise PromotionError(
+            f"Expected an earlier version in production to go back to, found none (in production now: {current}). "
+            "Choose one with `mycoflow promote VERSION`."
+        )
+    _move(workspace, "rollback", before, current, actor, reason)
+    return before
+
+
+def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
+    """Let automatic promotion go on after a rollback."""
+    with workspace.catalog.begin() as connection:
+        journal.complete_move(connection, journal.write_intent(connection, "release", None, None, actor, reason))
+
+
+def note_external_move(workspace: Workspace) -> int | None:
+    """Notice an alias that was moved by hand in MLflow, or by us in a process that then died, and write it down.
+
+    Returns: the version in production, None where there is none.
+    """
+    with workspace.catalog.begin() as lock:
+        locks.hold_promotions(lock)
+        return _reconcile(workspace)
+
+
+def _move(
+    workspace: Workspace,
+    kind: str,
+    version: int,
+    expected_current: int | None,
+    actor: str,
+    reason: str,
+) -> None:
+    with workspace.catalog.begin() as lock:
+        locks.hold_promotions(lock)
+        current = _reconcile(workspace)
+        if current == version:
+            return
+        if current != expected_current:
+            raise StaleChampionError(
+                f"Version {version} was not put into production: expected version {expected_current} there, "
+                f"found {current}. Compare them again, then repeat."
+            )
+        # The intent is committed before the alias moves: a crash between the two leaves a trace, never a mystery.
+        with workspace.catalog.begin() as connection:
+            move_id = journal.write_intent(connection, kind, current, version, actor, reason)
+        workspace.registry.set_champion(version)
+        with workspace.catalog.begin() as connection:
+            _complete(connection, move_id)
+
+
+def _reconcile(workspace: Workspace) -> int | None:
+    current = workspace.registry.champion()
+    with workspace.catalog.begin() as connection:
+        known = journal.last_move(connection)
+        if current == (known.to_version if known else None):
+            return current
+        intent = journal.last_move(connection, completed_only=False)
+        if intent is not None and not intent.is_completed and intent.to_version == current:
+            _complete(connection, intent.id)
+        else:
+            before = known.to_version if known else None
+            move_id = journal.write_intent(
+                connection, "external", before, current, "unknown", "the alias was moved in MLflow"
+            )
+            _complete(connection, move_id)
+    return current
+
+
+def _complete(connection: Connection, move_id: int) -> None:
+    """Close the row, and tell people: neither without the other."""
+    raise_alert(connection, *champion_notices.moved(journal.complete_move(connection, move_id)))

@@ -1,0 +1,64 @@
+"""What becomes of a verdict that says promote."""
+
+import logging
+from dataclasses import asdict
+
+from ml.app import Workspace
+from ml.catalog.logs.events import write_event
+from ml.catalog.models import attempts, journal
+from ml.catalog.models.attempts import StoredVerdict
+from ml.errors import PromotionHeldError
+from ml.evaluation import promotion
+from ml.evaluation.judging import judge_challenger, tell_verdict
+
+logger = logging.getLogger(__name__)
+
+
+def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, approved_by: str | None) -> None:
+    """Promote the version of a verdict, once; unless a rollback holds promotion, and no person said yes to this one.
+
+    Where another version went into production after the verdict, the gate compares with that one first.
+
+    Args: approved_by, who said yes, for the journal; None where nobody is asked.
+    Raises: StaleChampionError, the champion changed during the promotion; try again.
+    """
+    if _was_promoted(workspace, verdict.model_version):
+        return
+    verdict = _judge_again_if_stale(workspace, attempt_id, verdict)
+    if verdict.decision != "promote":
+        return
+    put = promotion.promote_automatically if approved_by is None else promotion.promote
+    try:
+        put(
+            workspace,
+            verdict.model_version,
+            expected_current=verdict.champion_version,
+            actor=approved_by or "retrain",
+            reason=" ".join(verdict.reasons),
+        )
+    except PromotionHeldError as held:
+        logger.warning("%s", held)
+
+
+def _was_promoted(workspace: Workspace, version: int) -> bool:
+    """Whether a run that died had moved the alias. It does so once, whatever people did with the alias since."""
+    promotion.note_external_move(workspace)
+    with workspace.catalog.begin() as connection:
+        return version in journal.versions_ever_in_production(connection)
+
+
+def _judge_again_if_stale(workspace: Workspace, attempt_id: int, verdict: StoredVerdict) -> StoredVerdict:
+    champion = promotion.note_external_move(workspace)
+    if champion in (verdict.champion_version, verdict.model_version):
+        return verdict
+    logger.warning(
+        "Version %s went into production after the verdict on version %s: the gate compares again.",
+        champion,
+        verdict.model_version,
+    )
+    revised = judge_challenger(workspace, verdict.model_version)
+    with workspace.catalog.begin() as connection:
+        attempts.revise_verdict(connection, attempt_id, revised)
+        write_event(connection, "verdict.revised", "retrain", {"before": asdict(verdict), "after": asdict(revised)})
+    tell_verdict(workspace, revised)
+    return revised

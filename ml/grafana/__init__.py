@@ -1,1 +1,0 @@
-"""Grafana through its HTTP API: dashboards, and marks where something happened."""

@@ -1,0 +1,215 @@
+"""Take in what is new at a source, a batch at a time: checked, reported, and waiting where a person is wanted."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+
+import sqlalchemy as sa
+
+from ml.catalog.database import Catalog
+from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
+from ml.catalog.images.image_records import LabelledImage, add_waiting, find_memberships
+from ml.catalog.images.perceptual_hashes import save_hashes
+from ml.catalog.locks import hold_membership
+from ml.catalog.logs.outbox import raise_alert
+from ml.catalog.object_store import report_key
+from ml.data.confirm import confirm_label
+from ml.data.feedback import is_known_label
+from ml.data.near_copies import open_known_looks
+from ml.deadlines import Deadline
+from ml.errors import SourceError, SourceUnavailableError
+from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
+from ml.ingest.inspection import Accepted, Inspected, Inspector
+from ml.ingest.sources.arrivals import ArrivedFile, Source
+
+BATCH_FILES = 200  # what a person looks through at once, and what a crash can cost
+
+REASONS = {
+    "certification": "waits for an admin's certificate",
+    "unknown_label": "waits, since no model and no image has this label",
+    "quarantine": "waits, since too much of its batch was rejected",
+}
+
+# So many files in a row that their server did not give mean that it is down, and not that these files are gone.
+_UNREACHABLE_IN_A_ROW = 3
+# One bad file of three is a third, and says nothing about the other two.
+_QUARANTINE_REJECTS = 5
+_LOOKED_UP_AT_ONCE = 1000  # names per question to the database, of collections that offer a hundred thousand
+
+
+@dataclass(frozen=True)
+class BatchRules:
+    """What a deployment chooses.
+
+    Args:
+        require_certification: whether all that a source brings waits for a person's word.
+        quarantine_share: a batch waits of which a greater share is rejected, if that is a handful of files or more.
+    """
+
+    require_certification: bool
+    quarantine_share: float
+
+
+def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline: Deadline) -> list[int]:
+    """Take in what a source has and its former batches had not.
+
+    A batch is committed whole or not at all; an interrupted run goes on where its last batch ended.
+
+    Args: deadline, no batch is begun after it; what is left is for the next run.
+    Returns: the numbers of the new batches.
+    Raises:
+        SourceError, SourceUnavailableError: nothing more can be had; what was had is stored.
+        ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are.
+    """
+    files = _new_files(catalog, source)
+    inspector = None
+    batch_ids: list[int] = []
+    while deadline.remaining() and (chunk := list(islice(files, BATCH_FILES))):
+        inspector = inspector or Inspector(catalog, source.url, open_known_looks(catalog))
+        found, failure = _inspect(inspector, chunk)
+        if found:
+            batch_ids.append(_commit(catalog, source.url, rules, found))
+            _demand_access(found)
+        if failure is not None:
+            raise failure
+    return batch_ids
+
+
+def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
+    """What no batch has; and last, lest it stand before all that is new, what could not be had and is due again."""
+    offered, again = source.files(), []
+    while chunk := list(islice(offered, _LOOKED_UP_AT_ONCE)):
+        with catalog.begin() as connection:
+            taken = find_taken(connection, source.url, [file.name for file in chunk])
+        yield from (file for file in chunk if (file.name, file.version) not in taken)
+        again += [file for file in chunk if taken.get((file.name, file.version))]
+    yield from again
+
+
+def _inspect(
+    inspector: Inspector, files: Sequence[ArrivedFile]
+) -> tuple[list[Inspected], SourceError | SourceUnavailableError | None]:
+    """Look at files as long as the source gives them; and why it did not to the end."""
+    found: list[Inspected] = []
+    try:
+        for file in files:
+            found.append(inspector.inspect(file))
+            _demand_reachable(found)
+    except (SourceError, SourceUnavailableError) as error:
+        return found, error
+    return found, None
+
+
+def _demand_reachable(found: list[Inspected]) -> None:
+    last = found[-_UNREACHABLE_IN_A_ROW:]
+    reasons = [each.error.reason for each in last if each.error is not None]
+    if reasons == ["unreachable"] * _UNREACHABLE_IN_A_ROW:
+        raise SourceUnavailableError(
+            f"Expected files from the source, got none of {_UNREACHABLE_IN_A_ROW} in a row. The next run goes on with "
+            f"others, and asks for these again tomorrow. Last: {last[-1].error}"
+        )
+
+
+def _commit(catalog: Catalog, source: str, rules: BatchRules, found: Sequence[Inspected]) -> int:
+    """Write a batch with its images. Others may have written since the first look, so what is known is asked again."""
+    sheet_key = _store_contact_sheet(catalog, found)
+    with catalog.begin() as connection:
+        hold_membership(connection, "pool")
+        known = find_memberships(connection, [each.candidate.sha256 for each in _accepted(found)])
+        found = [each.again(known.get(each.accepted.candidate.sha256) if each.accepted else None) for each in found]
+        rejects, share = _judge(found)
+        is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
+        _add_images(connection, found)
+        files = [_settle(connection, source, each, rules, is_quarantined) for each in found]
+        batch_id = add_batch(connection, source, files, is_quarantined, share, sheet_key)
+        if is_quarantined:
+            _alert(connection, batch_id, source, files)
+    return batch_id
+
+
+def _demand_access(found: Sequence[Inspected]) -> None:
+    """Where a source hands out nothing at all, it is not for single files that a person has to look."""
+    errors = [each.error for each in found if each.error is not None and each.error.reason == "refused"]
+    if len(errors) == len(found) >= _QUARANTINE_REJECTS:
+        raise SourceError(
+            f"Expected files from the source, and it refused all {len(found)} of a batch: may we read them? The next "
+            f"run goes on with others, and asks for these again tomorrow. Last: {errors[-1]}"
+        )
+
+
+def _accepted(found: Sequence[Inspected]) -> list[Accepted]:
+    return [each.accepted for each in found if each.accepted is not None]
+
+
+def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
+    """Count the rejects, and their share of what tells something about the source.
+
+    Old images that it offers again say nothing about the new ones, and neither do files that nobody has seen.
+    """
+    reasons = [each.error and each.error.reason for each in found if each.known_sha256 is None]
+    judged = [reason for reason in reasons if reason not in NOT_HAD]
+    rejects = sum(reason is not None for reason in judged)
+    return rejects, rejects / len(judged) if judged else 0.0
+
+
+def _store_contact_sheet(catalog: Catalog, found: Sequence[Inspected]) -> str | None:
+    rejects = [SheetEntry(each.file.name, each.error.reason, each.picture) for each in found if each.error is not None]
+    if not rejects:
+        return None
+    sheet = draw_contact_sheet(rejects)
+    key = report_key(sha256(sheet).hexdigest())
+    catalog.store.put(key, sheet)
+    return key
+
+
+def _add_images(connection: sa.Connection, found: Sequence[Inspected]) -> None:
+    accepted = _accepted(found)
+    add_waiting(connection, [LabelledImage(each.record, each.candidate.label) for each in accepted])
+    save_hashes(connection, {each.record.sha256: each.phash for each in accepted})
+    rights = {
+        each.accepted.record.sha256: (each.file.rights.licence, each.file.rights.holder)
+        for each in found
+        if each.accepted is not None and each.file.rights is not None
+    }
+    add_rights(connection, rights)
+
+
+def _settle(
+    connection: sa.Connection, source: str, found: Inspected, rules: BatchRules, is_quarantined: bool
+) -> FileOutcome:
+    """Let an image into the pool or the evaluation set if nothing speaks against it. Says what became of the file."""
+    stated = found.file.name, found.file.version, found.file.label
+    if found.error is not None:
+        return FileOutcome(*stated, "rejected", found.error.reason, str(found.error))
+    if found.accepted is None:
+        return FileOutcome(*stated, "duplicate", image_sha256=found.known_sha256)
+    sha256, label = found.accepted.record.sha256, found.accepted.candidate.label
+    reason = _waits_for(connection, label, rules, is_quarantined)
+    if reason is not None:
+        return FileOutcome(*stated, "waiting", reason, image_sha256=sha256)
+    confirm_label(connection, sha256, label, source, origin="curated")
+    return FileOutcome(*stated, "entered", image_sha256=sha256)
+
+
+def _waits_for(connection: sa.Connection, label: str, rules: BatchRules, is_quarantined: bool) -> str | None:
+    if is_quarantined:
+        return "quarantine"
+    if not is_known_label(connection, label):
+        return "unknown_label"
+    return "certification" if rules.require_certification else None
+
+
+def _alert(connection: sa.Connection, batch_id: int, source: str, files: Sequence[FileOutcome]) -> None:
+    reasons = Counter(file.reason for file in files if file.outcome == "rejected")
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    raise_alert(
+        connection,
+        "quarantine",
+        f"quarantine:batch {batch_id}",
+        f"Batch {batch_id} is in quarantine: {reasons.total()} of {len(files)} files rejected",
+        f"From {source}: {counts}. Look at the rejects with `mycoflow batch show {batch_id} --contact-sheet FILE`, "
+        f"then let in the rest with `mycoflow batch certify {batch_id}` or keep it out with "
+        f"`mycoflow batch reject {batch_id}`.",
+    )

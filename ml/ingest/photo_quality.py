@@ -1,0 +1,46 @@
+"""Whether a photo that nobody looked at shows anything to learn from. Each threshold is a constant with its reason."""
+
+from ml.data.image_statistics import Look
+from ml.errors import InvalidImageError
+
+REASONS = {
+    "too_dark": "hardly any light",
+    "blank": "one even surface",
+    "blurred": "no sharp edge anywhere",
+    "wrong_aspect": "a strip, not a photo",
+    "near_duplicate": "looks like an image that is known",
+    "near_evaluation": "looks like an image that models are measured with",
+}
+
+# Of 255. The darkest of 150 mushroom photos has 25 (docs/decisions/0062); a lens cap or a failed flash has under 10.
+_DARKEST_MEAN = 12.0
+# Of 255. The flattest of them has 21; noise and JPEG on an even surface reach 2.
+_LEAST_DEVIATION = 5.0
+# Variance of the Laplacian. The softest of them has 288; blurred by two pixels, half of them have less than 41.
+# Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
+_LEAST_SHARPNESS = 100.0
+# Cameras give up to 16:9, panoramas of phones 3:1 and more; squeezed into the network's square those show nothing.
+_LARGEST_ASPECT = 3.0
+
+
+def check_quality(look: Look) -> None:
+    """Refuse a photo that shows nothing.
+
+    Raises: InvalidImageError, with one of REASONS.
+    """
+    if look.aspect > _LARGEST_ASPECT:
+        raise InvalidImageError(
+            "wrong_aspect", f"expected sides of at most {_LARGEST_ASPECT:.0f}:1, got {look.aspect:.1f}:1"
+        )
+    if look.brightness < _DARKEST_MEAN:
+        raise InvalidImageError(
+            "too_dark", f"expected a mean brightness of at least {_DARKEST_MEAN:.0f} of 255, got {look.brightness:.1f}"
+        )
+    if look.contrast < _LEAST_DEVIATION:
+        raise InvalidImageError(
+            "blank", f"expected a contrast of at least {_LEAST_DEVIATION:.0f} of 255, got {look.contrast:.1f}"
+        )
+    if look.sharpness < _LEAST_SHARPNESS:
+        raise InvalidImageError(
+            "blurred", f"expected a sharpness of at least {_LEAST_SHARPNESS:.0f}, got {look.sharpness:.1f}"
+        )

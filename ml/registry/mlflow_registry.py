@@ -1,0 +1,325 @@
+"""The model registry in MLflow: versions, and the alias that says which one is in production. Never stages."""
+
+import contextlib
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
+from ml.registry import artifacts
+from ml.registry.mlflow_client import connect, translated_errors
+from ml.registry.mlflow_runs import Run, open_run
+from ml.registry.version_files import find_own_files
+from ml.tasks.classification.card import FILE_NAME as CARD_NAME
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL_NAME = "mycoflow"
+ALIAS = "production"
+ATTEMPT_TAG = "mycoflow.attempt_id"
+TRAINING_EXPERIMENT = "mycoflow-training"
+# What a version's page should say without a look at its run.
+INHERITED_TAGS = (
+    "trunk_weights",
+    "trunk_id",
+    "precision",
+    "precision_reason",
+    "keras_accuracy",
+    "keras_accuracy_images",
+)
+# model.keras is left where it is: nothing that scores or serves reads it, and it doubles the download.
+SERVED_FILES = ("model.onnx", "head.npz", CARD_NAME)
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A model version as the registry knows it.
+
+    Args:
+        version: its number, from 1.
+        mlflow_run_id: the run that trained it.
+        aliases: `production` of the champion, and whatever names people gave it.
+        tags: verdict, accuracy, snapshot, as they were set.
+        created_at_ms: when it was registered, Unix time in milliseconds.
+    """
+
+    version: int
+    mlflow_run_id: str
+    aliases: frozenset[str]
+    tags: dict[str, str]
+    created_at_ms: int
+
+    @property
+    def is_champion(self) -> bool:
+        """It carries the alias `production`."""
+        return ALIAS in self.aliases
+
+
+class Registry:
+    """MLflow, seen through what Mycoflow needs of it. Every method raises RegistryUnavailableError when it is down.
+
+    Args:
+        tracking_uri: http(s):// of an MLflow server, or postgresql+psycopg2:// of its database.
+        artifact_root: where new experiments keep their files, an absolute file:// URI; the server decides when None.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: str | None = None) -> None:
+        self._tracking_uri = tracking_uri
+        self._artifact_root = artifact_root
+        self._client: MlflowClient | None = None
+
+    def champion(self) -> int | None:
+        """Number of the version in production, None where there is none."""
+        return self.aliased(ALIAS)
+
+    def aliased(self, alias: str) -> int | None:
+        """Number of the version that carries an alias, None where none does."""
+        with self._talk() as client:
+            return _aliases(client).get(alias)
+
+    def set_champion(self, version: int) -> None:
+        """Move the alias. Only ml.evaluation.promotion calls this: it keeps the journal.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._talk() as client:
+            _find(client, version)
+            client.set_registered_model_alias(MODEL_NAME, ALIAS, str(version))
+
+    def versions(self) -> list[RegisteredVersion]:
+        """All versions, the newest first."""
+        with self._talk() as client:
+            aliases = _aliases(client)
+            found = _search(client, f"name = '{MODEL_NAME}'")
+        versions = [
+            RegisteredVersion(
+                version=int(each.version),
+                mlflow_run_id=each.run_id or "",
+                aliases=frozenset(name for name, version in aliases.items() if version == int(each.version)),
+                tags=dict(each.tags),
+                created_at_ms=each.creation_timestamp,
+            )
+            for each in found
+        ]
+        return sorted(versions, key=lambda each: each.version, reverse=True)
+
+    def download(self, version: int, folder: Path) -> Path:
+        """Fetch what serving needs of a version: all or nothing, and nothing that is there already.
+
+        Args: folder, where downloaded versions are kept; created when missing.
+        Returns: the bundle, a folder below it with model.onnx, head.npz and model.json.
+        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are gone.
+        """
+        with self._talk() as client:
+            run_id = _find(client, version).run_id
+            bundle = folder / f"{version}-{run_id}"  # numbers start again in a new registry, run ids do not
+            if not bundle.exists():
+                artifacts_uri = client.get_model_version_download_uri(MODEL_NAME, str(version)) + "/artifacts"
+                folder.mkdir(parents=True, exist_ok=True)
+                self._fetch(artifacts_uri, bundle)
+        return bundle
+
+    def download_logged(self, mlflow_run_id: str, folder: Path) -> Path:
+        """Fetch what serving needs of the model that a run logged, registered or not.
+
+        Raises: UnknownVersionError, there is no such run, or it logged no model; ModelLoadError, it is none of ours.
+        """
+        with self._talk() as client:
+            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            bundle = folder / mlflow_run_id
+            self._fetch(f"{model.artifact_location}/artifacts", bundle)
+        return bundle
+
+    def own_files(self, versions: Collection[int]) -> dict[int, str]:
+        """Where the files lie of those of these versions that we trained, and that no other version is made of.
+
+        Returns: version -> URI; these versions may share one with each other. A run that somebody else made keeps its
+            files, and so does what a version of any other registered model needs.
+        """
+        if not versions:
+            return {}
+        with self._talk() as client:
+            return find_own_files(client, _search(client), MODEL_NAME, versions)
+
+    def byte_count(self, files_uri: str) -> int:
+        """The size of a version's files."""
+        with self._talk():
+            return artifacts.byte_count(files_uri, self._tracking_uri)
+
+    def delete_files(self, files_uri: str) -> None:
+        """Delete a version's files for good. It stays listed, and loads no more."""
+        with self._talk():
+            artifacts.delete(files_uri, self._tracking_uri)
+
+    def find_run(self, attempt_id: int) -> str | None:
+        """MLflow id of the finished training run of an attempt."""
+        with self._talk() as client:
+            runs = _runs_of(client, attempt_id, "FINISHED")
+        return runs[0] if runs else None
+
+    @contextlib.contextmanager
+    def start_run(self, attempt_id: int) -> Iterator[Run]:
+        """Open the training run of an attempt: finished when the block ends, failed when it raises.
+
+        A run that an earlier try of the same attempt left open is marked as failed.
+        """
+        with self._talk() as client:
+            for run_id in _runs_of(client, attempt_id, "RUNNING"):
+                client.set_terminated(run_id, "FAILED")
+        with self.run(TRAINING_EXPERIMENT, f"attempt-{attempt_id}", {ATTEMPT_TAG: str(attempt_id)}) as run:
+            yield run
+
+    @contextlib.contextmanager
+    def run(self, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+        """Open a run of any experiment: finished when the block ends, failed when it raises.
+
+        Args:
+            experiment: its name; created when missing.
+            name: the run's.
+            tags: set at once.
+        """
+        with self._talk() as client:
+            opened = open_run(client, self._tracking_uri, experiment, self._artifact_root, name, tags)
+        try:
+            yield opened
+        except BaseException:
+            with contextlib.suppress(RegistryUnavailableError), self._talk() as client:
+                client.set_terminated(opened.mlflow_run_id, "FAILED")
+            raise
+        with self._talk() as client:
+            client.set_terminated(opened.mlflow_run_id, "FINISHED")
+
+    def register(self, mlflow_run_id: str, tags: Mapping[str, str]) -> int:
+        """Make a model version of the model that a run logged; the one it has already when called again.
+
+        Returns: the version's number.
+        Raises: UnknownVersionError, the run logged no model.
+        """
+        with self._talk() as client:
+            found = _search(client, f"name = '{MODEL_NAME}' and run_id = '{mlflow_run_id}'")
+            if found:
+                return min(int(each.version) for each in found)
+            _ensure_model(client)
+            model_id = _logged_model_id(client, mlflow_run_id)
+            run_tags = client.get_run(mlflow_run_id).data.tags
+            inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
+            created = client.create_model_version(
+                MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
+            )
+        return int(created.version)
+
+    def tag_version(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version, and of the run that made it.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._talk() as client:
+            run_id = _find(client, version).run_id
+            for name, value in tags.items():
+                client.set_model_version_tag(MODEL_NAME, str(version), name, value)
+                if run_id:  # a version that somebody registered by hand may have none
+                    client.set_tag(run_id, name, value)
+
+    @contextlib.contextmanager
+    def _talk(self) -> Iterator["MlflowClient"]:
+        if self._client is None:
+            self._client = connect(self._tracking_uri)
+        with translated_errors(self._tracking_uri):
+            yield self._client
+
+    def _fetch(self, artifacts_uri: str, bundle: Path) -> None:
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415
+
+        self._check_files(artifacts_uri)
+        with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".download-") as temporary:
+            partial = Path(temporary) / "bundle"
+            partial.mkdir()
+            for name in SERVED_FILES:
+                uri = f"{artifacts_uri}/{name}"
+                download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=self._tracking_uri)
+            try:
+                partial.rename(bundle)
+            except OSError:
+                if not bundle.exists():  # else another process was quicker
+                    raise
+
+    def _check_files(self, artifacts_uri: str) -> None:
+        """Tell lost files from a store that does not answer: a failed download looks the same for both."""
+        from mlflow.artifacts import list_artifacts  # noqa: PLC0415
+
+        listed = list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
+        missing = set(SERVED_FILES) - {Path(file.path).name for file in listed}
+        if missing:
+            raise ModelLoadError(
+                f"Expected {', '.join(SERVED_FILES)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. "
+                "Restore them from a backup, or train again."
+            )
+
+
+def _aliases(client: "MlflowClient") -> dict[str, int]:
+    """Name -> version."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        aliases = client.get_registered_model(MODEL_NAME).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {name: int(version) for name, version in aliases.items()}
+
+
+def _find(client: "MlflowClient", version: int) -> "ModelVersion":
+    found = _search(client, f"name = '{MODEL_NAME}' and version_number = {version}")
+    if not found:
+        raise UnknownVersionError(
+            f"Expected a registered version of {MODEL_NAME}. Received: {version}. `mycoflow models` lists them."
+        )
+    return found[0]
+
+
+def _search(client: "MlflowClient", query: str | None = None) -> list["ModelVersion"]:
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(query, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _runs_of(client: "MlflowClient", attempt_id: int, status: str) -> list[str]:
+    experiment = client.get_experiment_by_name(TRAINING_EXPERIMENT)
+    if experiment is None:
+        return []
+    query = f"tags.`{ATTEMPT_TAG}` = '{attempt_id}' and attributes.status = '{status}'"
+    return [run.info.run_id for run in client.search_runs([experiment.experiment_id], query)]
+
+
+def _ensure_model(client: "MlflowClient") -> None:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        client.create_registered_model(MODEL_NAME, description="VGG16 image classifier kept good by Mycoflow")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _logged_model_id(client: "MlflowClient", mlflow_run_id: str) -> str:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        outputs = client.get_run(mlflow_run_id).outputs
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise UnknownVersionError(f"Expected the id of an MLflow run, got {mlflow_run_id}.") from error
+    if not outputs or not outputs.model_outputs:
+        raise UnknownVersionError(f"Expected a run that logged a model. Run {mlflow_run_id} did not. Train again.")
+    return str(outputs.model_outputs[-1].model_id)

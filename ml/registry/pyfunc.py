@@ -1,0 +1,49 @@
+"""Log a bundle as an MLflow pyfunc model."""
+
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ml.backbones.vgg16.architecture import FEATURE_COUNT, INPUT_CHANNELS
+from ml.tasks.classification.card import ModelCard
+
+SCRIPT = Path(__file__).with_name("served_model.py")
+REQUIRED_PACKAGES = ("mlflow", "numpy", "onnxruntime")
+
+
+def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelCard) -> None:
+    """Log a bundle with its code, signature, input example and pinned requirements as the model of a run.
+
+    Args:
+        tracking_uri: MLflow. Its fluent interface, which alone logs models, keeps this as the process's default.
+        mlflow_run_id: an open run.
+        bundle: the folder that `write_bundle` filled.
+        card: of that bundle.
+    """
+    import mlflow  # noqa: PLC0415
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
+
+    size, classes = card.image_size, len(card.classes)
+    float32 = np.dtype(np.float32)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, INPUT_CHANNELS))]),
+        outputs=Schema(
+            [TensorSpec(float32, (-1, classes), "probabilities"), TensorSpec(float32, (-1, FEATURE_COUNT), "features")]
+        ),
+    )
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    with warnings.catch_warnings(), mlflow.start_run(run_id=mlflow_run_id):
+        warnings.simplefilter("ignore", UserWarning)  # MLflow warns of its own type hints
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(SCRIPT),
+            artifacts={file.name: str(file) for file in sorted(bundle.iterdir())},
+            signature=signature,
+            input_example=np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8),
+            pip_requirements=[f"{package}=={version(package)}" for package in REQUIRED_PACKAGES],
+            metadata={"classes": list(card.classes), "trunk_id": card.trunk_id},
+        )

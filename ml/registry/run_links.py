@@ -1,0 +1,21 @@
+"""Where people look at a training in MLflow."""
+
+from ml.catalog.database import Catalog
+from ml.catalog.models.attempts import find_attempt
+from ml.registry.mlflow_client import without_userinfo
+from ml.settings import Settings
+
+
+def training_run_url(catalog: Catalog, settings: Settings, request_key: str) -> str | None:
+    """The page of the MLflow run that an attempt trained in.
+
+    Args: request_key, who asked for the attempt: in Airflow, the id of the DAG run.
+    Returns: None where nothing was trained yet, or where people reach MLflow nowhere.
+    Raises: DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        attempt = find_attempt(connection, request_key)
+    address = settings.mlflow_public_url or settings.mlflow_tracking_uri or ""
+    if attempt is None or attempt.mlflow_run_id is None or not address.startswith(("http://", "https://")):
+        return None
+    return f"{without_userinfo(address).rstrip('/')}/#/runs/{attempt.mlflow_run_id}"

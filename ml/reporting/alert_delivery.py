@@ -1,0 +1,154 @@
+"""Sending what the outbox holds, through Apprise, to the addresses in MYCOFLOW_ALERT_URLS, and as marks to Grafana.
+
+Whatever goes wrong here is logged and tried again next time: an alert never fails a step, nor keeps it waiting long.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from ml.app import Workspace, open_workspace
+from ml.catalog.locks import hold_delivery
+from ml.catalog.logs.outbox import Alert, Kind, note_try, unsent_alerts
+from ml.deadlines import Deadline
+from ml.reporting.grafana_api import is_configured
+from ml.reporting.grafana_marks import annotate
+from ml.settings import Settings
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+logger = logging.getLogger(__name__)
+
+MOST_PER_CALL = 20
+SECONDS_PER_CALL = 30.0
+SECONDS_PER_MESSAGE = 10.0  # Apprise itself gives up a connection or a silent server after 4
+
+_TYPES: dict[Kind, str] = {  # of Apprise, which colours them; the others are "info"
+    "below_floor": "warning",
+    "retraining_failed": "failure",
+    "retraining_overdue": "warning",
+    "quarantine": "warning",
+    "promoted": "success",
+    "moved_externally": "warning",
+}
+# Commas may stand inside an address, as between the receivers of a mail.
+_NEXT_ADDRESS = re.compile(r"[,\s]+(?=[A-Za-z][\w.+-]*://)")
+
+
+@contextmanager
+def alerting_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
+    """A workspace that sends at its end what is unsent, also when what was done in it failed.
+
+    Raises: as open_workspace.
+    """
+    with open_workspace(settings) as workspace:
+        try:
+            yield workspace
+        finally:
+            deliver(workspace)
+
+
+def deliver(workspace: Workspace) -> None:
+    """Send what is unsent, unless another process is doing so. Never raises.
+
+    Without MYCOFLOW_ALERT_URLS nothing counts as sent, whether Grafana got it or not: a process with them may share the
+    database. Each alert reaches each address at least once: a process that dies between sending and noting it sends it
+    again.
+    """
+    addresses = _addresses(workspace.settings)
+    if not addresses and not is_configured(workspace.settings):
+        return
+    try:
+        with workspace.catalog.begin() as lock:
+            if hold_delivery(lock):
+                if addresses:  # people first
+                    _deliver(workspace, addresses)
+                annotate(workspace.settings, workspace.catalog)
+    except Exception:
+        logger.exception("Alerts were not sent; they will be tried again.")
+
+
+def _addresses(settings: Settings) -> list[str]:
+    text = settings.alert_urls.get_secret_value() if settings.alert_urls else ""
+    return [address for address in _NEXT_ADDRESS.split(text.strip().strip(",")) if address]
+
+
+def _deliver(workspace: Workspace, addresses: Sequence[str]) -> None:
+    with workspace.catalog.begin() as connection:
+        waiting = unsent_alerts(connection, MOST_PER_CALL)
+    if not waiting:
+        return
+    receivers = [_Receiver(number, address) for number, address in enumerate(addresses, start=1)]
+    deadline = Deadline(SECONDS_PER_CALL)
+    for alert in waiting:
+        if deadline.remaining() == 0 or all(receiver.error for receiver in receivers):
+            return
+        sent_to = _send(alert, receivers, deadline)
+        missed = [receiver.error or "Out of time." for receiver in receivers if receiver.name not in sent_to]
+        error = " ".join(missed) or None
+        with workspace.catalog.begin() as connection:  # at once: a crash later does not send it again
+            note_try(connection, alert.id, sent_to, error)
+        if error is not None:
+            logger.warning("Alert %s was not sent to everybody: %s", alert.id, error)
+
+
+def _send(alert: Alert, receivers: Sequence["_Receiver"], deadline: Deadline) -> list[str]:
+    """Send to all who lack it, but for those who did not answer a moment ago. Returns: the names of all who have it."""
+    sent_to = list(alert.sent_to)
+    for receiver in receivers:
+        is_due = receiver.name not in sent_to and receiver.error is None
+        if is_due and deadline.remaining() > 0 and receiver.send(alert, deadline):
+            sent_to.append(receiver.name)
+    return sent_to
+
+
+class _Receiver:
+    """One address. Its name in the outbox tells nothing of the secrets that it holds.
+
+    Args: number, its place in MYCOFLOW_ALERT_URLS, from 1; address, as Apprise reads it.
+    """
+
+    def __init__(self, number: int, address: str) -> None:
+        self.name = hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.error: str | None = None
+        self._address = address
+        self._title = f"Address {number} ({address.partition('://')[0]})"
+        self._apprise = _open(address)
+
+    def send(self, alert: Alert, deadline: Deadline) -> bool:
+        """Try once.
+
+        Returns: whether it has the alert; if not, `error` says why.
+        """
+        if not self._apprise:
+            self.error = f"{self._title}: Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
+            return False
+        answer = self._apprise.notify(
+            title=alert.title,
+            body=alert.body,
+            notify_type=_TYPES.get(alert.kind, "info"),
+            timeout=min(SECONDS_PER_MESSAGE, deadline.remaining()),
+            log_level=logging.WARNING,
+        )
+        if not answer:
+            said = " ".join(entry.message for entry in answer.logs()) or answer.status.name.lower()
+            self.error = f"{self._title}: {self._without_secrets(said)}"
+        return bool(answer)
+
+    def _without_secrets(self, text: str) -> str:
+        for part in re.split(r"[^\w.-]+", unquote(self._address))[1:]:
+            text = text.replace(part, "***") if len(part) > 3 else text
+        return text
+
+
+def _open(address: str) -> "Apprise":
+    from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - most steps send nothing, and the service never does
+
+    opened = Apprise(asset=AppriseAsset(app_id="Mycoflow"))
+    opened.add(address)  # what it cannot read, it leaves out
+    return opened

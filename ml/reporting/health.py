@@ -1,0 +1,170 @@
+"""How things stand: the figures that metrics, pages and reports show. All from the catalog; MLflow is not asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ml.catalog.images.batches import count_quarantined, count_waiting
+from ml.catalog.images.label_origins import NewImages
+from ml.catalog.models import journal
+from ml.catalog.models.attempts import count_approvals_waiting, last_decided_attempt, last_failure, last_retraining
+from ml.catalog.models.backbone_records import find_trunk_of_version
+from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
+from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
+from ml.catalog.tables import drift_checks, evaluations, monitorings
+from ml.data.pool import count_by_origin, count_new_images
+
+
+@dataclass(frozen=True)
+class PartAccuracy:
+    """The latest figures of the champion on one part of the evaluation set; shares between 0 and 1.
+
+    Args:
+        part: anchor or recent.
+        is_deciding: the part that the floor and the gate look at.
+        per_class: label -> {image_count, precision, recall, f1}.
+        confusion: rows are true labels, columns predicted, in the order of the champion's classes.
+    """
+
+    part: str
+    accuracy: float
+    image_count: int
+    is_deciding: bool
+    evaluated_at: datetime
+    per_class: Mapping[str, Mapping[str, float]]
+    confusion: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What an operator wants to know. None where it never happened, or is not known of a model made elsewhere.
+
+    Args:
+        champion: the version that the last completed move put into production, and `promoted_at` when.
+        classes: of the champion, in the order of its answers.
+        parts: by name: anchor, recent.
+        new_images: since the champion's snapshot.
+        untried_images: those of them that came after the latest judged attempt's snapshot, promoted or not: at the
+            threshold, the next night asks for retraining.
+        pool: label origin -> images.
+        monitored_at: the last nightly check.
+        retrained_at: when the last attempt that came so far was judged; `retraining_seconds` from its start to then.
+        retraining_failed_at: the latest time that a step gave up, of attempts that have not ended since.
+        snapshot_cutoff: of the champion.
+        quarantined_batches: of which images wait; `waiting_images` counts those of all batches.
+        drift: the latest check of the champion; `drift_checked_at`, the latest of any version.
+    """
+
+    champion: int | None
+    promoted_at: datetime | None
+    pool: Mapping[str, int]
+    monitored_at: datetime | None
+    retrained_at: datetime | None
+    retraining_seconds: float | None
+    retraining_failed_at: datetime | None
+    drift_checked_at: datetime | None
+    quarantined_batches: int
+    waiting_images: int
+    approvals_waiting: int
+    is_promotion_held: bool
+    # Of the champion:
+    classes: Sequence[str] = ()
+    precision: str | None = None
+    trunk_weights: str | None = None
+    image_size: int | None = None
+    parts: Sequence[PartAccuracy] = ()
+    snapshot_cutoff: datetime | None = None
+    new_images: NewImages | None = None
+    untried_images: int | None = None
+    drift: DriftCheck | None = None
+
+    @property
+    def deciding(self) -> PartAccuracy | None:
+        """The part that the floor looks at; None before the first evaluation."""
+        return next((part for part in self.parts if part.is_deciding), None)
+
+
+@dataclass(frozen=True)
+class NightPoint:
+    """What one nightly check found. Args: reasons, why retraining was requested; none where it was not."""
+
+    monitored_at: datetime
+    model_version: int
+    accuracy: float
+    new_images: NewImages
+    reasons: Sequence[str]
+
+
+def read_health(connection: sa.Connection) -> Health:
+    """Read all the figures."""
+    move = journal.last_move(connection)
+    version = None if move is None else move.to_version
+    retraining = last_retraining(connection)
+    health = Health(
+        champion=version,
+        promoted_at=None if move is None or version is None else move.moved_at,
+        pool=count_by_origin(connection),
+        monitored_at=_latest(connection, monitorings.c.monitored_at),
+        retrained_at=None if retraining is None else retraining.decided_at,
+        retraining_seconds=None if retraining is None else retraining.seconds,
+        retraining_failed_at=last_failure(connection),
+        drift_checked_at=_latest(connection, drift_checks.c.checked_at),
+        quarantined_batches=count_quarantined(connection),
+        waiting_images=count_waiting(connection),
+        approvals_waiting=count_approvals_waiting(connection),
+        is_promotion_held=journal.is_held(connection),
+    )
+    known = None if version is None else find_model_version(connection, version)
+    return health if known is None else _with_champion(connection, health, known)
+
+
+def _with_champion(connection: sa.Connection, health: Health, champion: ModelVersion) -> Health:
+    trunk = find_trunk_of_version(connection, champion.version)
+    until = knows_images_until(connection, champion.version)
+    last = last_decided_attempt(connection)
+    tried_until = until if last is None else max(until, last.cutoff)
+    return replace(
+        health,
+        classes=champion.classes,
+        precision=champion.precision,
+        trunk_weights=None if trunk is None else trunk.weights_recipe,
+        image_size=champion.image_size,
+        parts=_latest_parts(connection, champion.version),
+        snapshot_cutoff=None if champion.snapshot_id is None else until,
+        new_images=count_new_images(connection, until),
+        untried_images=count_new_images(connection, tried_until).total,
+        drift=latest_drift_check(connection, champion.version),
+    )
+
+
+def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
+    """The last nightly checks, oldest first."""
+    query = sa.select(monitorings).order_by(monitorings.c.id.desc()).limit(count)
+    nights = [
+        NightPoint(
+            row.monitored_at,
+            row.model_version,
+            row.accuracy,
+            NewImages(row.new_images_human, row.new_images_harvested),
+            row.reasons,
+        )
+        for row in connection.execute(query)
+    ]
+    return nights[::-1]
+
+
+def _latest_parts(connection: sa.Connection, version: int) -> list[PartAccuracy]:
+    query = (
+        sa.select(*(evaluations.c[name] for name in PartAccuracy.__dataclass_fields__))
+        .distinct(evaluations.c.part)
+        .where(evaluations.c.model_version == version)
+        .order_by(evaluations.c.part, evaluations.c.id.desc())
+    )
+    return [PartAccuracy(*row) for row in connection.execute(query)]
+
+
+def _latest(connection: sa.Connection, moment: sa.Column[datetime]) -> datetime | None:
+    found: datetime | None = connection.execute(sa.select(sa.func.max(moment))).scalar_one()
+    return found

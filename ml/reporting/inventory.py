@@ -1,0 +1,70 @@
+"""What there is: the registered versions with what is known of each, and how things stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ml.app import Workspace
+from ml.catalog.models import evaluations, model_versions
+from ml.catalog.models.attempts import StoredVerdict, verdicts_by_version
+from ml.catalog.models.backbone_records import StoredTrunk, find_trunk_of_version
+from ml.reporting.overview import describe_catalog
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One line of the list of models. `accuracy` is the latest deciding one, 0 to 1; `reasons` are the verdict's."""
+
+    version: int
+    is_champion: bool
+    verdict: str
+    reasons: list[str]
+    accuracy: float | None
+    snapshot_id: int | None
+    registered_at: datetime
+
+
+def list_models(workspace: Workspace) -> list[ModelSummary]:
+    """The registered versions, newest first."""
+    with workspace.catalog.begin() as connection:
+        accuracies = evaluations.latest_accuracies(connection)
+        snapshot_ids = model_versions.snapshot_ids(connection)
+        verdicts = verdicts_by_version(connection)
+    return [
+        ModelSummary(
+            version=each.version,
+            is_champion=each.is_champion,
+            verdict=each.tags.get("verdict", ""),
+            reasons=_reasons(verdicts.get(each.version), each.tags),
+            accuracy=accuracies[each.version][0] if each.version in accuracies else None,
+            snapshot_id=snapshot_ids.get(each.version),
+            registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
+        )
+        for each in workspace.registry.versions()
+    ]
+
+
+def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str]:
+    if verdict is not None:
+        return [*verdict.reasons, *verdict.warnings]
+    return list(filter(None, [tags.get("verdict_reasons")]))  # a run of somebody's own belongs to no attempt
+
+
+def describe_state(workspace: Workspace) -> dict[str, str]:
+    """How things stand, in words for a person: what is in production, what is in the pool, how the last night went."""
+    champion = next((model for model in list_models(workspace) if model.is_champion), None)
+    if champion is None:
+        in_production = "no model yet; `mycoflow retrain`"
+    else:
+        measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
+        in_production = f"version {champion.version}{measured}"
+    with workspace.catalog.begin() as connection:
+        trunk = None if champion is None else find_trunk_of_version(connection, champion.version)
+        return {"in production": in_production, **_describe_trunk(trunk), **describe_catalog(connection)}
+
+
+def _describe_trunk(trunk: StoredTrunk | None) -> dict[str, str]:
+    if trunk is None:
+        return {}  # no champion, or one that was made elsewhere
+    reason = "" if trunk.parity is None else f"; {trunk.parity['reason']}"
+    return {"its trunk": f"{trunk.weights_recipe}, {trunk.image_size} px, {trunk.precision}{reason}"}

@@ -1,0 +1,59 @@
+"""Everything that the page says, read from the catalog in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ml.catalog.clock import now
+from ml.catalog.images.batches import Batch, list_batches
+from ml.catalog.images.daily_arrivals import DayOfArrivals, arrivals_by_day
+from ml.catalog.logs.outbox import Alert, latest_alerts
+from ml.catalog.models.attempt_history import PastAttempt, recent_attempts
+from ml.catalog.models.journal import Move, recent_moves
+from ml.reporting.health import Health, NightPoint, read_health, recent_nights
+from ml.settings import Settings
+
+NIGHTS = 30
+DAYS = 30
+_ATTEMPTS = 5
+_ALERTS = 8
+_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page is made of.
+
+    Args:
+        at: when it was read, by the database's clock.
+        nights, arrivals: oldest first.
+        moves, attempts, alerts: newest first.
+        batches: of which something waits.
+    """
+
+    at: datetime
+    settings: Settings
+    health: Health
+    nights: Sequence[NightPoint]
+    moves: Sequence[Move]
+    arrivals: Sequence[DayOfArrivals]
+    attempts: Sequence[PastAttempt]
+    batches: Sequence[Batch]
+    alerts: Sequence[Alert]
+
+
+def read_facts(connection: sa.Connection, settings: Settings) -> Facts:
+    """Read it all."""
+    return Facts(
+        at=now(connection),
+        settings=settings,
+        health=read_health(connection),
+        nights=recent_nights(connection, NIGHTS),
+        moves=recent_moves(connection, NIGHTS),
+        arrivals=arrivals_by_day(connection, DAYS),
+        attempts=recent_attempts(connection, _ATTEMPTS),
+        batches=[batch for batch in list_batches(connection, _BATCHES) if batch.waiting],
+        alerts=latest_alerts(connection, _ALERTS),
+    )

@@ -1,0 +1,56 @@
+"""The page: HTML that needs nothing else, so that it can be opened from a file, sent by mail and served."""
+
+from functools import cache
+
+import sqlalchemy as sa
+from jinja2 import PackageLoader, Template
+
+from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
+from ml.reporting.health import PartAccuracy
+from ml.reporting.report import classes, plots, signals
+from ml.reporting.report.colours import of_origin
+from ml.reporting.report.facts import Facts, read_facts
+from ml.reporting.report.templating import page_environment
+from ml.settings import Settings
+
+
+def make_report(connection: sa.Connection, settings: Settings) -> str:
+    """Read how things stand, and make the page of it.
+
+    Raises: DatabaseUnavailableError, from the transaction around it.
+    """
+    return render(read_facts(connection, settings))
+
+
+def render(facts: Facts) -> str:
+    """The page. The same facts make the same page."""
+    health = facts.health
+    found = signals.read_signals(facts)
+    return _template().render(
+        facts=facts,
+        health=health,
+        floor=facts.settings.accuracy_floor,
+        threshold=facts.settings.new_images_threshold,
+        signals=found,
+        summary=signals.sum_up(found),
+        trend={width: _draw_trend(facts, width) for width in (plots.WIDE, plots.NARROW)} if facts.nights else None,
+        arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
+        deciding=health.deciding,
+    )
+
+
+def _draw_trend(facts: Facts, width: int) -> str:
+    return plots.draw_trend(facts.nights, facts.moves, facts.at, facts.settings.accuracy_floor, width)
+
+
+def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
+    """Of a part, which has images: there is an interval."""
+    return observed_accuracy(round(part.accuracy * part.image_count), part.image_count)
+
+
+@cache
+def _template() -> Template:
+    environment = page_environment(PackageLoader("ml.reporting.report"))
+    environment.filters |= {"interval": _interval, "origin_colour": of_origin}
+    environment.globals |= {"classes": classes, "wide": plots.WIDE, "narrow": plots.NARROW}
+    return environment.get_template("report.html")

@@ -1,0 +1,95 @@
+"""What an operator sees first: four signals, each a state, a figure and a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from ml.reporting.health import Health
+from ml.reporting.report.facts import Facts
+from ml.reporting.report.formats import ago, count, listed, moment, percent
+from ml.settings import Settings
+
+# A night may be a little late. The alert rule on old evaluations waits as long.
+_NIGHTLY = timedelta(hours=26)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Args: state, `good`, `look` where a person should look at it, or `unknown`."""
+
+    name: str
+    state: Literal["good", "look", "unknown"]
+    figure: str
+    detail: str
+
+
+def read_signals(facts: Facts) -> list[Signal]:
+    """The model, the data, the nights, and what waits."""
+    health, settings = facts.health, facts.settings
+    return [_of_model(health, settings), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
+
+
+def sum_up(signals: Sequence[Signal]) -> str:
+    """One sentence for all."""
+    names = {state: [signal.name.lower() for signal in signals if signal.state == state] for state in ("look", "good")}
+    if names["look"]:
+        return f"Look at {listed(names['look'])}."
+    return "All is well." if len(names["good"]) == len(signals) else "Nothing is wrong; not all is known yet."
+
+
+def _of_model(health: Health, settings: Settings) -> Signal:
+    name, deciding, floor = "The model", health.deciding, settings.accuracy_floor
+    if health.champion is None:
+        return Signal(name, "unknown", "None", "No model is in production. Train one with `mycoflow retrain`.")
+    if deciding is None:
+        return Signal(name, "unknown", "Not scored", f"Version {health.champion} was not scored yet.")
+    is_good = deciding.accuracy >= floor
+    where = f"{'above' if is_good else 'below'} the floor of {percent(floor)}"
+    detail = f"Version {health.champion}, {where}."
+    return Signal(name, "good" if is_good else "look", percent(deciding.accuracy), detail)
+
+
+def _of_data(health: Health) -> Signal:
+    name, drift = "The data", health.drift
+    if drift is None:
+        return Signal(name, "unknown", "No telling", "What people ask about was not compared yet.")
+    if drift.confidence_psi is None:
+        return Signal(name, "unknown", "No telling", "Too few predictions to tell whether it moves.")
+    if drift.moved:
+        return Signal(name, "look", "Moving", f"Away from what the model learned: {listed(drift.moved)}.")
+    return Signal(name, "good", "Steady", f"The last {count(drift.recent_images, 'image')} are like what was learned.")
+
+
+def _of_nights(health: Health, at: datetime) -> Signal:
+    name, monitored_at, failed_at = "The nights", health.monitored_at, health.retraining_failed_at
+    if monitored_at is None:
+        return Signal(name, "unknown", "None yet", "The model was never checked. `mycoflow monitor` does it.")
+    figure = ago(at - monitored_at)
+    if at - monitored_at > _NIGHTLY:
+        return Signal(name, "look", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
+    drift_since = health.drift_checked_at or health.promoted_at
+    if drift_since is not None and at - drift_since > _NIGHTLY:
+        return Signal(name, "look", figure, f"The last check for drift: {moment(health.drift_checked_at)}.")
+    if failed_at is not None and (health.retrained_at is None or failed_at > health.retrained_at):
+        return Signal(name, "look", figure, f"A training failed at {moment(failed_at)}, and none succeeded since.")
+    trained = "never" if health.retrained_at is None else ago(at - health.retrained_at)
+    return Signal(name, "good", figure, f"The last check. The last training: {trained}.")
+
+
+def _of_waiting(health: Health) -> Signal:
+    name = "What waits"
+    numbers = {
+        "approval": health.approvals_waiting,
+        "batch": health.quarantined_batches,
+        "image": health.waiting_images,
+    }
+    waiting = [count(number, unit) for unit, number in numbers.items() if number]
+    sentences = [
+        f"{listed(waiting)} for a person." if len(waiting) > 1 else "For a person." if waiting else "",
+        "Automatic promotion is held." if health.is_promotion_held else "",
+    ]
+    detail = " ".join(filter(None, sentences))
+    if not detail:
+        return Signal(name, "good", "Nothing", "Nobody is asked for anything.")
+    return Signal(name, "look", waiting[0] if waiting else "Held", detail)

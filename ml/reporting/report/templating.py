@@ -1,0 +1,20 @@
+"""What every page's templates can rely on."""
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+
+from ml.reporting.report import formats, words
+
+
+def page_environment(loader: BaseLoader) -> Environment:
+    """Templates that escape what they print, refuse what they do not know, and read figures as people do."""
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": formats.percent,
+        "moment": formats.moment,
+        "ago": formats.ago,
+        "lasted": formats.lasted,
+    }
+    environment.globals |= {"words": words, "counted": formats.count}
+    return environment

@@ -1,0 +1,1 @@
+"""Classification: one class per image, by a softmax head on a backbone's features."""

@@ -1,0 +1,130 @@
+"""The files of one model version, and the proof that its two networks say the same.
+
+model.onnx   what is scored and served: probabilities and features, from the trunk as it serves (int8 or fp32)
+model.keras  the same network in fp32 for Keras, with the same head
+head.npz     the head alone, for images whose features are known
+model.json   the model card
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.keras_backend import load_keras
+from ml.backbones.onnx_runtime import Floats, Images, Trunk
+from ml.backbones.served_backbone import ServedTrunk
+from ml.backbones.vgg16.onnx_export import read_trunk
+from ml.errors import ModelLoadError
+from ml.tasks.classification.card import ModelCard, save_card
+from ml.tasks.classification.classifier import Classifier
+from ml.tasks.classification.head import Head, save_head
+from ml.tasks.classification.keras_classifier import build_classifier
+from ml.tasks.classification.onnx_head import join_head
+
+PARITY_IMAGES = 32
+# Both compute in fp32; sums in another order move a probability by some 1e-6. A wrong weight or a swapped channel
+# moves it by tenths.
+PARITY_TOLERANCE = 1e-3
+# How close int8 must come was decided when the trunk was made. Here it only must be the same network at all: rounding
+# never gives most images another name, a wrong file does.
+SERVED_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the networks of a model version are apart on some images.
+
+    Args:
+        image_count: images compared.
+        maximum_difference: largest absolute difference of a probability between model.keras and the fp32 ONNX network.
+        top1_agreement: share of the images to which these two give the same best class, 0 to 1.
+        served_difference, served_agreement: the same between model.keras and model.onnx, which may be int8.
+    """
+
+    image_count: int
+    maximum_difference: float
+    top1_agreement: float
+    served_difference: float
+    served_agreement: float
+
+
+def make_card(trunk: ServedTrunk, classes: Sequence[str]) -> ModelCard:
+    """The model card of a version that puts a head for these classes on this trunk."""
+    return ModelCard(
+        classes=tuple(classes),
+        image_size=trunk.image_size,
+        trunk_id=trunk.trunk_id,
+        trunk_weights=trunk.weights_recipe,
+        precision=trunk.precision,
+        precision_reason=trunk.precision_reason,
+        reduce_range=trunk.reduce_range,
+    )
+
+
+def write_bundle(folder: Path, trunk: ServedTrunk, head: Head, card: ModelCard, images: Images) -> Parity:
+    """Write the files of a model version and compare its networks.
+
+    Args:
+        folder: an existing folder.
+        trunk: the trunk on whose features the head was trained.
+        head: the trained head.
+        card: classes, size and trunk id.
+        images: uint8 RGB, (n, image_size, image_size, 3), n from 1; the first 32 are compared.
+    Raises: ModelLoadError, the files do not load; probabilities of the fp32 networks differ by more than
+        PARITY_TOLERANCE; or what serves gives fewer than half of the images Keras' name.
+    """
+    joined = join_head(trunk.onnx, head)
+    (folder / "model.onnx").write_bytes(joined)
+    save_head(head, folder / "head.npz")
+    save_card(replace(card, model_sha256=hashlib.sha256(joined).hexdigest()), folder)
+    network = build_classifier(read_trunk(trunk.fp32_onnx, trunk.weights_recipe), head, card.image_size)
+    network.save(folder / "model.keras")
+    chosen = images[:PARITY_IMAGES]
+    served = Classifier.load(folder).predict(chosen).probabilities
+    is_int8 = trunk.precision == "int8"
+    fp32 = head.classify(Trunk(trunk.fp32_onnx).features(chosen)) if is_int8 else served
+    return _compare(_probabilities(network, chosen), fp32, served)
+
+
+def keras_accuracy(folder: Path, images: Images, labels: NDArray[np.int64]) -> float:
+    """Score the stored Keras model.
+
+    Args:
+        folder: a bundle.
+        images: uint8 RGB, (n, image_size, image_size, 3).
+        labels: class indices, (n,).
+    Returns: accuracy, 0 to 1.
+    """
+    network = load_keras().models.load_model(folder / "model.keras")
+    return float((_probabilities(network, images).argmax(axis=1) == labels).mean())
+
+
+def _compare(keras: Floats, fp32: Floats, served: Floats) -> Parity:
+    parity = Parity(len(keras), *_apart(keras, fp32), *_apart(keras, served))
+    if not parity.maximum_difference <= PARITY_TOLERANCE:
+        raise ModelLoadError(
+            f"Expected model.keras and the fp32 network in ONNX to agree within {PARITY_TOLERANCE} on {len(keras)} "
+            f"images. Received: probabilities {parity.maximum_difference:.2g} apart, the same best class on "
+            f"{parity.top1_agreement:.0%}. Do not register this model; report the export as a defect."
+        )
+    if not parity.served_agreement >= SERVED_AGREEMENT:
+        raise ModelLoadError(
+            f"Expected model.onnx to name at least {SERVED_AGREEMENT:.0%} of {len(keras)} images as model.keras does. "
+            f"Received: {parity.served_agreement:.0%}. Retrain with MYCOFLOW_MODEL_PRECISION=fp32, and report the "
+            "defect."
+        )
+    return parity
+
+
+def _apart(keras: Floats, other: Floats) -> tuple[float, float]:
+    """Largest difference of a probability, and the share of equal best classes."""
+    return float(np.abs(keras - other).max()), float((keras.argmax(axis=1) == other.argmax(axis=1)).mean())
+
+
+def _probabilities(network: Any, images: Images) -> Floats:
+    return np.asarray(network.predict(images, batch_size=PARITY_IMAGES, verbose=0))

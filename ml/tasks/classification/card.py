@@ -1,0 +1,75 @@
+"""The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ml.backbones.preprocessing import PREPROCESSING_VERSION
+from ml.backbones.vgg16.architecture import MINIMUM_IMAGE_SIZE
+from ml.errors import ModelLoadError
+
+FILE_NAME = "model.json"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model version expects and answers.
+
+    Args:
+        classes: names, in the order of the probabilities.
+        image_size: side of the square input, pixels.
+        trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
+        trunk_weights: where the trunk's weights came from, as `ml.backbones.vgg16.weights` names it.
+        preprocessing: version of the code that makes pixels of bytes.
+        precision: arithmetic of the trunk, `int8` or `fp32`. The head is always fp32.
+        precision_reason: why this precision, in a sentence.
+        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
+        model_sha256: of model.onnx; `write_bundle` fills it in. None in versions from before it was kept.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    trunk_id: str
+    trunk_weights: str
+    preprocessing: str = PREPROCESSING_VERSION
+    precision: str = "fp32"
+    precision_reason: str = ""
+    reduce_range: bool = False
+    model_sha256: str | None = None
+
+
+def save_card(card: ModelCard, folder: Path) -> None:
+    """Write model.json into a bundle's folder."""
+    (folder / FILE_NAME).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read model.json from a bundle's folder.
+
+    Raises: ModelLoadError, it is missing or wrong, or was made for another preprocessing than this code's.
+    """
+    path = folder / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        card = ModelCard(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelLoadError(
+            f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
+        ) from error
+    _check(card, path)
+    return replace(card, classes=tuple(card.classes))
+
+
+def _check(card: ModelCard, path: Path) -> None:
+    classes = card.classes
+    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
+        raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
+    if not isinstance(card.image_size, int) or card.image_size < MINIMUM_IMAGE_SIZE:
+        raise ModelLoadError(
+            f"Expected an image_size of {MINIMUM_IMAGE_SIZE} or more in {path}. Received: {card.image_size!r}."
+        )
+    if card.preprocessing != PREPROCESSING_VERSION:
+        raise ModelLoadError(
+            f"Expected a model for preprocessing {PREPROCESSING_VERSION} in {path}. Received: {card.preprocessing!r}. "
+            "Retrain with this release, or serve the model with the release that trained it."
+        )

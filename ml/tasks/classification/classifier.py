@@ -1,0 +1,118 @@
+"""A model version that answers, with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml.backbones.cpus import int8_saturates
+from ml.backbones.onnx_runtime import (
+    Floats,
+    Images,
+    Turns,
+    check_images,
+    check_outputs,
+    input_size,
+    read_file,
+    run_in_batches,
+)
+from ml.backbones.vgg16.architecture import FEATURE_COUNT, INPUT_CHANNELS
+from ml.errors import ModelLoadError
+from ml.tasks.classification.card import ModelCard, load_card
+from ml.tasks.classification.head import Head, load_head
+
+logger = logging.getLogger(__name__)
+
+_OUTPUTS = ["probabilities", "features"]
+ANSWER_TOLERANCE = 1e-4  # between the graph's own head and head.npz: float32 summed in another order
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of n images.
+
+    Args:
+        probabilities: float32, (n, classes).
+        features: float32, (n, 512).
+    """
+
+    probabilities: Floats
+    features: Floats
+
+
+class Classifier:
+    """A model version, ready to serve. Make one with `Classifier.load`."""
+
+    def __init__(self, card: ModelCard, turns: Turns, head: Head) -> None:
+        self.card = card
+        self._turns = turns
+        self._head = head
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Load a bundle and let it answer once, so that what loads also serves.
+
+        Args: folder, holding model.onnx, head.npz and model.json.
+        Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
+        """
+        card = load_card(folder)
+        content = read_file(folder / "model.onnx")
+        _check_bytes(content, card, folder)
+        turns = Turns(content, str(folder / "model.onnx"))
+        check_outputs(turns.alone, {"probabilities": len(card.classes), "features": FEATURE_COUNT})
+        if (size := input_size(turns.alone)) != card.image_size:
+            raise ModelLoadError(
+                f"Expected a network for {card.image_size} pixels in {folder}, as its card says. Received: {size}. "
+                "Download the model version again."
+            )
+        classifier = cls(card, turns, load_head(folder / "head.npz", len(card.classes)))
+        classifier._check_answer(folder)
+        return classifier
+
+    def predict(self, images: Images) -> Output:
+        """Classify images. Safe to call from several threads.
+
+        Args: images, uint8 RGB, (n, image_size, image_size, 3), as `ml.backbones.preprocessing.to_pixels` makes them.
+        Raises: ValueError, wrong shape or dtype.
+        """
+        check_images(images, self.card.image_size)
+        with self._turns.take() as session:
+            return Output(*run_in_batches(session, _OUTPUTS, images))
+
+    def classify(self, features: Floats) -> Floats:
+        """Classify images whose features are known already.
+
+        Args: features, float32, (n, 512).
+        Returns: probabilities, float32, (n, classes).
+        """
+        return self._head.classify(features)
+
+    def _check_answer(self, folder: Path) -> None:
+        size = self.card.image_size
+        image = np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8)
+        outputs = [
+            Output(*run_in_batches(session, _OUTPUTS, image)) for session in (self._turns.alone, self._turns.meanwhile)
+        ]
+        difference = max(np.abs(each.probabilities - self.classify(each.features)).max() for each in outputs)
+        if not difference <= ANSWER_TOLERANCE:
+            raise ModelLoadError(
+                f"Expected model.onnx and head.npz in {folder} to agree within {ANSWER_TOLERANCE}. "
+                f"Received: probabilities {difference} apart. Download the model version again."
+            )
+
+
+def _check_bytes(content: bytes, card: ModelCard, folder: Path) -> None:
+    received = hashlib.sha256(content).hexdigest()
+    if card.model_sha256 not in (None, received):
+        raise ModelLoadError(
+            f"Expected model.onnx in {folder} to have the SHA-256 {card.model_sha256}, as its card says. "
+            f"Received: {received}. Download the model version again."
+        )
+    if card.precision == "int8" and not card.reduce_range and int8_saturates():
+        logger.warning(
+            "The model in %s has full-range int8 weights, and this CPU lacks VNNI: some answers may differ from those "
+            "it was judged by. Retrain on this machine, or with MYCOFLOW_MODEL_PRECISION=fp32.",
+            folder,
+        )

@@ -1,0 +1,78 @@
+"""The head: one dense softmax layer over the trunk's features, in NumPy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.standardisation import Standardisation
+from ml.backbones.vgg16.architecture import FEATURE_COUNT
+from ml.errors import ModelLoadError
+
+
+@dataclass(frozen=True)
+class Head:
+    """A dense softmax layer.
+
+    Args:
+        kernel: float32, (512, classes).
+        bias: float32, (classes,).
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn features into probabilities.
+
+        Args: features, float32, (n, 512).
+        Returns: float32, (n, classes); each row adds up to 1.
+        """
+        logits = features @ self.kernel + self.bias
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def fold_into(standardisation: Standardisation, head: Head) -> Head:
+    """Make of a head for standardised features the same head for plain ones: serving needs no such step."""
+    kernel = head.kernel * standardisation.scale[:, np.newaxis]
+    bias = head.bias - standardisation.mean @ kernel
+    return Head(kernel.astype(np.float32), bias.astype(np.float32))
+
+
+def take_out_of(standardisation: Standardisation, head: Head) -> Head:
+    """Make of a head for plain features the same head for standardised ones; the reverse of `fold_into`."""
+    scale = standardisation.scale
+    deviation = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    kernel = head.kernel * deviation[:, np.newaxis]
+    bias = head.bias + standardisation.mean @ head.kernel
+    return Head(kernel.astype(np.float32), bias.astype(np.float32))
+
+
+def save_head(head: Head, path: Path) -> None:
+    """Write a head as a NumPy archive with the arrays `kernel` and `bias`."""
+    np.savez(path, kernel=head.kernel, bias=head.bias)
+
+
+def load_head(path: Path, class_count: int) -> Head:
+    """Read a head.
+
+    Raises: ModelLoadError, the file is not one, or does not have the shape for so many classes.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            head = Head(archive["kernel"], archive["bias"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ModelLoadError(
+            f"Expected a NumPy archive with kernel and bias at {path}. It does not load ({error}). "
+            "Download the model version again."
+        ) from error
+    expected = ((FEATURE_COUNT, class_count), (class_count,))
+    if (head.kernel.shape, head.bias.shape) != expected:
+        raise ModelLoadError(
+            f"Expected a head of shapes {expected} for {class_count} classes at {path}. "
+            f"Received: {(head.kernel.shape, head.bias.shape)}. Register the model again from one training run."
+        )
+    return head

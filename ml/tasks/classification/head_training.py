@@ -1,0 +1,165 @@
+"""Train the head on features, the trunk being frozen. Same features, labels and seed give the same bits."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.keras_backend import load_keras, load_tensorflow
+from ml.backbones.standardisation import Standardisation
+from ml.backbones.vgg16.architecture import FEATURE_COUNT
+from ml.errors import TrainingError
+from ml.progress import EpochProgress
+from ml.tasks.classification.head import Head, fold_into
+from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
+from ml.tasks.classification.in_memory import fit_in_memory
+
+MAXIMUM_EPOCHS = 200
+STOPPING_PATIENCE_EPOCHS = 12
+PLATEAU_PATIENCE_EPOCHS = 5
+PLATEAU_FACTOR = 0.5
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainedHead(Head):
+    """A head and how it came about.
+
+    Args:
+        history: for each of loss, accuracy, val_loss, val_accuracy and learning_rate, one value per epoch.
+    """
+
+    history: dict[str, list[float]]
+
+
+def train_head(
+    features: Floats,
+    labels: Labels,
+    validation_features: Floats,
+    validation_labels: Labels,
+    class_count: int,
+    seed: int,
+    budget_seconds: float,
+    on_epoch: EpochProgress | None = None,
+    hyperparameters: Hyperparameters = DEFAULTS,
+) -> TrainedHead:
+    """Fit the head with Adam; stop early, or at the end of the budget, with the weights of the best epoch.
+
+    The features are standardised for training; that is folded into the returned kernel and bias.
+
+    Args:
+        features, labels: the training fold, float32 (n, 512) and class indices (n,).
+        validation_features, validation_labels: the validation fold, by whose loss the best epoch is chosen.
+        class_count: number of classes.
+        seed: of the initial kernel, the shuffling and the dropout.
+        budget_seconds: training stops here.
+        on_epoch: called with the epoch, from 0, and its figures. What it raises ends training.
+        hyperparameters: how it is trained.
+    Raises: TrainingError, the data cannot be trained on, the loss diverged, or the budget did not do for one epoch.
+    """
+    _check("training", features, labels, class_count)
+    _check("validation", validation_features, validation_labels, class_count)
+    deadline = time.monotonic() + budget_seconds
+    standardisation = Standardisation.of(features)
+    model = _build(class_count, seed, hyperparameters)
+    history = _fit(
+        model,
+        hyperparameters,
+        (standardisation.apply(features), labels),
+        (standardisation.apply(validation_features), validation_labels),
+        seed,
+        [_within_budget(deadline, budget_seconds, on_epoch)],
+    )
+    head = fold_into(standardisation, Head(*model.layers[-1].get_weights()))
+    return TrainedHead(head.kernel, head.bias, history)
+
+
+def _check(fold: str, features: Floats, labels: Labels, class_count: int) -> None:
+    if features.shape != (len(labels), FEATURE_COUNT) or len(labels) == 0:
+        raise TrainingError(
+            f"Expected {fold} features of shape (n, {FEATURE_COUNT}) with n labels, n at least 1. "
+            f"Received: {features.shape} and {labels.shape}. Take a snapshot with images in both folds."
+        )
+    if not np.isfinite(features).all():
+        raise TrainingError(
+            f"Expected finite {fold} features. Received NaN or infinity. The trunk's weights are damaged: give others."
+        )
+    if labels.min() < 0 or labels.max() >= class_count or class_count < 2:
+        raise TrainingError(
+            f"Expected {fold} labels from 0 to {class_count - 1}, of two classes or more. "
+            f"Received: {labels.min()} to {labels.max()}."
+        )
+
+
+def _build(class_count: int, seed: int, hyperparameters: Hyperparameters) -> Any:
+    keras = load_keras()
+    load_tensorflow().config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    layers = [
+        keras.Input((FEATURE_COUNT,)),
+        keras.layers.Dropout(hyperparameters.dropout_rate),
+        keras.layers.Dense(class_count, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    adam = keras.optimizers.Adam(hyperparameters.learning_rate, weight_decay=hyperparameters.weight_decay or None)
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(adam, jit_compile=False)
+    return model
+
+
+def _fit(
+    model: Any,
+    hyperparameters: Hyperparameters,
+    training: tuple[Floats, Labels],
+    validation: tuple[Floats, Labels],
+    seed: int,
+    callbacks: list[Any],
+) -> dict[str, list[float]]:
+    keras = load_keras()
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=STOPPING_PATIENCE_EPOCHS, restore_best_weights=True)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss",
+        factor=PLATEAU_FACTOR,
+        patience=PLATEAU_PATIENCE_EPOCHS,
+        min_lr=hyperparameters.learning_rate / 100,
+    )
+    return fit_in_memory(
+        model,
+        training,
+        validation,
+        batch_size=hyperparameters.batch_size,
+        epochs=MAXIMUM_EPOCHS,
+        seed=seed,
+        callbacks=[plateau, stopping, *callbacks],
+    )
+
+
+def _within_budget(deadline: float, budget_seconds: float, on_epoch: EpochProgress | None) -> Any:
+    """A Keras callback that reports each epoch, and ends training at the deadline or when the loss is lost."""
+    keras = load_keras()
+
+    class WithinBudget(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+            if time.monotonic() >= deadline:
+                raise TrainingError(
+                    f"Expected time for one epoch at least in a budget of {budget_seconds:g} s. It ran out before. "
+                    "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
+                )
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            figures = {name: float(value) for name, value in (logs or {}).items()}
+            if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
+                raise TrainingError(
+                    f"Expected a finite loss. Received {figures['loss']} in training and {figures['val_loss']} in "
+                    f"validation at epoch {epoch}. Look for damaged features in the snapshot."
+                )
+            if on_epoch:
+                on_epoch(epoch, figures)
+            if time.monotonic() >= deadline:
+                self.model.stop_training = True
+
+    return WithinBudget()

@@ -1,0 +1,31 @@
+"""The head in ONNX, put on a backbone."""
+
+from ml.backbones.onnx_files import FEATURES_NAME, parse, serialise, tensor
+from ml.tasks.classification.head import Head
+
+PROBABILITIES_NAME = "probabilities"
+
+
+def join_head(trunk_onnx: bytes, head: Head) -> bytes:
+    """Put a head on a trunk. The head is fp32, whatever the trunk is.
+
+    Args:
+        trunk_onnx: what `export_trunk` or `quantise_trunk` returned.
+        head: the dense layer, kernel (512, classes) and bias (classes,).
+    Returns: ONNX with the trunk's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
+    Raises: ModelLoadError, the bytes are not a trunk.
+    """
+    from onnx import TensorProto, helper  # noqa: PLC0415
+
+    graph = parse(trunk_onnx).graph
+    graph.node.extend(
+        [
+            helper.make_node("Gemm", [FEATURES_NAME, "head_kernel", "head_bias"], ["logits"], "head"),
+            helper.make_node("Softmax", ["logits"], [PROBABILITIES_NAME], "softmax", axis=1),
+        ]
+    )
+    graph.initializer.extend([tensor("head_kernel", head.kernel), tensor("head_bias", head.bias)])
+    shape = ["batch", head.bias.shape[0]]
+    graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES_NAME, TensorProto.FLOAT, shape))
+    graph.name = "vgg16_classifier"
+    return serialise(graph)

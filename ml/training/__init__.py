@@ -1,0 +1,1 @@
+"""Training: what may be asked for, and each way to make a challenger."""

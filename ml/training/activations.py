@@ -1,0 +1,172 @@
+"""Activations at the frozen boundary: computed once by the fp32 trunk, kept as fp16 in one file while they are needed.
+
+The file's name says what it holds, so a run that died and starts again takes what its forerunner left.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ml.backbones.cpus import usable_cpus
+from ml.backbones.vgg16.cut_points import Boundary
+from ml.errors import MycoflowError, TrainingError
+from ml.progress import Progress
+from ml.settings import Settings
+
+BATCH_IMAGES = 32
+# A power of two loses nothing, and moves the largest number that fp16 can hold from 65,504 to a million: activations of
+# published VGG16 weights reach tens of thousands.
+SCALE = 1 / 16
+_STALE_SECONDS = 24 * 3600
+_FREE_SHARE = 0.5  # the database may live on the same disk
+_OUTPUT = "activations"
+
+Activations = NDArray[np.float16]
+SeenImage = tuple[str, str]  # hash, view
+ReadImages = Callable[[Sequence[SeenImage]], NDArray[np.uint8]]
+
+
+def room_bytes(settings: Settings) -> int:
+    """What activations may take on disk: MYCOFLOW_ACTIVATIONS_LIMIT_GB, and never more than half of what is free."""
+    settings.mycoflow_home.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.mycoflow_home).free
+    return int(min(settings.activations_limit_gb * 1e9, free * _FREE_SHARE))
+
+
+@contextmanager
+def kept_activations(
+    home: Path,
+    read: ReadImages,
+    fp32_onnx: bytes,
+    boundary: Boundary,
+    seen: Sequence[SeenImage],
+    on_progress: Progress | None = None,
+) -> Iterator[Activations]:
+    """The activations of views of images at a boundary, as long as the block runs. They stay on disk where it fails.
+
+    Args:
+        home: MYCOFLOW_HOME.
+        read: gives them, uint8 RGB (n, size, size, 3).
+        fp32_onnx: the trunk before quantisation.
+        boundary: where it is cut.
+        seen: views of stored images.
+        on_progress: called with (images computed, images to compute).
+    Returns: fp16 (len(seen), height, width, channels), times SCALE, mapped from the file.
+    Raises: TrainingError, the trunk's output is not finite, or the disk is full.
+    """
+    folder = home / "activations"
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    path = folder / f"{_content_key(fp32_onnx, boundary, seen)}.fp16"
+    if path.exists():
+        path.touch()  # a retry is at it: not stale
+    else:
+        _write(path, read, fp32_onnx, boundary, seen, on_progress)
+    yield np.memmap(path, np.float16, "r", shape=(len(seen), *boundary.shape))
+    path.unlink(missing_ok=True)
+
+
+def _content_key(fp32_onnx: bytes, boundary: Boundary, seen: Sequence[SeenImage]) -> str:
+    trunk = hashlib.sha256(fp32_onnx).hexdigest()
+    return hashlib.sha256(repr((trunk, boundary, SCALE, list(seen))).encode()).hexdigest()
+
+
+def _remove_stale(folder: Path) -> None:
+    """Files that a run left and no retry came for."""
+    for path in folder.iterdir():
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _write(
+    path: Path,
+    read: ReadImages,
+    fp32_onnx: bytes,
+    boundary: Boundary,
+    seen: Sequence[SeenImage],
+    on_progress: Progress | None,
+) -> None:
+    """Write beside, then rename: a file with its final name is whole.
+
+    Written and not mapped: on a full disk a write fails with a message, a mapped page ends the process.
+    """
+    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            _fill(file, read, fp32_onnx, boundary, seen, on_progress)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).rename(path)
+        except MycoflowError:
+            raise
+        except OSError as error:
+            raise TrainingError(
+                f"Could not keep activations in {path.parent}: {error.strerror}. Expected "
+                f"{boundary.bytes_per_image * len(seen)} bytes of free space there."
+            ) from error
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _fill(
+    file: IO[bytes],
+    read: ReadImages,
+    fp32_onnx: bytes,
+    boundary: Boundary,
+    seen: Sequence[SeenImage],
+    on_progress: Progress | None,
+) -> None:
+    session = _open_session(cut_trunk(fp32_onnx, boundary))
+    for start in range(0, len(seen), BATCH_IMAGES):
+        images = read(seen[start : start + BATCH_IMAGES])
+        (batch,) = session.run([_OUTPUT], {"images": images})
+        _check_finite(batch, boundary)
+        file.write(batch.tobytes())
+        if on_progress:
+            on_progress(start + len(images), len(seen))
+
+
+def _check_finite(batch: Activations, boundary: Boundary) -> None:
+    if not np.isfinite(batch).all():
+        raise TrainingError(
+            f"Expected finite activations at {boundary.name}, up to {float(np.finfo(np.float16).max) / SCALE:.3g}. "
+            "Received others. The trunk's weights are damaged: retrain on the base trunk, or give other weights."
+        )
+
+
+def cut_trunk(fp32_onnx: bytes, boundary: Boundary) -> bytes:
+    """The trunk up to a boundary, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
+    import onnx  # noqa: PLC0415
+    from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: PLC0415
+    from onnx.utils import Extractor  # noqa: PLC0415
+
+    whole = shape_inference.infer_shapes(onnx.load_model_from_string(fp32_onnx))
+    model = Extractor(whole).extract_model(["images"], [boundary.name])
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array(SCALE, np.float32), "scale"))
+    graph.node.extend(
+        [
+            helper.make_node("Mul", [boundary.name, "scale"], ["scaled"], "scale_activations"),
+            helper.make_node("Transpose", ["scaled"], ["channels_last"], "to_channels_last", perm=[0, 2, 3, 1]),
+            helper.make_node("Cast", ["channels_last"], [_OUTPUT], "to_fp16", to=TensorProto.FLOAT16),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT16, ["batch", *boundary.shape]))
+    return bytes(model.SerializeToString())
+
+
+def _open_session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cpus()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

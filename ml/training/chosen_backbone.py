@@ -1,0 +1,59 @@
+"""The trunk that a training puts its head on."""
+
+import logging
+from typing import cast
+
+from ml.app import Workspace
+from ml.backbones.served_backbone import ServedTrunk, finetuned_weights, make_trunk
+from ml.backbones.vgg16.weights import choose_weights, resolve_weights
+from ml.catalog.database import Catalog
+from ml.catalog.models import home_choices
+from ml.catalog.models.attempts import Attempt
+from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.progress import Progress
+from ml.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def ensure_trunk(
+    workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
+) -> ServedTrunk:
+    """The trunk to train a head on, made now if nobody made it before.
+
+    It is the one that the settings ask for, or that of the version to start from, where that was fine-tuned.
+
+    Args:
+        snapshot: gives the images that a new trunk is calibrated and compared on.
+        start: the version to start from, if any.
+        on_progress: called with (images done, images to do) while one is made.
+    Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made.
+    """
+    settings = workspace.settings
+    finetuned = None if start is None else finetuned_weights(workspace.catalog, start)
+    weights = finetuned or resolve_weights(chosen_weights(workspace.catalog, settings))
+    return make_trunk(workspace.catalog, settings, weights, settings.image_size, snapshot, on_progress)
+
+
+def chosen_weights(catalog: Catalog, settings: Settings) -> str:
+    """Return the weights that the settings name; where they name none, those that this home chose once.
+
+    The weights decide what the cached features mean. So a file that can be had only later changes nothing by itself.
+    """
+    if settings.weights is not None:
+        return settings.weights
+    with catalog.begin() as connection:
+        chosen = home_choices.find_choice(connection, "weights")
+    if chosen is None:
+        value, reason = choose_weights()
+        with catalog.begin() as connection:
+            chosen = home_choices.keep_choice(connection, "weights", value, reason)
+        logger.warning("This home takes MYCOFLOW_WEIGHTS=%s from now on: %s", chosen, reason)
+    return chosen
+
+
+def start_version(workspace: Workspace, attempt: Attempt) -> int | None:
+    """The version whose trunk an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
+    if "model_version" in attempt.parameters:
+        return cast("int | None", attempt.parameters["model_version"])
+    return None if attempt.parameters.get("base_trunk") else workspace.registry.champion()

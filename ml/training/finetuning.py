@@ -1,0 +1,141 @@
+"""Fine-tuning: the last convolutions of a version's trunk trained further. What comes out is a trunk of its own."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.app import Workspace, remember_version
+from ml.backbones.features import ensure_features, read_pixels
+from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.served_backbone import ServedTrunk, load_trunk, make_trunk
+from ml.backbones.standardisation import Standardisation
+from ml.backbones.vgg16.cut_points import Boundary, choose_boundary
+from ml.backbones.vgg16.onnx_export import read_trunk
+from ml.backbones.views import VIEWS, training_views
+from ml.catalog.database import Catalog
+from ml.catalog.images.feature_vectors import IDENTITY
+from ml.catalog.models.attempts import Attempt
+from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.progress import StepProgress
+from ml.registry.mlflow_runs import Run
+from ml.training import training_plots
+from ml.training.activations import SeenImage, kept_activations, room_bytes
+from ml.training.head_fitting import fit_head
+from ml.training.training_requests import FinetuneParameters
+from ml.training.unfrozen_layers import build_tail, tuned_weights
+from ml.training.unfrozen_training import Examples, best_epoch, train_tail
+
+# The rest of the training budget is for quantising, the features of the new trunk, and its head.
+BUDGET_SHARE = 0.8
+
+
+def finetune_trunk(
+    workspace: Workspace, attempt: Attempt, snapshot: Snapshot, run: Run, on_step: StepProgress | None = None
+) -> ServedTrunk:
+    """Train the last convolutions of a version's trunk on a snapshot, and make a trunk of the result.
+
+    Args:
+        attempt: its parameters are those of a FinetuneParameters, recorded.
+        snapshot: the attempt's.
+        run: told how it went.
+        on_step: called with ("activations", "tune" or "trunk", done, total).
+    Raises: WeightsError, the version's trunk was not made here; TrainingError.
+    """
+    deadline = time.monotonic() + workspace.settings.training_budget_minutes * 60 * BUDGET_SHARE
+    tell = on_step or (lambda _step, _done, _total: None)
+    views = training_views(workspace.settings.mirrored_views)
+    asked, lesson = FinetuneParameters.from_record(attempt.parameters), _Lesson.of(snapshot, views)
+    start = load_trunk(workspace.catalog, _trunk_id(workspace, asked))
+    room = room_bytes(workspace.settings)
+    boundary = choose_boundary(asked.layers, start.image_size, len(lesson.seen), room)
+    # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
+    # large, aimless gradients into weights that are good already.
+    trunk = Trunk(start.onnx)
+    head, before = fit_head(workspace.catalog, trunk, snapshot, views, asked.seed, deadline)
+    weights = read_trunk(start.fp32_onnx, start.weights_recipe)
+    standardisation = _standardise(workspace.catalog, trunk, snapshot)
+    tail = build_tail(weights, head, standardisation, boundary, asked.layers, asked.seed)
+    with kept_activations(
+        workspace.settings.mycoflow_home,
+        lambda seen: _read_views(workspace.catalog, seen, start.image_size),
+        start.fp32_onnx,
+        boundary,
+        lesson.seen,
+        lambda done, total: tell("activations", done, total),
+    ) as activations:
+        history = train_tail(
+            tail,
+            Examples(activations, lesson.labels, lesson.is_training),
+            asked.epochs,
+            asked.learning_rate,
+            asked.seed,
+            deadline - time.monotonic(),
+            lambda epoch, _: tell("tune", epoch + 1, asked.epochs),
+        )
+    run.tag({"finetuned_from_version": str(asked.model_version), "finetuned_from_trunk": start.trunk_id})
+    run.log_metrics({"validation_accuracy_before": before.accuracy})
+    _log_training(run, boundary, len(lesson.seen), history)
+    return make_trunk(
+        workspace.catalog,
+        workspace.settings,
+        tuned_weights(weights, tail, asked.layers),
+        start.image_size,
+        snapshot,
+        lambda done, total: tell("trunk", done, total),
+    )
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What is learned from, one entry per view of an image; the validation fold is seen as it is.
+
+    Args:
+        seen: hash and view.
+        labels: class indices, int64 (n,).
+        is_training: the fold, bool (n,).
+    """
+
+    seen: list[SeenImage]
+    labels: NDArray[np.int64]
+    is_training: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, views: Sequence[str]) -> "_Lesson":
+        pairs = [
+            (image, view) for image in snapshot.images for view in (views if image.fold == "train" else [IDENTITY])
+        ]
+        return cls(
+            [(image.sha256, view) for image, view in pairs],
+            np.array([snapshot.classes.index(image.label) for image, _ in pairs]),
+            np.array([image.fold == "train" for image, _ in pairs]),
+        )
+
+
+def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) -> NDArray[np.uint8]:
+    pixels = read_pixels(catalog, [sha256 for sha256, _ in seen], image_size)
+    return np.concatenate([VIEWS[view](pixels[[row]]) for row, (_, view) in enumerate(seen)])
+
+
+def _standardise(catalog: Catalog, trunk: Trunk, snapshot: Snapshot) -> Standardisation:
+    training = [image.sha256 for image in snapshot.images if image.fold == "train"]
+    return Standardisation.of(ensure_features(catalog, trunk.features, trunk.trunk_id, trunk.image_size, training))
+
+
+def _trunk_id(workspace: Workspace, asked: FinetuneParameters) -> str:
+    assert asked.model_version is not None  # noqa: S101 - recorded parameters name one
+    return remember_version(workspace, asked.model_version).trunk_id
+
+
+def _log_training(run: Run, boundary: Boundary, image_count: int, history: dict[str, list[float]]) -> None:
+    run.log_parameters({"boundary": boundary.name})
+    run.log_metrics({"activations_mb": boundary.bytes_per_image * image_count / 1e6})
+    run.log_history({f"tail_{name}": values for name, values in history.items()})
+    with tempfile.TemporaryDirectory() as folder:
+        curves = Path(folder) / "tail_learning_curves.png"
+        training_plots.save_learning_curves(history, curves, best_epoch(history))
+        run.log_picture(curves)

@@ -1,0 +1,94 @@
+"""A backup: a folder with the database, the images and trunks, and MLflow where it is embedded.
+
+catalog.dump    the catalog's database
+mlflow.dump     MLflow's database
+mlflow/         MLflow's files
+store/          the objects that the catalog names
+manifest.json   what it is, and the hash of every file
+
+The databases are dumped first and files are copied second: a file is written before the row that names it, so every row
+of the dump finds its file. Promotions wait while the two databases are dumped, purges until all is over.
+"""
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ml.app import Workspace, is_mlflow_embedded, mlflow_uri
+from ml.catalog import locks
+from ml.catalog.database import Catalog, head_revision
+from ml.errors import BackupError
+from ml.progress import Progress
+from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
+from ml.upkeep.database_dump import dump_database
+from ml.upkeep.forgetting import hold_house
+from ml.upkeep.stored_objects import object_keys
+
+CATALOG_DUMP, MLFLOW_DUMP, MLFLOW_FILES, STORE = "catalog.dump", "mlflow.dump", "mlflow", "store"
+COPIERS = 8
+
+
+def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = None) -> Manifest:
+    """Write a backup. Services may go on meanwhile.
+
+    Args:
+        folder: missing or empty; it gets its name when it is whole. It is closed to all but its owner, since it holds
+            the hashes of passwords and tokens.
+        on_progress: called with (objects copied, objects to copy).
+    Raises: BackupError, the folder holds something or a tool fails; CatalogError, a purge is running;
+        ImageStoreError, an object cannot be read.
+    """
+    with hold_house(workspace.catalog):  # before anything is touched: the folder may be that of a backup under way
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another.")
+        folder = folder.absolute()
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a backup that was killed
+        partial.mkdir(mode=0o700, parents=True)
+        try:
+            manifest = _write(workspace, partial, on_progress)
+            save_manifest(manifest, partial)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return manifest
+
+
+def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> Manifest:
+    settings, catalog = workspace.settings, workspace.catalog
+    has_mlflow = is_mlflow_embedded(settings)
+    with catalog.begin() as lock:
+        locks.hold_promotions(lock)
+        dump_database(catalog.engine.url, folder / CATALOG_DUMP)
+        if has_mlflow:
+            dump_database(sa.make_url(mlflow_uri(settings)), folder / MLFLOW_DUMP)
+    with catalog.begin() as connection:
+        keys = object_keys(connection)
+    _copy_objects(catalog, keys, folder / STORE, on_progress)
+    root = settings.mycoflow_home / "mlflow"
+    if has_mlflow and root.exists():
+        shutil.copytree(root, folder / MLFLOW_FILES)
+    return Manifest(
+        format=FORMAT,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        schema_revision=head_revision(),
+        mlflow_root=root.as_uri() if has_mlflow else None,
+        files=hash_files(folder),
+    )
+
+
+def _copy_objects(catalog: Catalog, keys: Sequence[str], folder: Path, on_progress: Progress | None) -> None:
+    def copy(key: str) -> None:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(catalog.store.get(key))
+
+    with ThreadPoolExecutor(COPIERS) as copiers:
+        for done, _ in enumerate(copiers.map(copy, keys), start=1):
+            if on_progress:
+                on_progress(done, len(keys))

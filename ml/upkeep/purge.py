@@ -1,0 +1,167 @@
+"""Keeping house: what nobody needs any more is counted, and deleted when that is asked for.
+
+Rows go first, then the files that they named: a crash between the two leaves files that nobody names, never the
+reverse. What a snapshot, an evaluation set, the pool, a label or feedback names stays, and so does every version that
+was ever in production.
+"""
+
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ml.app import Workspace
+from ml.catalog import locks
+from ml.catalog.models import journal, model_versions
+from ml.catalog.object_store import ObjectStore, image_key, trunk_key
+from ml.registry.mlflow_registry import RegisteredVersion
+from ml.upkeep import forgetting
+from ml.upkeep.forgetting import Amount
+
+FILES_TAG = "files"
+PURGED = "purged"
+# Whoever wrote an object within this time may be about to write the row that names it.
+WRITTEN_LATELY = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One kind of what goes, and why it may."""
+
+    what: str
+    why: str
+    amount: Amount
+
+
+def purge_workspace(workspace: Workspace, *, is_dry_run: bool) -> list[Removal]:
+    """Count what may go by the settings' retention, and delete it unless this is a dry run.
+
+    Safe beside a running service, ingestion or training.
+
+    Raises: CatalogError, another purge or a backup is running; RegistryUnavailableError.
+    """
+    with forgetting.hold_house(workspace.catalog):
+        return list(_steps(workspace, is_dry_run))
+
+
+def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
+    settings = workspace.settings
+    older = f"older than {settings.retention_days_logs} days"
+    yield Removal("predictions without feedback", older, _purge_predictions(workspace, is_dry_run))
+    yield Removal("events", older, _purge_events(workspace, is_dry_run))
+    days = f"not asked for in {settings.retention_days_images} days"
+    yield Removal("images only predicted", days, _purge_images(workspace, is_dry_run))
+    newest = f"trained here, never in production, no alias, not of the newest {settings.retention_model_versions}"
+    versions, without_files = _purge_versions(workspace, is_dry_run)
+    yield Removal("files of model versions", newest, versions)
+    yield Removal("local copies of versions", "fetched again when needed", _purge_copies(workspace, is_dry_run))
+    why = "used by no model version"
+    vectors, files = _purge_trunks(workspace, without_files, is_dry_run)
+    yield Removal("feature vectors of trunks", why, vectors)
+    yield Removal("trunk files", why, files)
+
+
+def _purge_images(workspace: Workspace, is_dry_run: bool) -> Amount:
+    catalog, days = workspace.catalog, workspace.settings.retention_days_images
+    if is_dry_run:
+        with catalog.begin() as connection:
+            return forgetting.forgettable_images(connection, days)
+    count = byte_count = 0
+    while True:
+        with catalog.begin() as connection:
+            forgotten = forgetting.forget_images(connection, days)
+        if not forgotten:
+            return Amount(count, byte_count)
+        _delete_objects(catalog.store, map(image_key, forgotten))
+        count, byte_count = count + len(forgotten), byte_count + sum(forgotten.values())
+
+
+def _purge_predictions(workspace: Workspace, is_dry_run: bool) -> Amount:
+    act = forgetting.old_predictions if is_dry_run else forgetting.forget_predictions
+    with workspace.catalog.begin() as connection:
+        return act(connection, workspace.settings.retention_days_logs)
+
+
+def _purge_events(workspace: Workspace, is_dry_run: bool) -> Amount:
+    act = forgetting.old_events if is_dry_run else forgetting.forget_events
+    with workspace.catalog.begin() as connection:
+        return act(connection, workspace.settings.retention_days_logs)
+
+
+def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
+    """The versions that nobody needs any more, those included whose files went already."""
+    older = workspace.registry.versions()[workspace.settings.retention_model_versions :]
+    with workspace.catalog.begin() as connection:
+        promoted = journal.versions_ever_in_production(connection)
+    return [each for each in older if not each.aliases and each.version not in promoted]
+
+
+def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Collection[int]]:
+    """Returns: what goes, and the versions that have no files then."""
+    registry = workspace.registry
+    with workspace.catalog.begin() as lock:
+        locks.hold_promotions(lock)
+        unused = _unused_versions(workspace)
+        gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
+        going = registry.own_files([each.version for each in unused if each.version not in gone])
+        amount = Amount(len(going), sum(map(registry.byte_count, set(going.values()))))
+        if not is_dry_run:
+            for version, files in going.items():
+                registry.delete_files(files)
+                registry.tag_version(version, {FILES_TAG: PURGED})
+    return amount, gone | going.keys()
+
+
+def _purge_copies(workspace: Workspace, is_dry_run: bool) -> Amount:
+    """Downloads of versions but the newest and the champion, and what a crash left of a download."""
+    kept = {each.version for each in workspace.registry.versions()[: workspace.settings.retention_model_versions]}
+    kept.add(workspace.registry.champion() or 0)
+    folder = workspace.settings.mycoflow_home / "models"
+    copies = [path for path in folder.glob("*") if path.is_dir() and _is_old(path) and not _is_kept(path, kept)]
+    amount = Amount(len(copies), sum(map(_folder_size, copies)))
+    if not is_dry_run:
+        for path in copies:
+            shutil.rmtree(path)
+    return amount
+
+
+def _is_kept(copy: Path, versions: Collection[int]) -> bool:
+    number = copy.name.partition("-")[0]
+    return number.isdecimal() and int(number) in versions
+
+
+def _is_old(path: Path) -> bool:
+    return datetime.now(UTC) - datetime.fromtimestamp(path.stat().st_mtime, UTC) >= WRITTEN_LATELY
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _purge_trunks(workspace: Workspace, without_files: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
+    """Nothing while a training is under way: its trunk has no version yet."""
+    catalog = workspace.catalog
+    with catalog.begin() as connection:
+        if not is_dry_run:
+            locks.hold_pool_for_snapshot(connection)  # no training starts meanwhile
+        if forgetting.is_training(connection):
+            return Amount(0), Amount(0)
+        live = model_versions.trunk_ids(connection, but_not_of=without_files)
+        vectors = forgetting.dead_features(connection, live)
+        files = [trunk_key(sha256) for sha256 in forgetting.dead_trunk_files(connection, live)]
+        sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]
+        if not is_dry_run:
+            forgetting.forget_features(connection, live)
+            forgetting.forget_trunks(connection, live)
+    if not is_dry_run:
+        _delete_objects(catalog.store, files)
+    return vectors, Amount(len(files), sum(sizes))
+
+
+def _delete_objects(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Delete objects whose rows are gone, but for those that somebody has just written again."""
+    for key in keys:
+        facts = store.stat(key)
+        if facts is not None and datetime.now(UTC) - facts.written_at >= WRITTEN_LATELY:
+            store.delete(key)

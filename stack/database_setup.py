@@ -1,0 +1,37 @@
+"""Bring the three databases to what this code expects, before any server looks at them."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from ml.catalog.database import open_catalog
+from ml.errors import DatabaseUnavailableError
+from ml.settings import Settings
+from stack.environment import Addresses
+
+
+def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[str, str], logs: Path) -> None:
+    """Migrate Airflow's and MLflow's databases side by side, and the catalog meanwhile.
+
+    An external catalog or tracking server belongs to somebody else: the first must be at the right migration already,
+    the second is left alone.
+
+    Raises: DatabaseUnavailableError, a migration failed; SchemaVersionError, an external catalog is not current.
+    """
+    commands = {"airflow-migration": ["airflow", "db", "migrate"]}
+    if settings.mlflow_tracking_uri is None:
+        commands["mlflow-migration"] = ["mlflow", "db", "upgrade", addresses.mlflow_store]
+    with ExitStack() as stack:
+        running = {}
+        for name, arguments in commands.items():
+            log = stack.enter_context((logs / f"{name}.log").open("w"))
+            command = [sys.executable, "-m", *arguments]
+            running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+        with open_catalog(settings):
+            pass
+        failed = [name for name, process in running.items() if process.wait() != 0]
+    if failed:
+        paths = ", ".join(str(logs / f"{name}.log") for name in failed)
+        raise DatabaseUnavailableError(f"Expected the databases to migrate, but {' and '.join(failed)} failed: {paths}")

@@ -1,0 +1,1 @@
+"""`make demo`: two nights of an image classifier, on real images, from nothing."""

@@ -1,0 +1,112 @@
+"""The demo's own folder: its settings, a clean start, and the stack that runs on it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ml.errors import MycoflowError, SettingsError
+from ml.settings import Settings, without_settings
+from stack.demo.demo_report import Stopwatch
+from stack.environment import ROOT, settings_environment
+from stack.home_lock import exclusive
+from stack.leftovers import end_leftovers
+from stack.ports import find_free_ports
+
+MARKER = "made-by-the-demo"
+STOP_SECONDS = 60
+
+
+def demo_settings(home: Path) -> Settings:
+    """The defaults, whatever the environment says, but small, quick, and on free ports."""
+    airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    chosen = {
+        "mycoflow_home": home,
+        "weights": "random",
+        "image_size": 32,
+        "mirrored_views": False,  # a mirrored digit is no digit
+        "alias_poll_seconds": 1,
+        "airflow_port": airflow,
+        "mlflow_port": mlflow,
+        "service_port": service,
+        "metrics_port": metrics,
+        "prometheus_port": prometheus,
+    }
+    return Settings.model_validate(defaults | chosen)
+
+
+@contextmanager
+def clean_folder(home: Path) -> Iterator[None]:
+    """Hold the demo's folder, emptied of what an earlier demo left there.
+
+    Raises: SettingsError, a demo or its stack still runs, or the folder is not the demo's.
+    """
+    with exclusive(home.parent, "demo"):
+        if home.is_symlink() or (home.exists() and any(home.iterdir()) and not (home / MARKER).exists()):
+            raise SettingsError(
+                f"{home} was not made by the demo, so it is left alone. Move it away, or set MYCOFLOW_HOME to "
+                "another folder."
+            )
+        if home.exists():
+            with exclusive(home, "stack"):
+                end_leftovers(str(home))
+            shutil.rmtree(home)
+        home.mkdir(parents=True)
+        (home / MARKER).touch()
+        yield
+
+
+@contextmanager
+def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
+    """Run `stack up` on the demo's folder for the length of the block, out of reach of the terminal's Ctrl-C.
+
+    Yields: a check that raises MycoflowError when the stack has ended by itself.
+    """
+    home = settings.mycoflow_home
+    log = home / "stack.log"
+    environment = {
+        **without_settings(os.environ),
+        **settings_environment(settings),
+        "PYTHONPATH": _python_path(),
+    }
+    with log.open("w") as output:
+        # Started in the demo's folder, so that no `.env` is read.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stack", "up"],
+            cwd=home,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def check() -> None:
+        if process.poll() is not None:
+            raise MycoflowError(f"The stack ended by itself. Its last words, in {log}:\n{log.read_text()[-1500:]}")
+
+    try:
+        yield check
+    finally:
+        with watch.phase("stop the servers"):
+            _stop(process, home)
+
+
+def _stop(process: "subprocess.Popen[bytes]", home: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave servers behind
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    end_leftovers(str(home))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,131 @@
+"""The story of the demo, told once everything runs: two nights, two models."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import sqlalchemy as sa
+from rich.console import Console
+
+from ml.catalog.database import Catalog
+from ml.catalog.images.image_records import Split
+from ml.catalog.models.attempts import find_attempt, verdicts_by_version
+from ml.catalog.tables import monitorings
+from ml.errors import MycoflowError
+from ml.ingest.digits import DigitFolders
+from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
+from stack.airflow_api import AirflowClient
+from stack.demo.demo_report import Stopwatch, Summary
+from stack.demo.prediction_client import Answer, ask
+from stack.environment import Addresses
+from stack.follow import FollowedRun, follow_run, wait_for
+from stack.leftovers import marked_pids
+
+DAG_IDS = ("monitor_production", "retrain")
+REACTION_SECONDS = 60
+FIRST_REASON = "the first model"
+
+
+@dataclass
+class Story:
+    """What the story plays with."""
+
+    settings: Settings
+    addresses: Addresses
+    catalog: Catalog
+    airflow: AirflowClient
+    digits: DigitFolders
+    credentials: tuple[str, str]
+    watch: Stopwatch
+    console: Console
+    runs: list[FollowedRun] = field(default_factory=list)
+
+    def tell(self) -> Summary:
+        """Play both nights.
+
+        Raises: MycoflowError, something did not happen as it should.
+        """
+        self._chapter("The first night: a first model, from few 8s and 9s")
+        self._ingest(self.digits.evaluation, "evaluation")
+        self._ingest(self.digits.first, "pool")
+        self._follow("retrain", self.airflow.trigger("retrain", {"reason": FIRST_REASON}))
+        first = self._answer_of_version(1)
+        service = self._service_pids()
+        self._chapter("The second night: more digits have arrived")
+        self._ingest(self.digits.later, "pool")
+        self._follow("monitor_production", self.airflow.trigger("monitor_production", {}))
+        self._follow("retrain", self._asset_triggered_run())
+        second = self._answer_of_version(2)
+        if self._service_pids() != service:
+            raise MycoflowError("Expected the service to follow the model without a restart, but its process changed.")
+        return self._summarise(first, second)
+
+    def _chapter(self, title: str) -> None:
+        self.console.print(f"\n[bold]{title}[/]")
+
+    def _ingest(self, folder: Path, split: Split) -> None:
+        with self.watch.phase(f"ingest {folder.name}"):
+            report = ingest_folder(self.catalog, folder, split)
+        self.console.print(f"  {report.accepted} images into the {split}" + (" set" if split == "evaluation" else ""))
+        if report.rejects or report.duplicates:
+            raise MycoflowError(f"Expected every digit to be accepted, got {report.rejected}.")
+
+    def _follow(self, dag_id: str, dag_run_id: str) -> None:
+        number = sum(run.dag_id == dag_id for run in self.runs) + 1
+        with self.watch.phase(f"{dag_id}, run {number}"):
+            logs = self.settings.mycoflow_home / "airflow" / "logs" / f"dag_id={dag_id}"
+            self.runs.append(follow_run(self.airflow, dag_id, dag_run_id, self.console, logs))
+
+    def _asset_triggered_run(self) -> str:
+        def look() -> str | None:
+            return next(iter(self.airflow.asset_triggered_runs("retrain")), None)
+
+        with self.watch.phase("the asset starts retrain"):
+            dag_run_id = wait_for("the asset to start `retrain`", look, REACTION_SECONDS)
+        self.console.print("  the asset [bold]retraining_requested[/] has started retrain by itself")
+        return dag_run_id
+
+    def _answer_of_version(self, version: int) -> Answer:
+        image = min(self.digits.evaluation.glob("8/*.png"))
+
+        def look() -> Answer | None:
+            answer = ask(self.addresses.service, self.credentials, image)
+            return answer if answer is not None and answer.model_version == version else None
+
+        with self.watch.phase(f"the service turns to version {version}"):
+            answer = wait_for(f"the service to answer from version {version}", look, REACTION_SECONDS)
+        self.console.print(f"  the service, asked about an 8, says [bold]{answer.name}[/] (version {version})")
+        return answer
+
+    def _service_pids(self) -> set[int]:
+        return marked_pids(str(self.settings.mycoflow_home), "webapi.factory")
+
+    def _production_version(self) -> int:
+        path = "/api/2.0/mlflow/registered-models/alias"
+        query = {"name": "mycoflow", "alias": "production"}
+        answer = httpx.get(self.addresses.mlflow + path, params=query, trust_env=False).raise_for_status()
+        return int(answer.json()["model_version"]["version"])
+
+    def _summarise(self, first: Answer, second: Answer) -> Summary:
+        latest = sa.select(monitorings).order_by(monitorings.c.id.desc()).limit(1)
+        with self.catalog.begin() as connection:
+            verdicts = verdicts_by_version(connection)
+            attempt = find_attempt(connection, self.runs[-1].dag_run_id)
+            night = connection.execute(latest).one()
+        if attempt is None:
+            raise MycoflowError("Expected an attempt under the id of the second retrain run, found none.")
+        return Summary(
+            accuracy_v1=verdicts[1].challenger_accuracy,
+            accuracy_v2=verdicts[2].challenger_accuracy,
+            new_images=night.new_images_human + night.new_images_harvested,
+            retrain_reason=attempt.reason,
+            production_version=self._production_version(),
+            prediction=second.name,
+            prediction_model_version=second.model_version,
+            first_prediction=first.name,
+            first_prediction_model_version=first.model_version,
+            dag_runs=self.runs,
+            weights=self.settings.weights,
+            image_size=self.settings.image_size,
+        )

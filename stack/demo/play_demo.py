@@ -1,0 +1,75 @@
+"""`make demo`: two nights of an image classifier, on real images, from nothing."""
+
+import signal
+import sys
+
+from rich.console import Console
+
+from ml.catalog.accounts.user_accounts import put_demo_accounts
+from ml.catalog.database import Catalog, open_catalog
+from ml.ingest.digits import write_digits
+from ml.settings import Settings, load_settings
+from stack.airflow_api import AirflowClient
+from stack.demo.demo_folder import clean_folder, demo_settings, running_stack
+from stack.demo.demo_report import Stopwatch, Summary, print_summary
+from stack.demo.demo_story import DAG_IDS, Story
+from stack.environment import find_addresses
+from stack.follow import wait_for
+from stack.readiness import wait_until_healthy
+from stack.secret_files import airflow_secrets
+
+START_SECONDS = 180
+
+
+def play(console: Console) -> int:
+    """Play two nights in `<MYCOFLOW_HOME>/demo` and write summary.json there. Nothing keeps running afterwards.
+
+    Returns: 0.
+    Raises: MycoflowError, the story did not go as it should.
+    """
+    home = load_settings().mycoflow_home / "demo"
+    watch = Stopwatch()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped on the way out
+    with clean_folder(home):
+        settings = demo_settings(home)
+        _introduce(settings, console)
+        summary = _play_on_a_stack(settings, watch, console)
+        summary.phase_seconds, summary.wall_seconds = watch.seconds, watch.total
+        summary.write(home / "summary.json")
+    print_summary(summary, console)
+    console.print(f"All of it: {home / 'summary.json'}", soft_wrap=True)
+    return 0
+
+
+def _introduce(settings: Settings, console: Console) -> None:
+    side = settings.image_size
+    console.print(f"Trunk: VGG16 with [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
+    console.print("photos need pretrained weights (see MYCOFLOW_WEIGHTS in the README).")
+    console.print(f"State: {settings.mycoflow_home}", soft_wrap=True)
+
+
+def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
+    with catalog.begin() as connection:
+        passwords = put_demo_accounts(connection)
+    said = ", ".join(f"{login} / {password}" for login, password in passwords.items())
+    console.print(f"Accounts of the service, for this demo alone: {said}", highlight=False, soft_wrap=True)
+    return passwords
+
+
+def _play_on_a_stack(settings: Settings, watch: Stopwatch, console: Console) -> Summary:
+    home = settings.mycoflow_home
+    addresses = find_addresses(settings)
+    with running_stack(settings, watch) as check:
+        with watch.phase("start the servers"), console.status("Starting PostgreSQL, Airflow, MLflow, the service"):
+            digits = write_digits(home / "digits")
+            wait_until_healthy(settings, addresses, check, START_SECONDS)
+            airflow = AirflowClient(addresses.airflow, airflow_secrets(home / "airflow").admin_password)
+            wait_for("Airflow to read the DAGs", lambda: all(map(airflow.has_dag, DAG_IDS)) or None, START_SECONDS)
+        console.print(
+            f"Airflow {addresses.airflow}, MLflow {addresses.mlflow}, service {addresses.service}", soft_wrap=True
+        )
+        with airflow, open_catalog(settings) as catalog:
+            passwords = _make_accounts(catalog, console)
+            story = Story(settings, addresses, catalog, airflow, digits, ("alice", passwords["alice"]), watch, console)
+            summary = story.tell()
+    return summary

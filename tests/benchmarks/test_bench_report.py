@@ -1,0 +1,44 @@
+"""What becomes of the figures."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.bench_report import Report, print_report
+from benchmarks.client import Round, summarise
+from benchmarks.gemm import convolution_operations
+from benchmarks.intervals import accuracy_figures
+
+
+def test_throughput_and_latencies_are_medians_over_the_rounds() -> None:
+    rounds = [Round([0.010] * 20, 2.0), Round([0.020] * 10, 1.0), Round([0.050] * 4, 1.0)]
+    load = summarise(rounds)
+    assert load.figures("serve", 8) == pytest.approx({"serve_rps_8": 10, "serve_p50_ms_8": 20, "serve_p95_ms_8": 20})
+
+
+def test_an_accuracy_comes_with_its_wilson_interval() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263.
+    expected = {"recipe_accuracy": 81 / 263, "recipe_accuracy_low": 0.2553, "recipe_accuracy_high": 0.3662}
+    assert accuracy_figures("recipe", 81, 263) == pytest.approx(expected, abs=5e-5)
+
+
+def test_the_convolutions_of_vgg16_take_15_billion_multiplications_at_224_pixels() -> None:
+    assert convolution_operations(224) == 2 * 15_346_630_656
+
+
+def test_the_report_has_the_ratios_and_says_which_targets_are_missed(tmp_path: Path) -> None:
+    sections = {"serving": {"serve_rps_1": 30.0, "mlflow_keras_rps_1": 2.0, "serve_p50_ms_1": 36.0}}
+    report = Report({"machine": "two CPUs"}, sections)
+    output = io.StringIO()
+    print_report(report, Console(file=output, width=100))
+    lines = {words[1]: words for line in output.getvalue().splitlines() if len(words := line.split()) > 2}
+    assert lines["serve_speedup_1"][3:8] == ["15", "│", "at", "least", "12"]
+    assert "met" in lines["serve_speedup_1"]
+    assert "missed" in lines["serve_p50_ms_1"]
+    report.write(tmp_path / "latest.json")
+    written = json.loads((tmp_path / "latest.json").read_text())
+    assert written["about"] == {"machine": "two CPUs"}
+    assert written["figures"]["serve_speedup_1"] == 15

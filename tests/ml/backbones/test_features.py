@@ -1,0 +1,121 @@
+"""The feature cache: what is known costs nothing, and workers side by side share what is not."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+
+from ml.backbones.features import BATCH_IMAGES, ensure_features, ensure_views
+from ml.catalog.database import Catalog
+from ml.catalog.tables import features, images
+from ml.errors import ImageStoreError
+from ml.ingest.folder import ingest_folder
+
+SIZE = 32
+TRUNK_ID = "a-trunk:rgb-bilinear-1"
+IMAGES = 3 * BATCH_IMAGES + 5
+
+
+class CountingTrunk:
+    """Stands in for the trunk: the mean colour and, so that views differ, the left half's, 512 numbers long."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        with self._lock:
+            self.seen.update(image.tobytes() for image in pixels)
+        left = pixels[:, :, : SIZE // 2].mean(axis=(1, 2, 3), dtype=np.float32)
+        return np.repeat(left[:, np.newaxis], 512, axis=1)
+
+
+@pytest.fixture
+def sha256s(catalog: Catalog, tmp_path: Path) -> list[str]:
+    """Stored images, each different from the others and from its mirror image."""
+    folder = tmp_path / "photos" / "amanita"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(IMAGES):
+        Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(folder / f"{number}.png")
+    ingest_folder(catalog, folder.parent, "pool")
+    with catalog.begin() as connection:
+        return list(connection.scalars(sa.select(images.c.sha256).order_by(images.c.sha256)))
+
+
+def test_features_are_computed_once_and_come_in_the_order_asked_for(catalog: Catalog, sha256s: list[str]) -> None:
+    trunk = CountingTrunk()
+    first = ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
+    again = ensure_features(catalog, trunk, TRUNK_ID, SIZE, [*sha256s[::-1], sha256s[0]])
+    assert first.shape == (IMAGES, 512)
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(again, [*first[::-1], first[0]])
+    assert set(trunk.seen.values()) == {1}
+
+
+def test_another_trunk_computes_its_own(catalog: Catalog, sha256s: list[str]) -> None:
+    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s)
+    other = CountingTrunk()
+    ensure_features(catalog, other, "another-trunk:rgb-bilinear-1", SIZE, sha256s)
+    assert other.seen.total() == IMAGES
+
+
+def test_a_view_costs_only_itself(catalog: Catalog, sha256s: list[str]) -> None:
+    trunk = CountingTrunk()
+    plain = ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
+    views = ensure_views(catalog, trunk, TRUNK_ID, SIZE, sha256s, ["mirrored", "identity"])
+    np.testing.assert_array_equal(views[1], plain)
+    assert (views[0] != plain).any(axis=1).all()
+    assert trunk.seen.total() == 2 * IMAGES
+
+
+def test_workers_side_by_side_share_the_work(catalog: Catalog, sha256s: list[str]) -> None:
+    trunk, start = CountingTrunk(), threading.Barrier(4)
+
+    def work(order: int) -> np.ndarray:
+        wanted = sha256s if order % 2 else sha256s[::-1]
+        start.wait()
+        return ensure_features(catalog, trunk, TRUNK_ID, SIZE, wanted)[:: 1 if order % 2 else -1]
+
+    with ThreadPoolExecutor(4) as workers:
+        found = list(workers.map(work, range(4)))
+    for features_of_one in found[1:]:
+        np.testing.assert_array_equal(features_of_one, found[0])
+    assert trunk.seen.total() == IMAGES
+
+
+def test_a_worker_that_fails_loses_one_batch_and_holds_nothing(catalog: Catalog, sha256s: list[str]) -> None:
+    batches = 0
+
+    def fail_at_the_second(pixels: np.ndarray) -> np.ndarray:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            raise MemoryError
+        return CountingTrunk()(pixels)
+
+    with pytest.raises(MemoryError):
+        ensure_features(catalog, fail_at_the_second, TRUNK_ID, SIZE, sha256s)
+    with catalog.begin() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(features)) == BATCH_IMAGES
+    trunk = CountingTrunk()
+    ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
+    assert trunk.seen.total() == IMAGES - BATCH_IMAGES
+
+
+def test_a_missing_image_is_named(catalog: Catalog, sha256s: list[str]) -> None:
+    with pytest.raises(ImageStoreError, match="f" * 64):
+        ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, [*sha256s, "f" * 64])
+
+
+def test_progress_reaches_the_number_of_images_that_were_missing(catalog: Catalog, sha256s: list[str]) -> None:
+    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s[:10])
+    told: list[tuple[int, int]] = []
+    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s, lambda *step: told.append(step))
+    assert told[-1] == (IMAGES - 10, IMAGES - 10)
+    assert told == sorted(told)

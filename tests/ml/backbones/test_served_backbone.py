@@ -1,0 +1,157 @@
+"""Trunks made for real digits in a real catalog: 32 pixels, random weights."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from ml.app import Workspace, open_registry
+from ml.backbones import served_backbone as trunks_module
+from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.served_backbone import load_trunk, make_trunk
+from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.vgg16.weights import TrunkWeights
+from ml.catalog.database import Catalog
+from ml.catalog.object_store import trunk_key
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
+from ml.catalog.tables import trunks as trunks_table
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.errors import WeightsError
+from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
+
+
+@pytest.fixture
+def place(settings: Settings, catalog: Catalog) -> Workspace:
+    """A deployment that serves in int8, and whose registry is never asked."""
+    return Workspace(settings.model_copy(update={"model_precision": "int8"}), catalog, open_registry(settings))
+
+
+@pytest.fixture
+def snapshot(catalog: Catalog, small_digits: tuple[Path, Path]) -> Snapshot:
+    """Two classes, 60 images of the pool; 40 more to evaluate with."""
+    evaluation, pool = small_digits
+    ingest_folder(catalog, evaluation, "evaluation")
+    ingest_folder(catalog, pool, "pool")
+    with catalog.begin() as connection:
+        return load_snapshot(connection, create_snapshot(connection, SnapshotRules(100, 0.2, 0.3), None))
+
+
+def make(place: Workspace, weights: TrunkWeights, snapshot: Snapshot, **settings: Any) -> trunks_module.ServedTrunk:
+    changed = replace(place, settings=place.settings.model_copy(update=settings))
+    return make_trunk(changed.catalog, changed.settings, weights, 32, snapshot)
+
+
+def rows(catalog: Catalog) -> list[Any]:
+    with catalog.begin() as connection:
+        return list(connection.execute(sa.select(trunks_table).order_by(trunks_table.c.made_at)))
+
+
+def refuse(*_: object) -> bytes:
+    raise AssertionError("a trunk was made again")
+
+
+def test_a_trunk_is_quantised_judged_and_kept_with_the_decision(
+    place: Workspace, weights: TrunkWeights, snapshot: Snapshot
+) -> None:
+    told: list[tuple[int, int]] = []
+    trunk = make_trunk(
+        place.catalog, place.settings, weights, 32, snapshot, lambda done, total: told.append((done, total))
+    )
+    assert (trunk.precision, trunk.weights_recipe, trunk.image_size) == ("int8", "random:0", 32)
+    assert len(trunk.onnx) < 0.27 * len(trunk.fp32_onnx)
+    assert trunk.trunk_id == Trunk(trunk.onnx).trunk_id
+    (row,) = rows(place.catalog)
+    assert row.onnx_sha256 == hashlib.sha256(trunk.onnx).hexdigest()
+    assert row.fp32_sha256 == hashlib.sha256(trunk.fp32_onnx).hexdigest()
+    assert row.parity["decision"] == "int8"
+    assert row.parity["reason"] == trunk.precision_reason
+    assert row.parity["evaluation_images"] == 40
+    assert row.parity["calibration_images"] == row.parity["training_images"] == 50
+    assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both trunks
+
+
+def test_it_is_made_once_and_found_again(
+    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(place, weights, snapshot)
+    monkeypatch.setattr(trunks_module, "quantise_trunk", refuse)
+    assert make(place, weights, snapshot) == made
+    assert load_trunk(place.catalog, made.trunk_id) == made
+
+
+def test_workers_that_need_it_at_once_make_it_once(
+    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+    quantise = trunks_module.quantise_trunk
+
+    def quantise_and_count(*arguments: Any) -> bytes:
+        made.append(quantise(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(trunks_module, "quantise_trunk", quantise_and_count)
+    with ThreadPoolExecutor(3) as workers:
+        found = list(workers.map(lambda _: make(place, weights, snapshot), range(3)))
+    assert len(made) == 1
+    assert found[0] == found[1] == found[2]
+
+
+def test_fp32_serves_where_int8_is_refused(
+    place: Workspace,
+    weights: TrunkWeights,
+    snapshot: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
+    monkeypatch.setattr(trunks_module, "quantise_trunk", lambda *_: export_trunk(nothing, 32))
+    trunk = make(place, weights, snapshot)
+    assert (trunk.precision, trunk.onnx) == ("fp32", trunk.fp32_onnx)
+    assert trunk.precision_reason.startswith("int8 was refused")
+    assert trunk.precision_reason in caplog.text
+    monkeypatch.setattr(trunks_module, "quantise_trunk", refuse)
+    assert make(place, weights, snapshot) == trunk
+    assert rows(place.catalog)[0].parity["decision"] == "fp32"
+
+
+def test_another_minimum_is_another_question(place: Workspace, weights: TrunkWeights, snapshot: Snapshot) -> None:
+    make(place, weights, snapshot)
+    make(place, weights, snapshot, int8_minimum_agreement=0.5)
+    assert [row.recipe.split(" ")[2] for row in rows(place.catalog)] == ["int8>=0.98", "int8>=0.5"]
+
+
+def test_fp32_is_not_compared_with_anything(place: Workspace, weights: TrunkWeights, snapshot: Snapshot) -> None:
+    trunk = make(place, weights, snapshot, model_precision="fp32")
+    assert trunk.onnx == trunk.fp32_onnx == export_trunk(weights, 32)
+    assert trunk.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
+    assert rows(place.catalog)[0].parity is None
+
+
+@pytest.mark.parametrize("which", ["onnx_sha256", "fp32_sha256"])
+def test_bytes_that_changed_in_the_store_are_refused(
+    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, which: str
+) -> None:
+    trunk = make(place, weights, snapshot)
+    place.catalog.store.put(trunk_key(getattr(rows(place.catalog)[0], which)), b"something else")
+    with pytest.raises(WeightsError, match="its bytes are others"):
+        load_trunk(place.catalog, trunk.trunk_id)
+
+
+@pytest.mark.parametrize("trunk_id", [f"{'0' * 64}:rgb-bilinear-1", "nonsense"])
+def test_a_trunk_that_was_not_made_here_is_refused(catalog: Catalog, trunk_id: str) -> None:
+    with pytest.raises(WeightsError, match="Retrain to make one"):
+        load_trunk(catalog, trunk_id)
+
+
+def test_a_trunk_for_another_preprocessing_is_refused(
+    place: Workspace, weights: TrunkWeights, snapshot: Snapshot
+) -> None:
+    trunk = make(place, weights, snapshot, model_precision="fp32")
+    with pytest.raises(WeightsError, match="rgb-bilinear-1"):
+        load_trunk(place.catalog, trunk.trunk_id.partition(":")[0] + ":another")

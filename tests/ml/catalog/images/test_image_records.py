@@ -1,0 +1,103 @@
+"""Membership: who is in which split, decided by one writer at a time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Literal
+
+import pytest
+import sqlalchemy as sa
+
+from ml.catalog.database import Catalog
+from ml.catalog.images.image_records import (
+    ImageRecord,
+    LabelledImage,
+    Membership,
+    add_members,
+    add_predicted,
+    find_groups_in,
+    find_memberships,
+)
+from ml.catalog.locks import hold_membership, hold_pool_for_snapshot
+from ml.catalog.tables import images
+from ml.data.pool import count_by_label, newest_images
+
+
+def record(number: int, group: str = "") -> ImageRecord:
+    sha256 = f"{number:064x}"
+    return ImageRecord(sha256, group or sha256, "test", "image/png", 32, 32, 100)
+
+
+def member(number: int, label: str = "a", group: str = "") -> LabelledImage:
+    return LabelledImage(record(number, group), label)
+
+
+def test_memberships_are_found_by_hash(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        add_members(connection, [member(1, group="walk 7")], "pool")
+        add_members(connection, [member(2)], "evaluation")
+        add_predicted(connection, record(3))
+        hashes = [record(number).sha256 for number in range(1, 5)]
+        assert find_memberships(connection, hashes) == {
+            hashes[0]: Membership("pool", "a", "walk 7"),
+            hashes[1]: Membership("evaluation", "a", hashes[1]),
+            hashes[2]: Membership(None, None, hashes[2]),
+        }
+        assert find_memberships(connection, []) == {}
+
+
+def test_groups_are_found_in_one_split(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        add_members(connection, [member(1, group="walk 7"), member(2, group="walk 7")], "pool")
+        add_members(connection, [member(3, group="walk 8")], "evaluation")
+        assert find_groups_in(connection, "pool", ["walk 7", "walk 8", "walk 9"]) == {"walk 7"}
+        assert find_groups_in(connection, "evaluation", ["walk 7", "walk 8"]) == {"walk 8"}
+
+
+def test_members_enter_the_pool_in_their_order(catalog: Catalog) -> None:
+    numbers = [5, 3, 9, 1, 7]
+    with catalog.begin() as connection:
+        add_members(connection, [member(number) for number in numbers], "pool")
+        newest = newest_images(connection, 5)
+    assert [image.sha256 for image in newest] == [record(number).sha256 for number in reversed(numbers)]
+
+
+def test_adding_nobody_is_fine(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        add_members(connection, [], "pool")
+        assert count_by_label(connection) == {}
+
+
+def test_a_prediction_changes_nothing_about_a_member(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        add_members(connection, [member(1, group="walk 7")], "pool")
+        before = connection.execute(sa.select(images)).one()
+        add_predicted(connection, record(1))
+        assert connection.execute(sa.select(images)).one() == before
+
+
+def wait_for_membership(catalog: Catalog, split: Literal["pool", "evaluation"]) -> None:
+    with catalog.begin() as connection:
+        hold_membership(connection, split)
+
+
+@pytest.mark.parametrize("split", ["pool", "evaluation"])
+def test_only_one_transaction_decides_membership_at_a_time(
+    split: Literal["pool", "evaluation"], catalog: Catalog
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with catalog.begin() as connection:
+            hold_membership(connection, "pool")
+            waiting = threads.submit(wait_for_membership, catalog, split)
+            with pytest.raises(FutureTimeoutError):
+                waiting.result(timeout=0.3)
+        waiting.result(timeout=10)
+
+
+def test_a_snapshot_being_pinned_keeps_new_pool_members_out(catalog: Catalog) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        with catalog.begin() as connection:
+            hold_pool_for_snapshot(connection)
+            waiting = threads.submit(wait_for_membership, catalog, "pool")
+            with pytest.raises(FutureTimeoutError):
+                waiting.result(timeout=0.3)
+        waiting.result(timeout=10)

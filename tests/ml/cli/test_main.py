@@ -1,0 +1,140 @@
+"""The command line as a person meets it: arguments in, text and exit status out."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml.catalog.accounts.user_accounts import add_account
+from ml.catalog.database import Catalog
+from ml.cli import main
+from ml.errors import AccountError
+from ml.ingest.digits import DigitFolders
+from ml.settings import Settings
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    settings: Settings, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs `mycoflow ...` in this process on a deployment of the test's own; gives exit status and all that it said."""
+    database_url = settings.database_url
+    assert database_url is not None
+    for name, value in {
+        "MYCOFLOW_HOME": str(settings.mycoflow_home),
+        "DATABASE_URL": database_url.get_secret_value(),
+        "MLFLOW_TRACKING_URI": mlflow_uri,
+        "MYCOFLOW_WEIGHTS": "random",
+        "MYCOFLOW_IMAGE_SIZE": "32",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(main, "out", main.Console(width=200))
+
+    def run_command(*arguments: str, stdin: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["mycoflow", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return run_command
+
+
+def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: DigitFolders) -> None:
+    assert run("ingest", str(few_digits.evaluation), "--split", "evaluation")[1].count("60 accepted") == 1
+    assert "180 accepted" in run("ingest", str(few_digits.first), "--split", "pool")[1]
+    assert "180 already known" in run("ingest", str(few_digits.first), "--split", "pool")[1]
+    assert "no model yet" in run("status")[1]
+    assert "No model version yet" in run("models")[1]
+
+    status, said = run("retrain", "--request-key", "one", "--seed", "7")
+    assert (status, "In production: version 1." in said) == (0, True)
+    status, said = run("retrain", "--request-key", "one")
+    assert "Version 1: promote." in said
+
+    assert "production" in run("models")[1]
+    assert "anchor (decides)" in run("evaluate", "--version", "1")[1]
+    assert "0 new images" in run("monitor")[1]
+    file = next((few_digits.evaluation / "2").iterdir())
+    assert run("predict", str(file), "--count", "1")[1].split()[1] == "2"
+    status, said = run("rollback")
+    assert (status, "found none" in said) == (1, True)
+    assert "Version 1 is in production." in run("promote", "1")[1]
+    status, said = run("promote", "99")
+    assert (status, "99" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("monitor",), "found none"),
+        (("evaluate",), "found none"),
+        (("retrain",), "at least two classes"),
+        (("retrain", "--seed", "-1"), "seed: expected"),
+        (("finetune", "--layers", "14", "--epochs", "1"), "layers: expected 1 to 13"),
+        (("finetune", "--layers", "1"), "--epochs"),
+        (("ingest", "/nowhere/at/all", "--split", "pool"), "/nowhere/at/all"),
+        (("ingest", ".", "--split", "other"), "other"),
+        (("ingest", ".", "--split", "pool", "--received-at", "yesterday"), "yesterday"),
+        (("predict", "/nowhere/at/all.jpg"), "/nowhere/at/all.jpg"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_ends_with_an_error(
+    run: Run, arguments: tuple[str, ...], expected: str
+) -> None:
+    status, said = run(*arguments)
+    assert status != 0
+    assert expected in said
+    assert "Traceback" not in said
+
+
+def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYCOFLOW_ACCURACY_FLOOR", "70")
+    monkeypatch.setenv("MYCOFLOW_WEIGHTS", "resnet")
+    status, said = run("status")
+    assert status == 1
+    assert "MYCOFLOW_ACCURACY_FLOOR" in said
+    assert "expected imagenet, random or a path" in said
+
+
+def test_a_database_that_is_down_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hidden@127.0.0.1:1/none")
+    status, said = run("status")
+    assert (status, "PostgreSQL does not answer" in said, "hidden" in said) == (1, True, False)
+
+
+def test_an_mlflow_that_is_down_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    status, said = run("models")
+    assert (status, "MLFLOW_TRACKING_URI" in said) == (1, True)
+
+
+def test_an_account_is_made_with_a_password_from_standard_input(run: Run, catalog: Catalog) -> None:
+    assert run("user", "add", "alice", "--role", "expert", stdin="correct horse battery\n") == (
+        0,
+        "Account alice (expert) created.\n",
+    )
+    assert "taken" in run("user", "add", "alice", "--role", "user", stdin="correct horse battery\n")[1]
+    assert "12 characters" in run("user", "add", "bob", "--role", "user", stdin="short\n")[1]
+    assert run("user", "add", "bob", "--role", "king", stdin="correct horse battery\n")[0] == 2
+    with catalog.begin() as connection, pytest.raises(AccountError, match="expected 1 to 64"):
+        add_account(connection, "Not A Login", "user", "correct horse battery")
+    with catalog.begin() as connection, pytest.raises(AccountError, match="Role"):
+        add_account(connection, "carol", "king", "correct horse battery")
+
+
+def test_help_names_every_command() -> None:
+    environment = {**os.environ, "COLUMNS": "120"}
+    command = [str(Path(sys.executable).parent / "mycoflow"), "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    for name in ("ingest", "sample", "monitor", "retrain", "evaluate", "promote", "rollback", "release", "models"):
+        assert name in said
+    for name in ("finetune", "predict", "serve", "user", "snapshot", "migrate", "status"):
+        assert name in said

@@ -1,0 +1,183 @@
+"""`mycoflow snapshot ...` as a person meets it, on real images."""
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from ml.catalog.database import Catalog
+from ml.catalog.object_store import image_key
+from ml.catalog.snapshots.snapshot_contents import Member, compare_members, load_members
+from ml.cli import snapshot_commands
+from ml.data.data_changes import Change, apply_changes
+from ml.data.snapshot_export import file_name
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.errors import ImageStoreError, MycoflowError, SnapshotError, SnapshotExportError
+from ml.ingest.digits import DigitFolders
+from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
+
+Run = Callable[..., str]
+RULES = SnapshotRules(size=1000, validation_ratio=0.2, harvest_share=0.3)
+
+
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `mycoflow snapshot ...` on a database of the test's own; expected errors come through as they are."""
+    assert settings.database_url is not None
+    monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+
+    def run_command(*arguments: str) -> str:
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(snapshot_commands.snapshot_app, arguments)
+        if isinstance(result.exception, MycoflowError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run_command
+
+
+def take(catalog: Catalog) -> int:
+    with catalog.begin() as connection:
+        return create_snapshot(connection, RULES, None)
+
+
+@pytest.fixture
+def taken(catalog: Catalog, few_digits: DigitFolders) -> Iterator[Catalog]:
+    """One snapshot of 60 images of each of three digits."""
+    ingest_folder(catalog, few_digits.first, "pool")
+    take(catalog)
+    yield catalog
+
+
+def words(said: str) -> list[list[str]]:
+    """The cells of each line of a table."""
+    return [line.replace("│", " ").split() for line in said.splitlines()]
+
+
+def test_without_a_snapshot_it_says_how_to_take_one(run: Run) -> None:
+    assert "mycoflow retrain" in run("list")
+    with pytest.raises(SnapshotError, match="snapshot list"):
+        run("show", "1")
+
+
+def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
+    (line,) = [line for line in words(run("list")) if "newest" in line]
+    assert (line[0], line[line.index("newest") + 1], line[-1]) == ("1", "180", "3")
+    said = run("show", "1")
+    assert "newest: 180 images, of 1000 asked for. Versions: none." in " ".join(said.split())
+    (of_all,) = [line for line in words(said) if line[:1] == ["all"]]
+    assert (of_all[1], of_all[4:]) == ("180", ["180", "0", "0"])
+    assert int(of_all[2]) + int(of_all[3]) == 180
+    assert sum(line[:2] == [digit, "60"] for digit in "012" for line in words(said)) == 3
+
+
+def test_a_diff_tells_what_was_added_removed_and_relabelled(run: Run, taken: Catalog, few_digits: DigitFolders) -> None:
+    with taken.begin() as connection:
+        zero, one = (next(m.sha256 for m in load_members(connection, 1) if m.label == digit) for digit in "01")
+        apply_changes(connection, [Change("exclude", zero), Change("relabel", one, "2")], "account:1")
+    ingest_folder(taken, few_digits.later, "pool")
+    take(taken)
+    said = run("diff", "1", "2", "--images")
+    assert "120 images added, 1 removed, 179 kept, 1 of them relabelled." in said
+    assert ["0", "60", "99", "40", "1"] in words(said)
+    assert ["1", "60", "99", "40", "0"] in words(said)
+    assert ["2", "60", "101", "40", "0"] in words(said)
+    assert ["curated", "180", "298", "120", "1"] in words(said)
+    assert ["confirmed", "0", "1", "0", "0"] in words(said)
+    assert f"- {zero} 0" in said
+    assert f"~ {one} 1 -> 2" in said
+    assert sum(line[:1] == ["+"] for line in words(said)) == 120
+    assert "0 images added, 0 removed, 180 kept" in run("diff", "1", "1")
+
+
+def test_an_export_has_each_image_in_its_place_and_a_manifest(run: Run, taken: Catalog, tmp_path: Path) -> None:
+    target = tmp_path / "export"
+    assert "180 images of snapshot 1" in run("export", "1", str(target))
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert (manifest["snapshot"], manifest["selection"], manifest["classes"]) == (1, "newest", ["0", "1", "2"])
+    with taken.begin() as connection:
+        members = {member.sha256: member for member in load_members(connection, 1)}
+    entries = manifest["images"]
+    assert {entry["sha256"] for entry in entries} == set(members)
+    files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert files == {entry["file"] for entry in entries} | {"manifest.json"}
+    for entry in entries:
+        member, content = members[entry["sha256"]], (target / entry["file"]).read_bytes()
+        assert entry["file"] == f"{member.fold}/{member.label}/{member.sha256}.png"
+        assert entry["file_sha256"] == sha256(content).hexdigest()
+        assert content == taken.store.get(image_key(member.sha256))
+        assert (entry["label"], entry["label_origin"], entry["group"]) == (member.label, "curated", member.group_key)
+
+
+def test_an_archive_is_the_same_each_time(run: Run, taken: Catalog, tmp_path: Path) -> None:
+    archives = [tmp_path / "one.zip", tmp_path / "other.zip"]
+    for archive in archives:
+        run("export", "1", str(archive))
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with zipfile.ZipFile(archives[0]) as content:
+        assert content.testzip() is None
+        assert Counter(name.split("/")[0] for name in content.namelist()).keys() == {
+            "train",
+            "validation",
+            "manifest.json",
+        }
+        assert all(entry.external_attr >> 16 == 0o644 for entry in content.infolist())
+
+
+def test_an_export_that_fails_leaves_nothing(run: Run, taken: Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    with taken.begin() as connection:
+        taken.store.delete(image_key(load_members(connection, 1)[-1].sha256))
+    for target in (folder / "export", folder / "export.zip"):
+        with pytest.raises(ImageStoreError):
+            run("export", "1", str(target))
+    assert list(folder.iterdir()) == []
+
+
+def test_an_export_replaces_nothing_and_says_where_it_cannot_write(run: Run, taken: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SnapshotExportError, match="nothing is yet"):
+        run("export", "1", str(tmp_path / "there"))
+    with pytest.raises(SnapshotExportError, match="writable folder"):
+        run("export", "1", str(tmp_path / "nowhere" / "export"))
+    with pytest.raises(SnapshotError, match="got 99"):
+        run("export", "99", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("label", "folder"),
+    [
+        ("Amanita muscaria (L.) Lam.", "Amanita muscaria (L.) Lam."),
+        ("../../etc", "%2E.%2F..%2Fetc"),
+        (".hidden", "%2Ehidden"),
+        ("a\\b 100%", "a%5Cb 100%25"),
+    ],
+)
+def test_a_class_of_any_name_stays_inside_the_export(taken: Catalog, label: str, folder: str) -> None:
+    with taken.begin() as connection:
+        member = load_members(connection, 1)[0]
+    assert file_name(Member(**vars(member) | {"label": label})).split("/")[1:-1] == [folder]
+
+
+def test_labels_that_look_like_markup_are_shown_as_they_are(run: Run, taken: Catalog) -> None:
+    with taken.begin() as connection:
+        connection.execute(sa.text("UPDATE training.images SET label = '[/red] x' WHERE label = '0'"))
+    take(taken)
+    assert "[/red] x" in run("show", "2")
+    assert "[/red] x" in run("diff", "1", "2")
+
+
+def test_equal_snapshots_differ_in_nothing(taken: Catalog) -> None:
+    with taken.begin() as connection:
+        members = load_members(connection, 1)
+    changes = compare_members(members, members)
+    assert (changes.added, changes.removed, changes.relabelled) == ([], [], [])

@@ -1,0 +1,149 @@
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from ml.evaluation.gate import BestVersion, Comparison, Verdict, holm, judge, judge_first, loss_p_value
+
+FLOOR = 0.70
+
+
+def compare(both: int, lost: int, won: int, neither: int, classes: int = 1) -> Comparison:
+    """Images that both get right, only the champion, only the challenger, and neither, dealt to classes in turn."""
+    champion = np.repeat([True, True, False, False], [both, lost, won, neither])
+    challenger = np.repeat([True, False, True, False], [both, lost, won, neither])
+    labels = np.array([f"class {number % classes}" for number in range(len(champion))])
+    return alone(labels, challenger, champion)
+
+
+def alone(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
+    """Each image in a group of its own."""
+    return Comparison(labels, challenger, champion, np.arange(len(labels)).astype(str))
+
+
+def verdict(comparison: Comparison, best: BestVersion | None = None, new: Mapping[str, float] | None = None) -> Verdict:
+    return judge(comparison, best, new or {}, FLOOR)
+
+
+@pytest.mark.parametrize(
+    ("both", "lost", "won", "neither", "decision"),
+    [
+        (400, 0, 50, 50, "promote"),  # better
+        (400, 20, 20, 60, "promote"),  # as good
+        (400, 12, 6, 82, "promote"),  # a little worse, which chance does too: p = 0.12
+        (400, 30, 10, 60, "keep"),  # significantly worse: p = 0.001
+        (400, 4, 0, 96, "promote"),  # p = 0.0625
+        (400, 5, 0, 95, "keep"),  # p = 0.031
+        (350, 0, 0, 150, "promote"),  # the same answers, exactly at the floor
+        (349, 0, 0, 151, "keep"),  # under the floor, and no better
+        (300, 3, 5, 192, "promote"),  # under the floor, but better
+        (500, 0, 0, 0, "promote"),
+    ],
+)
+def test_a_challenger_must_not_lose_more_than_chance_takes_and_reach_the_floor_or_beat_the_champion(
+    both: int, lost: int, won: int, neither: int, decision: str
+) -> None:
+    assert verdict(compare(both, lost, won, neither)).decision == decision
+
+
+def test_the_p_value_is_that_of_the_exact_test() -> None:
+    comparison = compare(10, 5, 1, 3)
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    assert p_value == pytest.approx((6 + 1) / 2**6)
+    assert loss_p_value(np.array([True]), np.array([True]), np.array(["a"])) == 1
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (3, 1), (1, 3), (12, 12), (200, 150)])
+def test_the_p_value_of_images_in_groups_of_their_own_is_mcnemars(lost: int, won: int) -> None:
+    comparison = compare(10, lost, won, 3)
+    expected = binomtest(lost, lost + won, 0.5, alternative="greater").pvalue if lost + won else 1
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    assert p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_photos_of_one_observation_are_one_piece_of_luck() -> None:
+    comparison = compare(400, 8, 0, 92)
+    assert verdict(comparison).decision == "keep"
+    groups = comparison.groups.copy()
+    groups[400:408] = "one observation"
+    assert verdict(replace(comparison, groups=groups)).decision == "promote"
+    groups[400:408] = np.repeat(["one", "another"], [5, 3])
+    p_value = loss_p_value(comparison.challenger, comparison.champion, groups)
+    assert p_value == pytest.approx(1 / 4)  # both against the challenger
+
+
+@pytest.mark.parametrize(("accuracy", "decision"), [(0.87, "promote"), (0.871, "keep"), (0.80, "promote")])
+def test_a_slow_ratchet_downwards_ends_three_points_below_the_best(accuracy: float, decision: str) -> None:
+    judged = verdict(compare(420, 0, 0, 80), BestVersion(3, accuracy, 0.84))
+    assert judged.decision == decision
+    assert "version 3" in judged.reasons[1]
+
+
+def test_a_class_whose_recall_fell_significantly_keeps_the_challenger_out() -> None:
+    labels = np.repeat(["chanterelle", "death cap"], [460, 40])
+    champion = np.repeat([True], 500)
+    challenger = champion.copy()
+    champion[:30] = False  # what the challenger wins elsewhere
+    challenger[460:468] = False  # eight death caps
+    judged = verdict(alone(labels, challenger, champion))
+    assert judged.decision == "keep"
+    assert judged.reasons[-1] == "Recall fell significantly: death cap from 100.0% to 80.0% (p = 0.0078)."
+
+
+def test_a_class_of_few_images_is_not_judged_on_its_own() -> None:
+    labels = np.repeat(["chanterelle", "death cap"], [471, 29])
+    champion = np.repeat([True], 500)
+    challenger = champion.copy()
+    champion[:30] = False
+    challenger[471:479] = False
+    assert verdict(alone(labels, challenger, champion)).decision == "promote"
+    few = verdict(compare(20, 0, 0, 0))
+    assert few.reasons[-1] == "No class has 30 images: none is judged on its own."
+
+
+def test_holm_multiplies_the_smallest_p_value_by_their_number_and_keeps_the_order() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.5]) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(("recall", "decision"), [(0.5, "promote"), (0.49, "keep"), (1.0, "promote")])
+def test_a_new_class_must_be_recognised_half_of_the_time(recall: float, decision: str) -> None:
+    judged = verdict(compare(450, 0, 0, 50), new={"morel": recall})
+    assert judged.decision == decision
+    assert judged.reasons[-1].startswith("The new class morel is ")
+
+
+def test_without_a_champion_the_first_model_is_promoted() -> None:
+    first = judge_first(0.93, FLOOR)
+    assert first.decision == "promote"
+    assert first.reasons == ["There is no champion: the first model goes into production, with 93.0%."]
+    assert first.warnings == []
+
+
+def test_a_first_model_under_the_floor_is_promoted_with_a_warning() -> None:
+    first = judge_first(0.45, FLOOR)
+    assert first.decision == "promote"
+    assert first.warnings == ["Production stays under the floor: 45.0%, where 70.0% is required."]
+
+
+def test_each_criterion_gives_its_reason_with_figures() -> None:
+    kept = verdict(compare(280, 50, 20, 150), BestVersion(1, 0.66, 0.60), {"morel": 0.2})
+    assert kept.reasons == [
+        "The challenger is significantly worse than the champion: "
+        "60.0% against the champion's 66.0% on 500 images, p = 0.00022.",
+        "The challenger is more than 3 points behind the best version that ever was in production: "
+        "60.0%, version 1 has 66.0%.",
+        "The challenger is under the floor: 60.0%, where 70.0% is required, and it does not beat the champion's 66.0%.",
+        "Recall fell significantly: class 0 from 66.0% to 60.0% (p = 0.00022).",
+        "The new class morel is not recognised well enough: recall 20.0%, where 50% is required.",
+    ]
+    assert kept.warnings == ["Production stays under the floor: 66.0%, where 70.0% is required."]
+
+
+def test_answers_to_different_images_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        Comparison(np.array(["a", "b"]), np.array([True]), np.array([True, False]), np.array(["1", "2"]))
+    with pytest.raises(ValueError, match="one or more"):
+        Comparison(np.array([]), np.array([]), np.array([]), np.array([]))

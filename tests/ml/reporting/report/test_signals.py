@@ -1,0 +1,82 @@
+"""What an operator sees first."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ml.catalog.models.drift_checks import DriftCheck
+from ml.reporting.health import Health
+from ml.reporting.report.facts import Facts
+from ml.reporting.report.signals import Signal, read_signals, sum_up
+
+MODEL, DATA, NIGHTS, WAITING = range(4)
+
+
+def signals(facts: Facts, **changes: Any) -> list[Signal]:
+    return read_signals(replace(facts, health=replace(facts.health, **changes)))
+
+
+def test_all_is_well(facts: Facts) -> None:
+    found = read_signals(facts)
+    assert [signal.state for signal in found] == ["good"] * 4
+    assert [signal.figure for signal in found] == ["92.0%", "Steady", "4 hours ago", "Nothing"]
+    assert sum_up(found) == "All is well."
+
+
+def test_a_model_below_the_floor_is_to_be_looked_at(facts: Facts) -> None:
+    parts = [replace(part, accuracy=0.69) if part.is_deciding else part for part in facts.health.parts]
+    found = signals(facts, parts=parts)
+    assert (found[MODEL].state, found[MODEL].detail) == ("look", "Version 2, below the floor of 70.0%.")
+    assert sum_up(found) == "Look at the model."
+
+
+def test_only_the_part_that_decides_counts(facts: Facts) -> None:
+    parts = [part if part.is_deciding else replace(part, accuracy=0.1) for part in facts.health.parts]
+    assert signals(facts, parts=parts)[MODEL].state == "good"
+
+
+def test_drift_is_to_be_looked_at_and_too_few_predictions_tell_nothing(facts: Facts, drift: DriftCheck) -> None:
+    assert signals(facts, drift=replace(drift, moved=["classes", "features"]))[DATA] == Signal(
+        "The data", "look", "Moving", "Away from what the model learned: classes and features."
+    )
+    found = signals(facts, drift=replace(drift, confidence_psi=None))
+    assert found[DATA].state == "unknown"
+    assert sum_up(found) == "Nothing is wrong; not all is known yet."
+
+
+def test_a_night_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
+    assert signals(facts, monitored_at=facts.at - timedelta(hours=26))[NIGHTS].state == "good"
+    late = signals(facts, monitored_at=facts.at - timedelta(hours=50))[NIGHTS]
+    assert (late.state, late.figure) == ("look", "2 days ago")
+
+
+def test_a_check_for_drift_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
+    late = signals(facts, drift_checked_at=facts.at - timedelta(hours=50))[NIGHTS]
+    assert (late.state, late.detail) == ("look", "The last check for drift: 2026-03-29 04:00.")
+    never = signals(facts, drift_checked_at=None)[NIGHTS]
+    assert (never.state, never.detail) == ("look", "The last check for drift: never.")
+
+
+@pytest.mark.parametrize(("days_ago", "state"), [(1, "look"), (5, "good")])
+def test_a_failed_training_counts_until_one_succeeds(facts: Facts, days_ago: int, state: str) -> None:
+    assert signals(facts, retraining_failed_at=facts.at - timedelta(days=days_ago))[NIGHTS].state == state
+
+
+@pytest.mark.parametrize(
+    ("changes", "figure", "detail"),
+    [
+        ({"approvals_waiting": 1}, "1 approval", "For a person."),
+        ({"quarantined_batches": 2, "waiting_images": 9}, "2 batches", "2 batches and 9 images for a person."),
+        ({"is_promotion_held": True}, "Held", "Automatic promotion is held."),
+    ],
+)
+def test_whatever_waits_is_to_be_looked_at(facts: Facts, changes: Any, figure: str, detail: str) -> None:
+    assert signals(facts, **changes)[WAITING] == Signal("What waits", "look", figure, detail)
+
+
+def test_nothing_is_known_of_an_empty_deployment(facts: Facts) -> None:
+    nothing = Health(None, None, {}, None, None, None, None, None, 0, 0, 0, False)
+    found = read_signals(replace(facts, health=nothing))
+    assert [signal.state for signal in found] == ["unknown", "unknown", "unknown", "good"]

@@ -1,0 +1,53 @@
+"""Sentences, and how figures read."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ml.catalog.models.attempt_history import PastAttempt
+from ml.catalog.models.drift_checks import DriftCheck
+from ml.reporting.report.facts import Facts
+from ml.reporting.report.formats import ago, count, lasted, listed
+from ml.reporting.report.words import tell_drift, tell_estimated, tell_observed, tell_outcome
+
+
+def test_drift_is_told_by_what_moved(drift: DriftCheck) -> None:
+    assert "nothing differs considerably" in tell_drift(drift)
+    moved = tell_drift(replace(drift, moved=["confidence", "features"]))
+    assert "how sure it is of its answers and what the images look like" in moved
+
+
+def test_too_few_images_are_told_with_how_many_it_takes(drift: DriftCheck) -> None:
+    assert tell_drift(replace(drift, recent_images=7, confidence_psi=None)).startswith("Too few images to compare: 7,")
+    assert tell_estimated(replace(drift, estimated_accuracy=None)).startswith("Not estimated")
+    assert tell_observed(replace(drift, observed_accuracy=None)).startswith("Not observed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, "promoted"),
+        ({"was_promoted": False}, "passed the gate, not in production"),
+        ({"decision": "keep", "was_promoted": False}, "kept out"),
+        ({"decision": None, "finished_at": None}, "no verdict yet, begun at 05:00"),
+        ({"decision": None}, "ended without a verdict"),
+    ],
+)
+def test_what_became_of_a_training(facts: Facts, changes: dict[str, object], outcome: str) -> None:
+    attempt: PastAttempt = replace(facts.attempts[0], **changes)  # type: ignore[arg-type]
+    assert tell_outcome(attempt) == outcome
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(0.5, "just now"), (1, "1 minute ago"), (119, "119 minutes ago"), (120, "2 hours ago"), (2880, "2 days ago")],
+)
+def test_what_is_past_has_the_unit_that_suits_it(minutes: float, words: str) -> None:
+    assert ago(timedelta(minutes=minutes)) == words
+
+
+def test_numbers_and_lists_read_as_people_write_them() -> None:
+    assert (count(1, "batch"), count(2, "batch"), count(0, "image")) == ("1 batch", "2 batches", "0 images")
+    assert (lasted(90), lasted(600)) == ("90 s", "10 min")
+    assert [listed(["a", "b", "c"][:length]) for length in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,260 @@
+"""Alerts on their way: the real Apprise, the real outbox, and a local webhook that is up, down, silent or refuses."""
+
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from ml.app import Workspace, open_registry
+from ml.catalog.database import Catalog
+from ml.catalog.locks import hold_delivery
+from ml.catalog.logs.outbox import Alert, latest_alerts, raise_alert
+from ml.cli.alert_commands import alerts_app
+from ml.errors import SettingsError
+from ml.reporting import alert_delivery
+from ml.reporting.alert_delivery import alerting_workspace, deliver
+from ml.settings import Settings, load_settings
+
+
+@dataclass
+class Webhook:
+    """A receiver: what it got, and what it answers from now on."""
+
+    port: int
+    status: int = 200
+    received: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def titles(self) -> list[str]:
+        return [message["title"] for message in self.received]
+
+
+StartWebhook = Callable[..., Webhook]
+
+
+@pytest.fixture
+def start_webhook() -> Iterator[StartWebhook]:
+    """Starts webhooks, on a given port or any."""
+    with ExitStack() as stack:
+
+        def start(port: int = 0, status: int = 200) -> Webhook:
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_POST(self) -> None:
+                    message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                    if webhook.status == 200:
+                        webhook.received.append(message)
+                    self.send_response(webhook.status)
+                    self.end_headers()
+
+                def log_message(self, *_: object) -> None:
+                    """Nobody reads it."""
+
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            webhook = Webhook(server.server_address[1], status)
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            return webhook
+
+        yield start
+
+
+@pytest.fixture
+def webhook(start_webhook: StartWebhook) -> Webhook:
+    return start_webhook()
+
+
+@pytest.fixture
+def open_to(settings: Settings, catalog: Catalog) -> Callable[..., Workspace]:
+    """A workspace whose alerts go to these addresses; its MLflow is never asked."""
+
+    def open_it(*addresses: str) -> Workspace:
+        chosen = {"alert_urls": SecretStr(", ".join(addresses)), "mlflow_tracking_uri": "http://127.0.0.1:1"}
+        told = settings.model_copy(update=chosen)
+        return Workspace(told, catalog, open_registry(told))
+
+    return open_it
+
+
+OpenTo = Callable[..., Workspace]
+
+
+def put(catalog: Catalog, *keys: str) -> None:
+    with catalog.begin() as connection:
+        for key in keys:
+            raise_alert(connection, "below_floor", key, f"title of {key}", "what happened")
+
+
+def outbox(catalog: Catalog) -> list[Alert]:
+    with catalog.begin() as connection:
+        return list(reversed(latest_alerts(connection, 100)))
+
+
+def test_an_alert_is_sent_once(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
+    workspace = open_to(f"json://127.0.0.1:{webhook.port}")
+    put(catalog, "one")
+    deliver(workspace)
+    deliver(workspace)
+    (message,) = webhook.received
+    assert (message["title"], message["message"], message["type"]) == ("title of one", "what happened", "warning")
+    (alert,) = outbox(catalog)
+    assert (alert.tries, alert.last_error, alert.sent_at is None) == (1, None, False)
+
+
+def test_what_a_dead_receiver_missed_is_sent_when_it_is_back(
+    catalog: Catalog, start_webhook: StartWebhook, open_to: OpenTo, free_tcp_port: int
+) -> None:
+    workspace = open_to(f"json://127.0.0.1:{free_tcp_port}")
+    put(catalog, "one", "two")
+    deliver(workspace)
+    first, second = outbox(catalog)
+    assert (first.tries, second.tries) == (1, 0)  # it is not asked again in the same call
+    assert "Address 1 (json)" in str(first.last_error)
+    webhook = start_webhook(free_tcp_port)
+    deliver(workspace)
+    assert webhook.titles == ["title of two", "title of one"]
+    assert all(alert.sent_at and alert.last_error is None for alert in outbox(catalog))
+
+
+def test_a_receiver_that_refuses_does_not_cost_the_others_a_second_copy(
+    catalog: Catalog, start_webhook: StartWebhook, open_to: OpenTo
+) -> None:
+    good, bad = start_webhook(), start_webhook(status=503)
+    workspace = open_to(f"json://127.0.0.1:{bad.port}", f"json://127.0.0.1:{good.port}")
+    put(catalog, "one", "two")
+    deliver(workspace)
+    deliver(workspace)
+    assert good.titles == ["title of one", "title of two"]
+    assert all("503" in str(alert.last_error) for alert in outbox(catalog))
+    bad.status = 200
+    deliver(workspace)
+    assert sorted(bad.titles) == sorted(good.titles) == ["title of one", "title of two"]
+
+
+def test_a_silent_receiver_is_given_up(catalog: Catalog, open_to: OpenTo) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        workspace = open_to(f"json://127.0.0.1:{silent.getsockname()[1]}?rto=0.3")
+        put(catalog, "one", "two", "three")
+        started = time.monotonic()
+        deliver(workspace)
+        assert time.monotonic() - started < 5
+    assert [alert.tries for alert in outbox(catalog)] == [1, 0, 0]
+
+
+def test_one_call_sends_so_many_and_the_next_goes_on(
+    catalog: Catalog, webhook: Webhook, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_delivery, "MOST_PER_CALL", 2)
+    workspace = open_to(f"json://127.0.0.1:{webhook.port}")
+    put(catalog, "one", "two", "three")
+    deliver(workspace)
+    assert webhook.titles == ["title of one", "title of two"]
+    deliver(workspace)
+    assert webhook.titles[2:] == ["title of three"]
+
+
+def test_a_call_ends_when_its_time_is_over(
+    catalog: Catalog, webhook: Webhook, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_delivery, "SECONDS_PER_CALL", 0.0)
+    put(catalog, "one")
+    deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
+    assert webhook.received == []
+    assert outbox(catalog)[0].tries == 0
+
+
+def test_without_addresses_alerts_stay_for_whoever_has_them(
+    settings: Settings, catalog: Catalog, webhook: Webhook, open_to: OpenTo
+) -> None:
+    put(catalog, "one")
+    deliver(replace(open_to(), settings=settings))
+    assert (outbox(catalog)[0].tries, outbox(catalog)[0].sent_at) == (0, None)
+    deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
+    assert webhook.titles == ["title of one"]
+
+
+def test_an_address_that_apprise_cannot_read_is_named_and_the_others_get_theirs(
+    catalog: Catalog, webhook: Webhook, open_to: OpenTo
+) -> None:
+    put(catalog, "one")
+    deliver(open_to(f"json://127.0.0.1:{webhook.port}", "pigeon://loft"))
+    assert webhook.titles == ["title of one"]
+    assert outbox(catalog)[0].last_error == "Address 2 (pigeon): Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
+
+
+def test_what_is_kept_of_an_error_holds_no_secret(catalog: Catalog, open_to: OpenTo, free_tcp_port: int) -> None:
+    put(catalog, "one")
+    deliver(open_to(f"json://me:pass%21word@127.0.0.1:{free_tcp_port}/hook/t0ken?+X-Key=he4der"))
+    kept = str(outbox(catalog)[0])
+    assert not [secret for secret in ("pass", "t0ken", "he4der", "127.0.0.1") if secret in kept]
+
+
+def test_a_comma_inside_an_address_does_not_end_it() -> None:
+    both = "mailto://me:secret@example.org?to=a@example.org,b@example.org, ntfy://topic"
+    addresses = alert_delivery._addresses(Settings(alert_urls=SecretStr(both)))
+    assert addresses == ["mailto://me:secret@example.org?to=a@example.org,b@example.org", "ntfy://topic"]
+
+
+def test_an_address_that_is_none_is_a_wrong_setting_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYCOFLOW_ALERT_URLS", "my secret topic")
+    with pytest.raises(SettingsError, match=r"MYCOFLOW_ALERT_URLS.*ntfy://") as raised:
+        load_settings()
+    assert "secret" not in str(raised.value)
+
+
+def test_two_processes_do_not_send_the_same(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
+    put(catalog, "one")
+    with catalog.begin() as other:
+        assert hold_delivery(other)
+        deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
+    assert webhook.received == []
+
+
+def test_a_broken_outbox_fails_nothing(
+    catalog: Catalog, webhook: Webhook, open_to: OpenTo, caplog: pytest.LogCaptureFixture
+) -> None:
+    with catalog.begin() as connection:
+        connection.execute(sa.text("DROP TABLE logs.alerts"))
+    deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
+    assert "will be tried again" in caplog.text
+
+
+def test_what_was_raised_before_a_failure_is_sent_too(webhook: Webhook, open_to: OpenTo) -> None:
+    settings = open_to(f"json://127.0.0.1:{webhook.port}").settings
+    with pytest.raises(RuntimeError), alerting_workspace(settings) as workspace:
+        put(workspace.catalog, "one")
+        raise RuntimeError
+    assert webhook.titles == ["title of one"]
+
+
+def test_the_command_line_lists_what_was_told_and_what_was_not(
+    settings: Settings, catalog: Catalog, open_to: OpenTo, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.database_url is not None
+    monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setattr("ml.cli.alert_commands.out.width", 200)
+    assert "No alert yet" in list_alerts()
+    put(catalog, "one")
+    deliver(open_to(f"json://127.0.0.1:{free_tcp_port}"))
+    put(catalog, "two")
+    listed = list_alerts("--count", "2")
+    assert "tried 1 times: Address 1 (json)" in listed
+    assert listed.index("title of two") < listed.index("title of one")
+    assert "MYCOFLOW_ALERT_URLS names nobody here" in listed
+
+
+def list_alerts(*arguments: str) -> str:
+    result = CliRunner().invoke(alerts_app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output

@@ -1,0 +1,223 @@
+"""How things stand, from rows as the nights leave them."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from ml.catalog.database import Catalog
+from ml.catalog.images.batches import FileOutcome, add_batch
+from ml.catalog.images.label_origins import NewImages
+from ml.catalog.logs.outbox import APPROVAL_KEY, raise_alert
+from ml.catalog.models.attempts import StoredVerdict, finish_attempt, save_verdict, start_attempt
+from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
+from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
+from ml.catalog.models.evaluations import save_monitoring
+from ml.catalog.models.journal import complete_move, recent_moves, write_intent
+from ml.catalog.tables import alerts, attempts, images
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.reporting import training_notices
+from ml.reporting.health import Health, read_health, recent_nights
+
+AddImages = Callable[..., list[str]]
+AddChampion = Callable[..., None]
+
+
+def read(catalog: Catalog) -> Health:
+    with catalog.begin() as connection:
+        return read_health(connection)
+
+
+def take_snapshot(catalog: Catalog) -> int:
+    with catalog.begin() as connection:
+        return create_snapshot(connection, SnapshotRules(1000, 0.2, 0.3), None)
+
+
+def move(catalog: Catalog, kind: str, to_version: int | None) -> None:
+    with catalog.begin() as connection:
+        complete_move(connection, write_intent(connection, kind, None, to_version, "test", "Because."))
+
+
+def judge(catalog: Catalog, snapshot_id: int, decision: str = "promote", key: str = "one") -> int:
+    with catalog.begin() as connection:
+        attempt_id = start_attempt(connection, key, "test", {}, snapshot_id)
+        verdict = StoredVerdict(1, None, 1, decision, ["Better."], [], 0.9, None)
+        save_verdict(connection, attempt_id, verdict)
+    return attempt_id
+
+
+def test_a_new_catalog_has_nothing_to_tell(catalog: Catalog) -> None:
+    health = read(catalog)
+    known = {field.name for field in fields(health) if getattr(health, field.name)}
+    assert known == set()
+    assert health.deciding is None
+
+
+def test_the_champion_is_told_with_its_latest_figures_of_each_part(catalog: Catalog, add_champion: AddChampion) -> None:
+    add_champion(1, 0.9)
+    add_champion(2, 0.6)
+    add_champion(2, 0.8)
+    with catalog.begin() as connection:
+        save_trunk(connection, StoredTrunk("recipe", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
+    health = read(catalog)
+    assert (health.champion, health.precision, health.image_size, health.trunk_weights) == (2, "fp32", 32, "random:0")
+    assert health.classes == ["b", "a"]
+    assert [(part.part, part.accuracy) for part in health.parts] == [("anchor", pytest.approx(0.85)), ("recent", 0.8)]
+    assert health.deciding is not None
+    assert health.deciding.part == "recent"
+    assert health.deciding.per_class["b"]["recall"] == 0.8
+    assert health.deciding.confusion == [[9, 1], [0, 0]]
+    assert health.promoted_at is not None
+    assert health.promoted_at > health.deciding.evaluated_at
+
+
+def test_a_rollback_changes_the_champion_and_holds_promotion_until_its_release(
+    catalog: Catalog, add_champion: AddChampion
+) -> None:
+    add_champion(1, 0.9)
+    add_champion(2, 0.7)
+    move(catalog, "rollback", 1)
+    assert (read(catalog).champion, read(catalog).is_promotion_held) == (1, True)
+    move(catalog, "release", None)
+    assert (read(catalog).champion, read(catalog).is_promotion_held) == (1, False)
+    with catalog.begin() as connection:
+        write_intent(connection, "promotion", 1, 2, "test", "It died.")
+        moves = recent_moves(connection, 3)
+    assert read(catalog).champion == 1
+    assert [(each.kind, each.to_version) for each in moves] == [("release", None), ("rollback", 1), ("promotion", 2)]
+    assert moves[1].moved_at < moves[0].moved_at
+
+
+def test_a_champion_that_the_catalog_never_saw_is_named_and_no_more(catalog: Catalog) -> None:
+    move(catalog, "external", 7)
+    health = read(catalog)
+    assert (health.champion, health.new_images, health.snapshot_cutoff, health.classes) == (7, None, None, ())
+
+
+def test_images_are_counted_by_origin_and_since_the_champions_snapshot(
+    catalog: Catalog, add_images: AddImages, add_champion: AddChampion
+) -> None:
+    add_images("a", 20)
+    add_images("b", 20)
+    add_champion(1, 0.9, take_snapshot(catalog))
+    add_images("a", 3, origin="confirmed")
+    add_images("b", 2, origin="harvested")
+    add_images("b", 5, split="evaluation", part="anchor")
+    health = read(catalog)
+    assert health.pool == {"curated": 40, "confirmed": 3, "harvested": 2}
+    assert health.new_images == NewImages(human=3, harvested=2)
+    assert health.snapshot_cutoff is not None
+    assert timedelta(0) < datetime.now(UTC) - health.snapshot_cutoff < timedelta(minutes=5)
+
+
+def test_a_rejected_training_has_tried_the_images_that_it_saw(
+    catalog: Catalog, add_images: AddImages, add_champion: AddChampion
+) -> None:
+    add_images("a", 20)
+    add_images("b", 20)
+    add_champion(1, 0.9, take_snapshot(catalog))
+    add_images("a", 5)
+    assert read(catalog).untried_images == 5
+    judge(catalog, take_snapshot(catalog), "keep")
+    add_images("b", 2)
+    health = read(catalog)
+    assert health.new_images == NewImages(human=7, harvested=0)
+    assert health.untried_images == 2
+
+
+def test_the_last_judged_training_and_the_last_failure_are_told(
+    catalog: Catalog, add_images: AddImages, add_champion: AddChampion
+) -> None:
+    add_images("a", 20)
+    add_images("b", 20)
+    snapshot_id = take_snapshot(catalog)
+    add_champion(1, 0.9, snapshot_id)
+    attempt_id = judge(catalog, snapshot_id, "keep")
+    with catalog.begin() as connection:
+        earlier = attempts.c.started_at - timedelta(minutes=10)
+        connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(started_at=earlier))
+        unfinished = start_attempt(connection, "unfinished", "test", {}, snapshot_id)
+        raise_alert(connection, *training_notices.retraining_failed("retrain", "unfinished", "train", 1, None))
+        raise_alert(connection, "promoted", "another kind", "title", "body")
+        failed_at = connection.execute(
+            sa.select(alerts.c.raised_at).where(alerts.c.kind == "retraining_failed")
+        ).scalar_one()
+    health = read(catalog)
+    assert health.retraining_seconds == pytest.approx(600, abs=10)
+    assert health.retrained_at is not None
+    assert health.retrained_at < failed_at
+    assert health.retraining_failed_at == failed_at
+    with catalog.begin() as connection:
+        finish_attempt(connection, attempt_id)  # somebody cleared the step that failed
+    assert read(catalog).retraining_failed_at == failed_at  # of the other one
+    with catalog.begin() as connection:
+        finish_attempt(connection, unfinished)
+    assert read(catalog).retraining_failed_at is None
+
+
+def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(
+    catalog: Catalog, add_images: AddImages, add_champion: AddChampion
+) -> None:
+    add_images("a", 20)
+    add_images("b", 20)
+    snapshot_id = take_snapshot(catalog)
+    add_champion(1, 0.9, snapshot_id)
+    attempt_id = judge(catalog, snapshot_id)
+    assert read(catalog).approvals_waiting == 0  # nobody was asked
+    with catalog.begin() as connection:
+        raise_alert(connection, *training_notices.promotion_waiting(attempt_id, 2, 1, "Better."))
+    assert read(catalog).approvals_waiting == 1
+    with catalog.begin() as connection:
+        asked = alerts.c.event_key.startswith(APPROVAL_KEY)
+        connection.execute(sa.update(alerts).where(asked).values(raised_at=alerts.c.raised_at - timedelta(days=2)))
+    assert read(catalog).approvals_waiting == 0
+    with catalog.begin() as connection:
+        connection.execute(sa.update(alerts).values(raised_at=sa.func.now()))
+        finish_attempt(connection, attempt_id)
+    assert read(catalog).approvals_waiting == 0
+
+
+def test_quarantine_ends_when_nothing_of_the_batch_waits(catalog: Catalog, add_images: AddImages) -> None:
+    waiting = add_images("a", 3, origin="stated", split=None)
+    with catalog.begin() as connection:
+        connection.execute(sa.update(images).values(held_back="waiting"))
+        for number, is_quarantined in enumerate([True, True, False]):
+            file = FileOutcome(f"{number}.png", "1", "a", "waiting", image_sha256=waiting[number])
+            add_batch(connection, "drop", [file, file], is_quarantined, 0.5, None)
+    assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (2, 3)
+    with catalog.begin() as connection:
+        decided = images.c.sha256 == waiting[0]
+        connection.execute(sa.update(images).where(decided).values(held_back="excluded"))
+    assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (1, 2)
+
+
+def test_nights_are_told_oldest_first_and_the_last_one_dates_the_monitoring(
+    catalog: Catalog, add_champion: AddChampion
+) -> None:
+    add_champion(1, 0.9)
+    with catalog.begin() as connection:
+        for accuracy in (0.9, 0.8, 0.7):
+            save_monitoring(connection, 1, 1, accuracy, NewImages(5, 1), ["Low."] if accuracy < 0.75 else [])
+        nights = recent_nights(connection, 2)
+    assert [(night.accuracy, night.new_images, night.reasons) for night in nights] == [
+        (0.8, NewImages(5, 1), []),
+        (0.7, NewImages(5, 1), ["Low."]),
+    ]
+    assert read(catalog).monitored_at == nights[-1].monitored_at
+
+
+def test_the_drift_is_that_of_the_champion(catalog: Catalog, add_champion: AddChampion) -> None:
+    add_champion(1, 0.9)
+    add_champion(2, 0.9)
+    nothing = dict.fromkeys(DriftCheck.__dataclass_fields__, None) | {
+        name: 0 for name in DriftCheck.__dataclass_fields__ if name.endswith("_images") or name.endswith("_features")
+    }
+    with catalog.begin() as connection:
+        save_drift_check(connection, DriftCheck(**nothing | {"model_version": 1, "moved": ["classes"]}))
+    assert read(catalog).drift is None
+    move(catalog, "rollback", 1)
+    drift = read(catalog).drift
+    assert drift is not None
+    assert drift.moved == ["classes"]

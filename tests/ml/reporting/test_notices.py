@@ -1,0 +1,127 @@
+"""One alert per event, however many nights it lasts."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from ml.catalog.database import Catalog
+from ml.catalog.images.label_origins import NewImages
+from ml.catalog.logs.outbox import latest_alerts, raise_alert
+from ml.catalog.models import evaluations
+from ml.catalog.models.attempts import start_attempt
+from ml.catalog.models.model_versions import ModelVersion, save_model_version
+from ml.catalog.tables import attempts, evaluation_sets, snapshots
+from ml.errors import SnapshotError
+from ml.evaluation.champion_notices import tell_of_night
+from ml.reporting import training_notices
+from ml.reporting.training_notices import tell_of_overdue
+from ml.settings import Settings
+
+
+@pytest.fixture
+def evaluation_set(catalog: Catalog) -> int:
+    """Three versions and an evaluation set for the nights to speak of; gives the set's version."""
+    with catalog.begin() as connection:
+        for version in (1, 2, 3):
+            save_model_version(connection, ModelVersion(version, "run", None, "trunk", ["a", "b"], 32, "fp32"))
+        insert = sa.insert(evaluation_sets).values(content_sha256="a").returning(evaluation_sets.c.version)
+        return int(connection.execute(insert).scalar_one())
+
+
+@pytest.fixture
+def attempt(catalog: Catalog) -> int:
+    """A training that was asked for as `run-1`."""
+    with catalog.begin() as connection:
+        insert = sa.insert(snapshots).values(
+            cutoff=sa.func.clock_timestamp(), requested_size=2, strategy="newest", classes=["a"], pool_state="one"
+        )
+        snapshot_id = connection.execute(insert.returning(snapshots.c.id)).scalar_one()
+        return start_attempt(connection, "run-1", "test", {}, snapshot_id)
+
+
+def play(
+    catalog: Catalog,
+    evaluation_set: int,
+    nights: Sequence[tuple[int, float]],
+    new_images: int = 0,
+    floor: float = 0.7,
+) -> list[str]:
+    """Plays nights of (version, accuracy). Gives the titles of all alerts so far, oldest first."""
+    settings = Settings(accuracy_floor=floor)
+    for version, accuracy in nights:
+        with catalog.begin() as connection:
+            found = NewImages(human=new_images, harvested=0)
+            evaluations.save_monitoring(connection, version, evaluation_set, accuracy, found, [])
+            tell_of_night(connection, settings, version, accuracy, new_images)
+    return titles(catalog)
+
+
+def titles(catalog: Catalog) -> list[str]:
+    with catalog.begin() as connection:
+        return [alert.title for alert in reversed(latest_alerts(connection, 100))]
+
+
+def test_good_nights_are_not_told(catalog: Catalog, evaluation_set: int) -> None:
+    assert play(catalog, evaluation_set, [(1, 0.9), (1, 0.7)], new_images=499) == []
+
+
+def test_a_low_accuracy_is_told_once_until_the_model_recovers(catalog: Catalog, evaluation_set: int) -> None:
+    once = play(catalog, evaluation_set, [(1, 0.9), (1, 0.6), (1, 0.61), (1, 0.59)])
+    assert once == ["Accuracy is below the floor: 60.0%"]
+    again = play(catalog, evaluation_set, [(1, 0.75), (1, 0.65), (1, 0.65)])
+    assert again == [*once, "Accuracy is below the floor: 65.0%"]
+
+
+def test_another_version_below_the_floor_is_another_event(catalog: Catalog, evaluation_set: int) -> None:
+    assert len(play(catalog, evaluation_set, [(1, 0.6), (2, 0.6), (2, 0.6)])) == 2
+    assert len(play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)])) == 3
+
+
+def test_enough_new_images_are_told_once_per_version(catalog: Catalog, evaluation_set: int) -> None:
+    told = play(catalog, evaluation_set, [(1, 0.9), (1, 0.9)], new_images=547)
+    assert told == ["547 new images"]
+    assert len(play(catalog, evaluation_set, [(1, 0.9), (2, 0.9)], new_images=1100)) == 2
+
+
+def grow_old(catalog: Catalog, minutes: float) -> None:
+    with catalog.begin() as connection:
+        connection.execute(sa.update(attempts).values(started_at=sa.func.now() - timedelta(minutes=minutes)))
+
+
+def tell_overdue(catalog: Catalog) -> list[str]:
+    with catalog.begin() as connection:
+        tell_of_overdue(connection, 30)
+    return titles(catalog)
+
+
+def test_a_training_without_a_verdict_after_its_budget_is_told_once(catalog: Catalog, attempt: int) -> None:
+    assert tell_overdue(catalog) == []
+    grow_old(catalog, minutes=31)
+    assert tell_overdue(catalog) == ["A training takes longer than 30 minutes"]
+    assert len(tell_overdue(catalog)) == 1
+
+
+def test_a_training_that_is_known_to_have_failed_is_not_overdue(catalog: Catalog, attempt: int) -> None:
+    failed = training_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
+    with catalog.begin() as connection:
+        raise_alert(connection, *failed)
+    grow_old(catalog, minutes=31)
+    assert tell_overdue(catalog) == ["The step train of retrain failed"]
+
+
+def test_a_training_that_was_given_up_long_ago_is_no_news(catalog: Catalog, attempt: int) -> None:
+    grow_old(catalog, minutes=25 * 60)
+    assert tell_overdue(catalog) == []
+
+
+def test_only_our_own_errors_are_quoted() -> None:
+    ours = training_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
+    assert ours.body.startswith("The pool is empty.")
+    foreign = training_notices.retraining_failed(
+        "retrain", "run-1", "train", 1, ValueError("postgresql://me:secret@host")
+    )
+    assert foreign.body.startswith("ValueError.")
+    assert "secret" not in foreign.body
+    assert training_notices.retraining_failed("retrain", "run-1", "train", 1, None).body.startswith("Its process died.")

@@ -1,0 +1,93 @@
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.served_backbone import ServedTrunk
+from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.vgg16.weights import TrunkWeights
+from ml.errors import ModelLoadError
+from ml.tasks.classification import bundle as bundle_module
+from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
+from ml.tasks.classification.card import ModelCard, load_card
+from ml.tasks.classification.classifier import Classifier
+from ml.tasks.classification.head_training import TrainedHead
+
+CLASSES = tuple("0123456789")
+LOAD_WITH_PLAIN_KERAS = """
+import keras
+model = keras.models.load_model({path!r})
+print(model.input_shape, model.output_shape, [tuple(w.shape) for w in model.layers[-1].weights])
+"""
+
+
+def test_a_bundle_holds_its_four_files_and_nothing_else(bundle: Path) -> None:
+    assert {file.name for file in bundle.iterdir()} == {"model.onnx", "model.keras", "head.npz", "model.json"}
+
+
+def test_both_networks_of_a_bundle_agree(
+    tmp_path: Path, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, unseen: Any
+) -> None:
+    parity = write_bundle(tmp_path, trunk, head, card, unseen.images)
+    assert parity.image_count == 32
+    assert parity.maximum_difference < 1e-4
+    assert parity.top1_agreement == 1.0
+
+
+def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
+    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any
+) -> None:
+    parity = write_bundle(tmp_path, int8_trunk, head, make_card(int8_trunk, CLASSES), unseen.images)
+    assert parity.maximum_difference < 1e-4 < parity.served_difference
+    assert parity.served_agreement > 0.8
+    card = load_card(tmp_path)
+    assert (card.precision, card.trunk_id) == ("int8", int8_trunk.trunk_id)
+    served = Classifier.load(tmp_path).predict(unseen.images)
+    np.testing.assert_array_equal(served.features, Trunk(int8_trunk.onnx).features(unseen.images))
+    accuracy = (served.probabilities.argmax(axis=1) == unseen.labels).mean()
+    assert keras_accuracy(tmp_path, unseen.images, unseen.labels) == pytest.approx(accuracy, abs=0.05)
+
+
+def test_the_card_names_the_bytes_that_serve(bundle: Path) -> None:
+    assert load_card(bundle).model_sha256 == hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
+
+
+def test_the_keras_model_loads_without_our_code(bundle: Path, tmp_path: Path, run_python: Callable[..., str]) -> None:
+    path = shutil.copy(bundle / "model.keras", tmp_path)
+    printed = run_python(LOAD_WITH_PLAIN_KERAS.format(path=path), tmp_path)
+    assert printed.endswith("(None, 32, 32, 3) (None, 10) [(512, 10), (10,)]")
+
+
+def test_the_stored_keras_model_scores_like_the_served_one(bundle: Path, unseen: Any) -> None:
+    predicted = Classifier.load(bundle).predict(unseen.images).probabilities.argmax(axis=1)
+    assert keras_accuracy(bundle, unseen.images, unseen.labels) == (predicted == unseen.labels).mean()
+
+
+def test_networks_that_disagree_are_not_let_through(
+    tmp_path: Path,
+    trunk: ServedTrunk,
+    head: TrainedHead,
+    card: ModelCard,
+    unseen: Any,
+    weights: TrunkWeights,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    swapped = (np.ascontiguousarray(weights.kernels[0][:, ::-1]), *weights.kernels[1:])
+    monkeypatch.setattr(bundle_module, "read_trunk", lambda *_: TrunkWeights("wrong", swapped, weights.biases))
+    with pytest.raises(ModelLoadError, match="agree within"):
+        write_bundle(tmp_path, trunk, head, card, unseen.images)
+
+
+def test_a_served_network_that_is_another_is_not_let_through(
+    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any, weights: TrunkWeights
+) -> None:
+    nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
+    other = replace(int8_trunk, onnx=export_trunk(nothing, 32))
+    with pytest.raises(ModelLoadError, match="at least 50%"):
+        write_bundle(tmp_path, other, head, make_card(other, CLASSES), unseen.images)

@@ -1,0 +1,270 @@
+"""Keeping house on a real deployment: what goes, what never goes, and that it frees what it says."""
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+
+from ml import cycle
+from ml.app import Workspace, load_classifier
+from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.logs.events import write_event
+from ml.catalog.logs.results import save_prediction, save_result
+from ml.catalog.models import attempts
+from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
+from ml.catalog.object_store import FolderStore, image_key, trunk_key
+from ml.catalog.tables import events, feedback, images, labels, predictions, results, trunks
+from ml.errors import CatalogError, ModelLoadError
+from ml.evaluation.promotion import promote_by_hand
+from ml.training.training_requests import RetrainParameters
+from ml.upkeep import forgetting
+from ml.upkeep.forgetting import Amount
+from ml.upkeep.purge import Removal, purge_workspace
+
+CONTENT = b"bytes of an image"
+LONG_AGO = timedelta(days=400)
+PARAMETERS = RetrainParameters(snapshot_size=200)
+AddPredicted = Callable[..., str]
+
+
+def age(workspace: Workspace, *keys: str) -> None:
+    """Make objects look as if nobody had written them lately."""
+    store = workspace.catalog.store
+    assert isinstance(store, FolderStore)
+    for key in keys:
+        os.utime(store.root / key, (0, 0))
+
+
+@pytest.fixture
+def add_predicted_image(workspace: Workspace) -> AddPredicted:
+    """An image that somebody asked a prediction of, long ago; gives its hash."""
+    numbers = iter(range(1000))
+
+    def add(asked_before: timedelta = LONG_AGO) -> str:
+        sha256 = hashlib.sha256(str(next(numbers)).encode()).hexdigest()
+        workspace.catalog.store.put(image_key(sha256), CONTENT)
+        age(workspace, image_key(sha256))
+        with workspace.catalog.begin() as connection:
+            add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 32, 32, len(CONTENT)))
+            connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
+            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, False)
+            at = sa.func.now() - asked_before
+            of_it = predictions.c.id == prediction_id
+            connection.execute(sa.update(predictions).values(requested_at=at).where(of_it))
+        return sha256
+
+    return add
+
+
+def _is(sha256: str) -> sa.ColumnElement[bool]:
+    return images.c.sha256 == sha256
+
+
+def prediction_of(connection: sa.Connection, sha256: str) -> int:
+    query = sa.select(predictions.c.id).join(results).where(results.c.image_sha256 == sha256)
+    return int(connection.execute(query).scalar_one())
+
+
+def amounts(removals: list[Removal]) -> dict[str, Amount]:
+    return {removal.what: removal.amount for removal in removals}
+
+
+def known(workspace: Workspace) -> set[str]:
+    with workspace.catalog.begin() as connection:
+        return set(connection.scalars(sa.select(images.c.sha256)))
+
+
+def test_a_dry_run_says_what_goes_and_deletes_nothing(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
+    sha256 = add_predicted_image()
+    said = amounts(purge_workspace(workspace, is_dry_run=True))
+    assert said["images only predicted"] == Amount(1, len(CONTENT))
+    assert known(workspace) == {sha256}
+    assert amounts(purge_workspace(workspace, is_dry_run=False)) == said
+    assert known(workspace) == set()
+    assert not workspace.catalog.store.exists(image_key(sha256))
+    assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"] == Amount(0)
+
+
+def test_many_images_go_in_batches(
+    workspace: Workspace, add_predicted_image: AddPredicted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "IMAGES_AT_ONCE", 2)
+    for _ in range(5):
+        add_predicted_image()
+    assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"].count == 5
+
+
+def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
+    lately, disputed, labelled, held_back = (add_predicted_image(), *(add_predicted_image() for _ in range(3)))
+    with workspace.catalog.begin() as connection:
+        asked_again = save_result(connection, lately, 2, [1.0]).id
+        save_prediction(connection, asked_again, None, False)
+        opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "nok"}
+        connection.execute(sa.insert(feedback).values(opinion))
+        history = {"image_sha256": labelled, "label": "a", "origin": "curated", "said_by": "test"}
+        connection.execute(sa.insert(labels).values(history))
+        connection.execute(sa.update(images).values(held_back="excluded").where(_is(held_back)))
+    purge_workspace(workspace, is_dry_run=False)
+    assert known(workspace) == {lately, disputed, labelled, held_back}
+
+
+def test_members_snapshots_and_evaluation_sets_stay(filled_workspace: Workspace) -> None:
+    workspace = filled_workspace
+    cycle.take_snapshot(workspace, "key", "test", RetrainParameters(snapshot_size=100))
+    with workspace.catalog.begin() as connection:
+        # As if they were only predicted: what a snapshot or a label's history names must stay nevertheless.
+        nothing = {"split": None, "label": None, "label_origin": None, "entered_pool_at": None}
+        in_pool = images.c.split == "pool"
+        connection.execute(sa.update(images).values(**nothing).where(in_pool))
+        connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.delete(labels))
+    before = known(workspace)
+    with workspace.catalog.begin() as connection:
+        pinned = set(connection.scalars(sa.text("SELECT image_sha256 FROM training.snapshot_images")))
+        evaluation = set(connection.scalars(sa.select(images.c.sha256).where(images.c.split == "evaluation")))
+    purge_workspace(workspace, is_dry_run=False)
+    assert known(workspace) == pinned | evaluation
+    assert len(known(workspace)) < len(before)
+
+
+def test_bytes_that_somebody_writes_again_meanwhile_stay(
+    workspace: Workspace, add_predicted_image: AddPredicted
+) -> None:
+    sha256 = add_predicted_image()
+    workspace.catalog.store.put(image_key(sha256), CONTENT)  # its row is about to come
+    purge_workspace(workspace, is_dry_run=False)
+    assert known(workspace) == set()
+    assert workspace.catalog.store.exists(image_key(sha256))
+
+
+def test_an_image_that_is_asked_for_at_the_same_moment_stays(
+    workspace: Workspace, add_predicted_image: AddPredicted
+) -> None:
+    sha256 = add_predicted_image()
+    purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
+    with workspace.catalog.begin() as connection:
+        save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, True)
+        purging.start()
+        purging.join(0.5)
+    purging.join(60)
+    assert known(workspace) == {sha256}
+    assert workspace.catalog.store.exists(image_key(sha256))
+
+
+def test_old_predictions_and_events_go_unless_there_is_feedback(
+    workspace: Workspace, add_predicted_image: AddPredicted
+) -> None:
+    quiet, disputed = add_predicted_image(), add_predicted_image()
+    with workspace.catalog.begin() as connection:
+        connection.execute(sa.update(images).values(received_at=sa.func.now()))  # the images stay
+        opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "ok"}
+        connection.execute(sa.insert(feedback).values(opinion))
+        old, _ = (write_event(connection, "test", "tester", {}) for _ in range(2))
+        is_old = events.c.id == old
+        connection.execute(sa.update(events).values(happened_at=sa.func.now() - LONG_AGO).where(is_old))
+    said = amounts(purge_workspace(workspace, is_dry_run=True))
+    assert (said["predictions without feedback"], said["events"]) == (Amount(1), Amount(1))
+    assert amounts(purge_workspace(workspace, is_dry_run=False)) == said
+    with workspace.catalog.begin() as connection:
+        left = connection.scalars(sa.select(results.c.image_sha256).join(predictions)).all()
+    assert (left, known(workspace)) == ([disputed], {quiet, disputed})
+
+
+def test_only_one_keeps_house_at_a_time(workspace: Workspace) -> None:
+    with forgetting.hold_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+        purge_workspace(workspace, is_dry_run=True)
+    purge_workspace(workspace, is_dry_run=True)
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def register(workspace: Workspace, key: str) -> int:
+    """A version that nobody judged."""
+    attempt_id = cycle.take_snapshot(workspace, key, "test", PARAMETERS)
+    cycle.train(workspace, attempt_id)
+    return cycle.register(workspace, attempt_id)
+
+
+def test_files_of_versions_that_never_served_go_and_others_stay(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    settings = filled_workspace.settings.model_copy(
+        update={"retention_model_versions": 1, "model_precision": "int8", "int8_minimum_agreement": 0.0}
+    )
+    workspace = replace(filled_workspace, settings=settings)
+    cycle.retrain(workspace, "first", "test", PARAMETERS)
+    fp32 = replace(workspace, settings=settings.model_copy(update={"model_precision": "fp32"}))
+    assert (register(fp32, "second"), register(workspace, "third")) == (2, 3)
+    for copy in (settings.mycoflow_home / "models").iterdir():
+        os.utime(copy, (0, 0))
+
+    home = settings.mycoflow_home
+    before = size_of(home / "mlflow"), size_of(home / "models")
+    said = amounts(purge_workspace(workspace, is_dry_run=True))
+    assert (said["files of model versions"].count, said["local copies of versions"].count) == (1, 1)
+    assert said["feature vectors of trunks"].count == 0  # a training is under way, as far as anybody knows
+    with workspace.catalog.begin() as connection:
+        for attempt_id in connection.scalars(sa.text("SELECT id FROM training.attempts")).all():
+            attempts.finish_attempt(connection, attempt_id)
+
+    done = amounts(purge_workspace(workspace, is_dry_run=False))
+    assert before[0] - size_of(home / "mlflow") == done["files of model versions"].byte_count > 0
+    assert before[1] - size_of(home / "models") == done["local copies of versions"].byte_count > 0
+    assert done["feature vectors of trunks"].count > 0
+    assert done["trunk files"].count == 0  # the int8 trunk of versions 1 and 3 was made from the same fp32 file
+    with pytest.raises(ModelLoadError, match="train again"):
+        load_classifier(workspace, 2)
+    load_classifier(workspace, 1)
+    load_classifier(workspace, 3)
+    register(workspace, "fourth")  # the trunk is still there
+    assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 1  # version 3 now
+    mlflow_uri = settings.mlflow_tracking_uri
+    MlflowClient(mlflow_uri, registry_uri=mlflow_uri).set_registered_model_alias("mycoflow", "favourite", "3")
+    assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 0
+
+
+def test_the_champion_still_loads_where_an_unused_version_has_the_same_files(
+    filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    settings = filled_workspace.settings.model_copy(update={"retention_model_versions": 1})
+    workspace = replace(filled_workspace, settings=settings)
+    mlflow_uri = settings.mlflow_tracking_uri
+    assert (register(workspace, "first"), mlflow_uri is not None) == (1, True)
+    MlflowClient(mlflow_uri, registry_uri=mlflow_uri).copy_model_version("models:/mycoflow/1", "mycoflow")
+    promote_by_hand(workspace, 2, actor="tester", reason="a copy of version 1")
+    own = workspace.registry.download(2, settings.mycoflow_home / "models")
+    with workspace.registry.run("my-experiments", "try", {}) as run:
+        run.log_model(own)
+    assert workspace.registry.register(run.mlflow_run_id, {"verdict": "pending"}) == 3
+    assert register(workspace, "second") == 4
+
+    assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"] == Amount(0)
+    purge_workspace(workspace, is_dry_run=False)
+    shutil.rmtree(settings.mycoflow_home / "models")
+    for version in (1, 2, 3, 4):
+        load_classifier(workspace, version)
+
+
+def test_the_files_of_a_dead_trunk_go(workspace: Workspace) -> None:
+    content = b"an old network"
+    sha256 = hashlib.sha256(content).hexdigest()
+    workspace.catalog.store.put(trunk_key(sha256), content)
+    age(workspace, trunk_key(sha256))
+    with workspace.catalog.begin() as connection:
+        save_trunk(connection, StoredTrunk("old", sha256, sha256, "random:9", "fp32", 32, None))
+    assert amounts(purge_workspace(workspace, is_dry_run=False))["trunk files"] == Amount(1, len(content))
+    assert not workspace.catalog.store.exists(trunk_key(sha256))
+    with workspace.catalog.begin() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(trunks)).scalar_one() == 0

@@ -1,0 +1,131 @@
+"""Who asks, and may they? Every route says who may call it: `@public`, or `@requires(role)`.
+
+    @api.get("/accuracy")
+    @requires("admin")
+    def get_accuracy() -> Response: ...
+
+The work is done before the view is called and before its parameters are looked at. Credentials are HTTP Basic or a
+bearer token. A route that says nothing is the admins'.
+
+Source: RFC 7617 (Basic), RFC 6750 (Bearer).
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import Flask, current_app, g, request
+
+from ml.catalog.accounts.user_accounts import ROLES, Account, Role, find_token_account
+from ml.errors import MycoflowError
+from webapi import application_state
+from webapi.access.browser_security import refuse_cross_site
+from webapi.access.limits import Throttle
+from webapi.access.passwords import PasswordChecker
+from webapi.problems import ProblemError
+
+_EXTENSION = "mycoflow-passwords"
+_CHALLENGES = ('Basic realm="mycoflow", charset="UTF-8"', 'Bearer realm="mycoflow"')
+_View = TypeVar("_View", bound=Callable[..., object])
+
+
+def requires(role: Role) -> Callable[[_View], _View]:
+    """A view for accounts of this role and the roles above it. It stands below the route's own decorator."""
+    return lambda view: _mark(view, role)
+
+
+def public(view: _View) -> _View:
+    """A view for everybody."""
+    return _mark(view, None)
+
+
+def required_role(app: Flask, endpoint: str) -> Role | None:
+    """The least role that may call an endpoint; None when it is public."""
+    role: Role | None = getattr(app.view_functions[endpoint], "required_role", "admin")
+    return role
+
+
+def current_account() -> Account:
+    """The account that asks. Only in views that require a role."""
+    account: Account = g.account
+    return account
+
+
+def init_identification(app: Flask) -> None:
+    """Find out who asks, at the beginning of every request to a route that requires a role."""
+    app.before_request(_identify)
+
+
+def init_passwords(app: Flask, throttle: Throttle) -> None:
+    """Check passwords, as often as a throttle allows."""
+    app.extensions[_EXTENSION] = PasswordChecker(throttle)
+
+
+def init_authorisation(app: Flask) -> None:
+    """Refuse who may not. After the rate limits, so that refused requests count too."""
+    app.before_request(_authorise)
+
+
+def password_checker() -> PasswordChecker:
+    """The application's password checker."""
+    checker: PasswordChecker = current_app.extensions[_EXTENSION]
+    return checker
+
+
+def unauthorized(detail: str) -> ProblemError:
+    """A 401 that says which credentials are understood."""
+    return ProblemError(401, "unauthorized", detail, headers=[("WWW-Authenticate", value) for value in _CHALLENGES])
+
+
+def _mark(view: _View, role: Role | None) -> _View:
+    view.required_role = role  # type: ignore[attr-defined]
+    return view
+
+
+def _identify() -> None:
+    if request.endpoint is None or required_role(current_app, request.endpoint) is None:
+        return
+    try:
+        g.account = _find_account()
+    except (ProblemError, MycoflowError) as error:
+        g.refusal = error
+
+
+def _authorise() -> None:
+    if request.endpoint is None:
+        return
+    role = required_role(current_app, request.endpoint)
+    if role is None:
+        return
+    if "refusal" in g:
+        raise g.refusal
+    account = current_account()
+    if ROLES.index(account.role) < ROLES.index(role):
+        raise ProblemError(403, "forbidden", f"Expected the role {role} or higher, got {account.role}.")
+
+
+def _find_account() -> Account:
+    credentials = request.authorization
+    if credentials is None:
+        raise unauthorized("Expected HTTP Basic credentials or a bearer token, got none that can be read.")
+    if credentials.type == "basic":
+        refuse_cross_site()
+        return _check_password(credentials.username or "", credentials.password or "")
+    if credentials.type == "bearer" and credentials.token:
+        return _check_token(credentials.token)
+    raise unauthorized("Expected HTTP Basic credentials or a bearer token, got another scheme.")
+
+
+def _check_password(login: str, password: str) -> Account:
+    catalog = application_state.current().database.catalog()
+    account = password_checker().check_remembered(catalog, login, password)
+    if account is None:
+        raise unauthorized("The login or the password is wrong, or the account is disabled.")
+    return account
+
+
+def _check_token(token: str) -> Account:
+    with application_state.current().database.catalog().autocommit() as connection:
+        account = find_token_account(connection, token)
+    if account is None:
+        raise unauthorized("The token is unknown, expired or revoked. Get another with POST /auth/login.")
+    return account

@@ -1,0 +1,143 @@
+"""One's own account, and what is stored about its owner (GDPR, articles 15, 17 and 20)."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Response, jsonify
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel
+
+from ml.catalog.accounts.personal_data import Row, actor_name, read_account, read_history
+from ml.catalog.accounts.user_accounts import Role, erase_account
+from ml.catalog.logs.events import write_event
+from ml.errors import AccountError
+from webapi import application_state
+from webapi.access.authentication import current_account, requires
+from webapi.problems import Problem, ProblemError
+
+api = APIBlueprint("users", __name__, abp_tags=[Tag(name="general")])
+
+
+class Identity(BaseModel):
+    """Who the service takes one for."""
+
+    login: str
+    role: Role
+
+
+class AccountData(Identity):
+    """The account."""
+
+    id: int
+    created_at: datetime
+
+
+class TokenData(BaseModel):
+    """One log-in."""
+
+    id: int
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+
+class PredictionData(BaseModel):
+    """One request for a prediction."""
+
+    id: int
+    image_sha256: str
+    model_version: int
+    is_cached: bool
+    requested_at: datetime
+
+
+class FeedbackData(BaseModel):
+    """What one said of a prediction."""
+
+    id: int
+    prediction_id: int
+    verdict: str
+    corrected_label: str | None
+    given_at: datetime
+
+
+class LabelData(BaseModel):
+    """A label that one gave to an image."""
+
+    id: int
+    image_sha256: str
+    label: str
+    origin: str
+    said_at: datetime
+
+
+class EventData(BaseModel):
+    """A line of the audit log about what one did."""
+
+    id: int
+    kind: str
+    detail: dict[str, Any]
+    happened_at: datetime
+
+
+class PersonalData(BaseModel):
+    """Everything that is stored about the account's owner, oldest first."""
+
+    account: AccountData
+    tokens: list[TokenData]
+    predictions: list[PredictionData]
+    feedback: list[FeedbackData]
+    labels: list[LabelData]
+    events: list[EventData]
+
+
+@api.get("/user", responses={200: Identity})
+@requires("user")
+def get_user() -> Response:
+    """Login and role."""
+    account = current_account()
+    return jsonify(login=account.login, role=account.role)
+
+
+@api.get("/user/data", responses={200: PersonalData})
+@requires("user")
+def export_user() -> Response:
+    """Everything that is stored about one's own account, as one JSON document."""
+    catalog, account_id = application_state.current().database.catalog(), current_account().id
+    account = read_account(catalog, account_id)
+    disposition = {"Content-Disposition": 'attachment; filename="mycoflow-personal-data.json"'}
+    parts = _write_json(account, read_history(catalog, account_id))
+    return Response(parts, mimetype="application/json", headers=disposition)
+
+
+@api.delete("/user", responses={204: None, 409: Problem})
+@requires("user")
+def erase_user() -> Response:
+    """Erase one's own account for good. Its predictions and feedback stay, and nobody knows whose they were.
+
+    Raises: 409, it is the last admin's.
+    """
+    account = current_account()
+    with application_state.current().database.catalog().begin() as connection:
+        try:
+            erase_account(connection, account)
+        except AccountError as error:
+            raise ProblemError(409, "last-admin", str(error)) from error
+        write_event(connection, "account.erased", actor_name(account), {})
+    return Response(status=204)
+
+
+def _write_json(account: Row, history: Mapping[str, Iterator[Row]]) -> Iterator[str]:
+    yield f'{{"account": {_to_json(account)}'
+    for kind, rows in history.items():
+        yield f',\n"{kind}": ['
+        for number, row in enumerate(rows):
+            yield (",\n" if number else "\n") + _to_json(row)
+        yield "]"
+    yield "}\n"
+
+
+def _to_json(row: Row) -> str:
+    return json.dumps(row, default=datetime.isoformat)

@@ -1,0 +1,28 @@
+"""How the model, the data and the nights are, on one page."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from ml.reporting.report.page import make_report
+from webapi import application_state
+from webapi.access.authentication import requires
+from webapi.request_deadlines import begin_until, current_deadline
+
+api = APIBlueprint("health", __name__, abp_tags=[Tag(name="supervision")])
+
+# The page brings its style and its plots with it, and runs nothing.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE = {"description": "OK", "content": {"text/html": {"schema": {"type": "string"}}}}
+
+
+@api.get("/health/report", responses={200: _PAGE})
+@requires("admin")
+def get_health_report() -> Response:
+    """One page to read or to send by mail: accuracy, drift, new images, the last nights, what waits, alerts."""
+    current = application_state.current()
+    with begin_until(current.database.catalog(), current_deadline()) as connection:
+        page = make_report(connection, current.settings)
+    return Response(page, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -1,0 +1,64 @@
+"""What clients have to report."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, jsonify, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field, field_validator
+
+from ml.catalog.accounts.personal_data import actor_name
+from ml.catalog.logs.events import write_event
+from webapi import application_state
+from webapi.access.authentication import current_account, requires
+from webapi.problems import Problem, ProblemError
+
+api = APIBlueprint("logs", __name__, abp_tags=[Tag(name="logs")])
+
+MAX_EVENT_BYTES = 16 * 1024
+_MAX_DEPTH = 20
+
+
+class EventBody(BaseModel):
+    """An event of a client."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="What happened")
+    detail: dict[str, Any] = Field(description="The particulars, at most 20 levels deep; 16 KB with the kind")
+
+    @field_validator("detail")
+    @classmethod
+    def _check_depth(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if _is_deeper(value, _MAX_DEPTH):
+            raise ValueError(f"expected at most {_MAX_DEPTH} levels of lists and objects")
+        return value
+
+
+class EventAnswer(BaseModel):
+    """The event's id."""
+
+    id: int
+
+
+@api.before_request
+def _limit_size() -> None:
+    request.max_content_length = MAX_EVENT_BYTES
+
+
+@api.post("/logs/write", responses={201: EventAnswer, 413: Problem})
+@requires("user")
+def write_log(body: EventBody) -> tuple[Response, int]:
+    """Add an event to the log, in one's own name. Its kind is kept as `client:` and the kind given."""
+    try:
+        with application_state.current().database.catalog().begin() as connection:
+            event_id = write_event(connection, f"client:{body.kind}", actor_name(current_account()), body.detail)
+    except sa.exc.DataError as error:  # Python reads more than PostgreSQL's jsonb can hold
+        detail = "detail: expected JSON without NaN, infinite numbers, NUL characters and halves of surrogate pairs."
+        raise ProblemError(422, "invalid-request", detail) from error
+    return jsonify(id=event_id), 201
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)

@@ -1,0 +1,126 @@
+"""The model versions, and which of them is in production."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from flask import Response, jsonify
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StrictBool
+
+from ml.app import Workspace
+from ml.catalog.accounts.personal_data import actor_name
+from ml.catalog.models.journal import is_held
+from ml.evaluation import promotion
+from ml.registry.mlflow_registry import ALIAS
+from ml.reporting.inventory import ModelSummary, list_models
+from webapi import application_state
+from webapi.access.authentication import current_account, requires
+from webapi.admin_workspace import current_workspace
+from webapi.problems import Problem
+
+api = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
+
+_REASON = "asked for through the API"
+
+
+def _check_true(value: object) -> object:
+    """Python takes 1 for true."""
+    if value is not True:
+        raise ValueError("expected true")
+    return value
+
+
+_Yes = Annotated[Literal[True], BeforeValidator(_check_true)]
+
+
+class ModelData(BaseModel):
+    """A version; accuracy in percent, the latest on the deciding part of the evaluation set."""
+
+    version: int
+    alias: Literal["production"] | None
+    verdict: str
+    reasons: list[str] = Field(description="The verdict's, in words")
+    accuracy: float | None
+    snapshot: int | None = Field(description="What it learned from; none where it was made elsewhere")
+    registered_at: datetime
+
+
+class Models(RootModel[list[ModelData]]):
+    """The newest first."""
+
+
+class _Update(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Choose(_Update):
+    """Put a version into production."""
+
+    version: int = Field(ge=1, le=2**31 - 1, strict=True)
+
+
+class RollBack(_Update):
+    """Put the version back that was in production before, and hold automatic promotion."""
+
+    rollback: _Yes
+
+
+class Release(_Update):
+    """Let automatic promotion go on."""
+
+    release: _Yes
+
+
+class UpdateBody(RootModel[Choose | RollBack | Release]):
+    """One of the three."""
+
+
+class Production(BaseModel):
+    """The version in production now, and whether a rollback holds automatic promotion."""
+
+    version: int | None
+    is_promotion_held: StrictBool
+
+
+@api.get("/models", responses={200: Models})
+@requires("admin")
+def get_models() -> Response:
+    """The registered versions with what is known of each."""
+    return jsonify([_describe(model) for model in list_models(current_workspace())])
+
+
+@api.post("/model/update", responses={200: Production, 404: Problem, 409: Problem})
+@requires("admin")
+def post_model_update(body: UpdateBody) -> Response:
+    """Put a version into production, roll back, or release a hold. A version that does not load and answer is refused.
+
+    The service follows within seconds.
+    """
+    workspace = current_workspace()
+    _update(workspace, body.root, actor_name(current_account()))
+    application_state.current().models.look_now()
+    with workspace.catalog.begin() as connection:
+        held = is_held(connection)
+    return jsonify(version=workspace.registry.champion(), is_promotion_held=held)
+
+
+def _update(workspace: Workspace, update: Choose | RollBack | Release, actor: str) -> None:
+    match update:
+        case Choose():
+            promotion.promote_by_hand(workspace, update.version, actor=actor, reason=_REASON)
+        case RollBack():
+            promotion.roll_back(workspace, actor=actor, reason=_REASON)
+        case Release():
+            promotion.release_promotion(workspace, actor=actor, reason=_REASON)
+
+
+def _describe(model: ModelSummary) -> dict[str, object]:
+    return {
+        "version": model.version,
+        "alias": ALIAS if model.is_champion else None,
+        "verdict": model.verdict,
+        "reasons": model.reasons,
+        "accuracy": None if model.accuracy is None else round(100 * model.accuracy, 2),
+        "snapshot": model.snapshot_id,
+        "registered_at": model.registered_at.isoformat(),
+    }

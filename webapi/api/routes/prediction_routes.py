@@ -1,0 +1,115 @@
+"""What is on this picture?"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from flask import Response, jsonify, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ValidationError
+
+from ml.registry.mlflow_registry import MODEL_NAME
+from webapi import application_state
+from webapi.access.authentication import current_account, requires
+from webapi.access.maintenance_gate import refuse_in_maintenance
+from webapi.api.prediction_models import UPLOAD_OR_URL, CountQuery, Names, NamesQuery, PredictionAnswer, UrlBody
+from webapi.model_host import ServedModel
+from webapi.predicting import Predictor
+from webapi.problems import Problem, ProblemError, refuse_invalid, unavailable
+from webapi.request_deadlines import current_deadline
+
+api = APIBlueprint("predictions", __name__, abp_tags=[Tag(name="predictions")])
+
+_PROBLEMS: dict[int | str, type[BaseModel] | dict[Any, Any] | None] = {
+    400: Problem,
+    404: Problem,
+    413: Problem,
+    415: Problem,
+    502: Problem,
+    504: Problem,
+}
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@api.get("/predictions", responses={200: Names, **_PROBLEMS})
+@requires("user")
+def get_predictions(query: NamesQuery) -> Response:
+    """Name what the image at a URL shows."""
+    refuse_in_maintenance()
+    model = _model_for(query.nb_preds)
+    prediction = _predictor(model).predict_url(query.file)
+    return jsonify(best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds))
+
+
+@api.post(
+    "/predictions",
+    responses={200: PredictionAnswer, **_PROBLEMS},
+    openapi_extensions={"requestBody": UPLOAD_OR_URL},
+)
+@requires("user")
+def post_prediction(query: CountQuery) -> Response:
+    """Name what an image shows: `file` in a multipart form, or the image at the `url` in a JSON object."""
+    refuse_in_maintenance()
+    if request.is_json:
+        body = _read(UrlBody, request.get_json(), query)
+        count, model = body.nb_preds, _model_for(body.nb_preds)
+        prediction = _predictor(model).predict_url(body.url)
+    else:
+        content = _read_file()
+        count = _read(CountQuery, request.form.to_dict(), query).nb_preds
+        model = _model_for(count)
+        prediction = _predictor(model).predict_upload(content)
+    return jsonify(
+        id=prediction.id,
+        model={"name": MODEL_NAME, "version": model.version},
+        cached=prediction.is_cached,
+        results=best_names(model.classifier.card.classes, prediction.probabilities, count),
+    )
+
+
+def best_names(classes: Sequence[str], probabilities: Sequence[float], count: int) -> list[dict[str, object]]:
+    """The most probable names, best first, with their probabilities in percent, two decimals."""
+    best = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
+    return [{"name": classes[index], "proba": round(100 * probabilities[index], 2)} for index in best]
+
+
+def _predictor(model: ServedModel) -> Predictor:
+    current = application_state.current()
+    return Predictor(
+        settings=current.settings,
+        load=current.load,
+        metrics=current.metrics.predictions,
+        catalog=current.database.catalog(),
+        model=model,
+        account_id=current_account().id,
+        deadline=current_deadline(),
+    )
+
+
+def _model_for(name_count: int) -> ServedModel:
+    """The model that answers, if it has so many classes."""
+    model = application_state.current().models.current
+    if model is None:
+        raise unavailable("no-model", "No model version is in production yet. Train one, then try again.")
+    class_count = len(model.classifier.card.classes)
+    if name_count > class_count:
+        detail = f"nb_preds: expected at most {class_count}, the classes of the model, got {name_count}."
+        raise ProblemError(422, "invalid-request", detail)
+    return model
+
+
+def _read(model: type[_Model], body: Any, query: CountQuery) -> _Model:
+    values = query.model_dump() | body if isinstance(body, dict) else body
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        refuse_invalid(error)
+
+
+def _read_file() -> bytes:
+    file = request.files.get("file")
+    if file is None:
+        detail = "Expected an image in the field `file` of a multipart form, or JSON with a `url`."
+        raise ProblemError(422, "missing-file", detail)
+    content: bytes = file.read()
+    return content

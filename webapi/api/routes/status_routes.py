@@ -1,0 +1,64 @@
+"""Is it there, and can it do its work?"""
+
+from flask import Response, jsonify
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, RootModel
+
+from webapi import application_state
+from webapi.access.authentication import public
+from webapi.problems import Problem, unavailable
+
+api = APIBlueprint("status", __name__, abp_tags=[Tag(name="general")])
+
+
+class IsTrue(RootModel[bool]):
+    """Plain `true` or `false`."""
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """A prediction would work."""
+
+    status: str
+    model_version: int
+
+
+@api.get("/status", responses={200: IsTrue})
+@public
+def get_status() -> Response:
+    """`true`: the service answers."""
+    return jsonify(True)
+
+
+@api.get("/dbconnex", responses={200: IsTrue, 429: Problem})
+@public
+def get_database_connection() -> Response:
+    """`true` or `false`: the database answers."""
+    return jsonify(application_state.current().database.is_reachable())
+
+
+@api.get("/healthz", responses={200: Health})
+@public
+def get_health() -> Response:
+    """For a supervisor: the process is alive; restarting it would not help."""
+    return jsonify(status="alive")
+
+
+@api.get("/readyz", responses={200: Readiness, 503: Problem})
+@public
+def get_readiness() -> Response:
+    """For a load balancer: a prediction would work.
+
+    Raises: 503, no model yet or no database.
+    """
+    model = application_state.current().models.current
+    if model is None:
+        raise unavailable("no-model", "No model version is loaded yet.")
+    if not application_state.current().database.is_reachable():
+        raise unavailable("database-unavailable", "The database does not answer.")
+    return jsonify(status="ready", model_version=model.version)

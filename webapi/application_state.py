@@ -1,0 +1,72 @@
+"""What the routes work with, one of each per application: database, model, metrics."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from flask import Flask, current_app
+
+from ml.app import open_registry
+from ml.errors import DatabaseUnavailableError
+from ml.serving.serving_cache import ServingCache
+from ml.settings import Settings
+from webapi.admission import Load
+from webapi.lazy_catalog import Database
+from webapi.model_host import ModelHost
+from webapi.telemetry import database_metrics
+from webapi.telemetry.metrics import Metrics
+
+_EXTENSION = "mycoflow"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The long-lived parts of one application."""
+
+    settings: Settings
+    database: Database
+    models: ModelHost
+    metrics: Metrics
+    load: Load
+
+    def start(self) -> None:
+        """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
+
+        A database or MLflow that is down is no reason not to start: both are tried again later.
+
+        Raises:
+            SettingsError: a setting is wrong, or the metrics port is taken.
+            SchemaVersionError: the database is at another migration.
+        """
+        self.metrics.serve(self.settings.metrics_host, self.settings.metrics_port)
+        try:
+            self.database.catalog()
+        except DatabaseUnavailableError as error:
+            _logger.error("Starting without the database, trying again at each request: %s", error)
+        self.models.load_cached()
+        self.models.start()
+
+    def stop(self) -> None:
+        """End the threads and close the connections."""
+        self.models.stop()
+        self.metrics.close()  # before the database, which a scrape would open again
+        self.database.close()
+
+
+def init_app(app: Flask, settings: Settings) -> Service:
+    """Give an application its service."""
+    metrics = Metrics()
+    cache = ServingCache(settings.mycoflow_home / "serving")
+    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds)
+    database = Database(settings)
+    database_metrics.register(metrics.registry, settings, database)
+    service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions))
+    app.extensions[_EXTENSION] = service
+    return service
+
+
+def current(app: Flask | None = None) -> Service:
+    """The service of an application; of the one that handles this request when None."""
+    service: Service = (app or current_app).extensions[_EXTENSION]
+    return service

@@ -1,0 +1,44 @@
+"""Scoring on request: with the model that answers anyway, in turns with predictions, as long as a request may take."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.deadlines import Deadline
+from ml.tasks.classification.card import ModelCard
+from ml.tasks.classification.classifier import Classifier, Output
+from webapi.admission import Load
+from webapi.problems import unavailable
+
+
+@dataclass(frozen=True)
+class PatientScorer:
+    """A classifier that waits for its turn before each batch, and stops at the deadline.
+
+    What was computed by then is kept by whoever asked for it, so the same request goes on there.
+    """
+
+    classifier: Classifier
+    load: Load
+    deadline: Deadline
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model expects and answers."""
+        return self.classifier.card
+
+    def predict(self, images: NDArray[np.uint8]) -> Output:
+        """Compute the features of a batch of images.
+
+        Raises: ProblemError, 503, the time is over.
+        """
+        if self.deadline.remaining() == 0:
+            detail = "Too many images of the evaluation set are not scored yet for one request. Ask again to go on."
+            raise unavailable("scoring-unfinished", detail)
+        with self.load.computing.enter(self.deadline):
+            return self.classifier.predict(images)
+
+    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities from features."""
+        return self.classifier.classify(features)

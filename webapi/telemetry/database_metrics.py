@@ -1,0 +1,96 @@
+"""The figures that the database has, for a scrape that never waits long and never fails."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ml.deadlines import Deadline
+from ml.errors import MycoflowError
+from ml.reporting.health import read_health
+from ml.settings import Settings
+from webapi.lazy_catalog import Database
+from webapi.request_deadlines import begin_until
+from webapi.telemetry.health_metrics import health_metrics
+
+_REMEMBERED_SECONDS = 5.0
+_STATEMENT_SECONDS = 2.0
+_USABLE_SECONDS = 20.0  # a little more than from one scrape to the next
+_NEVER = float("-inf")
+_logger = logging.getLogger(__name__)
+
+
+class DatabaseCollector(Collector):
+    """Reads the figures when Prometheus asks, unless that was a moment ago.
+
+    A thread of its own reads them: a server that hangs holds up this thread, and a scrape only for a moment.
+
+    Args:
+        remembered_seconds: figures are read no more often than this.
+        wait_seconds: a scrape waits so long for them; then it shows those before.
+        usable_seconds: figures older than this are not shown: the database is down.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        remembered_seconds: float = _REMEMBERED_SECONDS,
+        wait_seconds: float = _STATEMENT_SECONDS + 0.5,
+        usable_seconds: float = _USABLE_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._remembered_seconds = remembered_seconds
+        self._wait_seconds = wait_seconds
+        self._usable_seconds = usable_seconds
+        self._lock = threading.Lock()
+        self._reader: threading.Thread | None = None
+        self._figures: list[GaugeMetricFamily] | None = None  # of the last reading; None where it failed
+        self._read_at = _NEVER
+        self._is_failing = False
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures as metrics; only `mycoflow_database_up` while there are none. Never raises."""
+        figures = self._latest()
+        text = "1 where the database gives its figures"
+        yield GaugeMetricFamily("mycoflow_database_up", text, value=float(figures is not None))
+        yield from figures or ()
+
+    def _latest(self) -> list[GaugeMetricFamily] | None:
+        with self._lock:
+            if time.monotonic() - self._read_at < self._remembered_seconds:
+                return self._figures
+            if self._reader is None or not self._reader.is_alive():
+                self._reader = threading.Thread(target=self._read, name="database-metrics", daemon=True)
+                self._reader.start()
+            reader = self._reader
+        reader.join(self._wait_seconds)
+        return self._figures if time.monotonic() - self._read_at < self._usable_seconds else None
+
+    def _read(self) -> None:
+        try:
+            with begin_until(self._database.catalog(), Deadline(_STATEMENT_SECONDS)) as connection:
+                health = read_health(connection)
+            self._figures = list(health_metrics(health, self._settings))
+            self._is_failing = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service's own figures are shown
+            self._figures = None
+            self._note_failure(error)
+        self._read_at = time.monotonic()
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._is_failing:
+            is_expected = isinstance(error, MycoflowError)
+            _logger.warning("Metrics go without the database's figures: %s", error, exc_info=not is_expected)
+        self._is_failing = True
+
+
+def register(registry: CollectorRegistry, settings: Settings, database: Database) -> None:
+    """Show the database's figures with the others."""
+    registry.register(DatabaseCollector(settings, database))

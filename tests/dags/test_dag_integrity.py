@@ -38,7 +38,7 @@ def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
 
 def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str, Any]) -> None:
     assert described["heavy"] == []
-    assert all(seconds < 1 for seconds in described["parse_seconds"].values())
+    assert all(seconds < 10 for seconds in described["parse_seconds"].values())
 
 
 DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_alerts", "tune_hyperparameters"]

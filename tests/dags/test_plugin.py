@@ -1,7 +1,6 @@
 """What Airflow gains: the page "Model health" for those who are logged in, and links from tasks to MLflow runs."""
 
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets, monitorings
 from ml.settings import Settings
-from tests.deployments import copy_database
 
 ROOT = Path(__file__).parents[2]
 InAirflow = Callable[..., dict[str, Any]]
@@ -100,9 +98,9 @@ def test_loading_the_plugin_imports_nothing_that_a_task_has_no_use_for(in_airflo
 
 
 @pytest.fixture
-def empty_catalog(catalog_template: str, server_home: Path) -> str:
+def empty_catalog(catalog_template: str, copied_database: Callable[..., str]) -> str:
     """The URL of a catalog without a model."""
-    return copy_database(server_home, catalog_template, f"catalog_{secrets.token_hex(8)}")
+    return copied_database(catalog_template)
 
 
 @pytest.fixture

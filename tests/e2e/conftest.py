@@ -68,7 +68,7 @@ def run_stack() -> RunStack:
                 yield process
             finally:
                 process.terminate()
-                process.wait(timeout=60)
+                process.wait(timeout=120)
                 end_leftovers(str(settings.mycoflow_home))
 
     return run

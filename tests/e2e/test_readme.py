@@ -83,7 +83,7 @@ def test_the_service_of_the_readme_answers_and_stops(newcomer: tuple[Path, dict[
         assert _answer(f"http://127.0.0.1:{free_tcp_port}/status") == b"true"
     finally:
         service.send_signal(signal.SIGINT)
-        service.wait(30)
+        service.wait(60)
 
 
 def test_the_make_targets_that_it_names_exist() -> None:
@@ -108,10 +108,10 @@ def test_the_settings_table_has_every_default_right() -> None:
 
 
 def _answer(url: str) -> bytes:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return bytes(answer.read()).strip()
         except (urllib.error.URLError, ConnectionError):
             if time.monotonic() > deadline:

@@ -50,7 +50,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(
         if find_prometheus(settings):
             read_until(process, f"http://{HOST}:{settings.prometheus_port}")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     assert processes_on(home) == []
     first_passwords = passwords(home)
 
@@ -60,7 +60,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(
         for pid in marked_pids(str(home), "mlflow server"):
             psutil.Process(pid).kill()
         assert "mlflow ended by itself" in read_until(process, "ended by itself")
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=120) == 1
     assert processes_on(home) == []
 
 
@@ -70,14 +70,14 @@ def test_a_signal_while_the_servers_start_leaves_no_process(
     with run_stack(demo_settings(home)) as process:
         read_until(process, "Starting on")
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=120)
     assert processes_on(home) == []
 
 
 def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_stack: RunStack) -> None:
     settings = demo_settings(home)
     with socket.create_server((HOST, settings.mlflow_port)), run_stack(settings) as process:
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert f"port {settings.mlflow_port} is in use; set MYCOFLOW_MLFLOW_PORT to a free one" in said
 
@@ -92,13 +92,13 @@ def test_with_the_port_of_prometheus_in_use_the_rest_starts(home: Path, run_stac
         assert f"port {settings.prometheus_port} is in use" in read_until(process, "Without Prometheus")
         read_until(process, "Mycoflow is up")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     assert not (home / "logs" / "prometheus.log").exists()
 
 
 def test_a_second_stack_on_the_same_data_is_refused(home: Path, run_stack: RunStack) -> None:
     with exclusive(home, "stack"), run_stack(demo_settings(home)) as process:
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "A stack already runs on" in said
 
@@ -106,7 +106,7 @@ def test_a_second_stack_on_the_same_data_is_refused(home: Path, run_stack: RunSt
 def test_a_wrong_setting_is_named(home: Path, run_stack: RunStack) -> None:
     settings = demo_settings(home).model_copy(update={"airflow_port": 99999})
     with run_stack(settings) as process:
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "MYCOFLOW_AIRFLOW_PORT" in said
 
@@ -126,7 +126,7 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(home: Path, run_stac
     (home / "demo" / "thesis.txt").write_text("mine")
     settings: Settings = demo_settings(home)
     with run_stack(settings, "demo") as process:
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "was not made by the demo" in said.replace("\n", " ")
     assert (home / "demo" / "thesis.txt").read_text() == "mine"

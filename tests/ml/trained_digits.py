@@ -156,14 +156,14 @@ def mlflow_server(new_database: Callable[[], str], tmp_path: Path) -> Iterator[s
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 def _wait_until_healthy(address: str, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=2).close()
+            urllib.request.urlopen(f"{address}/health", timeout=20).close()
             return
         except OSError:
             time.sleep(0.3)
@@ -190,7 +190,7 @@ def run_python() -> Callable[..., str]:
         environment = {**os.environ, "PYTHONPATH": "", "PYTHONWARNINGS": ""}
         command = [sys.executable, "-c", code]
         done = subprocess.run(
-            command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+            command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -12,14 +12,14 @@ import yaml
 
 from stack.ports import HOST, find_free_ports
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Prometheus:
     """Args: url, where it listens."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=60)
 
     def is_ready(self) -> bool:
         """Whether it answers queries."""

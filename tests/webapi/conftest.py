@@ -4,10 +4,12 @@ import io
 import json
 import secrets
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -31,6 +33,7 @@ from ml.settings import Settings
 from tests.application import application_as_web
 from webapi import application_state
 from webapi.model_host import load
+from webapi.telemetry import database_metrics
 
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
 IMAGE_SIZE = 32
@@ -134,6 +137,14 @@ def scrape(app: Flask) -> Callable[[], dict[str, float]]:
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     return read
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts the clock forward by which the database's figures grow old."""
+    passed = [0.0]
+    monkeypatch.setattr(database_metrics, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed)))
+    return passed.append
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_requests_at_the_same_moment_share_a_login(airflow: ScriptedAirflow) -> 
     together = threading.Barrier(8)
 
     def start(_: int) -> str:
-        together.wait(10)
+        together.wait(60)
         return client.trigger("finetune", {}).dag_run_id
 
     for logins in (1, 2):

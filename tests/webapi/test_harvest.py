@@ -121,7 +121,7 @@ def test_requests_that_harvest_nothing_do_not_wait_for_the_membership(
     with ThreadPoolExecutor(2) as threads, catalog.begin() as connection:
         hold_membership(connection, "pool")  # a long ingestion
         for content in pictures.values():
-            assert threads.submit(post, content).result(timeout=10).status_code == 200
+            assert threads.submit(post, content).result(timeout=60).status_code == 200
 
 
 def test_a_harvest_that_cannot_be_does_not_fail_the_prediction_and_is_made_up_for(
@@ -129,7 +129,7 @@ def test_a_harvest_that_cannot_be_does_not_fail_the_prediction_and_is_made_up_fo
 ) -> None:
     with ThreadPoolExecutor(1) as threads, catalog.begin() as connection:
         hold_membership(connection, "pool")
-        assert threads.submit(post, pictures[True]).result(timeout=10).status_code == 200
+        assert threads.submit(post, pictures[True]).result(timeout=60).status_code == 200
     (image,) = rows(catalog, images)
     assert image.split is None
     post(pictures[True])

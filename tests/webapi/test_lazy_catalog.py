@@ -17,7 +17,7 @@ def at(settings: Settings, url: str) -> Settings:
 
 
 def test_a_database_that_comes_later_is_found_without_a_restart(
-    settings: Settings, catalog_template: str, copy_database: Callable[..., str]
+    settings: Settings, catalog_template: str, copied_database: Callable[..., str]
 ) -> None:
     name = f"late_{secrets.token_hex(4)}"
     there = settings.database_url
@@ -25,8 +25,8 @@ def test_a_database_that_comes_later_is_found_without_a_restart(
     url = sa.make_url(there.get_secret_value()).set(database=name).render_as_string(hide_password=False)
     database = Database(at(settings, url))
     assert not database.is_reachable()
-    copy_database(catalog_template, name)
-    deadline = time.monotonic() + 10
+    copied_database(catalog_template, name)
+    deadline = time.monotonic() + 60
     while not database.is_reachable() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert database.is_reachable()

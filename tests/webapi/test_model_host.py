@@ -88,7 +88,7 @@ def test_loading_and_swapping_are_timed(
     )
     assert load_seconds is not None
     assert swap_seconds is not None
-    assert 0 < load_seconds < swap_seconds < 10
+    assert 0 < load_seconds < swap_seconds < 60
     assert metrics.registry.get_sample_value("mycoflow_model_swaps_total") == 1
 
 
@@ -216,7 +216,7 @@ def test_the_thread_follows_the_alias_and_ends(registry: ScriptedRegistry, new_h
     host = new_host()
     host.start()
     registry.alias = 3
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while served(host) != 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     host.stop()

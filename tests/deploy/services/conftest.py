@@ -60,7 +60,7 @@ class Postgres:
 
     def _control(self, *arguments: str) -> None:
         options = ("-w", "-D", str(self._server.pgdata), *arguments)
-        pgexec("pg_ctl", options, bin_path=self.programs, user=self._server.system_user, timeout=30)
+        pgexec("pg_ctl", options, bin_path=self.programs, user=self._server.system_user, timeout=120)
 
     def psql(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run psql as the superuser over the socket, as the image does for its initial scripts."""
@@ -120,7 +120,7 @@ class Deployment:
             image["PYTHONPATH"] = str(ROOT)
         return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **image, **own, **self.extra}
 
-    def run(self, name: str, timeout_seconds: float = 120) -> str:
+    def run(self, name: str, timeout_seconds: float = 240) -> str:
         """Run a one-off service to its end and return what it said."""
         command = [self.adapt(word) for word in self.services[name]["command"]]
         done = subprocess.run(
@@ -147,7 +147,7 @@ class Deployment:
         return checked.returncode == 0
 
     @contextmanager
-    def up(self, name: str, timeout_seconds: float = 120) -> Iterator[subprocess.Popen[bytes]]:
+    def up(self, name: str, timeout_seconds: float = 240) -> Iterator[subprocess.Popen[bytes]]:
         """Start a service, wait until its health check passes, and stop it with SIGTERM at the end."""
         command = [self.adapt(word) for word in self.services[name]["command"]]
         log = self.folder / f"{name}.log"
@@ -183,7 +183,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM as `docker stop` sends it, and the whole group killed if that was not enough."""
     process.terminate()
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     finally:
         if _is_group_alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)

@@ -72,16 +72,16 @@ def caddy(
             yield http, https
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def wait_until_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         try:
-            requests.get(f"http://127.0.0.1:{port}", allow_redirects=False, timeout=5)
+            requests.get(f"http://127.0.0.1:{port}", allow_redirects=False, timeout=30)
             return
         except requests.ConnectionError:
             time.sleep(0.1)
@@ -103,7 +103,7 @@ def ask(caddy: tuple[int, int], root: Path) -> Callable[..., "subprocess.Complet
 
 def test_plain_http_is_sent_to_https(caddy: tuple[int, int]) -> None:
     answer = requests.get(
-        f"http://127.0.0.1:{caddy[0]}/status", headers={"Host": "localhost"}, allow_redirects=False, timeout=10
+        f"http://127.0.0.1:{caddy[0]}/status", headers={"Host": "localhost"}, allow_redirects=False, timeout=60
     )
     assert answer.status_code == 308
     assert answer.headers["Location"].startswith("https://localhost")

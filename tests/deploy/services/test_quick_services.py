@@ -70,21 +70,21 @@ def test_each_role_logs_in_with_its_password(
 
 def test_mlflow_refuses_whoever_does_not_log_in(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
     search = f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=5"
-    assert requests.get(search, timeout=10).status_code == 401
-    assert requests.get(search, auth=("admin", "password1234"), timeout=10).status_code == 401
-    assert requests.get(search, auth=accounts["admin"], timeout=10).status_code == 200
+    assert requests.get(search, timeout=60).status_code == 401
+    assert requests.get(search, auth=("admin", "password1234"), timeout=60).status_code == 401
+    assert requests.get(search, auth=accounts["admin"], timeout=60).status_code == 200
 
 
 def test_mlflow_refuses_a_host_that_is_not_its_own(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
     search = f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=5"
-    assert requests.get(search, auth=accounts["admin"], headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    assert requests.get(search, auth=accounts["admin"], headers={"Host": "evil.example"}, timeout=60).status_code == 403
     own = {"Host": "mlflow.localhost"}
-    assert requests.get(search, auth=accounts["admin"], headers=own, timeout=10).status_code == 200
+    assert requests.get(search, auth=accounts["admin"], headers=own, timeout=60).status_code == 200
 
 
 def test_training_writes_and_web_reads_and_moves_the_alias(mlflow: str, accounts: dict[str, tuple[str, str]]) -> None:
     def call(who: str, verb: str, path: str, **body: Any) -> requests.Response:
-        return requests.request(verb, f"{mlflow}/api/2.0/mlflow/{path}", auth=accounts[who], timeout=10, **body)
+        return requests.request(verb, f"{mlflow}/api/2.0/mlflow/{path}", auth=accounts[who], timeout=60, **body)
 
     created = call("training", "POST", "experiments/create", json={"name": "nights"})
     assert created.status_code == 200, created.text
@@ -126,7 +126,7 @@ def test_artifacts_pass_through_mlflow_into_the_bucket(
 def test_webapi_starts_and_reaches_its_database_as_the_role_web(mlflow: str, migrated: Any) -> None:
     with migrated.up("webapi"):
         service = f"http://127.0.0.1:{migrated.port('8000')}"
-        assert requests.get(f"{service}/status", timeout=10).json() is True
-        assert requests.get(f"{service}/dbconnex", timeout=10).json() is True
-        figures = requests.get(f"http://127.0.0.1:{migrated.port('9100')}/metrics", timeout=10)
+        assert requests.get(f"{service}/status", timeout=60).json() is True
+        assert requests.get(f"{service}/dbconnex", timeout=60).json() is True
+        figures = requests.get(f"http://127.0.0.1:{migrated.port('9100')}/metrics", timeout=60)
         assert "mycoflow_http_requests_total" in figures.text

@@ -141,11 +141,11 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
     with catalog.begin() as connection:
         cutoff = locks.hold_pool_for_snapshot(connection)
         writer.start()
-        is_waiting.wait(5)
+        is_waiting.wait(60)
         writer.join(0.2)
         assert writer.is_alive()
         assert pool.count_new_images(connection, cutoff).total == 0
-    writer.join(5)
+    writer.join(60)
     with catalog.begin() as connection:
         assert pool.count_new_images(connection, cutoff) == NewImages(human=1, harvested=0)
 

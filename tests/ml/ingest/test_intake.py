@@ -234,7 +234,7 @@ def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) ->
             assert decide_batches(connection, [batch_id], "certify", "ada") == 2
             second = threads.submit(decide, catalog, "exclude", batch_id)
             wait_for_membership_lock(catalog)
-        assert second.result(timeout=30) == 0
+        assert second.result(timeout=60) == 0
     assert {row.held_back for row in rows(catalog)} == {None}
 
 
@@ -244,7 +244,7 @@ def wait_for_membership_lock(catalog: Catalog) -> None:
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
         "(SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    deadline = Deadline(30)
+    deadline = Deadline(60)
     while deadline.remaining():
         with catalog.begin() as connection:
             if connection.execute(waits).scalar_one():

@@ -132,7 +132,7 @@ def test_a_dead_mlflow_is_told_within_seconds_and_without_the_password(uri: str)
     started = time.monotonic()
     with pytest.raises(RegistryUnavailableError, match="MLFLOW_TRACKING_URI") as refused:
         Registry(uri).champion()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # by itself, MLflow tries for minutes
     assert "secret" not in str(refused.value)
 
 

@@ -91,10 +91,10 @@ def _serve(model_folder: Path, folder: Path) -> Iterator[str]:
 
 
 def _wait_until_ready(address: str, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            urllib.request.urlopen(address, timeout=2).close()
+            urllib.request.urlopen(address, timeout=20).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)

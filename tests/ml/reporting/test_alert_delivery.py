@@ -147,7 +147,7 @@ def test_a_silent_receiver_is_given_up(catalog: Catalog, open_to: OpenTo) -> Non
         put(catalog, "one", "two", "three")
         started = time.monotonic()
         deliver(workspace)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30  # it would be silent for ever
     assert [alert.tries for alert in outbox(catalog)] == [1, 0, 0]
 
 

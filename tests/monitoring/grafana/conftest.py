@@ -50,13 +50,13 @@ def grafana(start_grafana: Callable[..., Grafana]) -> Grafana:
 
 @pytest.fixture(scope="session")
 def filled_settings(
-    catalog_template: str, copy_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+    catalog_template: str, copied_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
     """A deployment with rows in every table that a panel reads."""
     settings = Settings(
         _env_file=None,  # type: ignore[call-arg]
         mycoflow_home=tmp_path_factory.mktemp("home"),
-        database_url=SecretStr(copy_database(catalog_template)),
+        database_url=SecretStr(copied_database(catalog_template)),
     )
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         _add_images(connection)

@@ -117,7 +117,7 @@ def test_a_silent_grafana_is_given_up(catalog: Catalog, open_to: OpenTo, monkeyp
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         deliver(open_to(silent.getsockname()[1]))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30  # it would be silent for ever
 
 
 def test_what_is_long_past_is_not_marked(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:

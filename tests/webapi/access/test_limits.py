@@ -1,8 +1,10 @@
 """How often one may ask, and what happens when the counter is down."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from shutil import which
 
 import pytest
@@ -30,10 +32,18 @@ def redis(free_port: Callable[[], int]) -> Iterator[tuple[str, "subprocess.Popen
         pytest.skip("no redis-server on this machine (Debian: apt-get install redis-server)")
     port = free_port()
     process = subprocess.Popen([program, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
+    wait_until_listening(port, process)
     yield f"redis://127.0.0.1:{port}/0", process
     process.kill()
     process.wait()
+
+
+def wait_until_listening(port: int, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise AssertionError("Redis ended by itself.")
 
 
 def statuses(client: FlaskClient, count: int) -> list[int]:

@@ -20,7 +20,7 @@ from webapi.factory import create_app
 Post = Callable[..., TestResponse]
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 3) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from ml.catalog.accounts.tokens import issue_token
@@ -20,7 +21,7 @@ from ml.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf")
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 @dataclass
@@ -34,11 +35,11 @@ class RunningService:
     headers: dict[str, str]
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.address + path, timeout=10)
+        return httpx.get(self.address + path, timeout=60)
 
     def predict(self, image: bytes, **fields: int) -> httpx.Response:
         url = f"{self.address}/predictions"
-        return httpx.post(url, files={"file": image}, data=fields, headers=self.headers, timeout=30)
+        return httpx.post(url, files={"file": image}, data=fields, headers=self.headers, timeout=60)
 
     def wait_for(self, is_true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -55,6 +56,11 @@ class RunningService:
         """Send a signal to gunicorn, as a supervisor does, and wait until all is over."""
         self.process.send_signal(sign)
         return self.process.wait(timeout=START_SECONDS)
+
+    def has_taken(self, client_port: int) -> bool:
+        """Whether one of its processes has a client's connection."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return any(each.raddr and each.raddr.port == client_port for one in found for each in one.net_connections())
 
     def has_processes(self) -> bool:
         try:

@@ -18,7 +18,7 @@ from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 Start = Callable[..., Any]  # gives a RunningService of conftest.py
 
 
@@ -86,7 +86,7 @@ def test_a_request_under_way_is_answered_before_the_end(start: Start, png: Calla
         connection.putheader(name, request.headers[name])
     connection.putheader("Authorization", service.headers["Authorization"])
     connection.endheaders(body[:1000])
-    time.sleep(0.5)
+    service.wait_for(lambda: service.has_taken(connection.sock.getsockname()[1]))
     service.process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     connection.send(body[1000:])
@@ -103,7 +103,7 @@ def test_an_idle_client_does_not_delay_the_end(start: Start) -> None:
         idle.get(f"{service.address}/status")
         began = time.monotonic()
         assert service.end() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 25  # not the 30 seconds that gunicorn gives those who are not through
 
 
 @pytest.mark.usefixtures("cached_model")

@@ -22,6 +22,8 @@ from webapi import application_state
 from webapi.telemetry import database_metrics
 from webapi.telemetry.database_metrics import DatabaseCollector
 
+PassTime = Callable[[float], None]
+
 Scrape = Callable[[], dict[str, float]]
 
 DRIFT = DriftCheck(
@@ -91,7 +93,7 @@ def test_the_catalogs_figures_are_shown(lived: Catalog, scrape: Scrape) -> None:
     }
     assert {name: figures.get(name) for name in expected} == pytest.approx(expected)
     for name in ("evaluation", "monitoring", "promotion", "drift_check"):
-        assert 0 <= time.time() - figures[f"mycoflow_{name}_timestamp_seconds"] < 60
+        assert 0 <= time.time() - figures[f"mycoflow_{name}_timestamp_seconds"] < 600
 
 
 def test_what_is_not_known_is_absent(lived: Catalog, scrape: Scrape) -> None:
@@ -110,13 +112,15 @@ def test_an_empty_catalog_shows_only_what_it_has(scrape: Scrape) -> None:
 
 
 def test_figures_are_remembered_for_a_moment(
-    app: Flask, settings: Settings, lived: Catalog, add_champion: Callable[..., None]
+    app: Flask, settings: Settings, lived: Catalog, add_champion: Callable[..., None], pass_time: PassTime
 ) -> None:
-    collector = DatabaseCollector(settings, application_state.current(app).database, remembered_seconds=0.5)
+    collector = DatabaseCollector(
+        settings, application_state.current(app).database, remembered_seconds=100, wait_seconds=60
+    )
     assert champion(collector) == 2
     add_champion(3, 0.9)
     assert champion(collector) == 2
-    time.sleep(0.5)
+    pass_time(100)
     assert champion(collector) == 3
 
 
@@ -143,21 +147,22 @@ def test_many_scrapes_at_once_read_once(
 
 
 def test_a_slow_reading_leaves_the_figures_before_for_a_while(
-    app: Flask, settings: Settings, lived: Catalog, monkeypatch: pytest.MonkeyPatch
+    app: Flask, settings: Settings, lived: Catalog, pass_time: PassTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collector = DatabaseCollector(
-        settings, application_state.current(app).database, 0, wait_seconds=1, usable_seconds=3
+        settings, application_state.current(app).database, 0, wait_seconds=0.5, usable_seconds=600
     )
-    assert champion(collector) == 2
+    while not [family for family in collector.collect() if family.name == "mycoflow_champion_version"]:
+        pass  # a busy machine reads for longer than a scrape waits
     over, read_health = threading.Event(), database_metrics.read_health
 
     def linger(connection: sa.Connection) -> Any:
-        over.wait(10)
+        over.wait(60)
         return read_health(connection)
 
     monkeypatch.setattr(database_metrics, "read_health", linger)
     assert champion(collector) == 2
-    time.sleep(2)
+    pass_time(600)
     assert [family.name for family in collector.collect()] == ["mycoflow_database_up"]
     over.set()
 

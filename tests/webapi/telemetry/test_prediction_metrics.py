@@ -50,7 +50,7 @@ def test_each_stage_of_a_computed_prediction_is_timed_once(
     figures = scrape()
     for stage in ("decode", "inference", "store"):
         assert figures[f'mycoflow_stage_duration_seconds_count{{stage="{stage}"}}'] == 1
-        assert 0 < figures[f'mycoflow_stage_duration_seconds_sum{{stage="{stage}"}}'] < 1
+        assert 0 < figures[f'mycoflow_stage_duration_seconds_sum{{stage="{stage}"}}'] < 60
 
 
 def test_refused_predictions_are_counted_by_the_type_of_problem(

@@ -90,7 +90,7 @@ def test_only_one_transaction_decides_membership_at_a_time(
             waiting = threads.submit(wait_for_membership, catalog, split)
             with pytest.raises(FutureTimeoutError):
                 waiting.result(timeout=0.3)
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
 
 
 def test_a_snapshot_being_pinned_keeps_new_pool_members_out(catalog: Catalog) -> None:
@@ -100,4 +100,4 @@ def test_a_snapshot_being_pinned_keeps_new_pool_members_out(catalog: Catalog) ->
             waiting = threads.submit(wait_for_membership, catalog, "pool")
             with pytest.raises(FutureTimeoutError):
                 waiting.result(timeout=0.3)
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)

@@ -21,7 +21,7 @@ from ml.settings import Settings
 from webapi import application_state
 from webapi.factory import create_app
 
-FOLLOW_SECONDS = 20.0
+FOLLOW_SECONDS = 60.0
 Register = Callable[[int], int]
 Png = Callable[[int], bytes]
 

@@ -26,7 +26,7 @@ from webapi import application_state
 from webapi.factory import create_app
 from webapi.request_deadlines import current_deadline
 
-FEW_SECONDS = 3.0
+FEW_SECONDS = 6.0
 PRODUCTION = {"model_name": "mycoflow", "stage": "Production"}
 ROUTES = [
     ("get", "/accuracy"),

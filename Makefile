@@ -46,11 +46,12 @@ format: .venv/installed-dev ## put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## pin every package anew, from pyproject.toml (needs uv)
-	uv pip compile $(LOCK) pyproject.toml --extra full -o requirements.txt
-	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
-	uv pip compile $(LOCK) pyproject.toml --extra full --extra bench -c requirements.txt -o requirements-bench.txt
-	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
+lock: | .venv/python ## pin every package anew, from pyproject.toml
+	echo uv | $(BIN)/uv pip compile $(LOCK) - -o requirements-uv.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra full -o requirements.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra full --extra bench -c requirements.txt -o requirements-bench.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 

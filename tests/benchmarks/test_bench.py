@@ -23,6 +23,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+# Quick: the parts one by one, beside this file.
 @pytest.mark.slow
 def test_training_and_products_leave_their_figures_in_latest_json(folder: Path) -> None:
     output = io.StringIO()

@@ -67,6 +67,7 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     assert "50 new images" in due["returned"]["monitor"]
 
 
+# Quick: tests/ml/test_finetune.py; the tasks are those of `retrain`, which runs above.
 @pytest.mark.slow
 def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
@@ -82,6 +83,7 @@ def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag,
     assert tuned["returned"]["gate"] in ("promote", "keep")
 
 
+# Quick: tests/ml/test_tuning.py; the tasks after the search are those of `retrain`, which runs above.
 @pytest.mark.slow
 def test_a_search_by_two_workers_ends_in_a_model(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)

@@ -12,6 +12,7 @@ import pytest
 
 from stack.environment import ROOT
 
+# Quick: test_scheduler.py runs the demo's stack and its nights.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 

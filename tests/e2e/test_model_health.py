@@ -27,6 +27,7 @@ from stack.follow import wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
+# Quick: tests/dags/test_plugin.py asks for the page, tests/ml/reporting for what is on it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 START_SECONDS = 180
 TRAINING_SECONDS = 300

@@ -151,6 +151,7 @@ def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_ret
     assert reasons == ["the first model", "50 new images reach the threshold of 50."]
 
 
+# Quick: tests/ml/test_cycle.py promotes what a person approved, tests/dags/test_dag_runs.py skips the question.
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chosen", [{"snapshot_size": 250, "promotion": "approve"}])

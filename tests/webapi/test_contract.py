@@ -216,6 +216,7 @@ def test_every_answer_is_as_documented(load: Load, role: Role) -> None:
     check(load(**{"max-examples": 10, "deterministic": True}), role)
 
 
+# Quick: test_every_answer_is_as_documented, with the same few requests each time.
 @pytest.mark.slow
 def test_every_answer_is_as_documented_in_a_long_run_with_new_requests_each_time(load: Load, role: Role) -> None:
     check(load(**{"max-examples": 100}), role)

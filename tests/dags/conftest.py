@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +89,34 @@ json.dump(
 )
 """
 
+# Runs scripts as they come, each with variables of its own, and writes a byte to the file descriptor after each.
+SERVE = """
+import json, os, sys, traceback
+
+ended, own = int(sys.argv[1]), dict(os.environ)
+for line in sys.stdin:
+    request = json.loads(line)
+    os.environ.update(request["environment"])
+    sys.argv = ["-c", *request["arguments"]]
+    try:
+        exec(request["script"], {"__name__": "__main__"})
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    os.environ.clear()
+    os.environ.update(own)
+    os.write(ended, b"\\n")
+"""
+
 
 @pytest.fixture(scope="session")
-def airflow_environment(
-    copy_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def airflow_environment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a process needs to be Airflow on a migrated database of its own."""
     options = {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": copy_database("template0"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": new_database(),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
@@ -129,6 +146,53 @@ def in_airflow(
     return run
 
 
+class ResidentAirflow:
+    """One process that is Airflow and runs one script after the other: to become Airflow takes it ten seconds."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self._log, self._folder = folder / "output.log", folder
+        self._ended, ended = os.pipe()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, str(ended)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[ended],
+            )
+        os.close(ended)
+
+    def run(self, script: str, *arguments: str, environment: dict[str, str]) -> dict[str, Any]:
+        """Give what the script wrote as JSON, and what the process said meanwhile."""
+        answer, said_before = self._folder / "answer.json", self._log.stat().st_size
+        answer.unlink(missing_ok=True)
+        request = {"script": script, "arguments": [str(answer), *arguments], "environment": environment}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        os.read(self._ended, 1)
+        output = self._log.read_bytes()[said_before:].decode()
+        assert answer.exists(), output[-8000:]
+        return {**json.loads(answer.read_text()), "output": output}
+
+    def stop(self) -> None:
+        """The end of what it reads is its end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        os.close(self._ended)
+
+
+@pytest.fixture(scope="session")
+def resident_airflow(
+    airflow_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ResidentAirflow]:
+    airflow = ResidentAirflow(airflow_environment, tmp_path_factory.mktemp("resident"))
+    yield airflow
+    airflow.stop()
+
+
 @pytest.fixture(scope="session")
 def described(in_airflow: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """The DAG folder as Airflow reads it."""
@@ -144,12 +208,12 @@ def night_settings(settings: Settings, mlflow_uri: str, tmp_path: Path) -> Setti
 
 
 @pytest.fixture
-def run_dag(in_airflow: Callable[..., dict[str, Any]], night_settings: Settings) -> Callable[..., dict[str, Any]]:
+def run_dag(resident_airflow: ResidentAirflow, night_settings: Settings) -> Callable[..., dict[str, Any]]:
     """Really runs a DAG with `dag.test()`, on the settings of the test."""
 
     def run(dag_id: str, **parameters: object) -> dict[str, Any]:
-        environment = settings_environment(night_settings)
-        return in_airflow(RUN, dag_id, json.dumps(parameters), environment=environment)
+        arguments = (str(ROOT / "dags"), dag_id, json.dumps(parameters))
+        return resident_airflow.run(RUN, *arguments, environment=settings_environment(night_settings))
 
     return run
 

@@ -1,6 +1,7 @@
 """What Airflow gains: the page "Model health" for those who are logged in, and links from tasks to MLflow runs."""
 
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets, monitorings
 from ml.settings import Settings
+from tests.deployments import copy_database
 
 ROOT = Path(__file__).parents[2]
 InAirflow = Callable[..., dict[str, Any]]
@@ -62,6 +64,8 @@ with TestClient(create_app(), base_url="http://airflow.test") as client:
     keep("viewer", client.get("/mycoflow/health", headers=known))
     keep("cookie", client.get("/mycoflow/health", cookies={"_token": token}))
     keep("plugins", client.get("/api/v2/plugins", headers=known))
+    os.environ["DATABASE_URL"] = sys.argv[3]
+    keep("no model", client.get("/mycoflow/health", headers=known))
     os.environ["DATABASE_URL"] = os.environ["DATABASE_URL"].rsplit("/", 1)[0] + "/gone"
     keep("no database", client.get("/mycoflow/health", headers=known))
 json.dump(answers, open(sys.argv[1], "w"))
@@ -96,6 +100,12 @@ def test_loading_the_plugin_imports_nothing_that_a_task_has_no_use_for(in_airflo
 
 
 @pytest.fixture
+def empty_catalog(catalog_template: str, server_home: Path) -> str:
+    """The URL of a catalog without a model."""
+    return copy_database(server_home, catalog_template, f"catalog_{secrets.token_hex(8)}")
+
+
+@pytest.fixture
 def nights(catalog: Catalog) -> None:
     """Two nights of version 2, the second one below the floor."""
     per_class = {"<b>0</b>": {"image_count": 40, "precision": 0.6, "recall": 0.65, "f1": 0.62}}
@@ -124,8 +134,10 @@ def nights(catalog: Catalog) -> None:
 
 
 @pytest.mark.usefixtures("nights")
-def test_whoever_is_logged_in_sees_how_the_model_is(in_airflow: InAirflow, plugin_environment: dict[str, str]) -> None:
-    answers = in_airflow(ASK, environment=plugin_environment)
+def test_whoever_is_logged_in_sees_how_the_model_is_and_before_the_first_one_what_to_do(
+    in_airflow: InAirflow, plugin_environment: dict[str, str], empty_catalog: str
+) -> None:
+    answers = in_airflow(ASK, empty_catalog, environment=plugin_environment)
     assert answers["stranger"]["status"] == 401
     assert answers["forger"]["status"] in (401, 403)
     assert "version 2" not in answers["stranger"]["text"] + answers["forger"]["text"]
@@ -151,13 +163,9 @@ def test_whoever_is_logged_in_sees_how_the_model_is(in_airflow: InAirflow, plugi
     (listed,) = [each for each in json.loads(answers["plugins"]["text"])["plugins"] if each["name"] == "mycoflow"]
     assert [view["url_route"] for view in listed["external_views"]] == ["model-health"]
 
-
-def test_before_the_first_model_the_page_says_what_to_do(
-    in_airflow: InAirflow, plugin_environment: dict[str, str]
-) -> None:
-    page = in_airflow(ASK, environment=plugin_environment)["viewer"]
-    assert page["status"] == 200, page["text"]
-    assert "start the DAG <b>retrain</b>" in page["text"]
+    first = answers["no model"]
+    assert first["status"] == 200, first["text"]
+    assert "start the DAG <b>retrain</b>" in first["text"]
 
 
 LIST_LINKS = """

@@ -15,6 +15,7 @@ import pytest
 from ml.settings import Settings
 from stack.environment import ROOT, settings_environment
 from stack.leftovers import end_leftovers
+from tests.memory import memory_folder
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
@@ -22,7 +23,7 @@ RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A folder that PostgreSQL's own user may enter, which pytest's are not."""
-    folder = Path(tempfile.mkdtemp(prefix="mycoflow-e2e-"))
+    folder = Path(tempfile.mkdtemp(prefix="mycoflow-e2e-", dir=memory_folder()))
     yield folder
     shutil.rmtree(folder)
 

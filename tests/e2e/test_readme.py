@@ -28,10 +28,11 @@ def command_lines() -> list[str]:
 
 @pytest.fixture
 def newcomer(settings: Settings, mlflow_uri: str, tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """A folder with photos as the README has them, and an environment of the test's own."""
+    """A folder with photos as the README has them, of three kinds, and an environment of the test's own."""
     folders = write_digits(tmp_path / "digits")
-    shutil.copytree(folders.evaluation, tmp_path / "photos/held-out")
-    shutil.copytree(folders.first, tmp_path / "photos/rest")
+    for digit in ("1", "2", "3"):
+        shutil.copytree(folders.evaluation / digit, tmp_path / "photos/held-out" / digit)
+        shutil.copytree(folders.first / digit, tmp_path / "photos/rest" / digit)
     shutil.copy(next((folders.later / "3").iterdir()), tmp_path / "photo.jpg")  # a PNG: the name does not matter
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/bin").symlink_to(Path(sys.executable).parent)

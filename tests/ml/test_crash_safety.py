@@ -1,4 +1,7 @@
-"""SIGKILL of the process that retrains, at any point; then the same request again, as a person would type it."""
+"""SIGKILL of the process that retrains, at any point; then the same request again, as a person would type it.
+
+What goes on is in this process: what the dead one left is all that it has in common with it.
+"""
 
 import os
 import signal
@@ -9,10 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
 from ml import cycle
 from ml.app import Workspace
 from ml.catalog.models import attempts
+from ml.cli.main import app
 from ml.errors import SettingsError
 from ml.evaluation import promotion
 from ml.registry.mlflow_registry import TRAINING_EXPERIMENT
@@ -84,7 +89,6 @@ def environment(filled_workspace: Workspace) -> dict[str, str]:
     assert settings.database_url is not None
     assert settings.mlflow_tracking_uri is not None
     return {
-        **os.environ,
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
@@ -113,13 +117,14 @@ def test_a_killed_retraining_goes_on_where_it_was(
     filled_workspace: Workspace,
     environment: dict[str, str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     when: str,
     place: str,
 ) -> None:
     workspace = filled_workspace
     killed = subprocess.run(
         [sys.executable, "-c", DRIVER, when, place],
-        env=environment,
+        env=os.environ | environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -130,13 +135,12 @@ def test_a_killed_retraining_goes_on_where_it_was(
     pinned = values(workspace, "SELECT image_sha256 FROM training.snapshot_images ORDER BY 1")
     assert pinned
 
-    command = [str(Path(sys.executable).parent / "mycoflow"), "retrain", "--request-key", KEY]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     for _ in range(2):  # the second time there is nothing left to do
-        again = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
-        )
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert "In production: version 1." in again.stdout
+        again = CliRunner().invoke(app, ["retrain", "--request-key", KEY])
+        assert again.exit_code == 0, (again.output, again.exception)
+        assert "In production: version 1." in again.output
 
     assert values(workspace, "SELECT image_sha256 FROM training.snapshot_images ORDER BY 1") == pinned
     assert values(workspace, "SELECT count(*) FROM training.snapshots") == [1]

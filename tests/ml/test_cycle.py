@@ -1,6 +1,5 @@
 """The nights, on a few digits, against the real PostgreSQL, MLflow and ONNX Runtime."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,13 +17,6 @@ from ml.tasks.classification.hyperparameters import Hyperparameters
 from ml.training.training_requests import RetrainParameters
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Iterator[Workspace]:
-    """Version 1 is in production."""
-    cycle.retrain(filled_workspace, "first", "test", PARAMETERS)
-    return filled_workspace
 
 
 def count(workspace: Workspace, table: str) -> int:
@@ -141,15 +133,14 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
     assert cycle.monitor(trained).reasons == []
 
 
-def test_a_rollback_brings_the_former_version_back_and_holds_promotion(trained: Workspace) -> None:
-    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
-    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
-    assert promotion.roll_back(trained, actor="tester", reason="test") == 1
-    held = cycle.retrain(trained, "third", "test", replace(PARAMETERS, seed=4))
+def test_a_rollback_brings_the_former_version_back_and_holds_promotion(judged: Workspace) -> None:
+    assert cycle.retrain(judged, "second", "test", PARAMETERS).production_version == 2
+    assert promotion.roll_back(judged, actor="tester", reason="test") == 1
+    held = cycle.retrain(judged, "third", "test", replace(PARAMETERS, seed=4))
     assert (held.verdict.decision, held.production_version) == ("promote", 1)
-    assert "held" in describe_state(trained)["automatic promotion"]
-    promotion.release_promotion(trained, actor="tester", reason="test")
-    assert cycle.retrain(trained, "fourth", "test", replace(PARAMETERS, seed=5)).production_version == 4
+    assert "held" in describe_state(judged)["automatic promotion"]
+    promotion.release_promotion(judged, actor="tester", reason="test")
+    assert cycle.retrain(judged, "fourth", "test", replace(PARAMETERS, seed=5)).production_version == 4
 
 
 def test_there_is_nothing_to_roll_back_to_after_the_first_model(trained: Workspace) -> None:
@@ -157,37 +148,30 @@ def test_there_is_nothing_to_roll_back_to_after_the_first_model(trained: Workspa
         promotion.roll_back(trained, actor="tester", reason="test")
 
 
-def test_an_alias_moved_by_hand_in_mlflow_is_noticed_and_written_down(trained: Workspace) -> None:
-    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
-    here = trained.registry.champion()
-    elsewhere = 1 if here == 2 else 2
-    trained.registry.set_champion(elsewhere)
-    assert cycle.monitor(trained).model_version == elsewhere
-    with trained.catalog.begin() as connection:
+def test_an_alias_moved_by_hand_in_mlflow_is_noticed_and_written_down(judged: Workspace) -> None:
+    judged.registry.set_champion(2)
+    assert cycle.monitor(judged).model_version == 2
+    with judged.catalog.begin() as connection:
         move = journal.last_move(connection)
     assert move is not None
-    assert (move.kind, move.from_version, move.to_version) == ("external", here, elsewhere)
+    assert (move.kind, move.from_version, move.to_version) == ("external", 1, 2)
 
 
-def test_a_rollback_after_an_alias_was_moved_by_hand_undoes_that_move(trained: Workspace) -> None:
-    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
-    promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
-    trained.registry.set_champion(1)
-    assert promotion.roll_back(trained, actor="tester", reason="test") == 2
+def test_a_rollback_after_an_alias_was_moved_by_hand_undoes_that_move(judged: Workspace) -> None:
+    promotion.promote_by_hand(judged, 2, actor="tester", reason="test")
+    judged.registry.set_champion(1)
+    assert promotion.roll_back(judged, actor="tester", reason="test") == 2
 
 
-def test_a_promotion_that_died_before_its_last_word_is_completed_not_called_external(trained: Workspace) -> None:
-    cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
-    here = trained.registry.champion()
-    elsewhere = 1 if here == 2 else 2
-    with trained.catalog.begin() as connection:
-        journal.write_intent(connection, "promotion", here, elsewhere, "tester", "died")
-    trained.registry.set_champion(elsewhere)
-    promotion.note_external_move(trained)
-    with trained.catalog.begin() as connection:
+def test_a_promotion_that_died_before_its_last_word_is_completed_not_called_external(judged: Workspace) -> None:
+    with judged.catalog.begin() as connection:
+        journal.write_intent(connection, "promotion", 1, 2, "tester", "died")
+    judged.registry.set_champion(2)
+    promotion.note_external_move(judged)
+    with judged.catalog.begin() as connection:
         move = journal.last_move(connection)
     assert move is not None
-    assert (move.kind, move.to_version, move.is_completed) == ("promotion", elsewhere, True)
+    assert (move.kind, move.to_version, move.is_completed) == ("promotion", 2, True)
 
 
 def test_without_a_champion_monitoring_and_prediction_say_what_to_do(filled_workspace: Workspace) -> None:
@@ -228,52 +212,52 @@ def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) ->
         assert connection.scalar(mirrored) == connection.scalar(training_fold)
 
 
-def judged_attempt(workspace: Workspace, key: str) -> int:
-    attempt_id = cycle.take_snapshot(workspace, key, "test", PARAMETERS)
-    cycle.train(workspace, attempt_id)
-    cycle.register(workspace, attempt_id)
-    cycle.evaluate_challenger(workspace, attempt_id)
-    assert cycle.decide(workspace, attempt_id).decision == "promote"
-    return attempt_id
+def asking(workspace: Workspace) -> Workspace:
+    """The same, but that a person is asked before another version goes into production."""
+    return replace(workspace, settings=workspace.settings.model_copy(update={"promotion": "approve"}))
 
 
-@pytest.fixture
-def asking(trained: Workspace) -> Workspace:
-    """Version 1 is in production, and a person is asked before another one is."""
-    return replace(trained, settings=trained.settings.model_copy(update={"promotion": "approve"}))
+def number_of(workspace: Workspace, request_key: str) -> int:
+    with workspace.catalog.begin() as connection:
+        attempt = attempts.find_attempt(connection, request_key)
+    assert attempt is not None
+    return attempt.id
 
 
-def test_nothing_is_promoted_before_a_person_says_so(asking: Workspace) -> None:
-    report = cycle.retrain(asking, "second", "test", PARAMETERS)
+def test_nothing_is_promoted_before_a_person_says_so(judged: Workspace) -> None:
+    report = cycle.retrain(asking(judged), "second", "test", PARAMETERS)
     assert (report.verdict.decision, report.production_version) == ("promote", 1)
-    attempt_id = judged_attempt(asking, "third")
-    comparison = cycle.comparison_to_approve(asking, attempt_id)
+
+
+def test_who_decides_is_shown_both_and_is_written_down(judged: Workspace) -> None:
+    attempt_id = number_of(judged, "second")
+    comparison = cycle.comparison_to_approve(asking(judged), attempt_id)
     assert comparison is not None
-    assert "| challenger | version 3 |" in comparison
-    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 3
-    with asking.catalog.begin() as connection:
+    assert "| challenger | version 2 |" in comparison
+    assert cycle.promote_challenger(asking(judged), attempt_id, approved_by="bob") == 2
+    with judged.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
 
 
-def test_a_yes_goes_before_the_hold_of_a_rollback(asking: Workspace) -> None:
-    attempt_id = judged_attempt(asking, "second")
-    promotion.promote_by_hand(asking, 2, actor="tester", reason="test")
-    attempt_id = judged_attempt(asking, "third")
-    promotion.roll_back(asking, actor="tester", reason="test")
-    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 3
+def test_a_yes_goes_before_the_hold_of_a_rollback(judged: Workspace) -> None:
+    workspace = asking(judged)
+    cycle.retrain(workspace, "third", "test", PARAMETERS)
+    promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
+    promotion.roll_back(workspace, actor="tester", reason="test")
+    assert cycle.promote_challenger(workspace, number_of(workspace, "second"), approved_by="bob") == 2
 
 
-def test_nobody_is_asked_where_promotion_is_automatic(trained: Workspace) -> None:
-    assert cycle.comparison_to_approve(trained, judged_attempt(trained, "second")) is None
+def test_nobody_is_asked_where_promotion_is_automatic(judged: Workspace) -> None:
+    assert cycle.comparison_to_approve(judged, number_of(judged, "second")) is None
 
 
-def test_an_approval_after_the_champion_changed_is_judged_again(asking: Workspace) -> None:
-    attempt_id = judged_attempt(asking, "second")
-    cycle.retrain(asking, "third", "test", PARAMETERS)
-    promotion.promote_by_hand(asking, 3, actor="tester", reason="test")
-    assert cycle.promote_challenger(asking, attempt_id, approved_by="bob") == 2
-    with asking.catalog.begin() as connection:
+def test_an_approval_after_the_champion_changed_is_judged_again(judged: Workspace) -> None:
+    workspace, attempt_id = asking(judged), number_of(judged, "second")
+    cycle.retrain(workspace, "third", "test", PARAMETERS)
+    promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
+    assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 2
+    with workspace.catalog.begin() as connection:
         verdict = attempts.find_verdict(connection, attempt_id)
     assert verdict is not None
     assert verdict.champion_version == 3
-    assert count(asking, "logs.events WHERE kind = 'verdict.revised'") == 1
+    assert count(workspace, "logs.events WHERE kind = 'verdict.revised'") == 1

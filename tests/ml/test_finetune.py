@@ -27,16 +27,9 @@ def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def trained(filled_workspace: Workspace) -> Workspace:
-    """Version 1, with the trunk of the settings, is in production."""
-    cycle.retrain(filled_workspace, "first", "test", RETRAIN)
-    return filled_workspace
-
-
-@pytest.fixture
-def trunk_id(filled_workspace: Workspace) -> Callable[[int], str]:
+def trunk_id(trained: Workspace) -> Callable[[int], str]:
     def look_up(version: int) -> str:
-        with filled_workspace.catalog.begin() as connection:
+        with trained.catalog.begin() as connection:
             return load_model_version(connection, version).trunk_id
 
     return look_up

@@ -28,12 +28,19 @@ from ml.training.tuning_report import EXPERIMENT
 
 KEY = "search"
 
+# Imports what takes long and says so, and begins when it is told to.
 WORKER = """
 import sys
 from ml import cycle
+from ml.tasks.classification import head_training
+from ml.backbones.keras_backend import load_keras
 from ml.app import open_workspace
 
+head_training.MAXIMUM_EPOCHS = 12
+load_keras()
 with open_workspace() as workspace:
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(cycle.search(workspace, int(sys.argv[1])))
 """
 
@@ -86,7 +93,8 @@ def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Pop
         "MYCOFLOW_MODEL_PRECISION": settings.model_precision,
     }
     command = [sys.executable, "-c", script, str(attempt_id)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: Workspace) -> None:
@@ -128,12 +136,15 @@ def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: W
 
 
 def test_two_processes_share_the_trials_of_one_study(filled_workspace: Workspace) -> None:
-    attempt_id = start_search(filled_workspace, trials=30)
+    attempt_id = start_search(filled_workspace, trials=12)
     workers = [worker(filled_workspace, WORKER, attempt_id) for _ in range(2)]
-    said = [each.communicate(timeout=200) for each in workers]
+    for each in workers:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    said = [each.communicate("go\n", timeout=200) for each in workers]
     assert [each.returncode for each in workers] == [0, 0], said
     ran = [int(out) for out, _ in said]
-    assert sum(ran) in (30, 31)  # both may take what seems the last
+    assert sum(ran) in (12, 13)  # both may take what seems the last
     assert min(ran) > 0
     assert set(states(filled_workspace)) <= {"COMPLETE", "PRUNED"}
     with study_of(filled_workspace) as study:
@@ -174,7 +185,7 @@ def test_the_trial_of_a_killed_worker_is_given_up_and_the_search_goes_on(
     monkeypatch.setattr("ml.training.study.GRACE_SECONDS", 1)
     attempt_id = start_search(filled_workspace, trials=3)
     killed = worker(filled_workspace, DYING_WORKER, attempt_id)
-    killed.communicate(timeout=100)
+    killed.communicate("go\n", timeout=200)
     assert killed.returncode < 0
     assert states(filled_workspace) == ["RUNNING"]
     time.sleep(1.5)
@@ -204,7 +215,7 @@ def test_the_command_searches_trains_and_says_how_it_ended(
     def opened() -> Iterator[Workspace]:
         yield filled_workspace
 
-    monkeypatch.setattr("ml.cli.tuning_commands.alerting_workspace", opened)
+    monkeypatch.setattr("ml.cli.main.tuning_commands.alerting_workspace", opened)
     ended = CliRunner().invoke(tuning_app, ["--trials", "2", "--request-key", KEY], catch_exceptions=False)
     assert ended.exit_code == 0
     assert len(states(filled_workspace)) == 2

@@ -15,6 +15,7 @@ from soak.__main__ import DRIFT_FROM, NIGHTS, run
 from soak.plot import draw_nights
 from soak.soak_nights import Night
 from soak.soak_story import surprises, tell
+from tests.memory import memory_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user may enter, which pytest's are not."""
-    made = Path(tempfile.mkdtemp(prefix="mycoflow-soak-"))
+    made = Path(tempfile.mkdtemp(prefix="mycoflow-soak-", dir=memory_folder()))
     yield made
     shutil.rmtree(made)
 

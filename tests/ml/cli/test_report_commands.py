@@ -24,28 +24,32 @@ from ml.reporting.report.formats import percent
 from ml.settings import Settings
 from ml.training.training_requests import RetrainParameters
 
-Report = Callable[[Path], Result]
+Report = Callable[[Settings, Path], Result]
 
 
 @pytest.fixture
-def report(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Report:
-    """Runs the command on the test's own database."""
-    assert settings.database_url is not None
-    monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
-    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
-    return lambda file: CliRunner().invoke(app, ["report", "--html", str(file)])
+def report(monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Runs the command on a deployment."""
+
+    def run(settings: Settings, file: Path) -> Result:
+        assert settings.database_url is not None
+        monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
+        monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+        return CliRunner().invoke(app, ["report", "--html", str(file)])
+
+    return run
 
 
-def test_an_empty_deployment_says_what_to_do_first(report: Report, tmp_path: Path) -> None:
-    result = report(tmp_path / "page.html")
+def test_an_empty_deployment_says_what_to_do_first(settings: Settings, report: Report, tmp_path: Path) -> None:
+    result = report(settings, tmp_path / "page.html")
     assert (result.exit_code, "The report is in" in result.output) == (0, True)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for advice in ("<code>mycoflow retrain</code>", "<code>mycoflow ingest</code>", "Nothing waits for a person."):
         assert advice in page
 
 
-def test_a_folder_that_is_not_there_is_told(report: Report, tmp_path: Path) -> None:
-    result = report(tmp_path / "nowhere" / "page.html")
+def test_a_folder_that_is_not_there_is_told(settings: Settings, report: Report, tmp_path: Path) -> None:
+    result = report(settings, tmp_path / "nowhere" / "page.html")
     assert (result.exit_code, "a folder that exists" in " ".join(result.output.split())) == (2, True)
 
 
@@ -62,7 +66,7 @@ def test_after_real_nights_it_says_what_the_catalog_knows(
     assert health.deciding is not None
     assert (attempt.decision, attempt.was_promoted, attempt.model_version) == ("promote", True, 1)
 
-    assert report(tmp_path / "page.html").exit_code == 0
+    assert report(filled_workspace.settings, tmp_path / "page.html").exit_code == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for part in (
         percent(health.deciding.accuracy),

@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from ml import cycle
 from ml.app import Workspace, load_classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.images.feature_vectors import IDENTITY, save_features
@@ -21,16 +20,8 @@ from ml.evaluation.nightly_drift import check_drift
 from ml.ingest.digits import DigitFolders
 from ml.ingest.validation import sanitise
 from ml.tasks.classification.classifier import Classifier
-from ml.training.training_requests import RetrainParameters
 
 Ask = Callable[[list[bytes]], list[int]]
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Workspace:
-    """Version 1 is in production and was scored."""
-    cycle.retrain(filled_workspace, "first", "test", RetrainParameters(snapshot_size=200))
-    return filled_workspace
 
 
 @pytest.fixture

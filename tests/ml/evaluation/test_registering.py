@@ -10,14 +10,6 @@ from ml.errors import ModelLoadError, UnknownVersionError
 from ml.evaluation.promotion import promote_by_hand
 from ml.evaluation.registering import register_run
 from ml.reporting.inventory import list_models
-from ml.training.training_requests import RetrainParameters
-
-
-@pytest.fixture
-def trained(filled_workspace: Workspace) -> Workspace:
-    """Version 1 is in production."""
-    cycle.retrain(filled_workspace, "first", "test", RetrainParameters(200))
-    return filled_workspace
 
 
 def log_run(workspace: Workspace, bundle: Path | None) -> str:

@@ -25,19 +25,18 @@ from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
 from ml.upkeep.forgetting import hold_house
 from ml.upkeep.restore import restore
+from tests.deployments import small_settings
+from tests.memory import memory_folder
 
 PARAMETERS = RetrainParameters(snapshot_size=200)
 
 
 @pytest.fixture
-def fresh(workspace: Workspace, new_database: Callable[[], str], tmp_path: Path) -> Settings:
+def fresh(new_database: Callable[[], str], tmp_path: Path) -> Settings:
     """A deployment that holds nothing, elsewhere."""
-    update = {
-        "mycoflow_home": tmp_path / "elsewhere",
-        "database_url": SecretStr(new_database()),
-        "mlflow_tracking_uri": new_database(),
-    }
-    return workspace.settings.model_copy(update=update)
+    return small_settings(tmp_path / "elsewhere", new_database()).model_copy(
+        update={"mlflow_tracking_uri": new_database()}
+    )
 
 
 @pytest.fixture
@@ -46,16 +45,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_restored_deployment_predicts_the_same_and_goes_on(
-    filled_workspace: Workspace, few_digits: DigitFolders, fresh: Settings, folder: Path
+    trained: Workspace, few_digits: DigitFolders, fresh: Settings, folder: Path
 ) -> None:
-    cycle.retrain(filled_workspace, "first", "test", PARAMETERS)
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    before = cycle.predict(filled_workspace, content)
+    before = cycle.predict(trained, content)
     seen: list[tuple[int, int]] = []
-    manifest = back_up(filled_workspace, folder, lambda done, total: seen.append((done, total)))
+    manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 240  # images and trunks
     assert load_manifest(folder) == manifest
-    filled_workspace.settings.mycoflow_home.rename(folder.parent / "lost")
+    trained.settings.mycoflow_home.rename(folder.parent / "lost")
 
     restore(fresh, folder)
     with open_workspace(fresh) as restored:
@@ -207,7 +205,8 @@ def test_what_is_no_backup_or_of_another_kind_is_refused(workspace: Workspace, f
 @pytest.fixture
 def homes() -> Iterator[Path]:
     """Not under pytest's own folder: that is closed to the user that the embedded server runs as."""
-    with tempfile.TemporaryDirectory(prefix="mycoflow-homes-", ignore_cleanup_errors=True) as folder:
+    where = memory_folder()
+    with tempfile.TemporaryDirectory(prefix="mycoflow-homes-", dir=where, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

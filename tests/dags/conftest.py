@@ -212,8 +212,9 @@ def run_dag(resident_airflow: ResidentAirflow, night_settings: Settings) -> Call
     """Really runs a DAG with `dag.test()`, on the settings of the test."""
 
     def run(dag_id: str, **parameters: object) -> dict[str, Any]:
+        environment = settings_environment(night_settings)
         arguments = (str(ROOT / "dags"), dag_id, json.dumps(parameters))
-        return resident_airflow.run(RUN, *arguments, environment=settings_environment(night_settings))
+        return resident_airflow.run(RUN, *arguments, environment=environment)
 
     return run
 

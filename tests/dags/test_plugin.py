@@ -64,9 +64,9 @@ with TestClient(create_app(), base_url="http://airflow.test") as client:
     keep("viewer", client.get("/mycoflow/health", headers=known))
     keep("cookie", client.get("/mycoflow/health", cookies={"_token": token}))
     keep("plugins", client.get("/api/v2/plugins", headers=known))
-    os.environ["DATABASE_URL"] = sys.argv[3]
+    os.environ["MYCOFLOW_DATABASE_URL"] = sys.argv[3]
     keep("no model", client.get("/mycoflow/health", headers=known))
-    os.environ["DATABASE_URL"] = os.environ["DATABASE_URL"].rsplit("/", 1)[0] + "/gone"
+    os.environ["MYCOFLOW_DATABASE_URL"] = os.environ["MYCOFLOW_DATABASE_URL"].rsplit("/", 1)[0] + "/gone"
     keep("no database", client.get("/mycoflow/health", headers=known))
 json.dump(answers, open(sys.argv[1], "w"))
 """
@@ -84,7 +84,7 @@ def plugin_environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests " * 4,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "MYCOFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
         "MYCOFLOW_HOME": str(tmp_path / "home"),
     }
 

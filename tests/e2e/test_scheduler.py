@@ -1,4 +1,7 @@
-"""The DAGs under a real scheduler: a failed task cleared and run again, and the asset that starts `retrain`."""
+"""The DAGs under a real scheduler: a failed task cleared and run again, and the asset that starts `retrain`.
+
+The stack is that of `make up`; it is stopped with a training under way, and nothing of it is left.
+"""
 
 import io
 import shutil
@@ -30,7 +33,7 @@ from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 
 START_SECONDS = 180
-REACTION_SECONDS = 60
+REACTION_SECONDS = 180
 READING_SECONDS = 3
 
 
@@ -112,9 +115,12 @@ def stack(
             wait_for("the DAGs", lambda: airflow.has_dag("retrain") or None, START_SECONDS)
             yield Stack(addresses.airflow, password, airflow, catalog, digits, tmp_path)
     assert [each for each in processes_on(home) if "postgres" not in each] == []
+    said = (home / "stack.log").read_text()
+    for words in ("Mycoflow is up", addresses.airflow, addresses.prometheus or "", "Stopped. `make up` goes on"):
+        assert words in said
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_retraining(stack: Stack) -> None:
     stack.ingest("pool", 0, 25)
     dag_run_id = stack.airflow.trigger("retrain", {"reason": "the first model"})
@@ -138,15 +144,15 @@ def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_ret
         lambda: next(iter(stack.airflow.asset_triggered_runs("retrain")), None),
         REACTION_SECONDS,
     )
-    assert stack.follow("retrain", started).state == "success"
-    assert stack.counts() == {"snapshots": 2, "attempts": 2, "model_versions": 2}
+    wait_for("its snapshot", lambda: stack.counts()["attempts"] == 2 or None, REACTION_SECONDS)
+    assert stack.airflow.asset_triggered_runs("retrain") == [started]
     with stack.catalog.begin() as connection:
         reasons = connection.execute(sa.select(attempts.c.reason).order_by(attempts.c.id)).scalars().all()
     assert reasons == ["the first model", "50 new images reach the threshold of 50."]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("chosen", [{"snapshot_size": 250, "promotion": "approve"}])
 def test_a_promotion_waits_for_a_person_and_does_what_the_person_says(stack: Stack) -> None:
     stack.ingest("evaluation", 0, 4)

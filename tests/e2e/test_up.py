@@ -17,6 +17,7 @@ from stack.home_lock import exclusive
 from stack.leftovers import marked_pids
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
+from stack.secret_files import airflow_secrets
 
 RunStack = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
 
@@ -36,6 +37,9 @@ def passwords(home: Path) -> str:
     return (home / "airflow" / "passwords.json").read_text()
 
 
+# Quick ones prove as much: test_scheduler.py starts and stops the stack, tests/monitoring/test_stack_prometheus.py lets
+# a server end, test_passwords_are_those_of_the_start_before is below.
+@pytest.mark.slow
 def test_ctrl_c_stops_everything_and_the_next_start_goes_on(
     home: Path, run_stack: RunStack, processes_on: Callable[[Path], list[str]]
 ) -> None:
@@ -78,6 +82,7 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     assert f"port {settings.mlflow_port} is in use; set MYCOFLOW_MLFLOW_PORT to a free one" in said
 
 
+# Quick: tests/monitoring/test_stack_prometheus.py, test_a_port_in_use_is_named_and_the_stack_does_without.
 @pytest.mark.slow
 def test_with_the_port_of_prometheus_in_use_the_rest_starts(home: Path, run_stack: RunStack) -> None:
     settings = demo_settings(home)
@@ -106,10 +111,12 @@ def test_a_wrong_setting_is_named(home: Path, run_stack: RunStack) -> None:
     assert "MYCOFLOW_AIRFLOW_PORT" in said
 
 
+def test_passwords_are_those_of_the_start_before(home: Path) -> None:
+    assert airflow_secrets(home) == airflow_secrets(home)
+
+
 @pytest.mark.parametrize("name", ["jwt_secret", "passwords.json"])
 def test_secrets_are_for_their_owner_only(home: Path, name: str) -> None:
-    from stack.secret_files import airflow_secrets
-
     airflow_secrets(home)
     assert (home / name).stat().st_mode & 0o077 == 0
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ml import cycle
 from ml.app import Workspace, open_workspace
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
+from ml.training.training_requests import RetrainParameters
+from tests.deployments import Origin, copy_deployment, drop_deployment, fill_deployment
 from tests.ml.image_rows import add_images
 from tests.ml.trained_digits import (
     bundle,
@@ -50,9 +53,6 @@ __all__ = [
     "validation_fold",
     "weights",
 ]
-from ml import cycle
-from ml.training.training_requests import RetrainParameters
-from tests.deployments import Origin, copy_deployment, drop_deployment, fill_deployment
 
 
 @pytest.fixture(scope="session")

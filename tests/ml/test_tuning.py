@@ -32,9 +32,9 @@ KEY = "search"
 WORKER = """
 import sys
 from ml import cycle
-from ml.tasks.classification import head_training
-from ml.backbones.keras_backend import load_keras
 from ml.app import open_workspace
+from ml.backbones.keras_backend import load_keras
+from ml.tasks.classification import head_training
 
 head_training.MAXIMUM_EPOCHS = 12
 load_keras()

@@ -215,7 +215,7 @@ def test_the_command_searches_trains_and_says_how_it_ended(
     def opened() -> Iterator[Workspace]:
         yield filled_workspace
 
-    monkeypatch.setattr("ml.cli.main.tuning_commands.alerting_workspace", opened)
+    monkeypatch.setattr("ml.cli.tuning_commands.alerting_workspace", opened)
     ended = CliRunner().invoke(tuning_app, ["--trials", "2", "--request-key", KEY], catch_exceptions=False)
     assert ended.exit_code == 0
     assert len(states(filled_workspace)) == 2

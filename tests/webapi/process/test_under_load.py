@@ -1,6 +1,6 @@
 """What happens to requests while the model changes under them, and while the service is told to end.
 
-test_outage.py has PostgreSQL killed under load, test_load.py more requests than the service can answer.
+test_outage.py has PostgreSQL killed under load, test_admission.py more requests than the service can answer.
 """
 
 import io

@@ -101,7 +101,7 @@ def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch)
     status, said = run("status")
     assert status == 1
     assert "MYCOFLOW_ACCURACY_FLOOR" in said
-    assert "expected imagenet, random or a path" in said
+    assert "expected imagenet, bundled, random or a path" in said
 
 
 def test_a_database_that_is_down_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,6 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import metadata
 from ml.settings import Settings
 
-# A deployment's 1.5 seconds, and what a busy machine takes: these servers would go on for ever.
-GIVEN_UP_SECONDS = 30
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
 INSIDE = "http://127.0.0.1:{other}/secret"
 LEADING_INSIDE = [
@@ -99,8 +97,14 @@ def server(serve_script: Callable[..., int], other: int) -> str:
 
 
 @pytest.fixture
-def settings(settings: Settings, server: str) -> Settings:
-    return settings.model_copy(update={"fetch_allowed_hosts": server, "request_seconds": 1.5})
+def request_seconds() -> float:
+    """More than a busy machine takes for any of these requests."""
+    return 120
+
+
+@pytest.fixture
+def settings(settings: Settings, server: str, request_seconds: float) -> Settings:
+    return settings.model_copy(update={"fetch_allowed_hosts": server, "request_seconds": request_seconds})
 
 
 @pytest.fixture
@@ -180,21 +184,19 @@ def test_a_name_that_means_something_else_the_second_time_gains_nothing(
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
-    ("path", "refusal"),
+    ("path", "refusal", "request_seconds"),
     [
-        ("/endless-body", (413, "too-large")),
-        ("/slow-body", (504, "target-too-slow")),
-        ("/slow-headers", (504, "target-too-slow")),
-        ("/gzip-bomb", (502, "target-failed")),
-        ("/redirect-loop", (502, "target-failed")),
+        ("/endless-body", (413, "too-large"), 120),
+        ("/slow-body", (504, "target-too-slow"), 1.5),
+        ("/slow-headers", (504, "target-too-slow"), 1.5),
+        ("/gzip-bomb", (502, "target-failed"), 120),
+        ("/redirect-loop", (502, "target-failed"), 120),
     ],
 )
 def test_a_server_that_misbehaves_is_given_up(
     path: str, refusal: tuple[int, str], user: FlaskClient, server: str
 ) -> None:
-    began = time.monotonic()
     assert _refusal(user.get("/predictions", query_string={"file": f"http://{server}{path}"})) == refusal
-    assert time.monotonic() - began < GIVEN_UP_SECONDS
 
 
 def _png(width: int, height: int, pixels: bytes) -> bytes:

@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow bench soak check format lock clean
+.PHONY: help setup demo up test test-slow bench soak mutants check format lock clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of yo
 soak: setup ## thirty nights with drift, on a clock of their own; about two minutes
 	$(BIN)/python -m soak
 
+mutants: .venv/installed-dev .venv-mutants/installed ## faults put into what must never be wrong: do the tests notice? hours; TARGETS="gate triggers"
+	nice $(BIN)/python -m mutants $(TARGETS)
+
 check: .venv/installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,11 +48,12 @@ lock: ## pin every package anew, from pyproject.toml (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
 	uv pip compile $(LOCK) pyproject.toml --extra full --extra bench -c requirements.txt -o requirements-bench.txt
 	uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
+	uv pip compile $(LOCK) --group mutants -o requirements-mutants.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 clean: ## remove .venv; your data under var/ stays
-	rm -rf .venv
+	rm -rf .venv .venv-mutants
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
@@ -70,4 +74,10 @@ clean: ## remove .venv; your data under var/ stays
 
 .venv/installed-bench: requirements-bench.txt .venv/installed
 	$(INSTALL) --no-deps --require-hashes -r requirements-bench.txt
+	touch $@
+
+# Cosmic Ray stands apart: it runs the tests with .venv, and nobody else needs what it needs.
+.venv-mutants/installed: requirements-mutants.txt | .venv/python
+	$(BIN)/python -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mutants.txt
 	touch $@

@@ -6,13 +6,13 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from dags.assets import RETRAINING_REQUESTED
-from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_judge
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, TRAINING_RUNS, train_and_judge
 
 
 @dag(
     schedule=[RETRAINING_REQUESTED],
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=TRAINING_RUNS,
     tags=["mycoflow", "training"],
     params={
         **SNAPSHOT_PARAMS,

@@ -11,7 +11,7 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
@@ -111,7 +111,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
     Raises:
         SnapshotError: the pool cannot give a usable snapshot.
         NoChampionError: there is nothing to fine-tune.
-        SettingsError: the key is that of the other kind of request.
+        SettingsError: the key is that of a request with other options.
     """
     champion = promotion.note_external_move(workspace)
     if champion is not None:
@@ -121,7 +121,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         locks.hold_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
-            _demand_kind(found, parameters)
+            _demand_same_request(found, parameters)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
         snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
@@ -356,10 +356,20 @@ def _is_searched(attempt: Attempt) -> bool:
     return "hyperparameters" in attempt.parameters
 
 
-def _demand_kind(found: Attempt, parameters: TrainingParameters) -> None:
+def _demand_same_request(found: Attempt, parameters: TrainingParameters) -> None:
+    """What was not asked for, such as the version to start from, is as the attempt has it."""
     kind = found.parameters.get("kind", RETRAIN)
     if kind != parameters.kind:
         raise SettingsError(
             f"Expected the key of a {parameters.kind} request. Received: {found.request_key}, of a {kind} request. "
             f"Go on with `mycoflow {kind}`, or take another key."
+        )
+    asked = {name: value for name, value in asdict(parameters).items() if value is not None}
+    other = [name for name, value in asked.items() if found.parameters.get(name, value) != value]
+    if other:
+        raise SettingsError(
+            f"Expected the options that request {found.request_key} began with: "
+            f"{', '.join(f'{name} {found.parameters[name]}' for name in other)}. "
+            f"Received: {', '.join(f'{name} {asked[name]}' for name in other)}. "
+            "Repeat the former to go on with it, or take another key for a new training."
         )

@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
     activations_limit_gb: float = Field(4, gt=0, description="Disk space that fine-tuning may use under home")
 
-    promotion: Literal["auto", "approve"] = Field("auto", description="approve: the better model waits for a person")
+    promotion: Literal["auto", "approve"] = Field(
+        "auto", description="approve: what passes the gate waits for a person"
+    )
 
     alert_urls: SecretStr | None = Field(None, description="Where alerts go, as Apprise reads it; comma-separated")
 

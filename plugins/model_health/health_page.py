@@ -24,7 +24,7 @@ def render_health(settings: Settings) -> str:
     """
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         at = now(connection)
-        health, nights = read_health(connection), recent_nights(connection, NIGHTS)
+        health, nights = read_health(connection, settings), recent_nights(connection, NIGHTS)
     return (
         _templates()
         .get_template("health.html")

@@ -49,7 +49,7 @@ def read_facts(connection: sa.Connection, settings: Settings) -> Facts:
     return Facts(
         at=now(connection),
         settings=settings,
-        health=read_health(connection),
+        health=read_health(connection, settings),
         nights=recent_nights(connection, NIGHTS),
         moves=recent_moves(connection, NIGHTS),
         arrivals=arrivals_by_day(connection, DAYS),

@@ -52,11 +52,13 @@ def plans_of(catalog: Catalog, ask: object) -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: pool.newest_images(connection, 1000),
-        lambda connection: pool.newest_images(connection, 25, "class 7"),
-        lambda connection: pool.count_new_images(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: pool.newest_labelled(connection, 1000),
+        lambda connection: pool.newest_labelled(connection, 25, ["class 7"]),
+        lambda connection: pool.count_labelled_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: pool.is_harvested_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: list(pool.newest_harvested(connection, "class 7")),
     ],
-    ids=["newest N", "newest N of a class", "count since a cutoff"],
+    ids=["newest N", "newest N of a class", "count since a cutoff", "any harvested since", "harvested of a class"],
 )
 def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog, ask: object) -> None:
     (plan,) = plans_of(large_pool, ask)

@@ -32,6 +32,8 @@ _TYPES: dict[Kind, str] = {  # of Apprise, which colours them; the others are "i
     "below_floor": "warning",
     "retraining_failed": "failure",
     "retraining_overdue": "warning",
+    "task_failed": "failure",
+    "not_served": "failure",
     "quarantine": "warning",
     "promoted": "success",
     "moved_externally": "warning",

@@ -38,6 +38,8 @@ class ModelData(BaseModel):
 
     version: int
     alias: Literal["production"] | None
+    served: StrictBool = Field(description="A process of the service answers with it")
+    load_error: str | None = Field(description="Why a process of the service does not serve it, though it should")
     verdict: str
     reasons: list[str] = Field(description="The verdict's, in words")
     accuracy: float | None
@@ -85,7 +87,7 @@ class Production(BaseModel):
 @api.get("/models", responses={200: Models})
 @requires("admin")
 def get_models() -> Response:
-    """The registered versions with what is known of each."""
+    """The registered versions with what is known of each: which is in production, and which answers."""
     return jsonify([_describe(model) for model in list_models(current_workspace())])
 
 
@@ -118,6 +120,8 @@ def _describe(model: ModelSummary) -> dict[str, object]:
     return {
         "version": model.version,
         "alias": ALIAS if model.is_champion else None,
+        "served": model.is_served,
+        "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
         "accuracy": None if model.accuracy is None else round(100 * model.accuracy, 2),

@@ -287,17 +287,6 @@ def retrain(
     return RetrainReport(version, verdict, in_production)
 
 
-def note_failure(
-    workspace: Workspace, dag_id: str, request_key: str, step: str, try_number: int, error: object
-) -> None:
-    """Tell people that a step of a training gave up.
-
-    Args: error, the exception; anything else where its process died.
-    """
-    with workspace.catalog.begin() as connection:
-        raise_alert(connection, *training_notices.retraining_failed(dag_id, request_key, step, try_number, error))
-
-
 def look_around(workspace: Workspace) -> None:
     """Tell people, once for each, of what nobody else tells.
 

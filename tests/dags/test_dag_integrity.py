@@ -56,6 +56,16 @@ def test_a_dag_says_what_it_is_for_and_runs_once_at_a_time(described: dict[str, 
         assert task["doc"], name
 
 
+def test_every_task_of_every_dag_tells_people_when_it_gives_up(described: dict[str, Any]) -> None:
+    tells = {
+        (dag_id, name): task["tells"]
+        for dag_id, dag in described["dags"].items()
+        for name, task in dag["tasks"].items()
+    }
+    assert len(tells) > 20
+    assert {task for task, callbacks in tells.items() if callbacks != ["tell_failure"]} == set()
+
+
 def test_retrain_is_started_by_the_asset_and_takes_its_steps_in_order(described: dict[str, Any]) -> None:
     retrain = described["dags"]["retrain"]
     assert retrain["assets"] == ["retraining_requested"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StrictBool
+from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictBool
 
 from ml.app import Workspace
 from ml.catalog.accounts.personal_data import actor_name
@@ -16,6 +16,7 @@ from ml.reporting.inventory import ModelSummary, list_models
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.admin_workspace import current_workspace
+from webapi.api.parameters import Strict
 from webapi.problems import Problem
 
 api = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
@@ -51,23 +52,19 @@ class Models(RootModel[list[ModelData]]):
     """The newest first."""
 
 
-class _Update(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Choose(_Update):
+class Choose(Strict):
     """Put a version into production."""
 
     version: int = Field(ge=1, le=2**31 - 1, strict=True)
 
 
-class RollBack(_Update):
+class RollBack(Strict):
     """Put the version back that was in production before, and hold automatic promotion."""
 
     rollback: _Yes
 
 
-class Release(_Update):
+class Release(Strict):
     """Let automatic promotion go on."""
 
     release: _Yes

@@ -5,7 +5,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from dags.training_steps import TRAINING_DEFAULTS, TRAINING_RUNS, train_and_judge
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import TRAINING_RUNS, train_and_judge
 
 
 @dag(
@@ -54,7 +55,7 @@ from dags.training_steps import TRAINING_DEFAULTS, TRAINING_RUNS, train_and_judg
             description="Kept with the attempt; POST /finetune fills in the account",
         ),
     },
-    default_args=TRAINING_DEFAULTS,
+    default_args=TASK_DEFAULTS,
 )
 def finetune() -> None:
     """### Fine-tune the classifier

@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow.sdk import Param, chain, dag, task
 
-from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, TRAINING_RUNS, train_and_judge
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
 
 # A try that ran out of time is made again, and goes on with the trials that are left.
 SEARCH_TIMEOUT = timedelta(hours=2)
@@ -36,7 +37,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
             description="Tasks that run trials side by side, as far as Airflow has room for them",
         ),
     },
-    default_args=TRAINING_DEFAULTS,
+    default_args=TASK_DEFAULTS,
 )
 def tune_hyperparameters() -> None:
     """### Search for better hyperparameters

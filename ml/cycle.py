@@ -35,7 +35,7 @@ from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
 from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
-from ml.reporting import training_notices
+from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
 from ml.training.challenger import train_challenger
@@ -287,25 +287,20 @@ def retrain(
     return RetrainReport(version, verdict, in_production)
 
 
-def note_failure(
-    workspace: Workspace, dag_id: str, request_key: str, step: str, try_number: int, error: object
-) -> None:
-    """Tell people that a step of a training gave up.
-
-    Args: error, the exception; anything else where its process died.
-    """
-    with workspace.catalog.begin() as connection:
-        raise_alert(connection, *training_notices.retraining_failed(dag_id, request_key, step, try_number, error))
-
-
 def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES and of moves in MLflow."""
+    """Tell people, once for each, of what nobody else tells.
+
+    That is trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES, moves in MLflow, and a version in production that is not
+    served.
+    """
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     try:
         promotion.note_external_move(workspace)
     except RegistryUnavailableError as error:
         logger.warning("Moves in MLflow are looked for next time: %s", error)
+    with workspace.catalog.begin() as connection:  # after a move by hand is in the journal
+        serving_notices.tell_of_unserved(connection)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:

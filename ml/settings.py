@@ -94,11 +94,19 @@ class Settings(BaseSettings):
     airflow_public_url: str | None = Field(
         None, pattern=_HTTP, description="Where people reach Airflow; MYCOFLOW_AIRFLOW_URL when empty"
     )
+    public_url: str | None = Field(None, pattern=_HTTP, description="Where people reach the service, for links")
+    runbook_url: str | None = Field(
+        None, pattern=_HTTP, description="Where people read docs/operations.md, for links to a heading of it"
+    )
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
 
     metrics_host: str = Field("127.0.0.1", description="Address that the service's /metrics listens on")
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
+    readiness: Literal["any", "production"] = Field(
+        "any",
+        description="production: not ready while the version in production does not load and an older one answers",
+    )
     alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
 
     token_hours: float = Field(12, gt=0, le=24 * 365, description="A bearer token is good for this long")

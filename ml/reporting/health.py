@@ -13,6 +13,7 @@ from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cut
 from ml.catalog.models.backbone_records import find_trunk_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
+from ml.catalog.models.served_versions import ServingProcess, living_processes
 from ml.catalog.tables import drift_checks, evaluations, monitorings
 from ml.data.pool import count_by_origin
 from ml.data.snapshot_rules import count_new_images, nightly_rules
@@ -45,6 +46,7 @@ class Health:
 
     Args:
         champion: the version that the last completed move put into production, and `promoted_at` when.
+        serving: the processes of the service that run, with the version that each answers with.
         classes: of the champion, in the order of its answers.
         parts: by name: anchor, recent.
         new_images: since the champion's snapshot, of those that a snapshot could use.
@@ -71,6 +73,7 @@ class Health:
     waiting_images: int
     approvals_waiting: int
     is_promotion_held: bool
+    serving: Sequence[ServingProcess] = ()
     # Of the champion:
     classes: Sequence[str] = ()
     precision: str | None = None
@@ -117,6 +120,7 @@ def read_health(connection: sa.Connection, settings: Settings) -> Health:
         waiting_images=count_waiting(connection),
         approvals_waiting=count_approvals_waiting(connection),
         is_promotion_held=journal.is_held(connection),
+        serving=living_processes(connection),
     )
     known = None if version is None else find_model_version(connection, version)
     return health if known is None else _with_champion(connection, health, known, settings)

@@ -67,6 +67,16 @@ def test_an_approval_that_nobody_answers_holds_up_no_other_run(described: dict[s
     assert all(dag["tasks"][step]["most_at_once"] is None for step in STEPS if step != "train")
 
 
+def test_every_task_of_every_dag_tells_people_when_it_gives_up(described: dict[str, Any]) -> None:
+    tells = {
+        (dag_id, name): task["tells"]
+        for dag_id, dag in described["dags"].items()
+        for name, task in dag["tasks"].items()
+    }
+    assert len(tells) > 20
+    assert {task for task, callbacks in tells.items() if callbacks != ["tell_failure"]} == set()
+
+
 def test_retrain_is_started_by_the_asset_and_takes_its_steps_in_order(described: dict[str, Any]) -> None:
     retrain = described["dags"]["retrain"]
     assert retrain["assets"] == ["retraining_requested"]

@@ -145,11 +145,11 @@ def test_a_rollback_brings_the_former_version_back_and_holds_promotion(trained: 
     cycle.retrain(trained, "second", "test", replace(PARAMETERS, seed=3))
     promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
     assert promotion.roll_back(trained, actor="tester", reason="test") == 1
-    held = cycle.retrain(trained, "third", "test", replace(PARAMETERS, seed=4))
+    held = cycle.retrain(trained, "third", "test", PARAMETERS)
     assert (held.verdict.decision, held.production_version) == ("promote", 1)
     assert "held" in describe_state(trained)["automatic promotion"]
     promotion.release_promotion(trained, actor="tester", reason="test")
-    assert cycle.retrain(trained, "fourth", "test", replace(PARAMETERS, seed=5)).production_version == 4
+    assert cycle.retrain(trained, "fourth", "test", PARAMETERS).production_version == 4
 
 
 def test_there_is_nothing_to_roll_back_to_after_the_first_model(trained: Workspace) -> None:

@@ -41,7 +41,7 @@ class ImagesQuery(Query):
     label: _Text | None = None
     origin: LabelOrigin | None = Field(None, description="Who says so")
     split: Literal["pool", "evaluation", "none"] | None = Field(None, description="`none`: only predicted")
-    held_back: HeldBack | None = Field(None, description="Why it is not used: in doubt, taken out, or uncertified")
+    held_back: HeldBack | None = Field(None, description="Why it is not used: in doubt, out, uncertified, a copy")
     received_from: _Moment | None = Field(None, description="No earlier")
     received_before: _Moment | None = Field(None, description="Earlier")
     limit: Annotated[int, DigitsOnly] = Field(100, ge=1, le=MAX_PAGE_SIZE)

@@ -13,7 +13,7 @@ from ml.catalog.tables import images
 from ml.errors import CursorError
 
 LabelOrigin = Literal["curated", "confirmed", "harvested", "stated"]
-HeldBack = Literal["suspended", "excluded", "waiting"]
+HeldBack = Literal["suspended", "excluded", "waiting", "copy"]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ TRUNK = sa.insert(trunks).values(
 APPENDED = """
 from alembic import op
 
-revision = "schema_0002"
-down_revision = "schema_0001"
+revision = "schema_0003"
+down_revision = "schema_0002"
 branch_labels = None
 depends_on = None
 
@@ -76,7 +76,7 @@ def newer_code(tmp_path: Path) -> Path:
     """The migrations of a checkout that appended one: a new table with its grants, and a column of an old table."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_appended.py").write_text(APPENDED)
+    (folder / "versions" / "0003_appended.py").write_text(APPENDED)
     return folder
 
 
@@ -87,7 +87,7 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
         connection.execute(TRUNK)
         before = grants_on_tables(connection)
     monkeypatch.setattr(database, "MIGRATIONS", newer_code)
-    with pytest.raises(SchemaVersionError, match=r"expected schema_0002\. Run `mycoflow migrate`"):
+    with pytest.raises(SchemaVersionError, match=r"expected schema_0003\. Run `mycoflow migrate`"):
         open_catalog(settings).__enter__()
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
@@ -113,9 +113,9 @@ def test_a_schema_newer_than_the_code_is_refused_in_one_sentence(
     with pytest.MonkeyPatch.context() as newer:
         newer.setattr(database, "MIGRATIONS", newer_code)
         migrate(settings)
-    with pytest.raises(SchemaVersionError, match=r"DATABASE_URL.*at migration schema_0002.*update Mycoflow") as refused:
+    with pytest.raises(SchemaVersionError, match=r"DATABASE_URL.*at migration schema_0003.*update Mycoflow") as refused:
         use(settings)
-    assert "schema_0001" in str(refused.value)
+    assert "schema_0002" in str(refused.value)
 
 
 @pytest.mark.parametrize("revision", ["0001", "0009"])

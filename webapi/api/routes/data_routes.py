@@ -8,6 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.images.image_queries import query_images
 from ml.data.data_changes import apply_changes
+from ml.data.near_copies import measure_images
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import ChangesAnswer, ChangesBody, ImagesPage, ImagesQuery
@@ -31,8 +32,11 @@ def get_images(query: ImagesQuery) -> Response:
 def post_changes(body: ChangesBody) -> Response:
     """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
     changes = [entry.change for entry in body.changes]
-    with begin_until(application_state.current().database.catalog(), current_deadline()) as connection:
-        done = apply_changes(connection, changes, actor_name(current_account()))
+    state = application_state.current()
+    catalog = state.database.catalog()
+    measure_images(catalog, {change.sha256 for change in changes if change.action != "exclude"})
+    with begin_until(catalog, current_deadline()) as connection:
+        done = apply_changes(connection, changes, actor_name(current_account()), state.settings.mirrored_views)
     return jsonify(
         changes=[
             {

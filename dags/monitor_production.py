@@ -22,16 +22,26 @@ from dags.task_defaults import TASK_DEFAULTS
 def monitor_production() -> None:
     """### The nightly check
 
-    1. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing), counts
+    1. **check** takes out of the pool whatever the evaluation set has a copy of.
+    2. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing), counts
        the images that entered the pool since the champion's snapshot, stores both, and decides. No model in
        production yet: the task is skipped, and its log says how to get a first one.
-    2. **measure_drift** compares what people ask about with what the champion learned from, and estimates its accuracy
+    3. **measure_drift** compares what people ask about with what the champion learned from, and estimates its accuracy
        there. It decides nothing.
-    3. **is_due** lets **request_retraining** run only when there is a reason. That emits the asset
+    4. **is_due** lets **request_retraining** run only when there is a reason. That emits the asset
        `retraining_requested`, with the reason, and so starts the DAG `retrain`.
 
     All can be cleared and run again.
     """
+
+    @task
+    def check() -> None:
+        """Look for copies on both sides."""
+        from ml import cycle
+        from ml.app import open_workspace
+
+        with open_workspace() as workspace:
+            cycle.check(workspace)
 
     @task
     def monitor() -> str:
@@ -66,6 +76,7 @@ def monitor_production() -> None:
         yield Metadata(RETRAINING_REQUESTED, extra={"reason": reason})
 
     reasons = monitor()
+    check() >> reasons
     reasons >> measure_drift()
     request_retraining(is_due(reasons))  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
 """The story: the steps of a night, in order. DAGs and the command line call these, and nothing below them.
 
 An hour that brings images: ingest, once per source
-A night that watches:       monitor -> measure_drift
+A night that watches:       check -> monitor -> measure_drift
 A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
 A day that fine-tunes:      the same steps; what was asked for, pinned with the snapshot, tells `train` what to train
 A day that tunes:           take_snapshot -> search -> choose_hyperparameters -> train, and on as above
@@ -40,6 +40,7 @@ from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
 from ml.training.challenger import train_challenger
 from ml.training.training_requests import RETRAIN, TUNE, TrainingParameters
+from ml.upkeep.crossing import CrossingReport, check_crossing
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +68,24 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
     settings = workspace.settings
-    rules = BatchRules(settings.require_certification, settings.quarantine_share)
+    rules = BatchRules(settings.require_certification, settings.quarantine_share, settings.mirrored_views)
     with workspace.catalog.begin() as connection:
         source = open_source(source_url, settings, known_labels(connection))
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
     logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
     return batch_ids
+
+
+def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
+    """Take out of the pool whatever the evaluation set has a copy of, and mark the figures that stood on it.
+
+    Args: actor, who checks, for the record.
+    Raises: ImageStoreError.
+    """
+    report = check_crossing(workspace.catalog, workspace.settings.mirrored_views, actor)
+    if report.withdrawn:
+        logger.warning("%d images left the pool: the evaluation set has copies of them.", len(report.withdrawn))
+    return report
 
 
 def monitor(workspace: Workspace, on_progress: Progress | None = None) -> monitoring.MonitorReport:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ml.data.confirm import is_held_out
+from ml.data.membership import is_held_out
 
 _MOST_NOISE = 4  # of 255
 

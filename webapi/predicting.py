@@ -18,9 +18,11 @@ from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.object_store import image_key
 from ml.data.harvest import harvest, is_harvestable
+from ml.data.near_copies import measure_images
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.ingest.fetch import fetch_image
+from ml.ingest.photo_quality import shows_something
 from ml.ingest.validation import SanitisedImage, sanitise
 from ml.settings import Settings
 from webapi.admission import Load
@@ -157,10 +159,14 @@ class Predictor:
 
     def _harvest(self, sha256: str, label: str) -> None:
         # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
-        with begin_until(self.catalog, self.deadline.sooner(_HARVEST_SECONDS)) as connection:
-            if not is_harvestable(connection, sha256):
+        deadline = self.deadline.sooner(_HARVEST_SECONDS)
+        with begin_until(self.catalog, deadline) as connection:
+            if not is_harvestable(connection, sha256, self.account_id):
                 return  # found out without the lock that all writers share
-            harvest(connection, sha256, label, self.model.version)
+        measure_images(self.catalog, [sha256])
+        with begin_until(self.catalog, deadline) as connection:
+            mirrored = self.settings.mirrored_views
+            harvest(connection, sha256, label, self.model.version, self.account_id, mirrored, shows_something)
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -87,7 +88,9 @@ images = Table(
     Column("label", Text),
     Column("label_origin", Text),  # curated, confirmed, harvested, or stated by a source and by nobody else
     Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the image is in the pool
-    Column("held_back", Text),  # suspended, excluded or waiting: why an image with a label is not in the pool
+    Column("held_back", Text),  # suspended, excluded, waiting or copy: why an image with a label is not in the pool
+    # The original of a copy. Where both are members, they are of one group.
+    Column("copy_of", Text, ForeignKey("training.images.sha256", ondelete="SET NULL")),
     schema="training",
 )
 
@@ -225,6 +228,7 @@ evaluations = Table(
     Column("f1_macro", Float, nullable=False),
     Column("per_class", JSONB, nullable=False),
     Column("confusion", JSONB, nullable=False),
+    Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # of its images, in what it learned
     _at("evaluated_at"),
     schema="training",
 )
@@ -342,11 +346,40 @@ image_rights = Table(
     schema="training",
 )
 
-perceptual_hashes = Table(
-    "perceptual_hashes",
+# What is measured of an image's pixels, without knowing what it shows.
+image_statistics = Table(
+    "image_statistics",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False, unique=True),
+    _owned_image(),
+    Column("thumbnail", LargeBinary, nullable=False),  # 32 x 32 greys
+    Column("brightness", REAL, nullable=False),
+    Column("contrast", REAL, nullable=False),
+    Column("sharpness", REAL, nullable=False),
+    Column("aspect", REAL, nullable=False),
+    schema="training",
+)
+
+# By which copies are found, of images that belong somewhere.
+copy_hashes = Table(
+    "copy_hashes",
+    metadata,
+    Column("statistics_id", BigInteger, ForeignKey("training.image_statistics.id", ondelete="CASCADE"), nullable=False),
+    Column("bits", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),  # whole, crop or corner
+    Column("low_word", Integer, nullable=False),
+    Column("high_word", Integer, nullable=False),
+    schema="training",
+)
+
+# Which account brought what was harvested; no row is ever changed.
+harvests = Table(
+    "harvests",
     metadata,
     _owned_image(),
-    Column("phash", BigInteger, nullable=False),  # 64 bits
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
+    Column("model_version", Integer, nullable=False),
+    _at("harvested_at"),
     schema="training",
 )
 

@@ -15,7 +15,7 @@ from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
 from ml.cli.terminal import out, person
-from ml.data.batch_decisions import decide_batches
+from ml.data.data_changes import Action, decide_batches
 from ml.settings import load_settings
 
 batch_app = typer.Typer(help="Batches of images that sources brought.", no_args_is_help=True)
@@ -59,17 +59,19 @@ def show(
 @batch_app.command("certify")
 def certify(batch_ids: Ids) -> None:
     """Say that the labels of all that waits are right: it enters the pool, and a share the evaluation set."""
-    with _connection() as connection:
-        count = decide_batches(connection, batch_ids, "certify", person())
-    out.print(f"{count} images certified.")
+    out.print(f"{_decide(batch_ids, 'certify')} images certified.")
 
 
 @batch_app.command("reject")
 def reject(batch_ids: Ids) -> None:
     """Keep all that waits out for good."""
-    with _connection() as connection:
-        count = decide_batches(connection, batch_ids, "exclude", person())
-    out.print(f"{count} images excluded.")
+    out.print(f"{_decide(batch_ids, 'exclude')} images excluded.")
+
+
+def _decide(batch_ids: list[int], action: Action) -> int:
+    settings = load_settings()
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        return decide_batches(connection, batch_ids, action, person(), settings.mirrored_views)
 
 
 def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:

@@ -30,8 +30,7 @@ from ml.cli.user_commands import user_app
 from ml.data.selection import NEWEST
 from ml.errors import MycoflowError
 from ml.ingest.digits import write_digits
-from ml.ingest.folder import ingest_folder
-from ml.ingest.ingest_outcomes import IngestReport
+from ml.ingest.folder import IngestReport, ingest_folder
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import describe_state
 from ml.settings import load_settings
@@ -56,6 +55,7 @@ app.add_typer(report_app)
 app.add_typer(tuning_app)
 
 REJECTS_SHOWN = 20
+COPIES_SHOWN = 5
 
 
 class Split(StrEnum):
@@ -84,7 +84,8 @@ def ingest(
 ) -> None:
     """Take in a folder of labelled images. Bad files are reported and the rest goes on."""
     with open_workspace() as workspace, progress("Ingesting") as on_progress:
-        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress)
+        mirrored = workspace.settings.mirrored_views
+        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress, mirrored)
     _print_ingest_report(report)
 
 
@@ -98,7 +99,8 @@ def sample_digits(
         parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
         for part, split in parts:
             with progress(f"Ingesting {part.name}") as on_progress:
-                report = ingest_folder(workspace.catalog, part, Split(split).value, None, on_progress)
+                mirrored = workspace.settings.mirrored_views
+                report = ingest_folder(workspace.catalog, part, Split(split).value, None, on_progress, mirrored)
             _print_ingest_report(report)
 
 
@@ -230,6 +232,10 @@ def _print_ingest_report(report: IngestReport) -> None:
     out.print(
         f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
     )
+    if report.copies:
+        out.print(f"  {len(report.copies)} of the accepted are copies of images that were there, and join their groups")
+    for found in report.copies[:COPIES_SHOWN]:
+        out.print(f"  {found.path}: a copy of {found.original_sha256}", highlight=False, markup=False)
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:

@@ -1,4 +1,4 @@
-"""`mycoflow purge|backup|restore`: keeping house."""
+"""`mycoflow check|purge|backup|restore`: keeping house."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,9 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from ml import cycle
 from ml.app import open_workspace
-from ml.cli.terminal import out, progress
+from ml.cli.terminal import out, person, progress
 from ml.settings import load_settings
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import Manifest
@@ -19,6 +20,21 @@ from ml.upkeep.restore import restore as restore_backup
 house_app = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
+
+
+@house_app.command()
+def check() -> None:
+    """Find what is in the pool while the evaluation set has a copy of it: it leaves the pool; snapshots stay."""
+    with open_workspace() as workspace:
+        report = cycle.check(workspace, person())
+    for sha256, original in report.withdrawn.items():
+        out.print(f"{sha256} left the pool: {original} in the evaluation set is a copy of it.", highlight=False)
+    out.print(f"{len(report.withdrawn)} images left the pool.")
+    if report.marked_evaluations:
+        out.print(
+            f"{report.marked_evaluations} evaluations are too high: their versions had learned from copies. "
+            "They are marked (training.evaluations, learned_copies). Train again with `mycoflow retrain`."
+        )
 
 
 @house_app.command()

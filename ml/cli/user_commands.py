@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
-from ml.cli.terminal import out
+from ml.cli.terminal import out, person
+from ml.data.harvest import take_back
+from ml.errors import AccountError
 from ml.settings import load_settings
 
 user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
@@ -55,6 +57,17 @@ def reset_user(login: Login) -> None:
     with _connection() as connection:
         user_accounts.reset_account(connection, login, password)
     out.print(f"Account {login} has a new password.")
+
+
+@user_app.command("take-back")
+def take_back_images(login: Login) -> None:
+    """Take out of pool and evaluation set all that came from an account. It waits for another person's word."""
+    with _connection() as connection:
+        stored = user_accounts.find_account(connection, login)
+        if stored is None:
+            raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
+        count = take_back(connection, stored.account.id, person())
+    out.print(f"{count} images taken out. POST /data/update certifies those that are right.")
 
 
 @contextmanager

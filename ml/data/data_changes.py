@@ -6,10 +6,11 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from ml.catalog.images.batches import find_waiting, load_batch
 from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images
-from ml.data.confirm import confirm_label
+from ml.data.membership import confirm, exclude
 from ml.errors import ImageChangeError, UnknownImageError
 
 Action = Literal["certify", "relabel", "exclude"]
@@ -56,17 +57,37 @@ class Changed:
 _STATE = [images.c[name] for name in ImageState.__dataclass_fields__]
 
 
-def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str) -> list[Changed]:
+def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str, mirrored: bool) -> list[Changed]:
     """Make changes in their order, each with a line in the audit log. An error leaves the transaction to roll back.
 
-    Args: actor, `account:<id>`, or a person's name on the command line.
+    Args:
+        actor: `account:<id>`, or a person's name on the command line.
+        mirrored: whether a mirror image is a copy.
     Raises:
         UnknownImageError: naming the images that nobody knows.
         ImageChangeError: an image without a label is to be certified.
     """
     hold_membership(connection, "pool")
     _demand_known(connection, {change.sha256 for change in changes})
-    return [_apply(connection, change, actor) for change in changes]
+    return [_apply(connection, change, actor, mirrored) for change in changes]
+
+
+def decide_batches(
+    connection: sa.Connection, batch_ids: Sequence[int], action: Action, actor: str, mirrored: bool
+) -> int:
+    """Certify or exclude all that still waits of some batches: of all of them or, after an error, of none.
+
+    Args:
+        actor: who decides, for the record.
+        mirrored: whether a mirror image is a copy.
+    Returns: how many images.
+    Raises: UnknownBatchError.
+    """
+    hold_membership(connection, "pool")  # before looking: another admin may be deciding the same images
+    for batch_id in batch_ids:
+        load_batch(connection, batch_id)
+    changes = [Change(action, sha256) for sha256 in find_waiting(connection, batch_ids)]
+    return len(apply_changes(connection, changes, actor, mirrored))
 
 
 def _demand_known(connection: sa.Connection, sha256s: set[str]) -> None:
@@ -75,12 +96,12 @@ def _demand_known(connection: sa.Connection, sha256s: set[str]) -> None:
         raise UnknownImageError(f"Expected hashes of known images, got {', '.join(unknown)}. Nothing was changed.")
 
 
-def _apply(connection: sa.Connection, change: Change, actor: str) -> Changed:
+def _apply(connection: sa.Connection, change: Change, actor: str, mirrored: bool) -> Changed:
     before = _read(connection, change.sha256)
     if change.action == "exclude":
-        _exclude(connection, change.sha256)
+        exclude(connection, change.sha256, actor)
     else:
-        _confirm(connection, change, before, actor)
+        confirm(connection, change.sha256, _label(change, before), actor, mirrored, is_readmitted=True)
     changed = Changed(change, before, _read(connection, change.sha256))
     if changed.is_changed:
         detail = {"image_sha256": change.sha256, "before": asdict(before), "after": asdict(changed.after)}
@@ -88,25 +109,14 @@ def _apply(connection: sa.Connection, change: Change, actor: str) -> Changed:
     return changed
 
 
-def _exclude(connection: sa.Connection, sha256: str) -> None:
-    # It keeps its split: the rest of its group must stay on that side.
-    _update(connection, sha256, held_back="excluded", entered_pool_at=None)
-
-
-def _confirm(connection: sa.Connection, change: Change, before: ImageState, actor: str) -> None:
+def _label(change: Change, before: ImageState) -> str:
     label = before.label if change.action == "certify" else change.label
     if label is None:
         raise ImageChangeError(
             f"Expected an image with a label to certify, got {change.sha256}, which has none. Relabel it instead. "
             "Nothing was changed."
         )
-    if before.held_back == "excluded":
-        _update(connection, change.sha256, held_back="suspended")  # which a person's word ends
-    confirm_label(connection, change.sha256, label, actor)
-
-
-def _update(connection: sa.Connection, sha256: str, **values: object) -> None:
-    connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(**values))
+    return label
 
 
 def _read(connection: sa.Connection, sha256: str) -> ImageState:

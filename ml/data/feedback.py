@@ -8,9 +8,8 @@ import sqlalchemy as sa
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.locks import hold_membership
-from ml.catalog.logs.events import write_event
 from ml.catalog.tables import feedback, images, model_versions, predictions, results
-from ml.data.confirm import confirm_label
+from ml.data.membership import confirm, suspend
 
 Verdict = Literal["ok", "nok"]
 Effect = Literal["confirmed", "suspended", "recorded"]
@@ -106,13 +105,14 @@ def known_labels(connection: sa.Connection) -> set[str]:
 
 
 def give_feedback(
-    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion
+    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
 ) -> tuple[int, Effect]:
     """Record an opinion, and let it do what this account's word can do.
 
     The name that an expert or admin gives becomes a confirmed label. Anything else is a proposal: it takes a harvested
     label that it contradicts out of the pool until somebody certifies it, and never touches a label of a person.
 
+    Args: mirrored, whether a mirror image is a copy.
     Returns: the feedback's id, and what it did.
     """
     feedback_id: int = connection.execute(
@@ -125,13 +125,15 @@ def give_feedback(
         )
         .returning(feedback.c.id)
     ).scalar_one()
-    return feedback_id, _apply(connection, prediction, account, opinion)
+    return feedback_id, _apply(connection, prediction, account, opinion, mirrored)
 
 
-def _apply(connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion) -> Effect:
+def _apply(
+    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
+) -> Effect:
     sha256, actor = prediction.image_sha256, actor_name(account)
     if may_certify(account) and opinion.label is not None:
-        return "confirmed" if confirm_label(connection, sha256, opinion.label, actor) else "recorded"
+        return "confirmed" if confirm(connection, sha256, opinion.label, actor, mirrored) else "recorded"
     return "suspended" if _suspend(connection, sha256, opinion, prediction.id, actor) else "recorded"
 
 
@@ -141,9 +143,5 @@ def _suspend(connection: sa.Connection, sha256: str, opinion: Opinion, predictio
     label = connection.execute(sa.select(images.c.label).where(is_harvested)).scalar_one_or_none()
     if label is None or not opinion.contradicts(label):
         return False
-    connection.execute(
-        sa.update(images).where(images.c.sha256 == sha256).values(held_back="suspended", entered_pool_at=None)
-    )
-    detail = {"image_sha256": sha256, "label": label, "proposed": opinion.label, "prediction_id": prediction_id}
-    write_event(connection, "image.suspended", actor, detail)
+    suspend(connection, [sha256], actor, proposed=opinion.label, prediction_id=prediction_id)
     return True

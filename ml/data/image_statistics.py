@@ -1,35 +1,19 @@
-"""What can be measured of an image without knowing what it shows, its perceptual hash among it."""
+"""What can be measured of an image without knowing what it shows: light, contrast, sharpness, and a thumbnail."""
 
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ml.catalog.images.copy_index import ImageStatistics
+from ml.data.thumbnails import SIDE
+
 # Sharpness depends on the scale that it is looked at: about the one that the network sees.
 _LOOKED_AT_PIXELS = 256
 
 
-@dataclass(frozen=True)
-class Look:
-    """What can be said of a photo without knowing what it shows.
-
-    Args:
-        brightness, contrast: mean and standard deviation of the greys, 0 to 255.
-        sharpness: variance of the Laplacian of the greys.
-        aspect: the longer side in parts of the shorter.
-        phash: the perceptual hash, 64 bits.
-    """
-
-    brightness: float
-    contrast: float
-    sharpness: float
-    aspect: float
-    phash: int
-
-
-def look_at(content: bytes) -> Look:
+def measure(content: bytes) -> ImageStatistics:
     """Measure an image as it is stored.
 
     Args: content, what `ml.ingest.validation.sanitise` wrote.
@@ -40,28 +24,17 @@ def look_at(content: bytes) -> Look:
         grey = image.convert("L")
     grey.thumbnail((_LOOKED_AT_PIXELS, _LOOKED_AT_PIXELS), Image.Resampling.BOX)
     pixels = np.asarray(grey, dtype=np.float32)
-    return Look(
+    return ImageStatistics(
+        thumbnail=grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes(),
         brightness=float(pixels.mean()),
         contrast=float(pixels.std()),
         sharpness=_sharpness(pixels),
         aspect=aspect,
-        phash=_phash(grey),
     )
 
 
 def _sharpness(grey: NDArray[np.float32]) -> float:
-    from scipy.ndimage import laplace  # noqa: PLC0415 - half a second of import that only a source's images need
-
-    return float(laplace(grey).var())
-
-
-def _phash(grey: Image.Image) -> int:
-    """64 bits, of which a resized, recompressed or lightly retouched copy changes few.
-
-    Source: C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010 (the DCT hash).
-    """
-    from scipy.fft import dctn  # noqa: PLC0415
-
-    small = np.asarray(grey.resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float32)
-    coarse = dctn(small)[:8, :8]
-    return int.from_bytes(np.packbits(coarse > np.median(coarse)).tobytes())
+    """The variance of the Laplacian, the border mirrored."""
+    framed = np.pad(grey, 1, mode="symmetric")
+    across, down = framed[1:-1, :-2] + framed[1:-1, 2:], framed[:-2, 1:-1] + framed[2:, 1:-1]
+    return float((across + down - 4 * grey).var())

@@ -1,90 +1,149 @@
-"""Copies that are not the same file: resized, recompressed, lightly retouched."""
+"""Which known images are copies of one: hashes propose them, a comparison of aligned thumbnails decides.
+
+Nothing is chained: a copy joins the group of one original, and an image that resembles only copies begins a group.
+"""
 
 import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.perceptual_hashes import find_unhashed, load_hashes, save_hashes
-from ml.catalog.object_store import ObjectStore, image_key
-from ml.data.image_statistics import look_at
-from ml.errors import ImageStoreError, InvalidImageError
+from ml.catalog.images.copy_index import (
+    ImageStatistics,
+    IndexedHash,
+    Proposal,
+    find_unfindable,
+    find_unindexed,
+    index_image,
+    load_statistics,
+    propose_copies,
+    save_statistics,
+)
+from ml.catalog.object_store import image_key
+from ml.data import thumbnails
+from ml.data.image_statistics import measure
+from ml.data.thumbnails import SIDE, CopyHash, Grey
+from ml.errors import ImageStoreError
 
 _AT_ONCE = 200
-# Of 64. Copies of half the size or with a border of 2 % cut off stay within it; of 150 mushroom photos no two come
-# nearer than 14 (docs/decisions/0062).
-_NEAR_BITS = 8
+# Of 1797 digits, as alike as photos come, a copy had at most 17 proposals nearer than itself.
+_MOST_PROPOSALS = 60
 
 logger = logging.getLogger(__name__)
 
 
-class KnownLooks:
-    """The perceptual hashes of all images that belong somewhere.
+@dataclass(frozen=True)
+class NearCopies:
+    """The known copies of one image, the surest first."""
 
-    Args: known, of each image its SHA-256, its 64 bits, and whether it is in the evaluation set.
+    found: Sequence[Proposal] = ()
+
+    def of_split(self, split: str) -> list[Proposal]:
+        """Those in a split. What left the pool, since the evaluation set has a copy of it, is in none."""
+        return [each for each in self.found if each.split == split and each.held_back != "copy"]
+
+    def original_in(self, split: str | None) -> Proposal | None:
+        """The one of a split whose group a copy joins there: it is no copy itself."""
+        return next((each for each in self.found if each in self.of_split(split or "") and each.copy_of is None), None)
+
+
+def find_near_copies(
+    connection: sa.Connection, thumbnail: bytes, mirrored: bool, but: Collection[str] = ()
+) -> NearCopies:
+    """Find the copies of an image among those that belong somewhere, those taken out included.
+
+    Args:
+        thumbnail: of the image.
+        mirrored: whether a mirror image is a copy: where models learn from mirrored views.
+        but: SHA-256s of images that do not count, the image itself among them.
     """
-
-    def __init__(self, known: list[tuple[str, int, bool]]) -> None:
-        self._sha256s = [sha256 for sha256, _, _ in known]
-        self._is_evaluated = [is_evaluated for _, _, is_evaluated in known]
-        self._hashes: NDArray[np.uint64] = np.array([phash for _, phash, _ in known], dtype=np.uint64)
-
-    def check(self, phash: int) -> None:
-        """Refuse what looks like an image that is known.
-
-        Raises: InvalidImageError, near_evaluation before near_duplicate.
-        """
-        distances = np.bitwise_count(self._hashes ^ np.uint64(phash))
-        near = np.flatnonzero(distances <= _NEAR_BITS).tolist()
-        if not near:
-            return
-        nearest = min(near, key=lambda index: (not self._is_evaluated[index], distances[index]))
-        reason = "near_evaluation" if self._is_evaluated[nearest] else "near_duplicate"
-        raise InvalidImageError(
-            reason,
-            f"expected more than {_NEAR_BITS} bits between perceptual hashes, got {distances[nearest]} to the "
-            f"{'evaluation image' if self._is_evaluated[nearest] else 'image'} {self._sha256s[nearest]}",
-        )
-
-    def add(self, sha256: str, phash: int) -> None:
-        """Know one more image."""
-        self._sha256s.append(sha256)
-        self._is_evaluated.append(False)
-        self._hashes = np.append(self._hashes, np.uint64(phash))
+    grey = as_grey(thumbnail)
+    most = _MOST_PROPOSALS + len(but)
+    proposed = propose_copies(connection, sought_in_index(grey), thumbnails.MOST_BITS, most)
+    judged = [
+        (thumbnails.copy_evidence(grey, as_grey(each.thumbnail), mirrored), each)
+        for each in proposed
+        if each.sha256 not in but
+    ]
+    sure = [(evidence, each) for evidence, each in judged if evidence >= 1]
+    return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
 
-def open_known_looks(catalog: Catalog) -> KnownLooks:
-    """Read all perceptual hashes, and first compute those that are missing, of images that people ingested.
+def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCopies:
+    """The same for an image that is stored; none where it was never measured (`measure_images` does)."""
+    statistics = load_statistics(connection, [sha256]).get(sha256)
+    return (
+        NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [sha256])
+    )
+
+
+def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:
+    """Put measured images into the index, so that copies of them are noticed."""
+    for sha256, thumbnail in find_unindexed(connection, sha256s).items():
+        index_image(connection, sha256, [_indexed(each) for each in thumbnails.stored_hashes(as_grey(thumbnail))])
+
+
+def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
+    """Measure those of some stored images that were not measured yet, outside any transaction.
 
     An image whose bytes are gone is left out: no copy of it is noticed until they are back.
 
     Raises: ImageStoreError, the store cannot be read.
     """
-    gone: list[str] = []
-    last = ""
-    while True:
-        with catalog.begin() as connection:
-            unhashed = find_unhashed(connection, last, _AT_ONCE)
-            if not unhashed:
-                break
-        hashes = {sha256: _hash(catalog.store, sha256) for sha256 in unhashed}
-        with catalog.begin() as connection:
-            save_hashes(connection, {sha256: phash for sha256, phash in hashes.items() if phash is not None})
-        gone += [sha256 for sha256, phash in hashes.items() if phash is None]
-        last = unhashed[-1]
+    with catalog.begin() as connection:
+        known = load_statistics(connection, sha256s)
+    found = {sha256: _measure(catalog, sha256) for sha256 in sha256s if sha256 not in known}
+    gone = [sha256 for sha256, statistics in found.items() if statistics is None]
     if gone:
         logger.warning("%d images are not in the image store, so copies pass for new. First: %s", len(gone), gone[0])
     with catalog.begin() as connection:
-        return KnownLooks(load_hashes(connection))
+        save_statistics(connection, {sha256: each for sha256, each in found.items() if each is not None})
 
 
-def _hash(store: ObjectStore, sha256: str) -> int | None:
-    """The perceptual hash of a stored image; None where its bytes are gone."""
+def measure_all(catalog: Catalog) -> None:
+    """Put whatever belongs somewhere into the index, and measure first what was not measured yet.
+
+    Raises: ImageStoreError, the store cannot be read.
+    """
+    last = ""
+    while True:
+        with catalog.begin() as connection:
+            unfindable = find_unfindable(connection, last, _AT_ONCE)
+        if not unfindable:
+            return
+        measure_images(catalog, unfindable)
+        with catalog.begin() as connection:
+            let_be_found(connection, unfindable)
+        last = unfindable[-1]
+
+
+def sought_in_index(grey: Grey) -> list[tuple[int, IndexedHash]]:
+    """What to look for in the index: the kind of hash to look among, and the hash."""
+    return [
+        (among, _indexed(each))
+        for each in thumbnails.sought_hashes(grey)
+        for among in thumbnails.SOUGHT_AMONG[each.kind]
+    ]
+
+
+def as_grey(thumbnail: bytes) -> Grey:
+    """A stored thumbnail as an array."""
+    return np.frombuffer(thumbnail, dtype=np.uint8).reshape(SIDE, SIDE).astype(np.float32)
+
+
+def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:
+    """Measure a stored image; None where its bytes are gone."""
     try:
-        content = store.get(image_key(sha256))
+        content = catalog.store.get(image_key(sha256))
     except ImageStoreError:
-        if store.exists(image_key(sha256)):
+        if catalog.store.exists(image_key(sha256)):
             raise
         return None
-    return look_at(content).phash
+    return measure(content)
+
+
+def _indexed(found: CopyHash) -> IndexedHash:
+    return IndexedHash(found.kind, found.bits, *found.words)

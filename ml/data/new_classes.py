@@ -10,8 +10,8 @@ from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.locks import hold_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images, snapshot_images
-from ml.data.confirm import is_held_out, share_position
 from ml.data.evaluation_sets import current_members
+from ml.data.membership import hold_out, is_held_out, share_position
 from ml.data.selection import fold_of
 
 NEW_CLASS_IMAGES = 50
@@ -90,11 +90,7 @@ def _hold_out(connection: sa.Connection, label: str, wanted: int, validation_rat
     if held_out < wanted or sum(stays.values()) < held_out or not has_both_folds:
         logger.warning("The label %s waits: too few groups of images that no model has learned from.", label)
         return
-    connection.execute(
-        sa.update(images)
-        .where(images.c.split == "pool", images.c.group_key.in_(chosen))
-        .values(split="evaluation", evaluation_part="recent", entered_pool_at=None)
-    )
+    hold_out(connection, chosen, "retrain")
     write_event(connection, "class.held_out", "retrain", {"label": label, "images": held_out, "groups": chosen})
 
 

@@ -1,22 +1,23 @@
 """Bring a folder of labelled images into the pool or the evaluation set."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, LabelledImage, Split, add_members
+from ml.catalog.images.image_records import Split
 from ml.catalog.locks import hold_membership
-from ml.catalog.object_store import image_key
+from ml.data.near_copies import NearCopies, measure_all
 from ml.errors import InvalidImageError, SourceError
+from ml.ingest.admitting import admit_from_person
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
-from ml.ingest.guard import Candidate, open_guard
-from ml.ingest.ingest_outcomes import IngestReport
-from ml.ingest.validation import sanitise
+from ml.ingest.inspection import Accepted, Inspector
+from ml.ingest.sources.arrivals import ArrivedFile
 from ml.progress import Progress
 
 BATCH_SIZE = 64  # files per transaction: what a crash can cost, and what memory holds
@@ -28,12 +29,60 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class _Arrival:
-    """A file that was read, and what it claims to be."""
+class Reject:
+    """A file that was refused.
 
-    path: Path
-    candidate: Candidate
-    content: bytes
+    Args:
+        path: as given, made printable.
+        reason: one word, for counting.
+        message: what was expected and what came.
+    """
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CopyFound:
+    """A file that was taken in and is a copy of an image there. path: as given, made printable."""
+
+    path: str
+    original_sha256: str
+
+
+@dataclass
+class IngestReport:
+    """The sum of accepted, duplicates and rejects is the number of files looked at. Copies are among the accepted."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    copies: list[CopyFound] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many files were refused for each reason, most frequent first."""
+        return dict(Counter(reject.reason for reject in self.rejects).most_common())
+
+    def refuse(self, path: Path, error: InvalidImageError) -> None:
+        """Note the refusal of one file."""
+        self.rejects.append(Reject(_printable(path), error.reason, str(error)))
+
+    def count(self, path: Path, copies: NearCopies | None) -> None:
+        """Note a file that was taken in, with the copies of it that are there; or that was there, where None."""
+        if copies is None:
+            self.duplicates += 1
+            return
+        self.accepted += 1
+        self.copies += [CopyFound(_printable(path), each.sha256) for each in copies.found[:1]]
+
+    def add(self, other: "IngestReport") -> None:
+        """Count another's files too."""
+        self.accepted += other.accepted
+        self.duplicates += other.duplicates
+        self.copies += other.copies
+        self.rejects += other.rejects
 
 
 def ingest_folder(
@@ -42,6 +91,7 @@ def ingest_folder(
     split: Split,
     received_at: datetime | None = None,
     on_progress: Progress | None = None,
+    mirrored: bool = True,
 ) -> IngestReport:
     """Validate each file of a folder and store the good ones, labelled by the class folder they lie in.
 
@@ -53,13 +103,15 @@ def ingest_folder(
         split: pool, or evaluation (its fixed part, the anchor).
         received_at: when the images arrived, with a time zone; now when None.
         on_progress: told the files done and the files in all.
+        mirrored: whether a mirror image is a copy.
     Raises:
         SourceError: not that layout, or a received_at that is no moment of the past.
         ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are.
     """
     files = list_files(folder)
     _check_received_at(catalog, received_at)
-    run = _Run(catalog, folder, split, received_at)
+    measure_all(catalog)
+    run = _Run(catalog, folder, split, received_at, mirrored)
     for start in range(0, len(files), BATCH_SIZE):
         for done in run.ingest(files[start : start + BATCH_SIZE]):
             if on_progress is not None:
@@ -73,62 +125,48 @@ class _Run:
     folder: Path
     split: Split
     received_at: datetime | None
+    mirrored: bool
     report: IngestReport = field(default_factory=IngestReport)
 
     def ingest(self, batch: Sequence[SourceFile]) -> Iterator[int]:
         """Take one batch in: bytes first, then the rows that name them. Yields the number of files done so far."""
-        arrivals = [arrival for arrival in map(self._read, batch) if arrival is not None]
-        with self.catalog.begin() as connection:
-            guard = open_guard(connection, [arrival.candidate for arrival in arrivals], self.split)
-        stored: list[tuple[_Arrival, ImageRecord]] = []
-        for done, arrival in enumerate(arrivals, start=len(batch) - len(arrivals)):
+        inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.split)
+        found: list[tuple[Path, Accepted]] = []
+        for done, file in enumerate(batch):
             yield done
-            with self.report.noting(arrival.path):
-                if guard.is_duplicate(arrival.candidate):
-                    self.report.duplicates += 1
-                else:
-                    stored.append((arrival, self._store(arrival)))
-                    guard.admit(arrival.candidate)
-        if stored:
-            self._commit(stored)
+            inspected = inspector.inspect(_offered(self.folder, file))
+            if inspected.accepted is not None:
+                found.append((file.path, inspected.accepted))
+            elif inspected.error is not None:
+                self.report.refuse(file.path, inspected.error)
+            else:
+                self.report.duplicates += 1
+        if found:
+            self._commit(found)
         yield len(batch)
 
-    def _read(self, file: SourceFile) -> _Arrival | None:
-        with self.report.noting(file.path):
-            demand_inside(self.folder, file.path)
-            if file.label is None:
-                raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
-            content = read_content(file.path)
-            return _Arrival(file.path, Candidate(sha256(content).hexdigest(), file.label, file.group), content)
-        return None
-
-    def _store(self, arrival: _Arrival) -> ImageRecord:
-        image = sanitise(arrival.content)
-        self.catalog.store.put(image_key(image.sha256), image.content)
-        return ImageRecord(
-            sha256=image.sha256,
-            group_key=arrival.candidate.group_key,
-            source=f"folder:{self.folder.resolve().name}",
-            media_type=image.media_type,
-            width=image.width,
-            height=image.height,
-            byte_count=len(image.content),
-        )
-
-    def _commit(self, stored: Sequence[tuple[_Arrival, ImageRecord]]) -> None:
-        """Write the rows. Others may have written since the first look, so the guard looks again, now alone."""
-        members = []
+    def _commit(self, found: Sequence[tuple[Path, Accepted]]) -> None:
+        """Write the rows. Others may have written since the first look, so each is looked at again, now alone."""
+        report = IngestReport()
         with self.catalog.begin() as connection:
-            hold_membership(connection, self.split)
-            guard = open_guard(connection, [arrival.candidate for arrival, _ in stored], self.split)
-            for arrival, image in stored:
-                with self.report.noting(arrival.path):
-                    if guard.is_duplicate(arrival.candidate):
-                        self.report.duplicates += 1
-                    else:
-                        members.append(LabelledImage(image, arrival.candidate.label))
-            add_members(connection, members, self.split, self.received_at)
-        self.report.accepted += len(members)
+            hold_membership(connection, "pool")
+            for path, accepted in found:
+                try:
+                    copies = admit_from_person(connection, accepted, self.split, self.mirrored, self.received_at)
+                except InvalidImageError as error:
+                    report.refuse(path, error)
+                    continue
+                report.count(path, copies)
+        self.report.add(report)
+
+
+def _offered(folder: Path, file: SourceFile) -> ArrivedFile:
+    return ArrivedFile(str(file.path), "", file.label, file.group, partial(_read, folder, file.path))
+
+
+def _read(folder: Path, path: Path) -> bytes:
+    demand_inside(folder, path)
+    return read_content(path)
 
 
 def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:
@@ -140,3 +178,7 @@ def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     if received_at > now:
         raise SourceError(f"received_at: expected a moment up to now ({now}), got {received_at}, in the future.")
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode(errors="backslashreplace").decode()

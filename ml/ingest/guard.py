@@ -1,16 +1,19 @@
-"""Who may come in: no image twice, none under two labels, and pool and evaluation set never share a group."""
+"""Who may come in: no image twice, none under two labels, and pool and evaluation set share no group and no copy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import Membership, Split, find_groups_in, find_memberships
+from ml.catalog.images.image_records import Split
+from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.data.membership import Obstacles, State, find_obstacles, was_learned
+from ml.data.near_copies import NearCopies
 from ml.errors import InvalidImageError
 
 REASONS = {
     "in_other_split": "the same image is in the other split",
     "group_in_other_split": "an image of the same group is in the other split",
+    "copy_in_other_split": "a copy of the same photo is in the other split",
     "conflicting_label": "the same image is known under another label",
     "conflicting_group": "the same image is known in another group",
     "excluded": "an admin has taken the same image out",
@@ -34,86 +37,93 @@ class Candidate:
         return self.group or self.sha256
 
 
-@dataclass(frozen=True)
-class Guard:
-    """What the catalog knows about a batch of candidates."""
+def is_known_to_person(candidate: Candidate, known: State | None, split: Split) -> bool:
+    """Whether a person's image is in the split of its choice already, by a person's word.
 
-    split: Split
-    known: dict[str, Membership]
-    foreign_groups: set[str]
+    What a model named, and what waits for a person, is no obstacle: this is that person.
 
-    def is_duplicate(self, candidate: Candidate) -> bool:
-        """Whether the very same image is in this split already.
-
-        Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
-        """
-        known = self.known.get(candidate.sha256)
-        if known is not None:
-            _check_not_excluded(known)
-        if known is not None and known.split is not None:
-            _check_same_split(known, self.split)
-            _check_claims(candidate, known)
-            return True
-        if candidate.group_key in self.foreign_groups:
-            raise InvalidImageError(
-                "group_in_other_split",
-                f"expected a group that is not in the {_OTHER[self.split]} split, got {candidate.group_key!r}, which "
-                "is: a model would be scored on what it learnt",
-            )
-        return False
-
-    def admit(self, candidate: Candidate) -> None:
-        """Know a candidate as a member from now on."""
-        self.known[candidate.sha256] = Membership(self.split, candidate.label, candidate.group_key)
-
-
-def open_guard(connection: sa.Connection, candidates: Sequence[Candidate], split: Split) -> Guard:
-    """Look up what is known about these candidates.
-
-    Inside `hold_membership` the answer stays true until the transaction ends; outside it is good for a first look.
+    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what people said.
     """
-    return Guard(
-        split,
-        find_memberships(connection, [candidate.sha256 for candidate in candidates]),
-        find_groups_in(connection, _OTHER[split], [candidate.group_key for candidate in candidates]),
-    )
+    if known is None:
+        return False
+    _check_not_excluded(known)
+    if known.split is None or known.label_origin not in HUMAN_ORIGINS:
+        return False
+    if known.held_back == "copy":
+        raise _copy_in_other_split(_OTHER["pool"], known.copy_of)
+    if known.split != split:
+        raise InvalidImageError(
+            "in_other_split", f"expected an image that is new to the {known.split} split, got one that is in it"
+        )
+    _check_claims(candidate, known)
+    return True
 
 
-def is_known(candidate: Candidate, known: Membership | None) -> bool:
+def is_known_to_source(candidate: Candidate, known: State | None) -> bool:
     """Whether an arrival whose split nobody chose is there already: in either split, or waiting for its certificate.
+
+    Under another name than a model gave it, it is new: a person is to say.
 
     Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
     """
     if known is None:
         return False
     _check_not_excluded(known)
-    if known.label is None:
+    if known.label is None or (known.label_origin == "harvested" and known.label != candidate.label):
         return False
     _check_claims(candidate, known)
     return True
 
 
-def _check_not_excluded(known: Membership) -> None:
+def demand_no_crossing(
+    connection: sa.Connection, candidate: Candidate, split: Split, copies: NearCopies, group_key: str
+) -> Obstacles:
+    """Refuse an image that would have its copy, or its group, on the other side.
+
+    Args: group_key, the group that it would be in.
+    Returns: what it meets there; the images that yield are to be withdrawn.
+    Raises: InvalidImageError, with one of REASONS.
+    """
+    found = find_obstacles(connection, split, candidate.sha256, group_key, copies)
+    stated = find_obstacles(connection, split, candidate.sha256, candidate.group_key, NearCopies())
+    if found.group or stated.group:
+        raise InvalidImageError(
+            "group_in_other_split",
+            f"expected a group that is not in the {_OTHER[split]} split, got {candidate.group_key!r}, which "
+            "is: a model would be scored on what it learnt",
+        )
+    if found.copies:
+        raise _copy_in_other_split(_OTHER[split], found.copies[0])
+    if split == "evaluation" and was_learned(connection, sha256s=[candidate.sha256]):
+        raise InvalidImageError(
+            "in_other_split", "expected an image to measure with, got one that a model has learned from; it stays there"
+        )
+    return Obstacles([], [], [*found.yielding, *stated.yielding])
+
+
+def _copy_in_other_split(other: Split, sha256: str | None) -> InvalidImageError:
+    return InvalidImageError(
+        "copy_in_other_split",
+        f"expected a photo of which the {other} split has no copy, got one of {sha256}: a model would be scored on "
+        "what it learnt",
+    )
+
+
+def _check_not_excluded(known: State) -> None:
     if known.held_back == "excluded":
         raise InvalidImageError(
             "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
         )
 
 
-def _check_same_split(known: Membership, split: Split) -> None:
-    if known.split != split:
-        raise InvalidImageError(
-            "in_other_split", f"expected an image that is new to the {known.split} split, got one that is in it"
-        )
-
-
-def _check_claims(candidate: Candidate, known: Membership) -> None:
+def _check_claims(candidate: Candidate, known: State) -> None:
     if known.label != candidate.label:
         raise InvalidImageError(
             "conflicting_label",
             f"expected label {known.label!r} as known, got {candidate.label!r}; the known one stays",
         )
-    if candidate.group not in (None, known.group_key):
+    is_grouped_as_copy = known.copy_of is not None
+    if candidate.group not in (None, known.group_key) and not is_grouped_as_copy:
         raise InvalidImageError(
             "conflicting_group",
             f"expected group {known.group_key!r} as known, got {candidate.group!r}; groups are stated the first time",

@@ -1,18 +1,19 @@
-"""Looking at one file that a source offers: the checks of `mycoflow ingest`, and those for what nobody looked at."""
+"""Looking at one file that somebody offers, person or source: read, checked, measured, and its bytes stored."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, Membership, find_memberships
+from ml.catalog.images.copy_index import ImageStatistics
+from ml.catalog.images.image_records import ImageRecord, Split
 from ml.catalog.object_store import image_key
-from ml.data.image_statistics import look_at
-from ml.data.near_copies import KnownLooks
+from ml.data.image_statistics import measure
+from ml.data.membership import read_states
 from ml.errors import InvalidImageError
 from ml.ingest.contact_sheet import shrink
-from ml.ingest.guard import Candidate, is_known
+from ml.ingest.guard import Candidate, is_known_to_person, is_known_to_source
 from ml.ingest.photo_quality import check_quality
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import SanitisedImage, sanitise
@@ -20,14 +21,11 @@ from ml.ingest.validation import SanitisedImage, sanitise
 
 @dataclass(frozen=True)
 class Accepted:
-    """An image that may come in; its bytes are stored.
-
-    Args: phash, its perceptual hash.
-    """
+    """An image that may come in; its bytes are stored."""
 
     candidate: Candidate
     record: ImageRecord
-    phash: int
+    statistics: ImageStatistics
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Inspected:
 
     Args:
         known_sha256: of the image that is there already.
-        picture: what a rejected file shows, small; None where it could not be read.
+        picture: what a file of a source shows, small; None where it could not be read.
     """
 
     file: ArrivedFile
@@ -45,29 +43,20 @@ class Inspected:
     error: InvalidImageError | None = None
     picture: Image.Image | None = None
 
-    def again(self, known: Membership | None) -> "Inspected":
-        """The same after a second look at what is known: others may have brought the same image meanwhile."""
-        if self.accepted is None:
-            return self
-        try:
-            if not is_known(self.accepted.candidate, known):
-                return self
-        except InvalidImageError as error:
-            return replace(self, accepted=None, error=error)
-        return replace(self, accepted=None, known_sha256=self.accepted.candidate.sha256)
-
 
 @dataclass(frozen=True)
 class Inspector:
-    """Looks at files one by one, each in the light of those before it.
+    """Looks at files one by one.
 
-    Args: source, for the record; looks, the perceptual hashes of all that is known.
+    Args:
+        origin: where they come from, for the record.
+        split: what a person chose for them; None for a source that nobody watches, which is held to more: what shows
+            nothing is refused.
     """
 
     catalog: Catalog
-    source: str
-    looks: KnownLooks
-    _admitted: dict[str, Membership] = field(default_factory=dict)
+    origin: str
+    split: Split | None
 
     def inspect(self, file: ArrivedFile) -> Inspected:
         """Read and check a file, and store its bytes if it may come in.
@@ -79,34 +68,36 @@ class Inspector:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
             content = file.read()
             candidate = Candidate(sha256(content).hexdigest(), file.label, file.group)
-            if is_known(candidate, self._admitted.get(candidate.sha256) or self._find(candidate)):
+            if self._is_known(candidate):
                 return Inspected(file, known_sha256=candidate.sha256)
             image = sanitise(content)
         except InvalidImageError as error:
             return Inspected(file, error=error)
+        picture = shrink(image.content) if self.split is None else None
         try:
-            return Inspected(file, accepted=self._accept(candidate, image))
+            return Inspected(file, accepted=self._accept(candidate, image), picture=picture)
         except InvalidImageError as error:
-            return Inspected(file, error=error, picture=shrink(image.content))
+            return Inspected(file, error=error, picture=picture)
 
-    def _find(self, candidate: Candidate) -> Membership | None:
+    def _is_known(self, candidate: Candidate) -> bool:
         with self.catalog.begin() as connection:
-            return find_memberships(connection, [candidate.sha256]).get(candidate.sha256)
+            known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+        if self.split is None:
+            return is_known_to_source(candidate, known)
+        return is_known_to_person(candidate, known, self.split)
 
     def _accept(self, candidate: Candidate, image: SanitisedImage) -> Accepted:
-        look = look_at(image.content)
-        check_quality(look)
-        self.looks.check(look.phash)
+        statistics = measure(image.content)
+        if self.split is None:
+            check_quality(statistics)
         self.catalog.store.put(image_key(image.sha256), image.content)
-        self.looks.add(image.sha256, look.phash)
-        self._admitted[image.sha256] = Membership(None, candidate.label, candidate.group_key, "waiting")
         record = ImageRecord(
             sha256=image.sha256,
             group_key=candidate.group_key,
-            source=self.source,
+            source=self.origin,
             media_type=image.media_type,
             width=image.width,
             height=image.height,
             byte_count=len(image.content),
         )
-        return Accepted(candidate, record, look.phash)
+        return Accepted(candidate, record, statistics)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 
@@ -10,18 +10,17 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
-from ml.catalog.images.image_records import LabelledImage, add_waiting, find_memberships
-from ml.catalog.images.perceptual_hashes import save_hashes
 from ml.catalog.locks import hold_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
-from ml.data.confirm import confirm_label
 from ml.data.feedback import is_known_label
-from ml.data.near_copies import open_known_looks
+from ml.data.membership import confirm
+from ml.data.near_copies import measure_all
 from ml.deadlines import Deadline
-from ml.errors import SourceError, SourceUnavailableError
+from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
+from ml.ingest.admitting import admit_from_source
 from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
-from ml.ingest.inspection import Accepted, Inspected, Inspector
+from ml.ingest.inspection import Inspected, Inspector
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 
 BATCH_FILES = 200  # what a person looks through at once, and what a crash can cost
@@ -46,10 +45,12 @@ class BatchRules:
     Args:
         require_certification: whether all that a source brings waits for a person's word.
         quarantine_share: a batch waits of which a greater share is rejected, if that is a handful of files or more.
+        mirrored: whether a mirror image is a copy.
     """
 
     require_certification: bool
     quarantine_share: float
+    mirrored: bool = True
 
 
 def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline: Deadline) -> list[int]:
@@ -67,7 +68,9 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
     inspector = None
     batch_ids: list[int] = []
     while deadline.remaining() and (chunk := list(islice(files, BATCH_FILES))):
-        inspector = inspector or Inspector(catalog, source.url, open_known_looks(catalog))
+        if inspector is None:
+            measure_all(catalog)
+            inspector = Inspector(catalog, source.url, split=None)
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))
@@ -112,21 +115,30 @@ def _demand_reachable(found: list[Inspected]) -> None:
         )
 
 
-def _commit(catalog: Catalog, source: str, rules: BatchRules, found: Sequence[Inspected]) -> int:
-    """Write a batch with its images. Others may have written since the first look, so what is known is asked again."""
-    sheet_key = _store_contact_sheet(catalog, found)
+def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected]) -> int:
+    """Write a batch with its images. Others may have written since the first look, so each is looked at again."""
     with catalog.begin() as connection:
         hold_membership(connection, "pool")
-        known = find_memberships(connection, [each.candidate.sha256 for each in _accepted(found)])
-        found = [each.again(known.get(each.accepted.candidate.sha256) if each.accepted else None) for each in found]
+        found = [_admitted(connection, each, rules) for each in inspected]
         rejects, share = _judge(found)
         is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
-        _add_images(connection, found)
+        _add_rights(connection, found)
         files = [_settle(connection, source, each, rules, is_quarantined) for each in found]
+        sheet_key = _store_contact_sheet(catalog, found)
         batch_id = add_batch(connection, source, files, is_quarantined, share, sheet_key)
         if is_quarantined:
             _alert(connection, batch_id, source, files)
     return batch_id
+
+
+def _admitted(connection: sa.Connection, found: Inspected, rules: BatchRules) -> Inspected:
+    if found.accepted is None:
+        return found
+    try:
+        is_new = admit_from_source(connection, found.accepted, rules.mirrored)
+    except InvalidImageError as error:
+        return replace(found, accepted=None, error=error)
+    return found if is_new else replace(found, accepted=None, known_sha256=found.accepted.candidate.sha256)
 
 
 def _demand_access(found: Sequence[Inspected]) -> None:
@@ -137,10 +149,6 @@ def _demand_access(found: Sequence[Inspected]) -> None:
             f"Expected files from the source, and it refused all {len(found)} of a batch: may we read them? The next "
             f"run goes on with others, and asks for these again tomorrow. Last: {errors[-1]}"
         )
-
-
-def _accepted(found: Sequence[Inspected]) -> list[Accepted]:
-    return [each.accepted for each in found if each.accepted is not None]
 
 
 def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
@@ -164,10 +172,7 @@ def _store_contact_sheet(catalog: Catalog, found: Sequence[Inspected]) -> str | 
     return key
 
 
-def _add_images(connection: sa.Connection, found: Sequence[Inspected]) -> None:
-    accepted = _accepted(found)
-    add_waiting(connection, [LabelledImage(each.record, each.candidate.label) for each in accepted])
-    save_hashes(connection, {each.record.sha256: each.phash for each in accepted})
+def _add_rights(connection: sa.Connection, found: Sequence[Inspected]) -> None:
     rights = {
         each.accepted.record.sha256: (each.file.rights.licence, each.file.rights.holder)
         for each in found
@@ -189,7 +194,7 @@ def _settle(
     reason = _waits_for(connection, label, rules, is_quarantined)
     if reason is not None:
         return FileOutcome(*stated, "waiting", reason, image_sha256=sha256)
-    confirm_label(connection, sha256, label, source, origin="curated")
+    confirm(connection, sha256, label, source, rules.mirrored, "curated")
     return FileOutcome(*stated, "entered", image_sha256=sha256)
 
 

@@ -1,6 +1,6 @@
 """Whether a photo that nobody looked at shows anything to learn from. Each threshold is a constant with its reason."""
 
-from ml.data.image_statistics import Look
+from ml.catalog.images.copy_index import ImageStatistics
 from ml.errors import InvalidImageError
 
 REASONS = {
@@ -23,24 +23,34 @@ _LEAST_SHARPNESS = 100.0
 _LARGEST_ASPECT = 3.0
 
 
-def check_quality(look: Look) -> None:
+def shows_something(found: ImageStatistics) -> bool:
+    """Whether a photo passes `check_quality`."""
+    try:
+        check_quality(found)
+    except InvalidImageError:
+        return False
+    return True
+
+
+def check_quality(found: ImageStatistics) -> None:
     """Refuse a photo that shows nothing.
 
     Raises: InvalidImageError, with one of REASONS.
     """
-    if look.aspect > _LARGEST_ASPECT:
+    if found.aspect > _LARGEST_ASPECT:
         raise InvalidImageError(
-            "wrong_aspect", f"expected sides of at most {_LARGEST_ASPECT:.0f}:1, got {look.aspect:.1f}:1"
+            "wrong_aspect", f"expected sides of at most {_LARGEST_ASPECT:.0f}:1, got {found.aspect:.1f}:1"
         )
-    if look.brightness < _DARKEST_MEAN:
+    if found.brightness < _DARKEST_MEAN:
         raise InvalidImageError(
-            "too_dark", f"expected a mean brightness of at least {_DARKEST_MEAN:.0f} of 255, got {look.brightness:.1f}"
+            "too_dark",
+            f"expected a mean brightness of at least {_DARKEST_MEAN:.0f} of 255, got {found.brightness:.1f}",
         )
-    if look.contrast < _LEAST_DEVIATION:
+    if found.contrast < _LEAST_DEVIATION:
         raise InvalidImageError(
-            "blank", f"expected a contrast of at least {_LEAST_DEVIATION:.0f} of 255, got {look.contrast:.1f}"
+            "blank", f"expected a contrast of at least {_LEAST_DEVIATION:.0f} of 255, got {found.contrast:.1f}"
         )
-    if look.sharpness < _LEAST_SHARPNESS:
+    if found.sharpness < _LEAST_SHARPNESS:
         raise InvalidImageError(
-            "blurred", f"expected a sharpness of at least {_LEAST_SHARPNESS:.0f}, got {look.sharpness:.1f}"
+            "blurred", f"expected a sharpness of at least {_LEAST_SHARPNESS:.0f}, got {found.sharpness:.1f}"
         )

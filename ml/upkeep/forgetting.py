@@ -14,14 +14,25 @@ from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import is_only_predicted
 from ml.catalog.locks import hold_membership
-from ml.catalog.tables import attempts, events, features, feedback, images, metadata, predictions, results, trunks
+from ml.catalog.tables import (
+    attempts,
+    events,
+    features,
+    feedback,
+    image_statistics,
+    images,
+    metadata,
+    predictions,
+    results,
+    trunks,
+)
 from ml.errors import CatalogError
 
 IMAGES_AT_ONCE = 500
 # A trunk that a training has just made has no version yet.
 TRAINING_DAYS = 1
 # What is known of an image through predictions alone; it goes with the image. Any other reference keeps the image.
-_GOES_WITH_THE_IMAGE = {results, features}
+_GOES_WITH_THE_IMAGE = {results, features, image_statistics, images}  # `images`: a copy outlives its original
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,12 @@ def test_parameters_of_finetune_take_what_the_service_sends(described: dict[str,
 
 def test_only_the_task_after_the_short_circuit_emits_the_asset(described: dict[str, Any]) -> None:
     monitor = described["dags"]["monitor_production"]
-    edges = {("is_due", "request_retraining"), ("monitor", "is_due"), ("monitor", "measure_drift")}
+    edges = {
+        ("check", "monitor"),
+        ("is_due", "request_retraining"),
+        ("monitor", "is_due"),
+        ("monitor", "measure_drift"),
+    }
     assert set(map(tuple, monitor["edges"])) == edges
     assert all(monitor["tasks"][name]["outlets"] == [] for name in ("monitor", "measure_drift", "is_due"))
     assert monitor["tasks"]["request_retraining"]["outlets"] == ["retraining_requested"]

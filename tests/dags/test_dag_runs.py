@@ -54,6 +54,7 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
     quiet = run_dag("monitor_production")
     assert quiet["state"] == "success"
     assert quiet["tasks"] == {
+        "check": "success",
         "monitor": "success",
         "measure_drift": "success",
         "is_due": "success",

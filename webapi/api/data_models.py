@@ -55,7 +55,7 @@ class DataQuery(Query):
     origin: LabelOrigin | None = Field(None, description="Images: who says so")
     split: Literal["pool", "evaluation", "none"] | None = Field(None, description="Images; `none`: only predicted")
     held_back: HeldBack | None = Field(
-        None, description="Images: why it is not used: in doubt, taken out, or uncertified"
+        None, description="Images: why it is not used: in doubt, taken out, uncertified, or a copy"
     )
     login: _Text | None = Field(None, description="Predictions, feedback, events: of whom. For admins")
     model_version: _Number | None = Field(None, description="Predictions, feedback")

@@ -11,7 +11,7 @@ from ml.catalog.keyset_pages import Order, read_page
 from ml.catalog.tables import images
 
 LabelOrigin = Literal["curated", "confirmed", "harvested", "stated"]
-HeldBack = Literal["suspended", "excluded", "waiting"]
+HeldBack = Literal["suspended", "excluded", "waiting", "copy"]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
 def test_a_diff_tells_what_was_added_removed_and_relabelled(run: Run, taken: Catalog, few_digits: DigitFolders) -> None:
     with taken.begin() as connection:
         zero, one = (next(m.sha256 for m in load_members(connection, 1) if m.label == digit) for digit in "01")
-        apply_changes(connection, [Change("exclude", zero), Change("relabel", one, "2")], "account:1")
+        apply_changes(connection, [Change("exclude", zero), Change("relabel", one, "2")], "account:1", mirrored=True)
     ingest_folder(taken, few_digits.later, "pool")
     take(taken)
     said = run("diff", "1", "2", "--images")

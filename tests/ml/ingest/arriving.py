@@ -12,7 +12,7 @@ from PIL import Image
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import Batch, FileOutcome, load_batch, load_files
 from ml.catalog.tables import images
-from ml.data.batch_decisions import decide_batches
+from ml.data.data_changes import decide_batches
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.ingest.intake import BatchRules, ingest_source
@@ -54,7 +54,7 @@ def reasons(catalog: Catalog, batch_id: int) -> Counter[tuple[str, str | None]]:
 
 def decide(catalog: Catalog, action: Any, *batch_ids: int) -> int:
     with catalog.begin() as connection:
-        return decide_batches(connection, batch_ids, action, "ada")
+        return decide_batches(connection, batch_ids, action, "ada", mirrored=True)
 
 
 def know_labels(catalog: Catalog, drop_folder: Drop, tmp_path: Path) -> None:

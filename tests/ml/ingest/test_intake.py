@@ -11,12 +11,11 @@ import sqlalchemy as sa
 from PIL import Image, ImageFilter
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import find_memberships
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import image_rights, labels
-from ml.data.batch_decisions import decide_batches
-from ml.data.data_changes import Change, apply_changes
+from ml.data.data_changes import Change, apply_changes, decide_batches
+from ml.data.membership import read_states
 from ml.deadlines import Deadline
 from ml.errors import (
     UnknownBatchError,
@@ -71,7 +70,9 @@ def test_one_image_of_a_batch_can_be_certified_or_corrected_alone(catalog: Catal
     certified, corrected, _ = [file.image_sha256 for file in files(catalog, batch_id)]
     assert certified is not None and corrected is not None
     with catalog.begin() as connection:
-        apply_changes(connection, [Change("certify", certified), Change("relabel", corrected, "b")], "account:7")
+        apply_changes(
+            connection, [Change("certify", certified), Change("relabel", corrected, "b")], "account:7", mirrored=True
+        )
     assert {row.sha256: row.label for row in rows(catalog) if row.held_back is None} == {certified: "a", corrected: "b"}
     assert batch(catalog, batch_id).waiting == 1
 
@@ -224,14 +225,14 @@ def test_the_same_image_under_another_label_is_rejected_while_it_waits(catalog: 
     assert reasons(catalog, batch_id) == {("rejected", "conflicting_label"): 1}
     sha256 = rows(catalog)[0].sha256
     with catalog.begin() as connection:
-        assert find_memberships(connection, [sha256])[sha256].label == "a"
+        assert read_states(connection, [sha256])[sha256].label == "a"
 
 
 def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) -> None:
     (batch_id,) = pull(catalog, drop_folder({"a": [1, 2]}))
     with ThreadPoolExecutor(1) as threads:
         with catalog.begin() as connection:
-            assert decide_batches(connection, [batch_id], "certify", "ada") == 2
+            assert decide_batches(connection, [batch_id], "certify", "ada", mirrored=True) == 2
             second = threads.submit(decide, catalog, "exclude", batch_id)
             wait_for_membership_lock(catalog)
         assert second.result(timeout=60) == 0

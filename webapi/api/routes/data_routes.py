@@ -14,6 +14,7 @@ from ml.catalog.images.image_queries import query_images
 from ml.catalog.logs.log_queries import query_events, query_feedback, query_predictions
 from ml.data.data_changes import apply_changes
 from ml.data.image_viewing import may_be_seen_by
+from ml.data.near_copies import measure_images
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import (
@@ -97,8 +98,11 @@ _READERS: dict[str, Callable[[sa.Connection, DataQuery, Account], dict[str, obje
 def post_changes(body: ChangesBody) -> Response:
     """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
     changes = [entry.change for entry in body.changes]
-    with begin_until(application_state.current().database.catalog(), current_deadline()) as connection:
-        done = apply_changes(connection, changes, actor_name(current_account()))
+    state = application_state.current()
+    catalog = state.database.catalog()
+    measure_images(catalog, {change.sha256 for change in changes if change.action != "exclude"})
+    with begin_until(catalog, current_deadline()) as connection:
+        done = apply_changes(connection, changes, actor_name(current_account()), state.settings.mirrored_views)
     return jsonify(
         changes=[
             {

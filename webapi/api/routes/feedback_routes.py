@@ -7,6 +7,7 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.database import Catalog
 from ml.data.feedback import (
     Opinion,
     StoredPrediction,
@@ -16,6 +17,7 @@ from ml.data.feedback import (
     is_known_label,
     may_certify,
 )
+from ml.data.near_copies import measure_images
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.prediction_models import FeedbackAnswer, FeedbackBody, PredictionPath
@@ -33,18 +35,27 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
     For who asked for it, experts and admins. The name that an expert or admin gives becomes a confirmed label; what
     anybody else says is a proposal.
     """
-    with begin_until(application_state.current().database.catalog(), current_deadline()) as connection:
-        prediction = find_prediction(connection, path.prediction_id)
-        if prediction is None:
-            raise ProblemError(404, "unknown-prediction", "Expected the id of a prediction, got one that nobody has.")
-        account = current_account()
-        _check_access(prediction, account)
+    state, account = application_state.current(), current_account()
+    catalog = state.database.catalog()
+    prediction = _find_prediction(catalog, path.prediction_id, account)
+    if may_certify(account):
+        measure_images(catalog, [prediction.image_sha256])
+    with begin_until(catalog, current_deadline()) as connection:
         classes = find_classes(connection, prediction.model_version) or _served_classes(prediction.model_version)
         opinion = _opinion(body, classes[prediction.best_index])
         _check_known(connection, opinion.corrected, classes)
-        feedback_id, effect = give_feedback(connection, prediction, account, opinion)
-    application_state.current().metrics.predictions.count_feedback(body.verdict)
+        feedback_id, effect = give_feedback(connection, prediction, account, opinion, state.settings.mirrored_views)
+    state.metrics.predictions.count_feedback(body.verdict)
     return jsonify(id=feedback_id, effect=effect)
+
+
+def _find_prediction(catalog: Catalog, prediction_id: int, account: Account) -> StoredPrediction:
+    with begin_until(catalog, current_deadline()) as connection:
+        prediction = find_prediction(connection, prediction_id)
+    if prediction is None:
+        raise ProblemError(404, "unknown-prediction", "Expected the id of a prediction, got one that nobody has.")
+    _check_access(prediction, account)
+    return prediction
 
 
 def _check_access(prediction: StoredPrediction, account: Account) -> None:

@@ -8,17 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import (
-    ImageRecord,
-    LabelledImage,
-    Membership,
-    add_members,
-    add_predicted,
-    find_groups_in,
-    find_memberships,
-)
+from ml.catalog.images.image_records import ImageRecord, Split, add_predicted
 from ml.catalog.locks import hold_membership, hold_pool_for_snapshot
 from ml.catalog.tables import images
+from ml.data.membership import Arrival, enter, read_states
 from ml.data.pool import count_by_label, newest_labelled
 
 
@@ -27,36 +20,29 @@ def record(number: int, group: str = "") -> ImageRecord:
     return ImageRecord(sha256, group or sha256, "test", "image/png", 32, 32, 100)
 
 
-def member(number: int, label: str = "a", group: str = "") -> LabelledImage:
-    return LabelledImage(record(number, group), label)
+def add_members(connection: sa.Connection, numbers: list[int], split: Split, group: str = "") -> None:
+    enter(connection, [Arrival(record(number, group), "a") for number in numbers], split, "test")
 
 
-def test_memberships_are_found_by_hash(catalog: Catalog) -> None:
+def test_states_are_found_by_hash(catalog: Catalog) -> None:
     with catalog.begin() as connection:
-        add_members(connection, [member(1, group="walk 7")], "pool")
-        add_members(connection, [member(2)], "evaluation")
+        add_members(connection, [1], "pool", group="walk 7")
+        add_members(connection, [2], "evaluation")
         add_predicted(connection, record(3))
         hashes = [record(number).sha256 for number in range(1, 5)]
-        assert find_memberships(connection, hashes) == {
-            hashes[0]: Membership("pool", "a", "walk 7"),
-            hashes[1]: Membership("evaluation", "a", hashes[1]),
-            hashes[2]: Membership(None, None, hashes[2]),
+        found = read_states(connection, hashes)
+        assert {sha256: (state.split, state.label, state.group_key) for sha256, state in found.items()} == {
+            hashes[0]: ("pool", "a", "walk 7"),
+            hashes[1]: ("evaluation", "a", hashes[1]),
+            hashes[2]: (None, None, hashes[2]),
         }
-        assert find_memberships(connection, []) == {}
-
-
-def test_groups_are_found_in_one_split(catalog: Catalog) -> None:
-    with catalog.begin() as connection:
-        add_members(connection, [member(1, group="walk 7"), member(2, group="walk 7")], "pool")
-        add_members(connection, [member(3, group="walk 8")], "evaluation")
-        assert find_groups_in(connection, "pool", ["walk 7", "walk 8", "walk 9"]) == {"walk 7"}
-        assert find_groups_in(connection, "evaluation", ["walk 7", "walk 8"]) == {"walk 8"}
+        assert read_states(connection, []) == {}
 
 
 def test_members_enter_the_pool_in_their_order(catalog: Catalog) -> None:
     numbers = [5, 3, 9, 1, 7]
     with catalog.begin() as connection:
-        add_members(connection, [member(number) for number in numbers], "pool")
+        add_members(connection, numbers, "pool")
         newest = newest_labelled(connection, 5)
     assert [image.sha256 for image in newest] == [record(number).sha256 for number in reversed(numbers)]
 
@@ -69,7 +55,7 @@ def test_adding_nobody_is_fine(catalog: Catalog) -> None:
 
 def test_a_prediction_changes_nothing_about_a_member(catalog: Catalog) -> None:
     with catalog.begin() as connection:
-        add_members(connection, [member(1, group="walk 7")], "pool")
+        add_members(connection, [1], "pool", group="walk 7")
         before = connection.execute(sa.select(images)).one()
         add_predicted(connection, record(1))
         assert connection.execute(sa.select(images)).one() == before

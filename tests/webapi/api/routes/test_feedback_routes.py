@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from ml.catalog.database import Catalog
 from ml.catalog.tables import events, feedback, images, labels, model_versions
-from ml.data.confirm import is_held_out
+from ml.data.membership import is_held_out
 from ml.settings import Settings
 from webapi import application_state
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,9 +13,10 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.tables import events, images, labels
-from ml.data.confirm import RECENT_SHARE, choose_split, confirm_label, is_held_out
+from ml.data import membership
 from ml.data.evaluation_sets import current_evaluation_set
-from ml.data.harvest import harvest
+from ml.data.membership import RECENT_SHARE, choose_split, is_held_out
+from ml.data.near_copies import NearCopies
 from ml.data.selection import fold_of
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 
@@ -47,7 +50,7 @@ def add_photo(catalog: Catalog) -> Callable[[str], str]:
 
 def confirm(catalog: Catalog, sha256: str, label: str = "boletus") -> bool:
     with catalog.begin() as connection:
-        return confirm_label(connection, sha256, label, EXPERT)
+        return membership.confirm(connection, sha256, label, EXPERT, mirrored=True)
 
 
 def read(catalog: Catalog, sha256: str) -> sa.Row[tuple[object, ...]]:
@@ -96,7 +99,7 @@ def test_every_change_is_in_the_label_history_and_in_the_audit_log(
         history = connection.execute(sa.select(labels.c.label, labels.c.origin, labels.c.said_by)).all()
         details = connection.execute(sa.select(events.c.detail).order_by(events.c.id)).scalars().all()
     assert history == [("boletus", "confirmed", EXPERT), ("amanita", "confirmed", EXPERT)]
-    assert [(detail["previous_label"], detail["label"]) for detail in details] == [
+    assert [(detail["before"]["label"], detail["after"]["label"]) for detail in details] == [
         (None, "boletus"),
         ("boletus", "amanita"),
     ]
@@ -169,11 +172,19 @@ def test_no_image_moves_between_the_sides_whatever_happens(
             if step < 0.05:
                 create_snapshot(connection, SnapshotRules(150, 0.20, 0.30), None)
             elif step < 0.35:
-                harvest(connection, photo, choice.choice(["boletus", "amanita"]), 1)
+                _harvest(connection, photo, choice.choice(["boletus", "amanita"]))
             else:
-                confirm_label(connection, photo, choice.choice(["boletus", "amanita"]), EXPERT)
+                membership.confirm(connection, photo, choice.choice(["boletus", "amanita"]), EXPERT, mirrored=True)
         _check_sides(catalog, sides, learnt)
     assert {"pool", "evaluation"} <= set(sides.values())
+
+
+def _harvest(connection: sa.Connection, sha256: str, label: str) -> None:
+    """What `ml.data.harvest` asks before."""
+    state = membership.read_states(connection, [sha256])[sha256]
+    obstacles = membership.find_obstacles(connection, "pool", sha256, state.group_key, NearCopies())
+    if state.split is None and state.label is None and not obstacles.blocking:
+        membership.harvest(connection, sha256, label, 1)
 
 
 def _check_sides(catalog: Catalog, sides: dict[str, str], learnt: set[str]) -> None:
@@ -186,3 +197,88 @@ def _check_sides(catalog: Catalog, sides: dict[str, str], learnt: set[str]) -> N
     held_out = {row.group_key for row in rows if row.split == "evaluation"}
     assert not held_out & {row.group_key for row in rows if row.split == "pool"}
     assert not learnt & {row.sha256 for row in rows if row.split == "evaluation"}
+
+
+def test_nothing_else_writes_membership() -> None:
+    root = Path(__file__).parents[3]
+    writes = re.compile(r"sa\.update\(images\)|insert\(images\)|sa\.insert\(labels\)|UPDATE training\.images")
+    writers = {
+        path.relative_to(root).as_posix()
+        for room in ("ml", "webapi", "dags", "plugins", "stack", "soak")
+        for path in (root / room).rglob("*.py")
+        if writes.search(path.read_text(encoding="utf-8"))
+    }
+    assert writers == {"ml/data/membership.py", "ml/catalog/images/image_records.py"}  # the latter: as they arrive
+
+
+def events_of(catalog: Catalog, sha256: str) -> list[tuple[str, object, object]]:
+    query = sa.select(events.c.kind, events.c.detail).order_by(events.c.id)
+    with catalog.begin() as connection:
+        return [
+            (kind, detail["before"] and detail["before"]["held_back"], detail["after"]["held_back"])
+            for kind, detail in connection.execute(query)
+            if detail["image_sha256"] == sha256
+        ]
+
+
+def test_each_transition_is_in_the_audit_log(catalog: Catalog, add_photo: Callable[[str], str]) -> None:
+    sha256, original = add_photo(group(held_out=False)), add_photo(group(held_out=True))
+    with catalog.begin() as connection:
+        membership.harvest(connection, sha256, "boletus", 3)
+        assert membership.suspend(connection, [sha256], "account:1", proposed="amanita") == 1
+        assert membership.confirm(connection, sha256, "boletus", EXPERT, mirrored=True)
+        assert membership.exclude(connection, sha256, "ada")
+        assert not membership.exclude(connection, sha256, "ada")
+        assert not membership.confirm(connection, sha256, "amanita", EXPERT, mirrored=True)
+        assert membership.confirm(connection, sha256, "amanita", EXPERT, mirrored=True, is_readmitted=True)
+        assert membership.withdraw(connection, sha256, original, "check")
+    assert events_of(catalog, sha256) == [
+        ("image.harvested", None, None),
+        ("image.suspended", None, "suspended"),
+        ("image.confirmed", "suspended", None),
+        ("image.excluded", None, "excluded"),
+        ("image.confirmed", "excluded", None),
+        ("image.withdrawn", None, "copy"),
+    ]
+    image = read(catalog, sha256)
+    assert (image.split, image.label, image.entered_pool_at, image.copy_of) == ("pool", "amanita", None, original)
+
+
+def test_a_person_who_brings_an_image_ends_what_it_was(catalog: Catalog, add_photo: Callable[[str], str]) -> None:
+    def arrival(sha256: str) -> membership.Arrival:
+        row = read(catalog, sha256)
+        record = ImageRecord(*(getattr(row, name) for name in ImageRecord.__dataclass_fields__))
+        return membership.Arrival(record, "amanita")
+
+    harvested, waiting, predicted = (add_photo(f"walk {number}") for number in range(3))
+    with catalog.begin() as connection:
+        membership.harvest(connection, harvested, "boletus", 1)
+        membership.wait(connection, [arrival(waiting)], "file:///drop")
+    assert (read(catalog, waiting).label_origin, read(catalog, waiting).split) == ("stated", None)
+    with catalog.begin() as connection:
+        membership.enter(connection, [arrival(harvested), arrival(predicted)], "pool", "folder:new")
+        membership.enter(connection, [arrival(waiting)], "evaluation", "folder:held out")
+    for sha256, split, part in (
+        (harvested, "pool", None),
+        (predicted, "pool", None),
+        (waiting, "evaluation", "anchor"),
+    ):
+        image = read(catalog, sha256)
+        assert (image.split, image.evaluation_part, image.label, image.label_origin) == (
+            split,
+            part,
+            "amanita",
+            "curated",
+        )
+        assert image.held_back is None
+        assert (image.entered_pool_at is not None) == (split == "pool")
+
+
+def test_groups_are_held_out_together(catalog: Catalog, add_images: AddImages) -> None:
+    moved = add_images("boletus", 2, group="walk 7")
+    (stays,) = add_images("boletus", 1, group="walk 8")
+    with catalog.begin() as connection:
+        assert membership.hold_out(connection, ["walk 7"], "retrain") == 2
+    assert {read(catalog, sha256).split for sha256 in moved} == {"evaluation"}
+    assert {read(catalog, sha256).evaluation_part for sha256 in moved} == {"recent"}
+    assert read(catalog, stays).split == "pool"

@@ -1,0 +1,142 @@
+"""Thumbnails and figures of images, and an index of hashes that proposes which images are copies of one another."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from ml.catalog.images.image_records import is_only_predicted
+from ml.catalog.tables import copy_hashes, image_statistics, images
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """What is measured of an image's pixels.
+
+    Args:
+        thumbnail: 32 x 32 greys, row by row.
+        brightness, contrast: mean and standard deviation of the greys, 0 to 255.
+        sharpness: variance of the Laplacian of the greys.
+        aspect: the longer side in parts of the shorter.
+    """
+
+    thumbnail: bytes
+    brightness: float
+    contrast: float
+    sharpness: float
+    aspect: float
+
+
+@dataclass(frozen=True)
+class IndexedHash:
+    """A hash of an image or of a part of it: 63 bits, and two 16-bit words of them; kind: which part."""
+
+    kind: int
+    bits: int
+    low_word: int
+    high_word: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An image that may be a copy, as far as hashes tell."""
+
+    sha256: str
+    thumbnail: bytes
+    split: str | None
+    label_origin: str | None
+    held_back: str | None
+    group_key: str
+    copy_of: str | None
+
+
+_STATISTICS = [image_statistics.c[name] for name in ImageStatistics.__dataclass_fields__]
+
+
+def find_unfindable(connection: sa.Connection, after: str, limit: int) -> list[str]:
+    """Images in a split, waiting or taken out, that are not in the index yet, in order; those after a SHA-256."""
+    is_indexed = sa.exists().where(
+        image_statistics.c.image_sha256 == images.c.sha256, copy_hashes.c.statistics_id == image_statistics.c.id
+    )
+    query = sa.select(images.c.sha256).where(images.c.sha256 > after, ~is_only_predicted(), ~is_indexed)
+    return list(connection.scalars(query.order_by(images.c.sha256).limit(limit)))
+
+
+def load_statistics(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, ImageStatistics]:
+    """Those that are there, by the SHA-256 of their image."""
+    query = sa.select(image_statistics.c.image_sha256, *_STATISTICS)
+    rows = connection.execute(query.where(image_statistics.c.image_sha256.in_(sha256s)))
+    return {sha256: ImageStatistics(*values) for sha256, *values in rows}
+
+
+def save_statistics(connection: sa.Connection, statistics: Mapping[str, ImageStatistics]) -> None:
+    """Keep statistics, by the SHA-256 of their image, whose row must be there."""
+    if statistics:
+        rows = [{"image_sha256": sha256, **vars(found)} for sha256, found in sorted(statistics.items())]
+        connection.execute(insert(image_statistics).on_conflict_do_nothing(), rows)
+
+
+def find_unindexed(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, bytes]:
+    """Of these images, those that were measured and cannot be found by a hash yet: their thumbnails."""
+    is_indexed = sa.exists().where(copy_hashes.c.statistics_id == image_statistics.c.id)
+    query = sa.select(image_statistics.c.image_sha256, image_statistics.c.thumbnail)
+    rows = connection.execute(query.where(image_statistics.c.image_sha256.in_(sha256s), ~is_indexed))
+    return dict(rows.tuples().all())
+
+
+def index_image(connection: sa.Connection, sha256: str, hashes: Sequence[IndexedHash]) -> None:
+    """Let a measured image be found by these hashes."""
+    of_image = sa.select(image_statistics.c.id).where(image_statistics.c.image_sha256 == sha256).scalar_subquery()
+    rows = [vars(each) for each in hashes]
+    connection.execute(sa.insert(copy_hashes).values(statistics_id=of_image), rows)
+
+
+# One index scan for each word sought, with none or one of its bits turned; then the bits of the whole hash are counted.
+_PROPOSE = sa.text("""
+    WITH sought AS MATERIALIZED (
+        SELECT DISTINCT among, bits, low_word # flip AS low_word, high_word # flip AS high_word
+        FROM unnest(CAST(:among AS smallint[]), CAST(:bits AS bigint[]), CAST(:low AS integer[]),
+                    CAST(:high AS integer[])) AS wanted (among, bits, low_word, high_word),
+             unnest(ARRAY[0,1,2,4,8,16,32,64,128,256,512,1024,2048,4096,8192,16384,32768]) AS flip
+    ), near AS (
+        SELECT found.statistics_id, bit_count((found.bits # sought.bits)::bit(64)) AS distance
+        FROM sought JOIN training.copy_hashes AS found ON found.low_word = sought.low_word AND found.kind = sought.among
+        WHERE bit_count((found.bits # sought.bits)::bit(64)) <= :most
+        UNION ALL
+        SELECT found.statistics_id, bit_count((found.bits # sought.bits)::bit(64))
+        FROM sought JOIN training.copy_hashes AS found
+            ON found.high_word = sought.high_word AND found.kind = sought.among
+        WHERE bit_count((found.bits # sought.bits)::bit(64)) <= :most
+    )
+    SELECT statistics_id FROM near GROUP BY statistics_id ORDER BY min(distance), statistics_id LIMIT :limit
+""")
+
+
+def propose_copies(
+    connection: sa.Connection, sought: Sequence[tuple[int, IndexedHash]], most_bits: int, limit: int
+) -> list[Proposal]:
+    """The images with a hash near one that is sought, the nearest first.
+
+    Near are two hashes that share one of their two words but for one bit, and differ in few bits as a whole. The
+    search is exact: an image with such a hash is found, up to the limit.
+
+    Args:
+        sought: the kind of hash to look among, and the hash.
+        most_bits: of the whole hash that may differ.
+    """
+    values = {
+        "among": [among for among, _ in sought],
+        "bits": [each.bits for _, each in sought],
+        "low": [each.low_word for _, each in sought],
+        "high": [each.high_word for _, each in sought],
+    }
+    found = list(connection.scalars(_PROPOSE, {**values, "most": most_bits, "limit": limit}))
+    names = [name for name in Proposal.__dataclass_fields__ if name not in ("sha256", "thumbnail")]
+    query = (
+        sa.select(image_statistics.c.id, images.c.sha256, image_statistics.c.thumbnail, *(images.c[n] for n in names))
+        .join_from(image_statistics, images)
+        .where(image_statistics.c.id.in_(found), ~is_only_predicted())
+    )
+    proposals = {key: Proposal(*rest) for key, *rest in connection.execute(query)}
+    return [proposals[key] for key in found if key in proposals]

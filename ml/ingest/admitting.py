@@ -1,0 +1,82 @@
+"""Letting an inspected image in, or not, in the light of all that is known then. Call `hold_membership` first."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ml.catalog.images.copy_index import save_statistics
+from ml.catalog.images.image_records import Split
+from ml.data import membership
+from ml.data.membership import Arrival, read_states
+from ml.data.near_copies import NearCopies, find_near_copies, let_be_found
+from ml.errors import InvalidImageError
+from ml.ingest.guard import Candidate, demand_no_crossing, is_known_to_person, is_known_to_source
+from ml.ingest.inspection import Accepted
+
+
+def admit_from_person(
+    connection: sa.Connection, accepted: Accepted, split: Split, mirrored: bool, received_at: datetime | None
+) -> NearCopies | None:
+    """Take an image into the split that a person chose. A copy joins the group of its original.
+
+    What a model named otherwise, or a source stated, ends; guesses that are copies of an image to measure with leave.
+
+    Returns: its copies on that side; None where the image was there already.
+    Raises: InvalidImageError, with one of the REASONS of ml.ingest.guard.
+    """
+    candidate = accepted.candidate
+    known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+    if is_known_to_person(candidate, known, split):
+        return None
+    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.sha256])
+    original = copies.original_in(split)
+    group_key = candidate.group_key if original is None else original.group_key
+    try:
+        obstacles = demand_no_crossing(connection, candidate, split, copies, group_key)
+    except InvalidImageError:
+        _let_the_label_stand(connection, candidate, known, accepted.record.source, mirrored)
+        raise
+    for guess in obstacles.yielding:
+        membership.withdraw(connection, guess, candidate.sha256, accepted.record.source)
+    record = replace(accepted.record, group_key=group_key)
+    arrival = Arrival(record, candidate.label, None if original is None else original.sha256)
+    membership.enter(connection, [arrival], split, record.source, received_at)
+    _keep_statistics(connection, accepted)
+    return NearCopies(copies.of_split(split))
+
+
+def admit_from_source(connection: sa.Connection, accepted: Accepted, mirrored: bool) -> bool:
+    """Let an image of a source wait for a person's word, unless it is a copy of one that is known.
+
+    Returns: whether it is new; False where the image was there already.
+    Raises: InvalidImageError, near_evaluation, near_duplicate or one of the REASONS of ml.ingest.guard.
+    """
+    candidate = accepted.candidate
+    known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+    if is_known_to_source(candidate, known):
+        return False
+    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.sha256])
+    if found := copies.of_split("evaluation") or copies.found:
+        is_evaluated = found[0].split == "evaluation"
+        raise InvalidImageError(
+            "near_evaluation" if is_evaluated else "near_duplicate",
+            f"expected a photo that is new, got a copy of the {'evaluation ' if is_evaluated else ''}image "
+            f"{found[0].sha256}",
+        )
+    membership.wait(connection, [Arrival(accepted.record, candidate.label)], accepted.record.source)
+    _keep_statistics(connection, accepted)
+    return True
+
+
+def _let_the_label_stand(
+    connection: sa.Connection, candidate: Candidate, known: membership.State | None, source: str, mirrored: bool
+) -> None:
+    """A person's name replaces a model's also where the image must stay on the side that it is on."""
+    if known is not None and known.label_origin == "harvested":
+        membership.confirm(connection, candidate.sha256, candidate.label, source, mirrored, "curated")
+
+
+def _keep_statistics(connection: sa.Connection, accepted: Accepted) -> None:
+    save_statistics(connection, {accepted.record.sha256: accepted.statistics})
+    let_be_found(connection, [accepted.record.sha256])

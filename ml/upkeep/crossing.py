@@ -1,0 +1,92 @@
+"""Copies on both sides: what is in the pool while the evaluation set has a copy of it is found, and leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml.catalog.database import Catalog
+from ml.catalog.locks import hold_membership
+from ml.catalog.tables import evaluation_set_images, evaluations, images, model_versions, snapshot_images
+from ml.data.membership import withdraw
+from ml.data.near_copies import copies_of, measure_all
+
+
+@dataclass(frozen=True)
+class CrossingReport:
+    """What was found.
+
+    Args:
+        withdrawn: hashes of pool images that left, each with that of its copy in the evaluation set.
+        marked_evaluations: figures that are marked now, since their version learned from such an image.
+    """
+
+    withdrawn: Mapping[str, str]
+    marked_evaluations: int
+
+
+def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingReport:
+    """Take out of the pool whatever has a copy, or its group, in the evaluation set. Snapshots that hold it stay.
+
+    Args:
+        mirrored: whether a mirror image is a copy.
+        actor: who checks, for the record.
+    Raises: ImageStoreError, the store cannot be read.
+    """
+    measure_all(catalog)
+    withdrawn = {}
+    for sha256, original in _find_crossing(catalog, mirrored).items():
+        with catalog.begin() as connection:
+            hold_membership(connection, "pool")
+            if _is_in_pool(connection, sha256) and withdraw(connection, sha256, original, actor):
+                withdrawn[sha256] = original
+    with catalog.begin() as connection:
+        _mark_evaluations(connection)
+        query = sa.select(sa.func.count()).select_from(evaluations).where(evaluations.c.learned_copies > 0)
+        marked: int = connection.execute(query).scalar_one()
+    return CrossingReport(withdrawn, marked)
+
+
+def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
+    """Pool images, each with the image of the evaluation set that it crosses with."""
+    with catalog.begin() as connection:
+        evaluated = list(connection.scalars(sa.select(images.c.sha256).where(images.c.split == "evaluation")))
+        found = _find_divided_groups(connection)
+    for sha256 in evaluated:
+        with catalog.begin() as connection:
+            inside = [each for each in copies_of(connection, sha256, mirrored).of_split("pool") if not each.held_back]
+        found |= {each.sha256: sha256 for each in inside}
+    return found
+
+
+def _find_divided_groups(connection: sa.Connection) -> dict[str, str]:
+    held_out = images.alias("held_out")
+    is_same = (held_out.c.group_key == images.c.group_key) & (held_out.c.split == "evaluation")
+    query = sa.select(images.c.sha256, sa.func.min(held_out.c.sha256)).join_from(images, held_out, is_same)
+    rows = connection.execute(query.where(images.c.entered_pool_at.is_not(None)).group_by(images.c.sha256))
+    return dict(rows.tuples().all())
+
+
+def _is_in_pool(connection: sa.Connection, sha256: str) -> bool:
+    query = sa.select(images.c.entered_pool_at.is_not(None)).where(images.c.sha256 == sha256)
+    return bool(connection.execute(query).scalar_one_or_none())
+
+
+def _mark_evaluations(connection: sa.Connection) -> None:
+    """Note on each figure how many of the images that it stands on its version had learned copies of."""
+    learned = (
+        sa.select(evaluations.c.id, sa.func.count(sa.distinct(images.c.copy_of)).label("copies"))
+        .join(model_versions, model_versions.c.version == evaluations.c.model_version)
+        .join(snapshot_images, snapshot_images.c.snapshot_id == model_versions.c.snapshot_id)
+        .join(images, (images.c.sha256 == snapshot_images.c.image_sha256) & (images.c.held_back == "copy"))
+        .join(
+            evaluation_set_images,
+            (evaluation_set_images.c.version == evaluations.c.evaluation_set_version)
+            & (evaluation_set_images.c.part == evaluations.c.part)
+            & (evaluation_set_images.c.image_sha256 == images.c.copy_of),
+        )
+        .group_by(evaluations.c.id)
+        .subquery()
+    )
+    is_new = (evaluations.c.id == learned.c.id) & (evaluations.c.learned_copies != learned.c.copies)
+    connection.execute(sa.update(evaluations).where(is_new).values(learned_copies=learned.c.copies))

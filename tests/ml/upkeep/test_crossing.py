@@ -1,0 +1,93 @@
+"""`mycoflow check`: what crosses already is found, leaves the pool, and its figures are marked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from PIL import Image, ImageOps
+
+from ml.catalog.database import Catalog
+from ml.catalog.tables import copy_hashes, evaluations, image_statistics, images
+from ml.data.evaluation_sets import current_evaluation_set
+from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.ingest.folder import ingest_folder
+from ml.upkeep.crossing import check_crossing
+from tests.ml.data.test_thumbnails import scene
+
+
+def write(folder: Path, label: str, name: str, picture: Image.Image) -> Path:
+    path = folder / label / f"{name}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=88)
+    return folder
+
+
+@pytest.fixture
+def leaking(catalog: Catalog, tmp_path: Path) -> Catalog:
+    """A catalog of before this release: three of ten evaluation images have a copy in the pool."""
+    for seed in range(10):
+        write(tmp_path / "held out", "ab"[seed % 2], str(seed), scene(seed))
+    ingest_folder(catalog, tmp_path / "held out", "evaluation")
+    with catalog.begin() as connection:
+        connection.execute(sa.delete(copy_hashes))
+        connection.execute(sa.delete(image_statistics))
+        # No image of the evaluation set is known while the pool comes in.
+        connection.execute(sa.update(images).values(split=None, evaluation_part=None, label=None, label_origin=None))
+    write(tmp_path / "pool", "a", "turned", scene(0).rotate(90, expand=True))
+    write(tmp_path / "pool", "b", "mirrored", ImageOps.mirror(scene(1)))
+    write(tmp_path / "pool", "a", "cut", scene(2).crop((15, 3, 238, 176)))
+    for seed in range(20, 60):
+        write(tmp_path / "pool", "ab"[seed % 2], str(seed), scene(seed))
+    ingest_folder(catalog, tmp_path / "pool", "pool")
+    with catalog.begin() as connection:
+        values = {"split": "evaluation", "evaluation_part": "anchor", "label": "a", "label_origin": "curated"}
+        connection.execute(sa.update(images).where(images.c.split.is_(None)).values(values))
+    return catalog
+
+
+def test_copies_leave_the_pool_and_snapshots_stay(leaking: Catalog) -> None:
+    with leaking.begin() as connection:
+        snapshot_id = create_snapshot(connection, SnapshotRules(100, 0.20, 0.30), None)
+    count = sa.text(f"SELECT count(*) FROM training.snapshot_images WHERE snapshot_id = {snapshot_id}")
+    report = check_crossing(leaking, mirrored=True, actor="check")
+    assert len(report.withdrawn) == 3
+    with leaking.begin() as connection:
+        held = connection.execute(sa.select(images.c.sha256, images.c.copy_of).where(images.c.held_back == "copy"))
+        assert dict(held.tuples().all()) == report.withdrawn
+        assert connection.execute(count).scalar_one() == 43
+    assert check_crossing(leaking, mirrored=True, actor="check").withdrawn == {}
+
+
+def test_mirror_images_stay_where_left_and_right_differ(leaking: Catalog) -> None:
+    assert len(check_crossing(leaking, mirrored=False, actor="check").withdrawn) == 2
+
+
+def test_figures_that_stood_on_a_learned_copy_are_marked_and_no_others(leaking: Catalog) -> None:
+    model = """
+        INSERT INTO training.model_versions
+            (version, mlflow_run_id, snapshot_id, trunk_id, classes, image_size, precision)
+        VALUES (:version, 'r', :snapshot, 't', '{a,b}', 32, 'fp32')
+    """
+    with leaking.begin() as connection:
+        snapshot_id = create_snapshot(connection, SnapshotRules(100, 0.20, 0.30), None)
+        set_version, _ = current_evaluation_set(connection)
+        for version, snapshot in ((1, snapshot_id), (2, None)):
+            connection.execute(sa.text(model), {"version": version, "snapshot": snapshot})
+            figures = dict.fromkeys(("accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.5)
+            row = {"model_version": version, "evaluation_set_version": set_version, "part": "anchor"}
+            row |= {"is_deciding": True, "image_count": 10, "per_class": {}, "confusion": [], **figures}
+            connection.execute(sa.insert(evaluations).values(row))
+    assert check_crossing(leaking, mirrored=True, actor="check").marked_evaluations == 1
+    with leaking.begin() as connection:
+        marks = connection.execute(sa.select(evaluations.c.model_version, evaluations.c.learned_copies))
+        assert dict(marks.tuples().all()) == {1: 3, 2: 0}
+
+
+def test_a_group_on_both_sides_leaves_the_pool(catalog: Catalog, add_images: Callable[..., list[str]]) -> None:
+    (crossing,) = add_images("a", 1, group="walk 7")
+    (stays,) = add_images("a", 1, group="walk 8")
+    (original,) = add_images("a", 1, split="evaluation", part="anchor", group="walk 7")
+    assert check_crossing(catalog, mirrored=True, actor="check").withdrawn == {crossing: original}
+    with catalog.begin() as connection:
+        assert connection.scalar(sa.select(images.c.held_back).where(images.c.sha256 == stays)) is None

@@ -37,11 +37,11 @@ def admit_from_person(
     except InvalidImageError:
         _let_the_label_stand(connection, candidate, known, accepted.record.source, mirrored)
         raise
-    for guess in obstacles.yielding:
-        membership.withdraw(connection, guess, candidate.sha256, accepted.record.source)
     record = replace(accepted.record, group_key=group_key)
     arrival = Arrival(record, candidate.label, None if original is None else original.sha256)
     membership.enter(connection, [arrival], split, record.source, received_at)
+    for guess in obstacles.yielding:
+        membership.withdraw(connection, guess, candidate.sha256, accepted.record.source)
     _keep_statistics(connection, accepted)
     return NearCopies(copies.of_split(split))
 

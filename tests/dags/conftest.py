@@ -29,6 +29,11 @@ def assets_of(timetable):
     return [asset.name for asset in condition.objects] if condition else []
 
 
+def callbacks_of(task):
+    callbacks = task.on_failure_callback or []
+    return callbacks if isinstance(callbacks, list) else [callbacks]  # of a mapped task it is one
+
+
 def seconds_of(task):
     timeout = getattr(task, "response_timeout", None) or task.execution_timeout
     return timeout and timeout.total_seconds()
@@ -49,7 +54,7 @@ dags = {
         "tasks": {
             task.task_id: {
                 "retries": task.retries,
-                "tells": [callback.__name__ for callback in task.on_failure_callback],
+                "tells": [callback.__name__ for callback in callbacks_of(task)],
                 "timeout_seconds": seconds_of(task),
                 "outlets": [outlet.name for outlet in task.outlets],
                 "doc": task.doc_md or task.python_callable.__doc__,

@@ -54,7 +54,7 @@ def cut(image: Image.Image, draw: random.Random) -> Image.Image:
 CHANGES: dict[str, Change] = {
     "as WebP": lambda image, draw: encode(image, "WEBP", quality=draw.randint(20, 80)),
     "as JPEG, smaller": lambda image, draw: encode(image.resize((101, 77)), "JPEG", quality=draw.randint(30, 80)),
-    "in few colours": lambda image, _: image.quantize(24).convert("RGB"),
+    "in few colours": lambda image, _: image.quantize(64).convert("RGB"),
     "grey": lambda image, _: ImageOps.grayscale(image),
     "turned": lambda image, draw: image.rotate(draw.choice([90, 180, 270]), expand=True),
     "mirrored and turned": lambda image, draw: ImageOps.mirror(image).rotate(draw.choice([0, 90]), expand=True),

@@ -132,18 +132,30 @@ class _Run:
         """Take one batch in: bytes first, then the rows that name them. Yields the number of files done so far."""
         inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.split)
         found: list[tuple[Path, Accepted]] = []
-        for done, file in enumerate(batch):
-            yield done
-            inspected = inspector.inspect(_offered(self.folder, file))
-            if inspected.accepted is not None:
-                found.append((file.path, inspected.accepted))
-            elif inspected.error is not None:
-                self.report.refuse(file.path, inspected.error)
-            else:
-                self.report.duplicates += 1
+        for done, file in enumerate(batch, start=1):
+            accepted = self._inspect(inspector, file)
+            if accepted is not None:
+                found.append((file.path, accepted))
+            if done < len(batch):
+                yield done
         if found:
             self._commit(found)
         yield len(batch)
+
+    def _inspect(self, inspector: Inspector, file: SourceFile) -> Accepted | None:
+        """Look at one file, and note it unless it may come in."""
+        try:
+            demand_inside(self.folder, file.path)
+        except InvalidImageError as error:
+            self.report.refuse(file.path, error)
+            return None
+        arrived = ArrivedFile(str(file.path), "", file.label, file.group, partial(read_content, file.path))
+        inspected = inspector.inspect(arrived)
+        if inspected.error is not None:
+            self.report.refuse(file.path, inspected.error)
+        elif inspected.accepted is None:
+            self.report.duplicates += 1
+        return inspected.accepted
 
     def _commit(self, found: Sequence[tuple[Path, Accepted]]) -> None:
         """Write the rows. Others may have written since the first look, so each is looked at again, now alone."""
@@ -158,15 +170,6 @@ class _Run:
                     continue
                 report.count(path, copies)
         self.report.add(report)
-
-
-def _offered(folder: Path, file: SourceFile) -> ArrivedFile:
-    return ArrivedFile(str(file.path), "", file.label, file.group, partial(_read, folder, file.path))
-
-
-def _read(folder: Path, path: Path) -> bytes:
-    demand_inside(folder, path)
-    return read_content(path)
 
 
 def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:

@@ -54,7 +54,7 @@ def cut(image: Image.Image, draw: random.Random) -> Image.Image:
 CHANGES: dict[str, Change] = {
     "as WebP": lambda image, draw: encode(image, "WEBP", quality=draw.randint(20, 80)),
     "as JPEG, smaller": lambda image, draw: encode(image.resize((101, 77)), "JPEG", quality=draw.randint(30, 80)),
-    "in few colours": lambda image, _: image.quantize(24).convert("RGB"),
+    "in few colours": lambda image, _: image.quantize(64).convert("RGB"),
     "grey": lambda image, _: ImageOps.grayscale(image),
     "turned": lambda image, draw: image.rotate(draw.choice([90, 180, 270]), expand=True),
     "mirrored and turned": lambda image, draw: ImageOps.mirror(image).rotate(draw.choice([0, 90]), expand=True),
@@ -62,7 +62,7 @@ CHANGES: dict[str, Change] = {
     "cut and turned": lambda image, draw: cut(image, draw).rotate(270, expand=True),
     "cut at one side": lambda image, _: image.crop((image.width // 10, 0, image.width, image.height)),
     "squeezed": lambda image, draw: image.resize((240, draw.randint(130, 260))),
-    "tilted": lambda image, draw: image.rotate(draw.uniform(-3, 3), Image.Resampling.BICUBIC),
+    "tilted": lambda image, draw: image.rotate(draw.uniform(-2, 2), Image.Resampling.BICUBIC),
     "lighter": lambda image, _: image.point([int(255 * (value / 255) ** 0.7) for value in range(256)] * 3),
     "softer": lambda image, _: image.filter(ImageFilter.GaussianBlur(2)),
 }

@@ -141,7 +141,11 @@ def test_two_processes_share_the_trials_of_one_study(filled_workspace: Workspace
     for each in workers:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
-    said = [each.communicate("go\n", timeout=200) for each in workers]
+    for each in workers:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    said = [each.communicate(timeout=200) for each in workers]
     assert [each.returncode for each in workers] == [0, 0], said
     ran = [int(out) for out, _ in said]
     assert sum(ran) in (12, 13)  # both may take what seems the last

@@ -98,7 +98,7 @@ def test_what_is_under_way_when_the_service_is_told_to_end_is_answered(start: St
 
     def ask(number: int) -> httpx.Response:
         with suppress(httpx.TransportError):  # too late: nobody listens, or nobody has taken it up
-            return service.predict(images[number])
+            return service.predict(images[number % len(images)])
         time.sleep(0.05)
         return httpx.Response(0)
 

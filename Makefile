@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = install() { { test -x $(BIN)/uv && $(UV) "$$@"; } || $(PIP) "$$@"; }; install --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-quick test-slow bench soak check format lock clean
+.PHONY: help setup demo up test test-quick test-slow bench soak mutants check format lock clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ bench: .venv/installed-bench ## how fast it all is; DATA=folder for photos of yo
 soak: setup ## thirty nights with drift, on a clock of their own; about two minutes
 	$(BIN)/python -m soak
 
+mutants: .venv/installed-dev .venv-mutants/installed ## faults put into what must never be wrong: do the tests notice? hours; TARGETS="gate triggers"
+	nice $(BIN)/python -m mutants $(TARGETS)
+
 check: .venv/installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,11 +55,12 @@ lock: | .venv/python ## pin every package anew, from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra full --extra dev -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra full --extra bench -c requirements.txt -o requirements-bench.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements.txt -o requirements-web.txt
+	$(BIN)/uv pip compile $(LOCK) --group mutants -o requirements-mutants.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 clean: ## remove .venv; your data under var/ stays
-	rm -rf .venv
+	rm -rf .venv .venv-mutants
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
@@ -78,4 +82,10 @@ clean: ## remove .venv; your data under var/ stays
 
 .venv/installed-bench: requirements-bench.txt .venv/installed
 	@$(INSTALL) --require-hashes -r requirements-bench.txt
+	touch $@
+
+# Cosmic Ray stands apart: it runs the tests with .venv, and nobody else needs what it needs.
+.venv-mutants/installed: requirements-mutants.txt | .venv/python
+	$(BIN)/python -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mutants.txt
 	touch $@

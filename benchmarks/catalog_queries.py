@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from ml.catalog.database import migrate, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.images.image_queries import ImageFilter, query_images
-from ml.data.pool import count_new_images, newest_images
+from ml.data.pool import newest_labelled
+from ml.data.selection import SnapshotRules
+from ml.data.snapshot_rules import count_new_images
 from ml.settings import load_settings
 
 IMAGE_COUNT = 1_000_000
@@ -66,10 +68,11 @@ def _questions(connection: sa.Connection, image_count: int) -> dict[str, Callabl
     since = _moment(connection, _NEW_IMAGES)
     middle = _moment(connection, image_count // 2)
     rare = ImageFilter(label="class 2", origin="harvested", split="pool", received_before=middle)
+    rules, classes = SnapshotRules(_NEWEST, 0.2, 0.3), [f"class {number}" for number in range(_CLASSES)]
     cursor = query_images(connection, ImageFilter(received_before=middle), _PAGE).next_cursor
     return {
-        "newest_1000": lambda: newest_images(connection, _NEWEST),
-        "count_since": lambda: count_new_images(connection, since),
+        "newest_1000": lambda: newest_labelled(connection, _NEWEST),
+        "count_since": lambda: count_new_images(connection, since, rules, classes),
         "data_query": lambda: query_images(connection, rare, _PAGE),
         "data_page": lambda: query_images(connection, ImageFilter(), _PAGE, cursor),
         "data_evaluation": lambda: query_images(connection, ImageFilter(split="evaluation"), _PAGE),

@@ -22,7 +22,8 @@ from ml.app import open_workspace
 from ml.catalog.models.model_versions import load_model_version
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
 from ml.catalog.tables import features
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.data.selection import SnapshotRules
+from ml.data.snapshot_rules import create_snapshot
 from ml.evaluation.scoring import deciding_evaluation
 from ml.settings import Settings
 from ml.training.chosen_backbone import ensure_trunk

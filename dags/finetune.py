@@ -5,13 +5,14 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import TRAINING_RUNS, train_and_judge
 
 
 @dag(
     schedule=None,
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=TRAINING_RUNS,
     tags=["mycoflow", "training"],
     params={
         "layers": Param(
@@ -54,7 +55,7 @@ from dags.training_steps import TRAINING_DEFAULTS, train_and_judge
             description="Kept with the attempt; POST /finetune fills in the account",
         ),
     },
-    default_args=TRAINING_DEFAULTS,
+    default_args=TASK_DEFAULTS,
 )
 def finetune() -> None:
     """### Fine-tune the classifier
@@ -63,7 +64,7 @@ def finetune() -> None:
 
     **snapshot** pins the newest pool images and the version to start from. **train** computes once what the frozen
     layers say of each image, trains the rest, quantises the whole trunk and fits a new head on it. The other steps are
-    those of `retrain`: whoever is better on the evaluation set ends in production.
+    those of `retrain`: what passes the gate ends in production.
 
     One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
     same snapshot and the same model version.

@@ -6,13 +6,14 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from dags.assets import RETRAINING_REQUESTED
-from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_judge
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
 
 
 @dag(
     schedule=[RETRAINING_REQUESTED],
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=TRAINING_RUNS,
     tags=["mycoflow", "training"],
     params={
         **SNAPSHOT_PARAMS,
@@ -30,7 +31,7 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_ju
             description="Pool images to learn from: newest, balanced (the newest of each class), all, or since:DATE",
         ),
     },
-    default_args=TRAINING_DEFAULTS,
+    default_args=TASK_DEFAULTS,
 )
 def retrain() -> None:
     """### Retrain the classifier

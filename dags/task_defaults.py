@@ -1,5 +1,6 @@
-"""How tasks of every DAG fail and try again. `.airflowignore` keeps the DAG parser away from this file."""
+"""How tasks of every DAG fail, try again and tell people. `.airflowignore` keeps the DAG parser off this file."""
 
+# ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that fails pays for imports
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,27 @@ _RETRIES = ExceptionRetryPolicy(
     ]
 )
 
+
+def tell_failure(context: Any) -> None:
+    """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
+    from ml.reporting import task_failures
+    from ml.settings import load_settings
+
+    task = context["ti"]
+    failed = task_failures.FailedTask(
+        task.dag_id,
+        task.run_id,
+        task.task_id,
+        -1 if task.map_index is None else task.map_index,
+        task.try_number,
+        is_training="training" in context["dag"].tags,
+        error=context.get("exception"),
+    )
+    task_failures.tell_failure(load_settings(), failed)
+
+
 TASK_DEFAULTS: dict[str, Any] = {
+    "on_failure_callback": tell_failure,
     "retries": 2,
     "retry_delay": timedelta(seconds=30),
     "retry_policy": _RETRIES,

@@ -8,26 +8,15 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, chain, task
 
 from dags.mlflow_link import MlflowRunLink
-from dags.task_defaults import TASK_DEFAULTS
 
 # The training budget is 30 minutes (MYCOFLOW_TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
-# Over before the next night. Nobody said yes by then: the champion stays.
+# Nobody said yes by then: the champion stays.
 APPROVAL_TIMEOUT = timedelta(hours=20)
+# A run that waits for a person holds up none that comes after; of the runs beside each other, one trains at a time.
+TRAINING_RUNS = 10
 PROMOTE, KEEP = "Promote the challenger", "Keep the champion"
 
-
-def tell_failure(context: Any) -> None:
-    """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
-    from ml import cycle
-    from ml.reporting.alert_delivery import alerting_workspace
-
-    failed, error = context["ti"], context.get("exception")
-    with alerting_workspace() as workspace:
-        cycle.note_failure(workspace, failed.dag_id, failed.run_id, failed.task_id, failed.try_number, error)
-
-
-TRAINING_DEFAULTS: dict[str, Any] = {**TASK_DEFAULTS, "on_failure_callback": tell_failure}
 SNAPSHOT_PARAMS = {
     "snapshot_size": Param(
         None,
@@ -56,7 +45,7 @@ SNAPSHOT_PARAMS = {
 }
 
 
-@task(execution_timeout=TRAINING_TIMEOUT)
+@task(execution_timeout=TRAINING_TIMEOUT, max_active_tis_per_dag=1)
 def train(attempt_id: int) -> str:
     """Learn from the snapshot. Returns the id of the MLflow run."""
     from ml import cycle

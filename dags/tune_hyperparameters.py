@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow.sdk import Param, chain, dag, task
 
-from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_DEFAULTS, train_and_judge
+from dags.task_defaults import TASK_DEFAULTS
+from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
 
 # A try that ran out of time is made again, and goes on with the trials that are left.
 SEARCH_TIMEOUT = timedelta(hours=2)
@@ -15,7 +16,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
 @dag(
     schedule=None,
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=TRAINING_RUNS,
     tags=["mycoflow", "training"],
     params={
         **SNAPSHOT_PARAMS,
@@ -36,7 +37,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
             description="Tasks that run trials side by side, as far as Airflow has room for them",
         ),
     },
-    default_args=TRAINING_DEFAULTS,
+    default_args=TASK_DEFAULTS,
 )
 def tune_hyperparameters() -> None:
     """### Search for better hyperparameters
@@ -46,8 +47,8 @@ def tune_hyperparameters() -> None:
     **snapshot** pins the newest pool images. **search**, once per worker, trains one head after the other on their
     features, as Optuna suggests, until the shared study has had its trials; heads that fall behind are given up early.
     A trial that fails, or whose worker dies, costs no more than itself. **choose** records the best hyperparameters by
-    accuracy on the validation fold, and draws the search in MLflow. The other steps are those of `retrain`: whoever is
-    better on the evaluation set, which the search never saw, ends in production.
+    accuracy on the validation fold, and draws the search in MLflow. The other steps are those of `retrain`: what
+    passes the gate, on an evaluation set that the search never saw, ends in production.
 
     One run is one attempt and one study, named by the run's id: a failed task can be cleared and run again.
     """

@@ -73,6 +73,14 @@ def _now(dashboard: Dashboard) -> Dashboard:
         )
         .with_panel(
             number(
+                "Not in production",
+                "Replicas that answer with another version than the one in production.",
+                "count(mycoflow_served_version != on() group_left() max(mycoflow_champion_version)) or vector(0)",
+                steps=ZERO_IS_GOOD,
+            )
+        )
+        .with_panel(
+            number(
                 "Versions that do not load",
                 "In the last day. The service goes on with the one before.",
                 "sum(increase(mycoflow_model_load_failures_total[1d]))",

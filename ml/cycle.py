@@ -11,7 +11,7 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
@@ -35,7 +35,7 @@ from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
 from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
-from ml.reporting import training_notices
+from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
 from ml.training.challenger import train_challenger
@@ -111,7 +111,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
     Raises:
         SnapshotError: the pool cannot give a usable snapshot.
         NoChampionError: there is nothing to fine-tune.
-        SettingsError: the key is that of the other kind of request.
+        SettingsError: the key is that of a request with other options.
     """
     champion = promotion.note_external_move(workspace)
     if champion is not None:
@@ -121,7 +121,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         locks.hold_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
-            _demand_kind(found, parameters)
+            _demand_same_request(found, parameters)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
         snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
@@ -287,25 +287,20 @@ def retrain(
     return RetrainReport(version, verdict, in_production)
 
 
-def note_failure(
-    workspace: Workspace, dag_id: str, request_key: str, step: str, try_number: int, error: object
-) -> None:
-    """Tell people that a step of a training gave up.
-
-    Args: error, the exception; anything else where its process died.
-    """
-    with workspace.catalog.begin() as connection:
-        raise_alert(connection, *training_notices.retraining_failed(dag_id, request_key, step, try_number, error))
-
-
 def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES and of moves in MLflow."""
+    """Tell people, once for each, of what nobody else tells.
+
+    That is trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES, moves in MLflow, and a version in production that is not
+    served.
+    """
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     try:
         promotion.note_external_move(workspace)
     except RegistryUnavailableError as error:
         logger.warning("Moves in MLflow are looked for next time: %s", error)
+    with workspace.catalog.begin() as connection:  # after a move by hand is in the journal
+        serving_notices.tell_of_unserved(connection)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
@@ -356,10 +351,20 @@ def _is_searched(attempt: Attempt) -> bool:
     return "hyperparameters" in attempt.parameters
 
 
-def _demand_kind(found: Attempt, parameters: TrainingParameters) -> None:
+def _demand_same_request(found: Attempt, parameters: TrainingParameters) -> None:
+    """What was not asked for, such as the version to start from, is as the attempt has it."""
     kind = found.parameters.get("kind", RETRAIN)
     if kind != parameters.kind:
         raise SettingsError(
             f"Expected the key of a {parameters.kind} request. Received: {found.request_key}, of a {kind} request. "
             f"Go on with `mycoflow {kind}`, or take another key."
+        )
+    asked = {name: value for name, value in asdict(parameters).items() if value is not None}
+    other = [name for name, value in asked.items() if found.parameters.get(name, value) != value]
+    if other:
+        raise SettingsError(
+            f"Expected the options that request {found.request_key} began with: "
+            f"{', '.join(f'{name} {found.parameters[name]}' for name in other)}. "
+            f"Received: {', '.join(f'{name} {asked[name]}' for name in other)}. "
+            "Repeat the former to go on with it, or take another key for a new training."
         )

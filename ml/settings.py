@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
     activations_limit_gb: float = Field(4, gt=0, description="Disk space that fine-tuning may use under home")
 
-    promotion: Literal["auto", "approve"] = Field("auto", description="approve: the better model waits for a person")
+    promotion: Literal["auto", "approve"] = Field(
+        "auto", description="approve: what passes the gate waits for a person"
+    )
 
     alert_urls: SecretStr | None = Field(None, description="Where alerts go, as Apprise reads it; comma-separated")
 
@@ -92,11 +94,19 @@ class Settings(BaseSettings):
     airflow_public_url: str | None = Field(
         None, pattern=_HTTP, description="Where people reach Airflow; MYCOFLOW_AIRFLOW_URL when empty"
     )
+    public_url: str | None = Field(None, pattern=_HTTP, description="Where people reach the service, for links")
+    runbook_url: str | None = Field(
+        None, pattern=_HTTP, description="Where people read docs/operations.md, for links to a heading of it"
+    )
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
 
     metrics_host: str = Field("127.0.0.1", description="Address that the service's /metrics listens on")
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
+    readiness: Literal["any", "production"] = Field(
+        "any",
+        description="production: not ready while the version in production does not load and an older one answers",
+    )
     alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
 
     token_hours: float = Field(12, gt=0, le=24 * 365, description="A bearer token is good for this long")

@@ -51,6 +51,7 @@ def child_environment(settings: Settings, addresses: Addresses, secrets: Airflow
         **_airflow(settings, addresses, secrets),
         "DATABASE_URL": addresses.catalog,
         "MLFLOW_TRACKING_URI": addresses.mlflow_store,
+        "MYCOFLOW_PUBLIC_URL": settings.public_url or addresses.service,
         "MYCOFLOW_MLFLOW_PUBLIC_URL": settings.mlflow_public_url or settings.mlflow_tracking_uri or addresses.mlflow,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -13,6 +13,7 @@ from ml.settings import Settings
 from webapi.admission import Load
 from webapi.lazy_catalog import Database
 from webapi.model_host import ModelHost
+from webapi.serving_record import ServingRecord
 from webapi.telemetry import database_metrics
 from webapi.telemetry.metrics import Metrics
 
@@ -29,6 +30,7 @@ class Service:
     models: ModelHost
     metrics: Metrics
     load: Load
+    record: ServingRecord
 
     def start(self) -> None:
         """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
@@ -50,6 +52,7 @@ class Service:
     def stop(self) -> None:
         """End the threads and close the connections."""
         self.models.stop()
+        self.record.end()
         self.metrics.close()  # before the database, which a scrape would open again
         self.database.close()
 
@@ -58,10 +61,11 @@ def init_app(app: Flask, settings: Settings) -> Service:
     """Give an application its service."""
     metrics = Metrics()
     cache = ServingCache(settings.mycoflow_home / "serving")
-    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds)
     database = Database(settings)
+    record = ServingRecord(database, settings.alias_poll_seconds)
+    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds, record.write)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions))
+    service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions), record)
     app.extensions[_EXTENSION] = service
     return service
 

@@ -13,6 +13,7 @@ from webapi.api.routes import (
     data_routes,
     feedback_routes,
     health_routes,
+    image_routes,
     log_routes,
     maintenance_routes,
     model_routes,
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(supervision_routes.api)
     app.register_api(health_routes.api)
     app.register_api(data_routes.api)
+    app.register_api(image_routes.api)
     app.register_api(model_routes.api)
     app.register_api(maintenance_routes.api)
     app.register_api(log_routes.api)

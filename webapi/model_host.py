@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ml.catalog.models.served_versions import ServingState
 from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
 from ml.serving.serving_cache import ServingCache, version_of
 from ml.tasks.classification.classifier import Classifier
@@ -15,6 +16,7 @@ from webapi.telemetry.metrics import Metrics
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
+_SHOWN_CHARACTERS = 500  # of an error
 _logger = logging.getLogger(__name__)
 
 
@@ -45,20 +47,30 @@ class ModelHost:
         metrics: told of each swap and each version that does not load.
         open_registry: called at the first look at the alias, and again until it succeeds.
         poll_seconds: between two looks.
+        record: told after each look what answers now; it never raises.
     """
 
     def __init__(
-        self, cache: ServingCache, metrics: Metrics, open_registry: Callable[[], ModelSource], poll_seconds: float
+        self,
+        cache: ServingCache,
+        metrics: Metrics,
+        open_registry: Callable[[], ModelSource],
+        poll_seconds: float,
+        record: Callable[[ServingState], None],
     ) -> None:
         self._cache = cache
         self._metrics = metrics
         self._open_registry = open_registry
         self._poll_seconds = poll_seconds
+        self._record = record
         self._current: ServedModel | None = None
         self._registry: ModelSource | None = None
         self._is_registry_down = False
         self._confirmed: int | None = None  # the version that the registry gave, not only the cache
         self._refused: tuple[int, float] | None = None  # a version that did not load, and when
+        self._load_error = ""  # why the latest version did not load that did not
+        self._refused_version: int | None = None
+        self._in_production: int | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="model-host", daemon=True)
@@ -68,12 +80,27 @@ class ModelHost:
         """The model to answer with; None before the first."""
         return self._current
 
+    @property
+    def in_production(self) -> int | None:
+        """The version in production, as MLflow said last; None before that, or where there is none."""
+        return self._in_production
+
+    @property
+    def state(self) -> ServingState:
+        """What answers, and why the version in production does not, where it does not load."""
+        version = self._current.version if self._current else None
+        refused = self._refused_version
+        if refused is None or refused != self._in_production:
+            return ServingState(version)
+        return ServingState(version, refused, self._load_error)
+
     def serve(self, model: ServedModel) -> None:
         """Answer with this model from now on."""
         previous = self._current
         self._current = model  # one reference: a request sees the old model or the new one
         if previous is not None and previous.version != model.version:
             self._metrics.model_swaps.inc()
+        self._metrics.served_version.set(model.version)
         card = model.classifier.card
         self._metrics.model.info(
             {
@@ -120,15 +147,17 @@ class ModelHost:
         try:
             if self._registry is None:
                 self._registry = self._open_registry()
-            version = self._registry.champion()
+            version = self._in_production = self._registry.champion()
             if version is not None and self._is_due(version):
                 self._take(version, self._registry)
         except (RegistryUnavailableError, DatabaseUnavailableError) as error:
             self._note_outage(error)
         else:
             self._note_recovery()
+        self._record(self.state)
 
     def _follow(self) -> None:
+        self._record(self.state)  # what the cache gave answers while the first look takes its time
         while not self._stopping.is_set():
             try:
                 self.poll()
@@ -156,7 +185,7 @@ class ModelHost:
         except (ModelError, OSError) as error:
             self._refuse(version, error)
             return
-        self._confirmed, self._refused = version, None
+        self._confirmed, self._refused, self._refused_version = version, None, None
         self._remember(bundle, previous)
 
     def _load(self, bundle: Path) -> ServedModel:
@@ -173,7 +202,8 @@ class ModelHost:
             _logger.error("The model answers, but a restart will not find it on this machine: %s", error)
 
     def _refuse(self, version: int, error: Exception) -> None:
-        self._refused = (version, time.monotonic())
+        self._refused, self._refused_version = (version, time.monotonic()), version
+        self._load_error = str(error)[:_SHOWN_CHARACTERS]
         self._cache.remove_version(version)  # fresh files the next time
         self._metrics.model_load_failures.inc()
         _logger.error(

@@ -415,6 +415,19 @@ alerts = Table(
     schema="logs",
 )
 
+# One row per process of the service that is alive, written by itself.
+served_models = Table(
+    "served_models",
+    metadata,
+    Column("process", Text, primary_key=True),
+    Column("version", Integer),  # that answers; none before the first
+    Column("refused_version", Integer),  # in production, and does not load there
+    Column("load_error", Text),
+    _at("started_at"),
+    Column("alive_until", DateTime(timezone=True), nullable=False),
+    schema="logs",
+)
+
 # The last row says whether predictions are answered.
 maintenance = Table(
     "maintenance",

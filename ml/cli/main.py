@@ -124,6 +124,7 @@ def monitor() -> None:
 
 @app.command()
 def retrain(
+    command: typer.Context,
     snapshot_size: Annotated[
         int | None, typer.Option(help="Images of the selections newest, balanced; MYCOFLOW_SNAPSHOT_SIZE by default.")
     ] = None,
@@ -139,15 +140,16 @@ def retrain(
         str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
     ] = None,
 ) -> None:
-    """Snapshot, train, register, evaluate, judge, and promote the better model."""
+    """Snapshot, train, register, evaluate, judge, and promote what passes the gate."""
     with alerting_workspace() as workspace:
         size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
         parameters = RetrainParameters(size, seed, base_trunk, selection)
-        run_training(workspace, request_key, reason, parameters, cycle.STEPS)
+        run_training(command, workspace, request_key, reason, parameters, cycle.STEPS)
 
 
 @app.command()
 def finetune(
+    command: typer.Context,
     layers: Annotated[
         int, typer.Option(help="Convolutional layers to train, counted from the last one back: 1 to 13.")
     ],
@@ -158,10 +160,10 @@ def finetune(
         str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
     ] = None,
 ) -> None:
-    """Train the last layers of the model in production further, then judge, and promote the better model."""
+    """Train the last layers of the model in production further, then judge, and promote what passes the gate."""
     with alerting_workspace() as workspace:
         parameters = FinetuneParameters(workspace.settings.snapshot_size, layers, epochs, learning_rate)
-        run_training(workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
+        run_training(command, workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
 
 
 @app.command()

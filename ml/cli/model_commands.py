@@ -11,7 +11,7 @@ from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
 from ml.evaluation.registering import register_run
 from ml.reporting.alert_delivery import alerting_workspace
-from ml.reporting.inventory import list_models
+from ml.reporting.inventory import ModelSummary, list_models
 
 model_app = typer.Typer()
 
@@ -53,14 +53,21 @@ def release() -> None:
 
 @model_app.command()
 def models() -> None:
-    """List the model versions: alias, verdict, accuracy, snapshot."""
+    """List the model versions: in production or served, verdict, accuracy, snapshot."""
     with open_workspace() as workspace:
         rows = list_models(workspace)
-    table = Table("version", "alias", "verdict", "accuracy", "snapshot", "registered")
+    table = Table("version", "state", "verdict", "accuracy", "snapshot", "registered")
     for row in rows:
         accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
         snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
-        alias = "production" if row.is_champion else ""
         registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(row.version), alias, escape(row.verdict), accuracy, snapshot, registered)
+        table.add_row(str(row.version), _state(row), escape(row.verdict), accuracy, snapshot, registered)
     out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")
+    for row in rows:
+        if row.load_error is not None:
+            out.print(f"Version {row.version} does not load: {row.load_error}", highlight=False, markup=False)
+
+
+def _state(model: ModelSummary) -> str:
+    words = {"in production": model.is_champion, "served": model.is_served, "does not load": model.load_error}
+    return ", ".join(word for word, holds in words.items() if holds)

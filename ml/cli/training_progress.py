@@ -2,17 +2,22 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC
 
+import typer
 from rich.markup import escape
 
 from ml import cycle
 from ml.app import Workspace
-from ml.catalog.models import journal
+from ml.catalog.models import attempts, journal
+from ml.catalog.models.attempts import Attempt
 from ml.cli.terminal import out, steps
 from ml.training.training_requests import TrainingParameters
 
 
 def run_training(
+    command: typer.Context,
     workspace: Workspace,
     request_key: str | None,
     reason: str,
@@ -22,13 +27,20 @@ def run_training(
     """Run a training in this process and say how it ended.
 
     Args:
-        request_key: of an interrupted run; a new one when None.
+        command: whose options these are.
+        request_key: of an interrupted run, whose options hold where none were given; a new one when None.
         names: its steps, in order.
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
     out.print(f"Request {key}")
+    found = _find_attempt(workspace, key)
+    if found is not None:
+        parameters = _resume(command, found, parameters)
     with steps(names) as on_step:
         report = cycle.retrain(workspace, key, reason, parameters, on_step)
+    if found is not None and found.finished_at is not None:
+        ended_at = f"{found.finished_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        out.print(f"This request ended at {ended_at}: nothing was trained now. Its verdict was:")
     out.print(f"Version {report.model_version}: {report.verdict.decision}.")
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
         out.print(f"  {escape(line)}")
@@ -40,3 +52,20 @@ def run_training(
             f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved "
             f"it. `mycoflow promote {report.model_version}` puts it into production."
         )
+
+
+def _find_attempt(workspace: Workspace, request_key: str) -> Attempt | None:
+    with workspace.catalog.begin() as connection:
+        return attempts.find_attempt(connection, request_key)
+
+
+def _resume(command: typer.Context, found: Attempt, parameters: TrainingParameters) -> TrainingParameters:
+    """What an attempt began with, but for the options that the command line gives."""
+    names = {field.name for field in fields(parameters)} & found.parameters.keys()
+    kept = {name: found.parameters[name] for name in names if not _is_given(command, name)}
+    return replace(parameters, **kept)  # type: ignore[arg-type]  # they came from such parameters
+
+
+def _is_given(command: typer.Context, name: str) -> bool:
+    source = command.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

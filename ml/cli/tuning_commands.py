@@ -14,6 +14,7 @@ tuning_app = typer.Typer()
 
 @tuning_app.command()
 def tune(
+    command: typer.Context,
     trials: Annotated[int, typer.Option(help="Heads to train in the search.")] = 50,
     seed: Annotated[int, typer.Option(help="Of each initial head, the shuffling and the dropout.")] = 0,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
@@ -21,7 +22,7 @@ def tune(
         str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
     ] = None,
 ) -> None:
-    """Search for a head's hyperparameters, train with the best, judge, and promote the better model."""
+    """Search for a head's hyperparameters, train with the best, judge, and promote what passes the gate."""
     with alerting_workspace() as workspace:
         parameters = TuneParameters(workspace.settings.snapshot_size, trials, seed)
-        run_training(workspace, request_key, reason, parameters, cycle.TUNE_STEPS)
+        run_training(command, workspace, request_key, reason, parameters, cycle.TUNE_STEPS)

@@ -34,7 +34,7 @@ def admit_new_classes(
     Args: validation_ratio, of the snapshot that is being made.
     """
     hold_membership(connection, "pool")
-    qualified = sorted(label for label in _large_labels(connection) if label not in champion_classes)
+    qualified = sorted(large_labels(connection) - set(champion_classes))
     if not qualified:
         return []
     evaluated = _count_evaluated(connection)
@@ -44,6 +44,19 @@ def admit_new_classes(
             _hold_out(connection, label, missing, validation_ratio)
     measured = Counter(member.label for member in current_members(connection))
     return [label for label in qualified if measured[label] >= NEW_CLASS_EVALUATION_IMAGES]
+
+
+def large_labels(connection: sa.Connection, among: Collection[str] | None = None) -> set[str]:
+    """The labels that have NEW_CLASS_IMAGES human-labelled images in the pool or held out of it.
+
+    Args: among, of these only.
+    """
+    is_in_pool = images.c.entered_pool_at.is_not(None) & images.c.label_origin.in_(HUMAN_ORIGINS)
+    was_held_out = (images.c.evaluation_part == "recent") & images.c.held_back.is_(None)
+    query = sa.select(images.c.label).where(is_in_pool | was_held_out)
+    if among is not None:
+        query = query.where(images.c.label.in_(among))
+    return set(connection.scalars(query.group_by(images.c.label).having(sa.func.count() >= NEW_CLASS_IMAGES)))
 
 
 def choose_groups(fresh: Groups, wanted: int) -> list[str]:
@@ -59,13 +72,6 @@ def choose_groups(fresh: Groups, wanted: int) -> list[str]:
             break
         chosen.append(group_key)
     return chosen
-
-
-def _large_labels(connection: sa.Connection) -> set[str]:
-    is_in_pool = images.c.entered_pool_at.is_not(None) & images.c.label_origin.in_(HUMAN_ORIGINS)
-    was_held_out = (images.c.evaluation_part == "recent") & images.c.held_back.is_(None)
-    query = sa.select(images.c.label).where(is_in_pool | was_held_out)
-    return set(connection.scalars(query.group_by(images.c.label).having(sa.func.count() >= NEW_CLASS_IMAGES)))
 
 
 def _count_evaluated(connection: sa.Connection) -> dict[str, int]:

@@ -1,17 +1,25 @@
-"""Which images of the pool a snapshot takes: the newest, the newest of each class, all, or all since a date."""
+"""Which images of the pool a snapshot takes: the newest, the newest of each class, all, or all since a date.
 
-from collections.abc import Sequence
+What people labelled comes first. Harvested images fill what is left of the size, up to their share of each class.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal
 
 import sqlalchemy as sa
 
 from ml.data import pool
+from ml.data.folds import fold_of
 from ml.data.pool import PoolImage
 from ml.errors import SettingsError, SnapshotError
 
 _EXPECTED = "selection: expected newest, balanced, all or since:DATE, as in since:2026-05-01"
+# A class of the model is topped up when it has less than this share of an even share of the snapshot.
+STARVED_BELOW = 0.25
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,16 @@ class Selection:
 NEWEST = Selection()
 
 
+@dataclass(frozen=True)
+class SnapshotRules:
+    """How a snapshot is made. Ratios are shares between 0 and 1; `size` is for the selections that have one."""
+
+    size: int
+    validation_ratio: float
+    harvest_share: float
+    selection: Selection = NEWEST
+
+
 def parse_selection(text: str) -> Selection:
     """Read a selection as people write it. A date alone begins at midnight, UTC.
 
@@ -56,22 +74,92 @@ def parse_selection(text: str) -> Selection:
     return Selection("since", since if since.tzinfo else since.replace(tzinfo=UTC))
 
 
-def select_images(
-    connection: sa.Connection, selection: Selection, size: int, classes: Sequence[str]
-) -> list[PoolImage]:
-    """The images of the pool that a selection takes; those of a class are newest first.
+def select_images(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
+    """The images of these classes that a snapshot takes. Those that people labelled are there whatever was harvested.
 
-    Args:
-        size: N.
-        classes: those that `balanced` takes the newest images of.
+    Raises: SnapshotError, people labelled none of what the selection asks for, or `balanced` cannot take one of each.
+    """
+    labelled = select_labelled(connection, rules, classes)
+    if not labelled:
+        remedy = "Take an earlier date, or ingest" if rules.selection.since else "Ingest"
+        raise SnapshotError(
+            f"Expected images that people labelled in the pool for the selection {rules.selection}, found none. "
+            f"{remedy} more with `mycoflow ingest DIR --split pool`."
+        )
+    return labelled + select_harvested(connection, rules, classes, labelled)
+
+
+def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
+    """The images that people labelled of what `select_images` takes, those of a class newest first.
+
+    A class of which the selection has very few is topped up with its newest ones.
+
     Raises: SnapshotError, `balanced` cannot take one of each.
     """
+    selection = rules.selection
     if selection.mode == "balanced":
-        if size < len(classes):
-            raise SnapshotError(
-                f"Expected a snapshot of at least {len(classes)} images for the selection balanced, one of each class, "
-                f"got a size of {size}. Raise MYCOFLOW_SNAPSHOT_SIZE, or take another selection."
-            )
-        of_each = size // len(classes)
-        return [image for label in classes for image in pool.newest_images(connection, of_each, label)]
-    return pool.newest_images(connection, size if selection.has_size else None, since=selection.since)
+        of_each = _of_each(rules, classes)
+        chosen = [image for label in classes for image in pool.newest_labelled(connection, of_each, [label])]
+    else:
+        size = rules.size if selection.has_size else None
+        chosen = pool.newest_labelled(connection, size, classes, selection.since)
+    return chosen + _top_up(connection, chosen, classes, rules.size if selection.has_size else len(chosen))
+
+
+def select_harvested(
+    connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str], labelled: Sequence[PoolImage]
+) -> list[PoolImage]:
+    """The newest harvested images for what people's left free of the size, up to the share of each class.
+
+    A validation fold holds human labels only, and a group is never divided: an image whose group is there stays out.
+
+    Args: labelled, what `select_labelled` found.
+    """
+    room = rules.size - len(labelled) if rules.selection.has_size else None
+    if room is not None and room <= 0:
+        return []
+    counts = Counter(image.label for image in labelled)
+    found: list[PoolImage] = []
+    for label in classes:
+        most = most_harvested(counts[label], rules.harvest_share)
+        if rules.selection.mode == "balanced":
+            most = min(most, max(0, _of_each(rules, classes) - counts[label]))
+        found += islice(_learnable(connection, label, rules), most)
+    return sorted(found, key=lambda image: image.entered_pool_at, reverse=True)[:room]
+
+
+def most_harvested(labelled: int, harvest_share: float) -> int:
+    """How many harvested images a class may have beside so many that people labelled: h / (h + labelled) <= share."""
+    # The nudge keeps an exact ratio from being lost to floating point.
+    return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
+
+
+def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:
+    if rules.size < len(classes):
+        raise SnapshotError(
+            f"Expected a snapshot of at least {len(classes)} images for the selection balanced, one of each class, "
+            f"got a size of {rules.size}. Raise MYCOFLOW_SNAPSHOT_SIZE, or take another selection."
+        )
+    return rules.size // len(classes)
+
+
+def _top_up(
+    connection: sa.Connection, chosen: Sequence[PoolImage], classes: Sequence[str], size: int
+) -> list[PoolImage]:
+    if not chosen:
+        return []
+    fewest = max(2, round(STARVED_BELOW * size / len(classes)))
+    counts = Counter(image.label for image in chosen)
+    known = {image.sha256 for image in chosen}
+    return [
+        image
+        for label in classes
+        if counts[label] < fewest
+        for image in pool.newest_labelled(connection, fewest, [label])
+        if image.sha256 not in known
+    ]
+
+
+def _learnable(connection: sa.Connection, label: str, rules: SnapshotRules) -> Iterable[PoolImage]:
+    harvested = pool.newest_harvested(connection, label, rules.selection.since)
+    return (image for image in harvested if fold_of(image.group_key, rules.validation_ratio) == "train")

@@ -1,38 +1,29 @@
 """Snapshots: immutable, stored lists of (image, label, fold). What a model learned from can always be told."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from ml.catalog import locks
-from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import SnapshotImage
 from ml.catalog.tables import snapshot_images, snapshots
 from ml.data import pool
 from ml.data.folds import fold_of
-from ml.data.new_classes import admit_new_classes
-from ml.data.pool import PoolImage
-from ml.data.selection import NEWEST, Selection, select_images
+from ml.data.new_classes import admit_new_classes, large_labels
+from ml.data.selection import SnapshotRules, select_harvested, select_images, select_labelled
 from ml.errors import SnapshotError
-
-# A class of the model is topped up when it has less than this share of an even share of the snapshot.
-STARVED_BELOW = 0.25
+from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SnapshotRules:
-    """How a snapshot is made. Ratios are shares between 0 and 1; `size` is for the selections that have one."""
-
-    size: int
-    validation_ratio: float
-    harvest_share: float
-    selection: Selection = NEWEST
+def nightly_rules(settings: Settings) -> SnapshotRules:
+    """How a night makes its snapshot."""
+    return SnapshotRules(settings.snapshot_size, settings.validation_ratio, settings.harvest_share)
 
 
 def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> int:
@@ -47,19 +38,17 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
     """
     cutoff = locks.hold_pool_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
-    found = [image for image in _select(connection, rules, classes) if image.label in classes]
-    size = rules.size if rules.selection.has_size else len(found)
-    chosen = _cap_harvested(_top_up(connection, found, classes, size), rules.harvest_share)
-    rows = _assign_folds(chosen, rules.validation_ratio)
-    classes = _demand_both_folds(rows, classes, champion_classes)
-    rows = [row for row in rows if row.label in classes]
+    rows = _assign_folds(connection, rules, classes)
+    learned = _demand_both_folds(rows, classes, champion_classes)
+    if learned != classes:
+        rows = _assign_folds(connection, rules, learned)
     snapshot_id: int = connection.execute(
         sa.insert(snapshots)
         .values(
             cutoff=cutoff,
-            requested_size=size,
+            requested_size=rules.size if rules.selection.has_size else len(rows),
             strategy=str(rules.selection),
-            classes=classes,
+            classes=learned,
             pool_state=pool.pool_state(connection),
         )
         .returning(snapshots.c.id)
@@ -80,13 +69,35 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
     return snapshot_id
 
 
+def count_new_images(
+    connection: sa.Connection, since: datetime, rules: SnapshotRules, classes: Collection[str]
+) -> NewImages:
+    """Count the images that entered the pool after a moment, such as a snapshot's cutoff, and that a snapshot can use.
+
+    People's count where their label is a class, or has images enough to become one. Harvested ones count where a
+    snapshot made now would take them.
+
+    Args: classes, of the champion.
+    """
+    labelled = pool.count_labelled_since(connection, since)
+    usable = {*classes, *large_labels(connection, labelled.keys() - classes)}
+    human = sum(count for label, count in labelled.items() if label in usable)
+    if not pool.is_harvested_since(connection, since):
+        return NewImages(human, 0)
+    classes = sorted(classes)
+    taken = select_harvested(connection, rules, classes, select_labelled(connection, rules, classes))
+    return NewImages(human, sum(image.entered_pool_at > since for image in taken))
+
+
 def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> list[str]:
     if champion_classes is not None:
         classes = sorted({*champion_classes, *admit_new_classes(connection, champion_classes, rules.validation_ratio)})
     elif rules.selection.mode == "balanced":
         classes = list(pool.count_by_label(connection))
     else:
-        classes = sorted({image.label for image in select_images(connection, rules.selection, rules.size, [])})
+        size = rules.size if rules.selection.has_size else None
+        found = pool.newest_labelled(connection, size, since=rules.selection.since)
+        classes = sorted({image.label for image in found})
     if len(classes) < 2:
         raise SnapshotError(
             "Expected images of at least two classes in the pool, "
@@ -96,55 +107,11 @@ def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: 
     return classes
 
 
-def _select(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
-    found = select_images(connection, rules.selection, rules.size, classes)
-    if not found:
-        remedy = "Take an earlier date, or ingest" if rules.selection.since else "Ingest"
-        raise SnapshotError(
-            f"Expected images in the pool for the selection {rules.selection}, found none. "
-            f"{remedy} more with `mycoflow ingest DIR --split pool`."
-        )
-    return found
-
-
-def _top_up(connection: sa.Connection, chosen: list[PoolImage], classes: list[str], size: int) -> list[PoolImage]:
-    fewest = max(2, round(STARVED_BELOW * size / len(classes)))
-    counts = Counter(image.label for image in chosen)
-    known = {image.sha256 for image in chosen}
-    extra = [
-        image
-        for label in classes
-        if counts[label] < fewest
-        for image in pool.newest_images(connection, fewest, label)
-        if image.sha256 not in known
+def _assign_folds(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[SnapshotImage]:
+    return [
+        SnapshotImage(image.sha256, image.label, image.label_origin, fold_of(image.group_key, rules.validation_ratio))
+        for image in select_images(connection, rules, classes)
     ]
-    return chosen + extra
-
-
-def _cap_harvested(chosen: Iterable[PoolImage], harvest_share: float) -> list[PoolImage]:
-    """Drop the oldest harvested images of a class past their share of it; input and output are newest first."""
-    by_label: dict[str, list[PoolImage]] = defaultdict(list)
-    for image in chosen:
-        by_label[image.label].append(image)
-    return list(chain.from_iterable(_cap_class(members, harvest_share) for members in by_label.values()))
-
-
-def _cap_class(members: list[PoolImage], harvest_share: float) -> list[PoolImage]:
-    human = [image for image in members if image.label_origin in HUMAN_ORIGINS]
-    harvested = [image for image in members if image.label_origin not in HUMAN_ORIGINS]
-    # h / (h + human) <= share; the nudge keeps an exact ratio from being lost to floating point.
-    most = int(len(human) * harvest_share / (1 - harvest_share) + 1e-9)
-    return human + harvested[:most]
-
-
-def _assign_folds(chosen: Iterable[PoolImage], validation_ratio: float) -> list[SnapshotImage]:
-    rows = []
-    for image in chosen:
-        fold = fold_of(image.group_key, validation_ratio)
-        # A validation fold holds human labels only, and a group is never divided: such an image stays out.
-        if fold == "train" or image.label_origin in HUMAN_ORIGINS:
-            rows.append(SnapshotImage(image.sha256, image.label, image.label_origin, fold))
-    return rows
 
 
 def _demand_both_folds(

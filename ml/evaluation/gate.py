@@ -1,7 +1,7 @@
 """The promotion gate: may the challenger go into production? A pure function whose reasons are words.
 
 It compares answers, image by image, and so knows chance from loss. How often it lets equally good and worse challengers
-through was simulated: docs/decisions/0060.
+through was simulated: docs/decisions/0074.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNIFICANCE = 0.05  # of the comparison with the champion, and of all comparisons of classes together
+SIGNIFICANCE = 0.05  # of all comparisons of classes together
+TOLERATED_ERRORS = 1  # standard errors of the difference that a newer model may be behind the champion
 TOLERATED_DECLINE = 0.03  # behind the best version that ever was in production
 MINIMUM_CLASS_IMAGES = 30  # fewer say nothing about a class of its own
 NEW_CLASS_RECALL = 0.5
@@ -86,22 +87,28 @@ def judge_first(accuracy: float, floor: float) -> Verdict:
 
 
 def judge(
-    comparison: Comparison, best: BestVersion | None, new_class_recalls: Mapping[str, float], floor: float
+    comparison: Comparison,
+    is_newer: bool,
+    best: BestVersion | None,
+    new_class_recalls: Mapping[str, float],
+    floor: float,
 ) -> Verdict:
     """Decide about a challenger.
 
-    It is promoted when it is not significantly worse than the champion, is at most TOLERATED_DECLINE behind the best
-    version ever in production, reaches the floor or beats the champion, has no class whose recall fell significantly,
-    and recognises NEW_CLASS_RECALL of each class that is new.
+    It is promoted when it is better than the champion by more than one standard error, or learned from newer images and
+    is not worse by more than one; is at most TOLERATED_DECLINE behind the best version ever in production; reaches the
+    floor or beats the champion; has no class whose recall fell significantly; and recognises NEW_CLASS_RECALL of each
+    class that is new.
 
     Args:
         comparison: with the champion.
+        is_newer: whether the challenger's snapshot is newer than the champion's.
         best: None where no version that was in production can be scored today.
         new_class_recalls: of the classes that only the challenger knows, 0 to 1.
         floor: accuracy that production should have, 0 to 1.
     """
     criteria = [
-        _judge_loss(comparison),
+        _judge_difference(comparison, is_newer),
         *([_judge_decline(best)] if best else []),
         _judge_goodness(comparison, floor),
         _judge_classes(comparison),
@@ -113,6 +120,18 @@ def judge(
     return Verdict("promote" if is_good else "keep", reasons, _warn(float(in_production.mean()), floor))
 
 
+def measure_difference(comparison: Comparison) -> tuple[float, float]:
+    """How much more accurate the challenger is than the champion, and the standard error of that.
+
+    What the two differ in is added up in each group. The standard error is that of equally good models, the one of
+    McNemar's test: whether a difference exceeds one standard error, it answers like the estimate around the mean.
+
+    Returns: both as shares of the images; the difference from -1 to 1.
+    """
+    gained, count = _gains(comparison.challenger, comparison.champion, comparison.groups), len(comparison.labels)
+    return float(gained.sum()) / count, float(np.sqrt((gained**2).sum())) / count
+
+
 def loss_p_value(challenger: Correct, champion: Correct, groups: NDArray[np.str_]) -> float:
     """How likely an equally good challenger loses as many images to the champion as this one, or more.
 
@@ -122,8 +141,7 @@ def loss_p_value(challenger: Correct, champion: Correct, groups: NDArray[np.str_
 
     Args: all of shape (n,).
     """
-    _, group = np.unique(groups, return_inverse=True)
-    lost = np.bincount(group, champion.astype(int) - challenger.astype(int)).astype(int)
+    lost = -_gains(challenger, champion, groups)
     chances = np.ones(1)  # of each sum there can be, from the smallest to the largest
     for images in np.abs(lost[lost != 0]):
         gained, lost_again = np.pad(chances, (0, 2 * images)), np.pad(chances, (2 * images, 0))
@@ -143,15 +161,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _judge_loss(comparison: Comparison) -> _Criterion:
-    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+def _gains(challenger: Correct, champion: Correct, groups: NDArray[np.str_]) -> NDArray[np.int_]:
+    """Images that the challenger gains on the champion in each group, less those that it loses."""
+    _, group = np.unique(groups, return_inverse=True)
+    return np.bincount(group, challenger.astype(int) - champion.astype(int)).astype(int)
+
+
+def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:
+    difference, error = measure_difference(comparison)
     figures = (
         f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
-        f"{len(comparison.labels)} images, p = {p_value:.2g}"
+        f"{len(comparison.labels)} images, where one standard error is {100 * error:.1f} points"
     )
-    if p_value < SIGNIFICANCE:
-        return False, f"The challenger is significantly worse than the champion: {figures}."
-    return True, f"The challenger is not significantly worse than the champion: {figures}."
+    if difference > TOLERATED_ERRORS * error + _ROUNDING:
+        return True, f"The challenger is better than the champion by more than one standard error: {figures}."
+    if difference < -TOLERATED_ERRORS * error - _ROUNDING:
+        return False, f"The challenger is worse than the champion by more than one standard error: {figures}."
+    if is_newer:
+        return True, f"The challenger is as good as the champion, and its snapshot is newer: {figures}."
+    return False, f"The challenger is no better than the champion, and its snapshot is not newer: {figures}."
 
 
 def _judge_decline(best: BestVersion) -> _Criterion:

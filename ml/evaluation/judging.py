@@ -7,7 +7,7 @@ import numpy as np
 
 from ml.app import Workspace, load_classifier, remember_version
 from ml.catalog.logs.results import load_results
-from ml.catalog.models import evaluations, journal
+from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
 from ml.data.evaluation_sets import deciding_part, group_keys, load_evaluation_set
@@ -98,6 +98,7 @@ def _judge(
     images, labels = _deciding_images(workspace, ours.evaluation_set_version, theirs.classes)
     with workspace.catalog.begin() as connection:
         groups = group_keys(connection, images)
+        ours_until, theirs_until = (model_versions.knows_images_until(connection, v) for v in (challenger, champion))
     comparison = Comparison(
         np.array(labels),
         mine.right(images, labels),
@@ -106,7 +107,7 @@ def _judge(
     )
     best = _best_version(workspace, ours.evaluation_set_version, mine, images, labels)
     recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
-    return judge(comparison, best, recalls, floor), comparison
+    return judge(comparison, ours_until > theirs_until, best, recalls, floor), comparison
 
 
 def _answers(workspace: Workspace, version: int, evaluation_set_version: int) -> _Answers:

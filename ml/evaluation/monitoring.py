@@ -1,6 +1,9 @@
 """What a night makes of the champion's accuracy: it counts what is new, and says whether retraining is due."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -9,6 +12,7 @@ from ml.catalog.clock import days_since
 from ml.catalog.models import attempts, evaluations, model_versions
 from ml.catalog.models.evaluations import Evaluation
 from ml.data import pool
+from ml.data.snapshot_rules import count_new_images, nightly_rules
 from ml.evaluation.champion_notices import tell_of_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 from ml.training.training_requests import RetrainParameters
@@ -22,7 +26,7 @@ class MonitorReport:
 
     model_version: int
     accuracy: float
-    new_images: int
+    new_images: int  # that a snapshot could use
     harvested_images: int  # of the new ones
     reasons: list[str]
 
@@ -41,14 +45,20 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
     version, settings = deciding.model_version, workspace.settings
     with workspace.catalog.begin() as connection:
         known_until = model_versions.knows_images_until(connection, version)
-        new_images = pool.count_new_images(connection, known_until)
+        count = partial(
+            count_new_images,
+            connection,
+            rules=nightly_rules(settings),
+            classes=model_versions.load_model_version(connection, version).classes,
+        )
+        new_images = count(known_until)
         reasons = reasons_to_retrain(
             deciding.accuracy,
             settings.accuracy_floor,
             new_images.total,
             settings.new_images_threshold,
             Review(days_since(connection, known_until), settings.review_interval_days),
-            _last_attempt(workspace, connection),
+            _last_attempt(workspace, connection, lambda cutoff: count(cutoff).total),
         )
     report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
     _log(workspace, report, deciding)
@@ -60,15 +70,18 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
     return report
 
 
-def _last_attempt(workspace: Workspace, connection: Connection) -> LastAttempt | None:
-    last = attempts.last_decided_attempt(connection)
+def _last_attempt(
+    workspace: Workspace, connection: Connection, count_since: Callable[[datetime], int]
+) -> LastAttempt | None:
+    last = attempts.last_standing_attempt(connection)
     if last is None:
         return None
     tonight = RetrainParameters(workspace.settings.snapshot_size).to_record(workspace.settings, None)
     return LastAttempt(
+        is_under_way=last.is_under_way,
         has_same_parameters=last.parameters == tonight,
         has_same_pool=last.pool_state == pool.pool_state(connection),
-        images_since=pool.count_new_images(connection, last.cutoff).total,
+        images_since=count_since(last.cutoff),
         age_days=days_since(connection, last.cutoff),
     )
 

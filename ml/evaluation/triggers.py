@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """The latest attempt that reached a verdict, seen from tonight.
+    """The latest attempt that reached a verdict or is under way, seen from tonight.
 
     Args:
+        is_under_way: it has no verdict yet.
         has_same_parameters: a retraining tonight would use the parameters it used.
         has_same_pool: the pool's members and labels are those it saw.
-        images_since: images that entered the pool after its snapshot.
+        images_since: images after its snapshot that a snapshot could use.
         age_days: days since its snapshot.
     """
 
+    is_under_way: bool
     has_same_parameters: bool
     has_same_pool: bool
     images_since: int
@@ -38,20 +40,21 @@ def reasons_to_retrain(
 ) -> list[str]:
     """Say why retraining should be requested.
 
-    A challenger that was rejected is not trained again every night: an attempt that used the same pool and parameters
-    settles the matter, until `threshold` images more or, below the floor, any change of the pool. Any attempt settles
-    the review until the interval has passed again; where nothing changed since, there is nothing to review.
+    A challenger that was rejected is not trained again every night, nor one that is being trained beside itself: an
+    attempt that used the same pool and parameters, or is under way on that pool, settles the matter, until `threshold`
+    images more or, below the floor, any change of the pool. Any attempt settles the review until the interval has
+    passed again; where nothing changed since, there is nothing to review.
 
     Args:
         accuracy: of the champion on the deciding part of the evaluation set, 0 to 1.
         floor: retrain below this.
-        new_images: images that entered the pool since the champion's snapshot.
+        new_images: images since the champion's snapshot that a snapshot could use.
         threshold: retrain at this many.
         review: how old the champion is, and how old it may be.
-        last: the latest decided attempt, None where there was none.
+        last: the latest attempt with a verdict or under way, None where there was none.
     Returns: one sentence per reason; empty when there is nothing to do.
     """
-    repeated = last if last is not None and last.has_same_parameters else None
+    repeated = last if last is not None and (last.has_same_parameters or last.is_under_way) else None
     reasons = []
     if accuracy < floor and not (repeated and repeated.has_same_pool):
         reasons.append(f"Accuracy {accuracy:.1%} is below the floor of {floor:.1%}.")

@@ -8,15 +8,20 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+import sqlalchemy as sa
+
 from ml.app import Workspace, open_workspace
+from ml.catalog.accounts.account_names import name_accounts
 from ml.catalog.locks import hold_delivery
-from ml.catalog.logs.outbox import Alert, Kind, note_try, unsent_alerts
+from ml.catalog.logs.outbox import Alert, Kind, Notice, note_try, unsent_alerts
 from ml.deadlines import Deadline
 from ml.reporting.grafana_api import is_configured
 from ml.reporting.grafana_marks import annotate
+from ml.reporting.message_links import add_links
 from ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +37,8 @@ _TYPES: dict[Kind, str] = {  # of Apprise, which colours them; the others are "i
     "below_floor": "warning",
     "retraining_failed": "failure",
     "retraining_overdue": "warning",
+    "task_failed": "failure",
+    "not_served": "failure",
     "quarantine": "warning",
     "promoted": "success",
     "moved_externally": "warning",
@@ -81,14 +88,15 @@ def _addresses(settings: Settings) -> list[str]:
 def _deliver(workspace: Workspace, addresses: Sequence[str]) -> None:
     with workspace.catalog.begin() as connection:
         waiting = unsent_alerts(connection, MOST_PER_CALL)
+        messages = [_write(connection, workspace.settings, alert) for alert in waiting]
     if not waiting:
         return
-    receivers = [_Receiver(number, address) for number, address in enumerate(addresses, start=1)]
+    receivers = _open_receivers(addresses)
     deadline = Deadline(SECONDS_PER_CALL)
-    for alert in waiting:
+    for alert, message in zip(waiting, messages, strict=True):
         if deadline.remaining() == 0 or all(receiver.error for receiver in receivers):
             return
-        sent_to = _send(alert, receivers, deadline)
+        sent_to = _send(message, alert.sent_to, receivers, deadline)
         missed = [receiver.error or "Out of time." for receiver in receivers if receiver.name not in sent_to]
         error = " ".join(missed) or None
         with workspace.catalog.begin() as connection:  # at once: a crash later does not send it again
@@ -97,14 +105,45 @@ def _deliver(workspace: Workspace, addresses: Sequence[str]) -> None:
             logger.warning("Alert %s was not sent to everybody: %s", alert.id, error)
 
 
-def _send(alert: Alert, receivers: Sequence["_Receiver"], deadline: Deadline) -> list[str]:
+def _write(connection: sa.Connection, settings: Settings, alert: Alert) -> "_Message":
+    """The words of an alert for those who get it: people by their logins, and where to act."""
+    title, body = (name_accounts(connection, text) for text in (alert.title, alert.body))
+    return _Message(alert.kind, title, add_links(alert.kind, body, settings))
+
+
+def send_unkept(settings: Settings, notice: Notice) -> None:
+    """Send at once what cannot be kept, once to each address. Errors are logged."""
+    message = _Message(notice.kind, notice.title, add_links(notice.kind, notice.body, settings))
+    receivers = _open_receivers(_addresses(settings))
+    _send(message, [], receivers, Deadline(SECONDS_PER_CALL))
+    for receiver in receivers:
+        if receiver.error is not None:
+            logger.warning("%s was not told: %s", notice.title, receiver.error)
+
+
+def _open_receivers(addresses: Sequence[str]) -> "list[_Receiver]":
+    return [_Receiver(number, address) for number, address in enumerate(addresses, start=1)]
+
+
+def _send(
+    message: "_Message", has_it: Sequence[str], receivers: Sequence["_Receiver"], deadline: Deadline
+) -> list[str]:
     """Send to all who lack it, but for those who did not answer a moment ago. Returns: the names of all who have it."""
-    sent_to = list(alert.sent_to)
+    sent_to = list(has_it)
     for receiver in receivers:
         is_due = receiver.name not in sent_to and receiver.error is None
-        if is_due and deadline.remaining() > 0 and receiver.send(alert, deadline):
+        if is_due and deadline.remaining() > 0 and receiver.send(message, deadline):
             sent_to.append(receiver.name)
     return sent_to
+
+
+@dataclass(frozen=True)
+class _Message:
+    """An alert in words."""
+
+    kind: Kind
+    title: str
+    body: str
 
 
 class _Receiver:
@@ -120,18 +159,18 @@ class _Receiver:
         self._title = f"Address {number} ({address.partition('://')[0]})"
         self._apprise = _open(address)
 
-    def send(self, alert: Alert, deadline: Deadline) -> bool:
+    def send(self, message: _Message, deadline: Deadline) -> bool:
         """Try once.
 
-        Returns: whether it has the alert; if not, `error` says why.
+        Returns: whether it has the message; if not, `error` says why.
         """
         if not self._apprise:
             self.error = f"{self._title}: Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
             return False
         answer = self._apprise.notify(
-            title=alert.title,
-            body=alert.body,
-            notify_type=_TYPES.get(alert.kind, "info"),
+            title=message.title,
+            body=message.body,
+            notify_type=_TYPES.get(message.kind, "info"),
             timeout=min(SECONDS_PER_MESSAGE, deadline.remaining()),
             log_level=logging.WARNING,
         )

@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from ml.catalog.images.batches import count_quarantined, count_waiting
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models import journal
-from ml.catalog.models.attempts import count_approvals_waiting, last_decided_attempt, last_failure, last_retraining
+from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cutoff, last_failure, last_retraining
 from ml.catalog.models.backbone_records import find_trunk_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
+from ml.catalog.models.served_versions import ServingProcess, living_processes
 from ml.catalog.tables import drift_checks, evaluations, monitorings
-from ml.data.pool import count_by_origin, count_new_images
+from ml.data.pool import count_by_origin
+from ml.data.snapshot_rules import count_new_images, nightly_rules
+from ml.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Health:
 
     Args:
         champion: the version that the last completed move put into production, and `promoted_at` when.
+        serving: the processes of the service that run, with the version that each answers with.
         classes: of the champion, in the order of its answers.
         parts: by name: anchor, recent.
-        new_images: since the champion's snapshot.
+        new_images: since the champion's snapshot, of those that a snapshot could use.
         untried_images: those of them that came after the latest judged attempt's snapshot, promoted or not: at the
             threshold, the next night asks for retraining.
         pool: label origin -> images.
@@ -69,6 +73,7 @@ class Health:
     waiting_images: int
     approvals_waiting: int
     is_promotion_held: bool
+    serving: Sequence[ServingProcess] = ()
     # Of the champion:
     classes: Sequence[str] = ()
     precision: str | None = None
@@ -97,7 +102,7 @@ class NightPoint:
     reasons: Sequence[str]
 
 
-def read_health(connection: sa.Connection) -> Health:
+def read_health(connection: sa.Connection, settings: Settings) -> Health:
     """Read all the figures."""
     move = journal.last_move(connection)
     version = None if move is None else move.to_version
@@ -115,16 +120,17 @@ def read_health(connection: sa.Connection) -> Health:
         waiting_images=count_waiting(connection),
         approvals_waiting=count_approvals_waiting(connection),
         is_promotion_held=journal.is_held(connection),
+        serving=living_processes(connection),
     )
     known = None if version is None else find_model_version(connection, version)
-    return health if known is None else _with_champion(connection, health, known)
+    return health if known is None else _with_champion(connection, health, known, settings)
 
 
-def _with_champion(connection: sa.Connection, health: Health, champion: ModelVersion) -> Health:
+def _with_champion(connection: sa.Connection, health: Health, champion: ModelVersion, settings: Settings) -> Health:
     trunk = find_trunk_of_version(connection, champion.version)
     until = knows_images_until(connection, champion.version)
-    last = last_decided_attempt(connection)
-    tried_until = until if last is None else max(until, last.cutoff)
+    last, rules = last_decided_cutoff(connection), nightly_rules(settings)
+    tried_until = until if last is None else max(until, last)
     return replace(
         health,
         classes=champion.classes,
@@ -133,8 +139,8 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
         image_size=champion.image_size,
         parts=_latest_parts(connection, champion.version),
         snapshot_cutoff=None if champion.snapshot_id is None else until,
-        new_images=count_new_images(connection, until),
-        untried_images=count_new_images(connection, tried_until).total,
+        new_images=count_new_images(connection, until, rules, champion.classes),
+        untried_images=count_new_images(connection, tried_until, rules, champion.classes).total,
         drift=latest_drift_check(connection, champion.version),
     )
 

@@ -8,15 +8,26 @@ from ml.app import Workspace
 from ml.catalog.models import evaluations, model_versions
 from ml.catalog.models.attempts import StoredVerdict, verdicts_by_version
 from ml.catalog.models.backbone_records import StoredTrunk, find_trunk_of_version
+from ml.catalog.models.served_versions import living_processes
 from ml.reporting.overview import describe_catalog
+from ml.reporting.serving_notices import tell_served
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One line of the list of models. `accuracy` is the latest deciding one, 0 to 1; `reasons` are the verdict's."""
+    """One line of the list of models.
+
+    Args:
+        is_champion: it is in production.
+        is_served: a process of the service answers with it; `load_error` says why one does not, though it should.
+        reasons: the verdict's.
+        accuracy: the latest deciding one, 0 to 1.
+    """
 
     version: int
     is_champion: bool
+    is_served: bool
+    load_error: str | None
     verdict: str
     reasons: list[str]
     accuracy: float | None
@@ -30,10 +41,15 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
         accuracies = evaluations.latest_accuracies(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
         verdicts = verdicts_by_version(connection)
+        serving = living_processes(connection)
+    served = {process.version for process in serving}
+    errors = {process.refused_version: process.load_error for process in serving}
     return [
         ModelSummary(
             version=each.version,
             is_champion=each.is_champion,
+            is_served=each.version in served,
+            load_error=errors.get(each.version),
             verdict=each.tags.get("verdict", ""),
             reasons=_reasons(verdicts.get(each.version), each.tags),
             accuracy=accuracies[each.version][0] if each.version in accuracies else None,
@@ -60,7 +76,14 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
         trunk = None if champion is None else find_trunk_of_version(connection, champion.version)
-        return {"in production": in_production, **_describe_trunk(trunk), **describe_catalog(connection)}
+        version = None if champion is None else champion.version
+        served = tell_served(version, living_processes(connection))
+        return {
+            "in production": in_production,
+            "service": served,
+            **_describe_trunk(trunk),
+            **describe_catalog(connection),
+        }
 
 
 def _describe_trunk(trunk: StoredTrunk | None) -> dict[str, str]:

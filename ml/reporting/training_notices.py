@@ -17,19 +17,25 @@ def tell_of_overdue(connection: sa.Connection, budget_minutes: float) -> None:
 def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int, error: object) -> Notice:
     """A step of a training gave up. Cleared and failed again, it is another event.
 
-    Only our own errors are quoted: the texts of others may hold what is not for everybody.
-
     Args: error, the exception where there is one; anything else means that the process died.
     """
-    cause = "Its process died."
-    if isinstance(error, BaseException):
-        cause = str(error) if isinstance(error, MycoflowError) else f"{type(error).__name__}."
     return Notice(
         "retraining_failed",
         f"{failures_of(request_key)}{step}:try {try_number}",
         f"The step {step} of {dag_id} failed",
-        f"{cause}\nRun {request_key}. Its log in Airflow says more; clear the task there to go on from this step.",
+        f"{describe_cause(error)}\nRun {request_key}. Its log in Airflow says more; clear the task there to go on from "
+        "this step.",
     )
+
+
+def describe_cause(error: object) -> str:
+    """Say why a task failed. Only our own errors are quoted: the texts of others may hold what is not for everybody.
+
+    Args: error, as retraining_failed has it.
+    """
+    if not isinstance(error, BaseException):
+        return "Its process died."
+    return str(error) if isinstance(error, MycoflowError) else f"{type(error).__name__}."
 
 
 def failures_of(request_key: str) -> str:

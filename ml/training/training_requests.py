@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 from ml.backbones.vgg16.architecture import layer_names
-from ml.data.selection import NEWEST, Selection, parse_selection
-from ml.data.snapshot_rules import SnapshotRules
+from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import NoChampionError, SettingsError
 from ml.settings import Settings
 

@@ -10,6 +10,7 @@ from ml.catalog.database import open_catalog
 from ml.errors import MycoflowError
 from ml.reporting.health import read_health, recent_nights
 from ml.reporting.report.templating import page_environment
+from ml.reporting.serving_notices import is_late
 from ml.settings import Settings
 from model_health import trend
 
@@ -24,13 +25,14 @@ def render_health(settings: Settings) -> str:
     """
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         at = now(connection)
-        health, nights = read_health(connection), recent_nights(connection, NIGHTS)
+        health, nights = read_health(connection, settings), recent_nights(connection, NIGHTS)
     return (
         _templates()
         .get_template("health.html")
         .render(
             at=at,
             health=health,
+            is_late=is_late(health, at),
             nights=nights,
             trend=trend.draw_trend(nights, settings.accuracy_floor) if nights else None,
             listed_nights=nights[: -LISTED - 1 : -1],

@@ -49,6 +49,8 @@ dags = {
         "tasks": {
             task.task_id: {
                 "retries": task.retries,
+                "most_at_once": task.max_active_tis_per_dag,
+                "tells": [callback.__name__ for callback in task.on_failure_callback],
                 "timeout_seconds": seconds_of(task),
                 "outlets": [outlet.name for outlet in task.outlets],
                 "doc": task.doc_md or task.python_callable.__doc__,

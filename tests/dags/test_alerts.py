@@ -1,6 +1,10 @@
-"""What Airflow tells of: a step that gave up, with a receiver that does not listen."""
+"""What Airflow tells of: a step that gave up, with a receiver that does not listen, and without a database."""
 
-from collections.abc import Callable
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +13,36 @@ from pydantic import SecretStr
 from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import Alert, latest_alerts
 from ml.settings import Settings
+from stack.environment import settings_environment
 
 RunDag = Callable[..., dict[str, Any]]
+AIRFLOW = "https://airflow.example.org"
+NOWHERE = Path("/nowhere/at/all")
+
+RUN_ALL = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+runs = {}
+for dag_id, dag in DagBag(sys.argv[2]).dags.items():
+    for _ in range(2 if dag_id == "send_alerts" else 1):
+        run = dag.test(logical_date=None)
+        runs.setdefault(dag_id, []).append([run.run_id, str(run.state)])
+json.dump({"runs": runs}, open(sys.argv[1], "w"))
+"""
 
 
 @pytest.fixture
 def night_settings(settings: Settings, mlflow_uri: str, free_tcp_port: int) -> Settings:
     """Alerts go where nobody listens."""
     address = SecretStr(f"json://127.0.0.1:{free_tcp_port}")
-    return settings.model_copy(update={"mlflow_tracking_uri": mlflow_uri, "alert_urls": address})
+    update = {
+        "mlflow_tracking_uri": mlflow_uri,
+        "alert_urls": address,
+        "airflow_public_url": AIRFLOW,
+        "ingest_sources": str(NOWHERE),
+    }
+    return settings.model_copy(update=update)
 
 
 def only_alert(catalog: Catalog) -> Alert:
@@ -35,6 +60,8 @@ def test_a_step_that_gave_up_is_told_once_and_tried_again_without_failing_anythi
     assert (alert.kind, alert.title) == ("retraining_failed", "The step snapshot of retrain failed")
     assert alert.body.startswith("Expected")  # the message of our SnapshotError
     assert failed["run_id"] in alert.body
+    assert f"Log: {AIRFLOW}/dags/retrain/runs/manual__" in alert.body
+    assert alert.body.endswith("/tasks/snapshot")
     tries = alert.tries
     assert tries > 0
 
@@ -42,3 +69,57 @@ def test_a_step_that_gave_up_is_told_once_and_tried_again_without_failing_anythi
     assert sent["state"] == "success", sent["output"][-6000:]
     assert only_alert(catalog).tries == tries + 1
     assert "Address 1 (json)" in str(only_alert(catalog).last_error)
+
+
+def test_a_task_that_is_no_training_is_told_once_a_day_and_counts_as_no_training(
+    run_dag: RunDag, catalog: Catalog
+) -> None:
+    for _ in range(2):
+        failed = run_dag("ingest_images")
+        assert failed["state"] == "failed", failed["output"][-6000:]
+    alert = only_alert(catalog)
+    assert (alert.kind, alert.title) == ("task_failed", "The task ingest of ingest_images failed")
+    assert str(NOWHERE) in alert.body
+    assert alert.body.endswith("/tasks/ingest/mapped/0")
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A receiver that listens; its address, and what it got."""
+    received: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"json://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
+def test_whatever_dag_fails_people_hear_of_it_once_also_without_the_database(
+    in_airflow: Callable[..., dict[str, Any]],
+    described: dict[str, Any],
+    night_settings: Settings,
+    new_database: Callable[[], str],
+    webhook: tuple[str, list[dict[str, Any]]],
+) -> None:
+    address, received = webhook
+    update = {"database_url": SecretStr(new_database()), "alert_urls": SecretStr(address)}  # nobody migrated it
+    played = in_airflow(RUN_ALL, environment=settings_environment(night_settings.model_copy(update=update)))
+    assert {state for runs in played["runs"].values() for _, state in runs} == {"failed"}, played["output"][-6000:]
+    assert set(played["runs"]) == set(described["dags"])
+    for dag_id, runs in played["runs"].items():
+        told = [message for message in received if f"of {dag_id} failed" in message["title"]]
+        assert len(told) == 1, dag_id  # also of what ran and failed twice
+        assert all("Run `mycoflow migrate`" in message["message"] for message in told)
+        assert all(message["type"] == "failure" for message in told)
+        assert runs[0][0] in told[0]["message"]
+        assert f"Log: {AIRFLOW}/dags/{dag_id}/runs/manual__" in told[0]["message"]
+        assert "What to do: docs/operations.md#" in told[0]["message"]

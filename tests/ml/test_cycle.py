@@ -117,7 +117,7 @@ def test_a_rejected_challenger_stays_registered_with_its_reasons(
     monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
-    assert "significantly worse than the champion" in report.verdict.reasons[0]
+    assert "worse than the champion by more than one standard error" in report.verdict.reasons[0]
     kept, _ = list_models(trained)
     assert (kept.version, kept.verdict, kept.is_champion) == (2, "keep", False)
 
@@ -251,13 +251,14 @@ def test_nobody_is_asked_where_promotion_is_automatic(judged: Workspace) -> None
     assert cycle.comparison_to_approve(judged, number_of(judged, "second")) is None
 
 
-def test_an_approval_after_the_champion_changed_is_judged_again(judged: Workspace) -> None:
+def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspace) -> None:
     workspace, attempt_id = asking(judged), number_of(judged, "second")
     cycle.retrain(workspace, "third", "test", PARAMETERS)
     promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
-    assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 2
+    assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 3
     with workspace.catalog.begin() as connection:
         verdict = attempts.find_verdict(connection, attempt_id)
     assert verdict is not None
-    assert verdict.champion_version == 3
+    assert (verdict.champion_version, verdict.decision) == (3, "keep")
+    assert "its snapshot is not newer" in verdict.reasons[0]
     assert count(workspace, "logs.events WHERE kind = 'verdict.revised'") == 1

@@ -141,7 +141,7 @@ def test_two_processes_share_the_trials_of_one_study(filled_workspace: Workspace
     for each in workers:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
-    for each in workers:
+    for each in workers:  # both before either is waited for
         assert each.stdin is not None
         each.stdin.write("go\n")
         each.stdin.flush()

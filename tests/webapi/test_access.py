@@ -27,7 +27,8 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /nb_new_img": "admin",
     "GET /health/report": "admin",
     "POST /finetune": "admin",
-    "GET /data/query": "admin",
+    "GET /data/query": "expert",
+    "GET /images/{sha256}": "user",
     "POST /data/update": "admin",
     "GET /models": "admin",
     "POST /model/update": "admin",
@@ -45,7 +46,9 @@ def settings(settings: Settings, mlflow_uri: str) -> Settings:
 def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, list[str]]:
     """The status and the challenges of an answer to a request without parameters."""
     method, path = route.split()
-    with client.open(path.replace("{prediction_id}", "1"), method=method, **arguments) as answer:
+    with client.open(
+        path.replace("{prediction_id}", "1").replace("{sha256}", "0" * 64), method=method, **arguments
+    ) as answer:
         return answer.status_code, answer.headers.getlist("WWW-Authenticate")
 
 

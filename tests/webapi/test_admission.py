@@ -122,8 +122,8 @@ def test_a_hundred_swaps_under_load_fail_no_request(
     app: Flask, post: Post, png: Png, write_bundle: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
     registry = Registry(write_bundle)
-    models = ModelHost(ServingCache(tmp_path / "serving"), Metrics(), lambda: registry, 60)
     current = application_state.current(app)
+    models = ModelHost(ServingCache(tmp_path / "serving"), Metrics(), lambda: registry, 60, current.record.write)
     app.extensions["mycoflow"] = type(current)(**vars(current) | {"models": models})
     (tmp_path / "serving").mkdir()
     models.poll()

@@ -123,17 +123,19 @@ def ingested(catalog: Catalog, png: Png, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def known(
-    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str]
+    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png
 ) -> Known:
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
     add_account("a-client", "user")
     photo = f"http://{photo_host}/photo.png"
     headers = {"Authorization": f"Bearer {token}"}
+    prediction_sha256 = sha256_of(png(1)).hexdigest()
     prediction: Any = app.test_client().post("/predictions", json={"url": photo}, headers=headers).json
     return {
         "query.file": [photo],
         "body.url": [photo],
         "path.prediction_id": [prediction["id"]],
+        "path.sha256": [*ingested, prediction_sha256],
         "body.corrected_label": CLASSES,
         "body.changes[*].sha256": ingested,
         "body.changes[*].label": CLASSES,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
 from ml.serving.serving_cache import ServingCache
 from webapi.model_host import ModelHost
@@ -50,9 +51,17 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def new_host(tmp_path: Path, registry: ScriptedRegistry, metrics: Metrics) -> Callable[[], ModelHost]:
+def said() -> list[ServingState]:
+    """What a host said after each look."""
+    return []
+
+
+@pytest.fixture
+def new_host(
+    tmp_path: Path, registry: ScriptedRegistry, metrics: Metrics, said: list[ServingState]
+) -> Callable[[], ModelHost]:
     """Starts anew on the same machine: another host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), metrics, lambda: registry, poll_seconds=0.02)
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), metrics, lambda: registry, 0.02, said.append)
 
 
 def served(host: ModelHost) -> int | None:
@@ -152,6 +161,26 @@ def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
     registry.alias = 3
     host.poll()
     assert served(host) == 3
+
+
+def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], metrics: Metrics, said: list[ServingState]
+) -> None:
+    host = new_host()
+    host.poll()
+    assert metrics.registry.get_sample_value("mycoflow_served_version") == 0
+    (registry.bundles / "2" / "model.onnx").write_bytes(b"damaged")
+    for version in (1, 2, 2, 1, 3):
+        registry.alias = version
+        host.poll()
+        assert host.in_production == version
+    registry.is_down = True
+    host.poll()
+    assert [(state.version, state.refused_version) for state in said] == [
+        (None, None), (1, None), (1, 2), (1, 2), (1, None), (3, None), (3, None),
+    ]  # fmt: skip
+    assert [state.load_error is None for state in said] == [state.refused_version is None for state in said]
+    assert metrics.registry.get_sample_value("mycoflow_served_version") == 3
 
 
 def test_a_refused_version_is_tried_again_later_with_fresh_files(

@@ -1,5 +1,6 @@
 """The five tests that the specification names, against a web server that really listens."""
 
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,22 @@ def test_url(user: FlaskClient, site: str) -> None:
     shares = [result["proba"] for result in answer.json]
     assert shares == sorted(shares, reverse=True)
     assert len(ask(user, f"{site}/photo.png").json) == 1
+
+
+def test_an_answer_without_an_id_in_its_body_leads_to_its_feedback(
+    user: FlaskClient, site: str, post: Callable[..., Any], png: Callable[[int], bytes]
+) -> None:
+    answer = ask(user, f"{site}/photo.png")
+    assert [set(result) for result in answer.json] == [{"name", "proba"}]
+    address, relation = re.fullmatch(r'<(.+)>; rel="(.+)"', answer.headers["Link"]).groups()  # type: ignore[union-attr]
+    assert (address, relation) == (
+        f"/predictions/{answer.headers['Prediction-Id']}/feedback",
+        "urn:mycoflow:relation:feedback",
+    )
+    assert user.post(address, json={"verdict": "ok"}).status_code == 200
+    posted = post(png(1))
+    assert posted.headers["Prediction-Id"] == str(posted.json["id"])
+    assert posted.headers["Link"].startswith(f"</predictions/{posted.json['id']}/feedback>")
 
 
 def test_not_an_image(user: FlaskClient, site: str) -> None:

@@ -2,13 +2,15 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from ml.catalog.images.image_queries import HeldBack, ImageFilter, LabelOrigin
+from ml.catalog.logs.log_queries import LogFilter
 from ml.data.data_changes import Action, Change
-from webapi.api.parameters import DigitsOnly, Query
+from ml.data.feedback import Verdict
+from webapi.api.parameters import DigitsOnly, Query, Strict
 from webapi.api.prediction_models import Label
 
 MAX_CHANGES = 500
@@ -35,22 +37,51 @@ _Moment = Annotated[AwareDatetime, BeforeValidator(_check_moment), AfterValidato
 _Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
-class ImagesQuery(Query):
-    """Which images, and which page of them."""
+_OF_ALL = frozenset({"kind", "received_from", "received_before", "limit", "cursor"})
+_OF_KIND: dict[str, frozenset[str]] = {
+    "images": frozenset({"label", "origin", "split", "held_back"}),
+    "predictions": frozenset({"login", "model_version", "sha256"}),
+    "feedback": frozenset({"login", "model_version", "sha256", "prediction_id", "verdict"}),
+    "events": frozenset({"login", "event"}),
+}
+_Number = Annotated[int, DigitsOnly]
 
-    label: _Text | None = None
-    origin: LabelOrigin | None = Field(None, description="Who says so")
-    split: Literal["pool", "evaluation", "none"] | None = Field(None, description="`none`: only predicted")
-    held_back: HeldBack | None = Field(None, description="Why it is not used: in doubt, taken out, or uncertified")
+
+class DataQuery(Query):
+    """What to look through, which of it, and which page. Each filter is for the kinds that its description names."""
+
+    kind: Literal["images", "predictions", "feedback", "events"] = "images"
+    label: _Text | None = Field(None, description="Images")
+    origin: LabelOrigin | None = Field(None, description="Images: who says so")
+    split: Literal["pool", "evaluation", "none"] | None = Field(None, description="Images; `none`: only predicted")
+    held_back: HeldBack | None = Field(
+        None, description="Images: why it is not used: in doubt, taken out, or uncertified"
+    )
+    login: _Text | None = Field(None, description="Predictions, feedback, events: of whom. For admins")
+    model_version: _Number | None = Field(None, description="Predictions, feedback")
+    sha256: Sha256 | None = Field(None, description="Predictions, feedback: of which image")
+    prediction_id: _Number | None = Field(None, description="Feedback")
+    verdict: Verdict | None = Field(None, description="Feedback")
+    event: _Text | None = Field(None, description="Events: of which kind, such as `image.suspended`")
     received_from: _Moment | None = Field(None, description="No earlier")
     received_before: _Moment | None = Field(None, description="Earlier")
-    limit: Annotated[int, DigitsOnly] = Field(100, ge=1, le=MAX_PAGE_SIZE)
+    limit: _Number = Field(100, ge=1, le=MAX_PAGE_SIZE)
     cursor: Annotated[str, Field(max_length=500)] | None = Field(None, description="The page before's `next_cursor`")
 
     @property
-    def wanted(self) -> ImageFilter:
-        """What the parameters but limit and cursor say."""
+    def misplaced(self) -> str | None:
+        """A filter that this kind does not have, if one was given."""
+        return min(self.model_fields_set - _OF_ALL - _OF_KIND[self.kind], default=None)
+
+    @property
+    def images(self) -> ImageFilter:
+        """What the parameters say of images."""
         return ImageFilter(**{name: getattr(self, name) for name in ImageFilter.__dataclass_fields__})
+
+    @property
+    def logs(self) -> LogFilter:
+        """What the parameters say of predictions, feedback and events."""
+        return LogFilter(**{name: getattr(self, name) for name in LogFilter.__dataclass_fields__})
 
 
 class ListedImageData(BaseModel):
@@ -80,11 +111,69 @@ class ImagesPage(BaseModel):
     next_cursor: str | None
 
 
-class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ListedPredictionData(BaseModel):
+    """One request for a prediction; `proba` is the first name's, in percent. `login`: for admins."""
+
+    id: int
+    requested_at: datetime
+    login: str | None
+    image_sha256: str
+    model_version: int
+    is_cached: bool
+    name: str | None
+    proba: float
 
 
-class Certify(_StrictModel):
+class PredictionsPage(BaseModel):
+    """A page, the newest first; no `next_cursor` on the last one."""
+
+    predictions: list[ListedPredictionData]
+    next_cursor: str | None
+
+
+class ListedFeedbackData(BaseModel):
+    """What somebody said of a prediction. `login`: for admins."""
+
+    id: int
+    given_at: datetime
+    login: str | None
+    prediction_id: int
+    image_sha256: str
+    model_version: int
+    verdict: Verdict
+    corrected_label: str | None
+
+
+class FeedbackPage(BaseModel):
+    """A page, the newest first; no `next_cursor` on the last one."""
+
+    feedback: list[ListedFeedbackData]
+    next_cursor: str | None
+
+
+class ListedEventData(BaseModel):
+    """A line of the audit log; `login` is the account's in `actor`, while there is one."""
+
+    id: int
+    happened_at: datetime
+    kind: str
+    actor: str
+    login: str | None
+    detail: dict[str, Any]
+
+
+class EventsPage(BaseModel):
+    """A page, the newest first; no `next_cursor` on the last one."""
+
+    events: list[ListedEventData]
+    next_cursor: str | None
+
+
+class DataPage(RootModel[ImagesPage | PredictionsPage | FeedbackPage | EventsPage]):
+    """A page of the kind that was asked for."""
+
+
+class Certify(Strict):
     """The label that the image has is right."""
 
     action: Literal["certify"]
@@ -95,7 +184,7 @@ class Certify(_StrictModel):
         return Change("certify", self.sha256)
 
 
-class Relabel(_StrictModel):
+class Relabel(Strict):
     """The image shows something else."""
 
     action: Literal["relabel"]
@@ -107,7 +196,7 @@ class Relabel(_StrictModel):
         return Change("relabel", self.sha256, self.label)
 
 
-class Exclude(_StrictModel):
+class Exclude(Strict):
     """No model is to learn from the image or be measured on it."""
 
     action: Literal["exclude"]
@@ -118,7 +207,7 @@ class Exclude(_StrictModel):
         return Change("exclude", self.sha256)
 
 
-class ChangesBody(_StrictModel):
+class ChangesBody(Strict):
     """Changes, made in their order; all of them or none."""
 
     changes: list[Annotated[Certify | Relabel | Exclude, Field(discriminator="action")]] = Field(

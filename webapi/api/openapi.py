@@ -1,6 +1,5 @@
 """The API's description, made from the code, and a page to read and try it."""
 
-import re
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -9,7 +8,11 @@ from flask import Flask, Response, jsonify, send_from_directory
 from flask_openapi3 import Info, OpenAPI
 
 from webapi.access.authentication import public, required_role
+from webapi.api import parameter_names
+from webapi.api.parameter_names import FoldedRequest, path_of
 from webapi.problems import Problem, refuse_invalid
+
+_ABOUT = "Names what photos show. Names of parameters in URLs and forms may be written in any case."
 
 _SWAGGER_UI = files("flask_openapi3_swagger") / "templates" / "swagger"
 _PAGE_POLICY = (
@@ -39,7 +42,7 @@ _RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"
 _DESCRIPTIONS = {
     "401": "No credentials, or wrong ones",
     "403": "Not allowed to this role, or sent by another site",
-    "422": "A parameter is missing or wrong",
+    "422": "A parameter is missing, wrong or not known",
     "429": "Too many requests",
     "503": "Something that is needed does not answer, or has no room",
 }
@@ -48,9 +51,9 @@ _HEADERS = {"401": _CHALLENGE, "429": _RETRY, "503": _RETRY}
 
 def new_app(import_name: str) -> OpenAPI:
     """An application whose routes describe themselves."""
-    return OpenAPI(
+    app = OpenAPI(
         import_name,
-        info=Info(title="Mycoflow", version=version("mycoflow"), description="Names what photos show."),
+        info=Info(title="Mycoflow", version=version("mycoflow"), description=_ABOUT),
         security_schemes={
             "basic": {"type": "http", "scheme": "basic"},
             "bearer": {"type": "http", "scheme": "bearer", "description": "A token from POST /auth/login"},
@@ -60,11 +63,14 @@ def new_app(import_name: str) -> OpenAPI:
         doc_ui=False,
         static_folder=None,
     )
+    app.request_class = FoldedRequest
+    return app
 
 
 def init_app(app: OpenAPI) -> None:
     """Publish /openapi.json and /docs. After all routes are registered."""
     document = describe(app)
+    parameter_names.init_app(app, document)
 
     @public
     def get_document() -> Response:
@@ -92,8 +98,7 @@ def describe(app: OpenAPI) -> dict[str, Any]:
     """The OpenAPI document: what the routes say, and what follows from who may call them."""
     document: dict[str, Any] = app.api_doc
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
-        for method, operation in document["paths"].get(path, {}).items():
+        for method, operation in document["paths"].get(path_of(rule.rule), {}).items():
             if method.upper() in (rule.methods or ()):
                 _complete(app, rule.endpoint, operation)
     return document
@@ -102,15 +107,11 @@ def describe(app: OpenAPI) -> dict[str, Any]:
 def _complete(app: Flask, endpoint: str, operation: dict[str, Any]) -> None:
     operation["operationId"] = endpoint.rpartition(".")[2]
     role = required_role(app, endpoint)
-    statuses = set() if role is None else {"401", "403", "429", "503"}
+    statuses = {"422"} | (set() if role is None else {"401", "403", "429", "503"})
     if role is not None:
         operation["security"] = [{"basic": []}, {"bearer": []}]
         operation["description"] = f"Role: {role}. {operation.get('description', '')}".rstrip()
     responses = operation["responses"]
-    if "parameters" in operation or "requestBody" in operation:
-        statuses.add("422")
-    elif _is_problem(responses.get("422", {})):
-        del responses["422"]  # flask-openapi3 puts it everywhere
     for status in statuses:
         responses.setdefault(status, {"content": {}})
     for status, response in responses.items():

@@ -4,7 +4,7 @@ import re
 from typing import Any, ClassVar, TypeVar
 
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from webapi.problems import refuse_invalid
 
@@ -19,7 +19,13 @@ def _check_digits(value: object) -> object:
 DigitsOnly = BeforeValidator(_check_digits)
 
 
-class Query(BaseModel):
+class Strict(BaseModel):
+    """What a client sends: a name that is not known is refused, since it would be ignored otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Query(Strict):
     """Parameters in a URL. flask-openapi3 asks for the schema at every request, and so it is made once."""
 
     @classmethod

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ml.data.feedback import Effect, Verdict
-from webapi.api.parameters import DigitsOnly, Query
+from webapi.api.parameters import DigitsOnly, Query, Strict
 
+FEEDBACK_RELATION = "urn:mycoflow:relation:feedback"
 NameCount = Annotated[int, Field(ge=1, description="How many names, best first"), DigitsOnly]
 Url = Annotated[str, Field(max_length=4096, description="Where the image is: http or https")]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
@@ -38,8 +39,19 @@ class Name(BaseModel):
     proba: float
 
 
+PREDICTION_HEADERS = {
+    "Prediction-Id": {"description": "The prediction's id", "schema": {"type": "integer"}},
+    "Link": {
+        "description": f'Where to say whether it is right: `<path>; rel="{FEEDBACK_RELATION}"` (RFC 8288)',
+        "schema": {"type": "string"},
+    },
+}
+
+
 class Names(RootModel[list[Name]]):
-    """Best first."""
+    """Best first. The headers name the prediction, for this body has no room."""
+
+    model_config = ConfigDict(openapi_extra={"headers": PREDICTION_HEADERS})  # type: ignore[typeddict-unknown-key]
 
 
 class ModelName(BaseModel):
@@ -51,6 +63,8 @@ class ModelName(BaseModel):
 
 class PredictionAnswer(BaseModel):
     """A prediction: `id` is this request's; `cached` says whether the result was known already."""
+
+    model_config = ConfigDict(openapi_extra={"headers": PREDICTION_HEADERS})  # type: ignore[typeddict-unknown-key]
 
     id: int
     model: ModelName
@@ -64,7 +78,7 @@ class PredictionPath(BaseModel):
     prediction_id: int = Field(description="As POST /predictions gave it")
 
 
-class FeedbackBody(BaseModel):
+class FeedbackBody(Strict):
     """Whether the first name was right, and if not, which one is."""
 
     verdict: Verdict
@@ -84,6 +98,7 @@ UPLOAD_OR_URL: dict[str, Any] = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
+                "additionalProperties": False,
                 "required": ["file"],
                 "properties": {
                     "file": {"type": "string", "format": "binary", "description": "The image"},

@@ -76,7 +76,7 @@ class DatabaseCollector(Collector):
     def _read(self) -> None:
         try:
             with begin_until(self._database.catalog(), Deadline(_STATEMENT_SECONDS)) as connection:
-                health = read_health(connection)
+                health = read_health(connection, self._settings)
             self._figures = list(health_metrics(health, self._settings))
             self._is_failing = False
         except Exception as error:  # noqa: BLE001 - whatever it is, the service's own figures are shown

@@ -32,6 +32,11 @@ class Metrics:
             registry=self.registry,
         )
         self.model = Info("mycoflow_model", "The model version that answers", registry=self.registry)
+        self.served_version = Gauge(
+            "mycoflow_served_version",
+            "Number of the model version that answers; 0 before the first",
+            registry=self.registry,
+        )
         self.model_load_failures = Counter(
             "mycoflow_model_load_failures_total", "Model versions that could not be served", registry=self.registry
         )

@@ -15,6 +15,8 @@ Kind = Literal[
     "new_images",
     "retraining_failed",
     "retraining_overdue",
+    "task_failed",
+    "not_served",
     "quarantine",
     "promotion_waiting",
     "promoted",

@@ -12,6 +12,7 @@ from ml.catalog.tables import alerts, attempts, snapshots, verdicts
 from ml.errors import CatalogError
 
 _FORGOTTEN_AFTER = timedelta(days=1)  # what somebody gave up long ago is no news
+_GIVEN_UP_AFTER = timedelta(hours=6)  # a training without a verdict, whose process may have died without a word
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class DecidedAttempt:
-    """An attempt that reached its verdict, as the next night looks at it."""
+class StandingAttempt:
+    """An attempt that reached its verdict, or is under way, as the next night looks at it."""
 
+    is_under_way: bool
     parameters: dict[str, object]
     pool_state: str
     cutoff: datetime
@@ -114,17 +116,30 @@ def finish_attempt(connection: sa.Connection, attempt_id: int) -> None:
     )
 
 
-def last_decided_attempt(connection: sa.Connection) -> DecidedAttempt | None:
-    """The latest attempt with a verdict. One that failed on the way does not keep the next night from asking again."""
+def last_standing_attempt(connection: sa.Connection) -> StandingAttempt | None:
+    """The latest attempt with a verdict or under way.
+
+    One that failed does not keep the next night from asking again; nor does one of which nothing was heard for long.
+    """
+    failures = sa.func.starts_with(alerts.c.event_key, sa.func.concat(FAILURE_KEY, attempts.c.request_key, ":"))
+    is_young = attempts.c.started_at > sa.func.clock_timestamp() - _GIVEN_UP_AFTER
+    is_under_way = verdicts.c.attempt_id.is_(None)
     query = (
-        sa.select(attempts.c.parameters, snapshots.c.pool_state, snapshots.c.cutoff)
-        .join(verdicts, verdicts.c.attempt_id == attempts.c.id)
-        .join(snapshots, snapshots.c.id == attempts.c.snapshot_id)
+        sa.select(is_under_way, attempts.c.parameters, snapshots.c.pool_state, snapshots.c.cutoff)
+        .select_from(attempts.join(snapshots).outerjoin(verdicts))
+        .where(~is_under_way | (is_young & ~sa.exists().where(alerts.c.kind == "retraining_failed", failures)))
         .order_by(attempts.c.id.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else DecidedAttempt(*row)
+    return None if row is None else StandingAttempt(*row)
+
+
+def last_decided_cutoff(connection: sa.Connection) -> datetime | None:
+    """The cutoff of the snapshot of the latest attempt with a verdict."""
+    query = sa.select(snapshots.c.cutoff).select_from(attempts.join(snapshots).join(verdicts))
+    found: datetime | None = connection.execute(query.order_by(attempts.c.id.desc()).limit(1)).scalar_one_or_none()
+    return found
 
 
 def last_retraining(connection: sa.Connection) -> Retraining | None:

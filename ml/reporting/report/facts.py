@@ -1,11 +1,12 @@
 """Everything that the page says, read from the catalog in one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from ml.catalog.accounts.account_names import name_accounts
 from ml.catalog.clock import now
 from ml.catalog.images.batches import Batch, list_batches
 from ml.catalog.images.daily_arrivals import DayOfArrivals, arrivals_by_day
@@ -49,11 +50,16 @@ def read_facts(connection: sa.Connection, settings: Settings) -> Facts:
     return Facts(
         at=now(connection),
         settings=settings,
-        health=read_health(connection),
+        health=read_health(connection, settings),
         nights=recent_nights(connection, NIGHTS),
         moves=recent_moves(connection, NIGHTS),
         arrivals=arrivals_by_day(connection, DAYS),
-        attempts=recent_attempts(connection, _ATTEMPTS),
+        attempts=[
+            replace(each, reason=name_accounts(connection, each.reason))
+            for each in recent_attempts(connection, _ATTEMPTS)
+        ],
         batches=[batch for batch in list_batches(connection, _BATCHES) if batch.waiting],
-        alerts=latest_alerts(connection, _ALERTS),
+        alerts=[
+            replace(each, body=name_accounts(connection, each.body)) for each in latest_alerts(connection, _ALERTS)
+        ],
     )

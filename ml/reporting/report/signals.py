@@ -8,6 +8,7 @@ from typing import Literal
 from ml.reporting.health import Health
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.formats import ago, count, listed, moment, percent
+from ml.reporting.serving_notices import is_late, tell_served
 from ml.settings import Settings
 
 # A night may be a little late. The alert rule on old evaluations waits as long.
@@ -27,7 +28,7 @@ class Signal:
 def read_signals(facts: Facts) -> list[Signal]:
     """The model, the data, the nights, and what waits."""
     health, settings = facts.health, facts.settings
-    return [_of_model(health, settings), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
+    return [_of_model(health, settings, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
 
 
 def sum_up(signals: Sequence[Signal]) -> str:
@@ -38,15 +39,18 @@ def sum_up(signals: Sequence[Signal]) -> str:
     return "All is well." if len(names["good"]) == len(signals) else "Nothing is wrong; not all is known yet."
 
 
-def _of_model(health: Health, settings: Settings) -> Signal:
+def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
     name, deciding, floor = "The model", health.deciding, settings.accuracy_floor
     if health.champion is None:
         return Signal(name, "unknown", "None", "No model is in production. Train one with `mycoflow retrain`.")
+    if is_late(health, at):
+        served = tell_served(health.champion, health.serving)
+        return Signal(name, "look", "Not served", f"Version {health.champion} is in production. {served}")
     if deciding is None:
         return Signal(name, "unknown", "Not scored", f"Version {health.champion} was not scored yet.")
     is_good = deciding.accuracy >= floor
     where = f"{'above' if is_good else 'below'} the floor of {percent(floor)}"
-    detail = f"Version {health.champion}, {where}."
+    detail = f"Version {health.champion} is in production, {where}."
     return Signal(name, "good" if is_good else "look", percent(deciding.accuracy), detail)
 
 

@@ -3,6 +3,7 @@
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
 from ml.reporting.report import formats, words
+from ml.reporting.serving_notices import tell_served
 
 
 def page_environment(loader: BaseLoader) -> Environment:
@@ -16,5 +17,5 @@ def page_environment(loader: BaseLoader) -> Environment:
         "ago": formats.ago,
         "lasted": formats.lasted,
     }
-    environment.globals |= {"words": words, "counted": formats.count}
+    environment.globals |= {"words": words, "counted": formats.count, "tell_served": tell_served}
     return environment

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 
 from ml.catalog import database
-from ml.catalog.database import MIGRATIONS, Catalog, migrate, open_catalog
+from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.tables import metadata, trunks
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
@@ -22,8 +22,8 @@ TRUNK = sa.insert(trunks).values(
 APPENDED = """
 from alembic import op
 
-revision = "schema_0002"
-down_revision = "schema_0001"
+revision = "schema_9999"
+down_revision = "{head}"
 branch_labels = None
 depends_on = None
 
@@ -76,7 +76,7 @@ def newer_code(tmp_path: Path) -> Path:
     """The migrations of a checkout that appended one: a new table with its grants, and a column of an old table."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_appended.py").write_text(APPENDED)
+    (folder / "versions" / "9999_appended.py").write_text(APPENDED.format(head=head_revision()))
     return folder
 
 
@@ -87,7 +87,7 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
         connection.execute(TRUNK)
         before = grants_on_tables(connection)
     monkeypatch.setattr(database, "MIGRATIONS", newer_code)
-    with pytest.raises(SchemaVersionError, match=r"expected schema_0002\. Run `mycoflow migrate`"):
+    with pytest.raises(SchemaVersionError, match=r"expected schema_9999\. Run `mycoflow migrate`"):
         open_catalog(settings).__enter__()
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
@@ -113,9 +113,9 @@ def test_a_schema_newer_than_the_code_is_refused_in_one_sentence(
     with pytest.MonkeyPatch.context() as newer:
         newer.setattr(database, "MIGRATIONS", newer_code)
         migrate(settings)
-    with pytest.raises(SchemaVersionError, match=r"DATABASE_URL.*at migration schema_0002.*update Mycoflow") as refused:
+    with pytest.raises(SchemaVersionError, match=r"DATABASE_URL.*at migration schema_9999.*update Mycoflow") as refused:
         use(settings)
-    assert "schema_0001" in str(refused.value)
+    assert head_revision() in str(refused.value)
 
 
 @pytest.mark.parametrize("revision", ["0001", "0009"])
@@ -146,7 +146,7 @@ def stamp(url: str, revision: str) -> None:
     """Leave in a database what Alembic leaves: the id of the migration that it is at."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        MigrationContext.configure(connection).stamp(ScriptDirectory(str(MIGRATIONS)), "schema_0001")
+        MigrationContext.configure(connection).stamp(ScriptDirectory(str(MIGRATIONS)), head_revision())
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     engine.dispose()
 
@@ -191,6 +191,8 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("training", "tuning.trials", True),
         ("web", "tuning.trials", False),
         ("grafana_ro", "tuning.trials", False),
+        ("training", "logs.served_models", True),
+        ("grafana_ro", "logs.served_models", True),
     ],
 )
 def test_each_database_role_reads_what_it_needs_and_no_more(
@@ -203,6 +205,17 @@ def test_each_database_role_reads_what_it_needs_and_no_more(
     assert (may_read and may_use) is allowed
 
 
+def test_the_nights_may_read_who_an_account_is_and_nothing_else_of_it(catalog: Catalog) -> None:
+    allowed = sa.text(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'users' AND table_name = 'accounts' "
+        "AND has_column_privilege('training', 'users.accounts', column_name, 'SELECT')"
+    )
+    with catalog.begin() as connection:
+        assert set(connection.scalars(allowed)) == {"id", "login"}
+        tokens = sa.select(sa.func.has_table_privilege("training", "users.tokens", "SELECT"))
+        assert connection.execute(tokens).scalar_one() is False
+
+
 def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -> None:
     with catalog.begin() as connection:
         for role, table in [
@@ -212,6 +225,7 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
             ("web", "training.drift_checks"),
             ("web", "training.snapshots"),
             ("training", "tuning.alembic_version"),
+            ("training", "logs.served_models"),
             ("training", "tuning.version_info"),
         ]:
             for privilege in ("INSERT", "UPDATE", "DELETE"):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from ml.catalog.accounts.personal_data import read_history
 from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.database import Catalog
+from ml.catalog.logs.log_queries import LogFilter, query_events, query_feedback, query_predictions
 from ml.data import pool
 
 FILL = """
@@ -52,11 +54,13 @@ def plans_of(catalog: Catalog, ask: object) -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: pool.newest_images(connection, 1000),
-        lambda connection: pool.newest_images(connection, 25, "class 7"),
-        lambda connection: pool.count_new_images(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: pool.newest_labelled(connection, 1000),
+        lambda connection: pool.newest_labelled(connection, 25, ["class 7"]),
+        lambda connection: pool.count_labelled_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: pool.is_harvested_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        lambda connection: list(pool.newest_harvested(connection, "class 7")),
     ],
-    ids=["newest N", "newest N of a class", "count since a cutoff"],
+    ids=["newest N", "newest N of a class", "count since a cutoff", "any harvested since", "harvested of a class"],
 )
 def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog, ask: object) -> None:
     (plan,) = plans_of(large_pool, ask)
@@ -105,3 +109,35 @@ def test_an_account_is_exported_and_erased_without_reading_what_others_did(livel
     with lively.begin() as connection:
         erase_account(connection, Account(7, "account-7", "user"))
         assert connection.scalars(scanned).all() == []
+
+
+PAGES = {
+    "predictions": (query_predictions, LogFilter()),
+    "predictions of an account": (query_predictions, LogFilter(login="account-7")),
+    "predictions of an image": (query_predictions, LogFilter(sha256="0" * 64)),
+    "predictions of long ago": (query_predictions, LogFilter(received_before=datetime(2026, 1, 1, tzinfo=UTC))),
+    "feedback": (query_feedback, LogFilter()),
+    "feedback of an account": (query_feedback, LogFilter(login="account-7")),
+    "feedback on a prediction": (query_feedback, LogFilter(prediction_id=7)),
+    "events": (query_events, LogFilter()),
+    "events of a kind": (query_events, LogFilter(event="unheard of")),
+    "events of an account": (query_events, LogFilter(login="account-7")),
+}
+
+
+def test_a_page_of_what_people_did_reads_an_index_and_never_a_whole_table(lively: Catalog) -> None:
+    for name, (query, wanted) in PAGES.items():
+        with lively.begin() as connection:
+            cursor = query(connection, wanted, 50, None).next_cursor
+        for start in {None, cursor}:
+            plans = plans_of(lively, partial(query, wanted=wanted, limit=50, cursor=start))
+            scanned = {table for plan in plans for table in scanned_whole(plan)}
+            assert scanned <= {"accounts", "model_versions"}, name  # small ones
+
+
+def scanned_whole(plan: dict[str, object]) -> list[str]:
+    """The tables that a plan reads from end to end."""
+    own = [str(plan["Relation Name"])] if plan["Node Type"] == "Seq Scan" else []
+    below = plan.get("Plans", [])
+    assert isinstance(below, list)
+    return own + [table for each in below for table in scanned_whole(each)]

@@ -58,6 +58,10 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
     assert (status, "In production: version 1." in said) == (0, True)
     status, said = run("retrain", "--request-key", "one")
     assert "Version 1: promote." in said
+    assert "nothing was trained now" in said
+    status, said = run("retrain", "--request-key", "one", "--seed", "8", "--selection", "newest")
+    assert (status, "began with: seed 7. Received: seed 8." in said) == (1, True)
+    assert run("retrain", "--request-key", "one", "--seed", "7")[0] == 0
 
     assert "production" in run("models")[1]
     assert "anchor (decides)" in run("evaluate", "--version", "1")[1]

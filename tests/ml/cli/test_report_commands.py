@@ -61,7 +61,7 @@ def test_after_real_nights_it_says_what_the_catalog_knows(
     cycle.monitor(filled_workspace)
     cycle.measure_drift(filled_workspace)
     with filled_workspace.catalog.begin() as connection:
-        health = read_health(connection)
+        health = read_health(connection, filled_workspace.settings)
         (attempt,) = recent_attempts(connection, 10)
     assert health.deciding is not None
     assert (attempt.decision, attempt.was_promoted, attempt.model_version) == ("promote", True, 1)

@@ -121,14 +121,14 @@ def test_an_excluded_image_is_in_neither_pool_nor_evaluation_set_until_it_is_cer
     evaluated, other = add_images("amanita", 2, split="evaluation", part="recent")
     change(catalog, Change("exclude", in_pool), Change("exclude", evaluated))
     with catalog.begin() as connection:
-        assert pool.newest_images(connection, 10) == []
+        assert pool.newest_labelled(connection, 10) == []
         assert [member.sha256 for member in current_evaluation_set(connection)[1]] == [other]
     assert [each.detail["after"]["held_back"] for each in audit_log(catalog)] == ["excluded", "excluded"]
     assert not change(catalog, Change("exclude", in_pool))[0].is_changed
 
     change(catalog, Change("certify", in_pool), Change("relabel", evaluated, "boletus"))
     with catalog.begin() as connection:
-        assert [each.sha256 for each in pool.newest_images(connection, 10)] == [in_pool]
+        assert [each.sha256 for each in pool.newest_labelled(connection, 10)] == [in_pool]
         members = current_evaluation_set(connection)[1]
     assert {(member.sha256, member.label, member.part) for member in members} == {
         (evaluated, "boletus", "recent"),

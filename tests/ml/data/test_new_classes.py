@@ -11,7 +11,8 @@ from ml.catalog.tables import events, images
 from ml.data.confirm import RECENT_SHARE, is_held_out, share_position
 from ml.data.folds import fold_of
 from ml.data.new_classes import choose_groups
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.data.selection import SnapshotRules
+from ml.data.snapshot_rules import create_snapshot
 
 AddImages = Callable[..., list[str]]
 CHAMPION = ["a", "b"]

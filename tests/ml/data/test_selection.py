@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import snapshots
-from ml.data.selection import Selection, parse_selection
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.data.selection import Selection, SnapshotRules, parse_selection
+from ml.data.snapshot_rules import create_snapshot
 from ml.errors import SettingsError, SnapshotError
 from ml.settings import Settings
 from ml.training.training_requests import RetrainParameters

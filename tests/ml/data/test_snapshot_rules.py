@@ -1,7 +1,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -13,11 +13,13 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import images
 from ml.data import pool
 from ml.data.folds import fold_of
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.data.selection import SnapshotRules
+from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
 
 AddImages = Callable[..., list[str]]
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+RULES = SnapshotRules(size=1000, validation_ratio=0.2, harvest_share=0.3)
 
 
 def snap(
@@ -144,20 +146,10 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
         is_waiting.wait(60)
         writer.join(0.2)
         assert writer.is_alive()
-        assert pool.count_new_images(connection, cutoff).total == 0
+        assert count_new_images(connection, cutoff, RULES, ["a"]).total == 0
     writer.join(60)
     with catalog.begin() as connection:
-        assert pool.count_new_images(connection, cutoff) == NewImages(human=1, harvested=0)
-
-
-def test_new_images_are_counted_apart_by_who_labelled_them(catalog: Catalog, add_images: AddImages) -> None:
-    add_images("a", 3, at=LONG_AGO)
-    add_images("a", 2)
-    add_images("a", 4, origin="confirmed")
-    add_images("a", 5, origin="harvested")
-    with catalog.begin() as connection:
-        counted = pool.count_new_images(connection, LONG_AGO + timedelta(days=1))
-    assert (counted.human, counted.harvested, counted.total) == (6, 5, 11)
+        assert count_new_images(connection, cutoff, RULES, ["a"]) == NewImages(human=1, harvested=0)
 
 
 def test_the_pool_state_changes_with_the_members_and_with_the_labels(catalog: Catalog, add_images: AddImages) -> None:

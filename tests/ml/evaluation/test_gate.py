@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ml.evaluation.gate import BestVersion, Comparison, Verdict, holm, judge, judge_first, loss_p_value
+from ml.evaluation.gate import (
+    BestVersion,
+    Comparison,
+    Verdict,
+    holm,
+    judge,
+    judge_first,
+    loss_p_value,
+    measure_difference,
+)
 
 FLOOR = 0.70
 
@@ -23,8 +32,13 @@ def alone(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> C
     return Comparison(labels, challenger, champion, np.arange(len(labels)).astype(str))
 
 
-def verdict(comparison: Comparison, best: BestVersion | None = None, new: Mapping[str, float] | None = None) -> Verdict:
-    return judge(comparison, best, new or {}, FLOOR)
+def verdict(
+    comparison: Comparison,
+    best: BestVersion | None = None,
+    new: Mapping[str, float] | None = None,
+    is_newer: bool = True,
+) -> Verdict:
+    return judge(comparison, is_newer, best, new or {}, FLOOR)
 
 
 @pytest.mark.parametrize(
@@ -32,20 +46,61 @@ def verdict(comparison: Comparison, best: BestVersion | None = None, new: Mappin
     [
         (400, 0, 50, 50, "promote"),  # better
         (400, 20, 20, 60, "promote"),  # as good
-        (400, 12, 6, 82, "promote"),  # a little worse, which chance does too: p = 0.12
-        (400, 30, 10, 60, "keep"),  # significantly worse: p = 0.001
-        (400, 4, 0, 96, "promote"),  # p = 0.0625
-        (400, 5, 0, 95, "keep"),  # p = 0.031
+        (400, 10, 6, 84, "promote"),  # worse by four images, which is one standard error
+        (400, 11, 6, 83, "keep"),  # by five, where one is 4.1
+        (400, 30, 10, 60, "keep"),
+        (400, 1, 0, 99, "promote"),  # a single image says nothing
+        (400, 2, 0, 98, "keep"),
         (350, 0, 0, 150, "promote"),  # the same answers, exactly at the floor
         (349, 0, 0, 151, "keep"),  # under the floor, and no better
         (300, 3, 5, 192, "promote"),  # under the floor, but better
         (500, 0, 0, 0, "promote"),
     ],
 )
-def test_a_challenger_must_not_lose_more_than_chance_takes_and_reach_the_floor_or_beat_the_champion(
+def test_a_newer_challenger_may_lose_one_standard_error_and_must_reach_the_floor_or_beat_the_champion(
     both: int, lost: int, won: int, neither: int, decision: str
 ) -> None:
     assert verdict(compare(both, lost, won, neither)).decision == decision
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "decision"),
+    [
+        (20, 20, "keep"),
+        (6, 10, "keep"),  # better by one standard error
+        (6, 11, "promote"),  # by more than one
+        (0, 1, "keep"),
+        (0, 2, "promote"),
+        (0, 0, "keep"),
+    ],
+)
+def test_a_challenger_of_a_snapshot_that_is_not_newer_must_be_better_by_more_than_one_standard_error(
+    lost: int, won: int, decision: str
+) -> None:
+    assert verdict(compare(400, lost, won, 100 - lost - won), is_newer=False).decision == decision
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whether_one_standard_error_is_passed_is_what_the_estimate_around_the_mean_says(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    champion, challenger = random.random((2, 300)) < 0.8
+    groups = random.integers(0, 120, 300).astype(str)
+    difference, _ = measure_difference(Comparison(groups, challenger, champion, groups))
+    sums = np.array([(challenger[groups == each].sum() - champion[groups == each].sum()) for each in np.unique(groups)])
+    around_the_mean = np.sqrt(len(sums) / (len(sums) - 1) * ((sums - sums.mean()) ** 2).sum()) / 300
+    assert difference == pytest.approx((challenger.sum() - champion.sum()) / 300)
+    _, error = measure_difference(Comparison(groups, challenger, champion, groups))
+    assert (abs(difference) > error) == (abs(difference) > around_the_mean)
+    assert error == pytest.approx(np.sqrt((sums**2).sum()) / 300)
+
+
+def test_photos_of_one_observation_make_the_standard_error_larger() -> None:
+    comparison = compare(400, 8, 0, 92)
+    assert measure_difference(comparison) == pytest.approx((-8 / 500, np.sqrt(8) / 500))
+    groups = comparison.groups.copy()
+    groups[400:408] = "one observation"
+    assert measure_difference(replace(comparison, groups=groups)) == pytest.approx((-8 / 500, 8 / 500))
+    assert measure_difference(replace(comparison, groups=np.full(500, "all")))[1] == pytest.approx(8 / 500)
 
 
 def test_the_p_value_is_that_of_the_exact_test() -> None:
@@ -131,8 +186,8 @@ def test_a_first_model_under_the_floor_is_promoted_with_a_warning() -> None:
 def test_each_criterion_gives_its_reason_with_figures() -> None:
     kept = verdict(compare(280, 50, 20, 150), BestVersion(1, 0.66, 0.60), {"morel": 0.2})
     assert kept.reasons == [
-        "The challenger is significantly worse than the champion: "
-        "60.0% against the champion's 66.0% on 500 images, p = 0.00022.",
+        "The challenger is worse than the champion by more than one standard error: "
+        "60.0% against the champion's 66.0% on 500 images, where one standard error is 1.7 points.",
         "The challenger is more than 3 points behind the best version that ever was in production: "
         "60.0%, version 1 has 66.0%.",
         "The challenger is under the floor: 60.0%, where 70.0% is required, and it does not beat the champion's 66.0%.",
@@ -140,6 +195,20 @@ def test_each_criterion_gives_its_reason_with_figures() -> None:
         "The new class morel is not recognised well enough: recall 20.0%, where 50% is required.",
     ]
     assert kept.warnings == ["Production stays under the floor: 66.0%, where 70.0% is required."]
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "is_newer", "reason"),
+    [
+        (10, 40, False, "The challenger is better than the champion by more than one standard error: 88.0% against"),
+        (20, 20, True, "The challenger is as good as the champion, and its snapshot is newer: 84.0% against"),
+        (20, 20, False, "The challenger is no better than the champion, and its snapshot is not newer: 84.0% against"),
+        (40, 10, True, "The challenger is worse than the champion by more than one standard error: 82.0% against"),
+    ],
+)
+def test_the_first_reason_says_how_the_two_stand(lost: int, won: int, is_newer: bool, reason: str) -> None:
+    judged = verdict(compare(400, lost, won, 100 - lost - won), is_newer=is_newer)
+    assert judged.reasons[0].startswith(reason)
 
 
 def test_answers_to_different_images_are_not_compared() -> None:

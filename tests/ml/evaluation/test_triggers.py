@@ -4,7 +4,7 @@ import pytest
 
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 
-SAME = LastAttempt(has_same_parameters=True, has_same_pool=True, images_since=0, age_days=1)
+SAME = LastAttempt(is_under_way=False, has_same_parameters=True, has_same_pool=True, images_since=0, age_days=1)
 
 
 def reasons(
@@ -39,19 +39,36 @@ def test_a_rejected_challenger_is_not_retrained_every_night() -> None:
 
 
 def test_a_changed_pool_below_the_floor_asks_again() -> None:
-    changed = LastAttempt(has_same_parameters=True, has_same_pool=False, images_since=1, age_days=1)
+    changed = replace(SAME, has_same_pool=False, images_since=1)
     assert reasons(accuracy=0.5, new_images=548, last=changed) == ["Accuracy 50.0% is below the floor of 70.0%."]
 
 
 @pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True)])
 def test_five_hundred_images_more_ask_again(images_since: int, asks: bool) -> None:
-    last = LastAttempt(has_same_parameters=True, has_same_pool=False, images_since=images_since, age_days=1)
+    last = LastAttempt(
+        is_under_way=False, has_same_parameters=True, has_same_pool=False, images_since=images_since, age_days=1
+    )
     assert bool(reasons(new_images=600 + images_since, last=last)) is asks
 
 
 def test_other_parameters_ask_again() -> None:
-    other = LastAttempt(has_same_parameters=False, has_same_pool=True, images_since=0, age_days=1)
+    other = replace(SAME, has_same_parameters=False)
     assert len(reasons(accuracy=0.5, new_images=547, last=other)) == 2
+
+
+@pytest.mark.parametrize("has_same_parameters", [True, False])
+@pytest.mark.parametrize(("accuracy", "new_images", "age_days"), [(0.5, 0, 1), (0.9, 547, 1), (0.9, 0, 35)])
+def test_a_training_of_this_pool_that_is_under_way_is_not_asked_for_again(
+    has_same_parameters: bool, accuracy: float, new_images: int, age_days: float
+) -> None:
+    under_way = replace(SAME, is_under_way=True, has_same_parameters=has_same_parameters, age_days=0.1)
+    assert reasons(accuracy, new_images, under_way, age_days=age_days) == []
+
+
+@pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True)])
+def test_a_training_under_way_on_an_older_pool_settles_what_it_saw(images_since: int, asks: bool) -> None:
+    under_way = replace(SAME, is_under_way=True, has_same_pool=False, images_since=images_since)
+    assert bool(reasons(new_images=547 + images_since, last=under_way)) is asks
 
 
 @pytest.mark.parametrize(("age_days", "due"), [(29.9, False), (30, True), (75.2, True)])
@@ -68,7 +85,9 @@ def test_an_interval_of_0_turns_the_review_off() -> None:
 
 
 def test_a_rejected_challenger_settles_the_review_until_the_interval_has_passed_again() -> None:
-    rejected = LastAttempt(has_same_parameters=True, has_same_pool=False, images_since=10, age_days=5)
+    rejected = LastAttempt(
+        is_under_way=False, has_same_parameters=True, has_same_pool=False, images_since=10, age_days=5
+    )
     assert reasons(age_days=35, last=rejected) == []
     assert len(reasons(age_days=61, last=replace(rejected, age_days=31))) == 1
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -16,9 +17,11 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from ml.app import Workspace, open_registry
+from ml.catalog.accounts.account_names import name_accounts
+from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
 from ml.catalog.locks import hold_delivery
-from ml.catalog.logs.outbox import Alert, latest_alerts, raise_alert
+from ml.catalog.logs.outbox import Alert, Kind, latest_alerts, raise_alert
 from ml.cli.alert_commands import alerts_app
 from ml.errors import SettingsError
 from ml.reporting import alert_delivery
@@ -106,7 +109,8 @@ def test_an_alert_is_sent_once(catalog: Catalog, webhook: Webhook, open_to: Open
     deliver(workspace)
     deliver(workspace)
     (message,) = webhook.received
-    assert (message["title"], message["message"], message["type"]) == ("title of one", "what happened", "warning")
+    assert (message["title"], message["type"]) == ("title of one", "warning")
+    assert message["message"] == "what happened\nWhat to do: docs/operations.md#accuracybelowfloor"
     (alert,) = outbox(catalog)
     assert (alert.tries, alert.last_error, alert.sent_at is None) == (1, None, False)
 
@@ -252,6 +256,46 @@ def test_the_command_line_lists_what_was_told_and_what_was_not(
     assert "tried 1 times: Address 1 (json)" in listed
     assert listed.index("title of two") < listed.index("title of one")
     assert "MYCOFLOW_ALERT_URLS names nobody here" in listed
+
+
+def test_people_are_named_by_their_logins_and_what_is_kept_says_no_name(
+    catalog: Catalog, webhook: Webhook, open_to: OpenTo
+) -> None:
+    with catalog.begin() as connection:
+        ada = add_account(connection, "ada", "admin", "correct horse battery")
+        body = f"By account:{ada.id}, after account:{ada.id + 1}: because"
+        raise_alert(connection, "promoted", "one", "In production: version 2", body)
+        connection.execute(sa.text("SET LOCAL ROLE training"))  # which sends, and may read no more of accounts
+        assert name_accounts(connection, body) == "By ada, after a former account: because"
+    deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
+    assert webhook.received[0]["message"].startswith("By ada, after a former account: because\n")
+    assert outbox(catalog)[0].body == body
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_message_leads_to_where_one_acts(catalog: Catalog, webhook: Webhook, open_to: OpenTo, kind: Kind) -> None:
+    update = {
+        "airflow_url": "http://airflow:8080/",
+        "airflow_public_url": "https://airflow.example.org/",
+        "public_url": "https://mycoflow.example.org/",
+        "runbook_url": "https://wiki.example.org/operations.md",
+    }
+    with catalog.begin() as connection:
+        raise_alert(connection, kind, "one", "title", "what happened")
+    workspace = open_to(f"json://127.0.0.1:{webhook.port}")
+    deliver(replace(workspace, settings=workspace.settings.model_copy(update=update)))
+    lines = webhook.received[0]["message"].splitlines()
+    guide = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    headings = {line.lstrip("# ").lower().replace(" ", "-") for line in guide.splitlines() if line.startswith("#")}
+    address, _, heading = lines[-1].removeprefix("What to do: ").partition("#")
+    assert (address, heading in headings) == ("https://wiki.example.org/operations.md", True)
+    places = {
+        "promotion_waiting": ["Answer: https://airflow.example.org/required_actions?response_received=false"],
+        "retraining_overdue": ["Runs: https://airflow.example.org/dag_runs"],
+        "retraining_failed": [],  # they bring the address of their own log
+        "task_failed": [],
+    }
+    assert lines[1:-1] == places.get(kind, ["Report: https://mycoflow.example.org/health/report"])
 
 
 def list_alerts(*arguments: str) -> str:

@@ -17,9 +17,11 @@ from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
 from ml.catalog.tables import alerts, attempts, images
-from ml.data.snapshot_rules import SnapshotRules, create_snapshot
+from ml.data.selection import SnapshotRules
+from ml.data.snapshot_rules import create_snapshot
 from ml.reporting import training_notices
 from ml.reporting.health import Health, read_health, recent_nights
+from ml.settings import Settings
 
 AddImages = Callable[..., list[str]]
 AddChampion = Callable[..., None]
@@ -27,7 +29,7 @@ AddChampion = Callable[..., None]
 
 def read(catalog: Catalog) -> Health:
     with catalog.begin() as connection:
-        return read_health(connection)
+        return read_health(connection, Settings())
 
 
 def take_snapshot(catalog: Catalog) -> int:

@@ -134,10 +134,10 @@ def test_many_scrapes_at_once_read_once(
 ) -> None:
     readings, read_health = [], database_metrics.read_health
 
-    def note(connection: sa.Connection) -> Any:
+    def note(connection: sa.Connection, settings: Settings) -> Any:
         readings.append(threading.current_thread().name)
         time.sleep(0.2)
-        return read_health(connection)
+        return read_health(connection, settings)
 
     monkeypatch.setattr(database_metrics, "read_health", note)
     collector = DatabaseCollector(settings, application_state.current(app).database)
@@ -156,9 +156,9 @@ def test_a_slow_reading_leaves_the_figures_before_for_a_while(
         pass  # a busy machine reads for longer than a scrape waits
     over, read_health = threading.Event(), database_metrics.read_health
 
-    def linger(connection: sa.Connection) -> Any:
+    def linger(connection: sa.Connection, settings: Settings) -> Any:
         over.wait(60)
-        return read_health(connection)
+        return read_health(connection, settings)
 
     monkeypatch.setattr(database_metrics, "read_health", linger)
     assert champion(collector) == 2

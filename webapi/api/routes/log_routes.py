@@ -11,6 +11,7 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.logs.events import write_event
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
+from webapi.api.parameters import Strict
 from webapi.problems import Problem, ProblemError
 
 api = APIBlueprint("logs", __name__, abp_tags=[Tag(name="logs")])
@@ -19,7 +20,7 @@ MAX_EVENT_BYTES = 16 * 1024
 _MAX_DEPTH = 20
 
 
-class EventBody(BaseModel):
+class EventBody(Strict):
     """An event of a client."""
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="What happened")

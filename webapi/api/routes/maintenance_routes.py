@@ -2,16 +2,17 @@
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, StrictBool
+from pydantic import StrictBool
 
 from ml.catalog.accounts.personal_data import actor_name
 from webapi.access import maintenance_gate
 from webapi.access.authentication import current_account, requires
+from webapi.api.parameters import Strict
 
 api = APIBlueprint("maintenance", __name__, abp_tags=[Tag(name="supervision")])
 
 
-class MaintenanceState(BaseModel):
+class MaintenanceState(Strict):
     """Whether predictions are refused, by all replicas."""
 
     on: StrictBool

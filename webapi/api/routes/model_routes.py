@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StrictBool
+from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictBool
 
 from ml.app import Workspace
 from ml.catalog.accounts.personal_data import actor_name
@@ -16,6 +16,7 @@ from ml.reporting.inventory import ModelSummary, list_models
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.admin_workspace import current_workspace
+from webapi.api.parameters import Strict
 from webapi.problems import Problem
 
 api = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
@@ -38,6 +39,8 @@ class ModelData(BaseModel):
 
     version: int
     alias: Literal["production"] | None
+    served: StrictBool = Field(description="A process of the service answers with it")
+    load_error: str | None = Field(description="Why a process of the service does not serve it, though it should")
     verdict: str
     reasons: list[str] = Field(description="The verdict's, in words")
     accuracy: float | None
@@ -49,23 +52,19 @@ class Models(RootModel[list[ModelData]]):
     """The newest first."""
 
 
-class _Update(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Choose(_Update):
+class Choose(Strict):
     """Put a version into production."""
 
     version: int = Field(ge=1, le=2**31 - 1, strict=True)
 
 
-class RollBack(_Update):
+class RollBack(Strict):
     """Put the version back that was in production before, and hold automatic promotion."""
 
     rollback: _Yes
 
 
-class Release(_Update):
+class Release(Strict):
     """Let automatic promotion go on."""
 
     release: _Yes
@@ -85,7 +84,7 @@ class Production(BaseModel):
 @api.get("/models", responses={200: Models})
 @requires("admin")
 def get_models() -> Response:
-    """The registered versions with what is known of each."""
+    """The registered versions with what is known of each: which is in production, and which answers."""
     return jsonify([_describe(model) for model in list_models(current_workspace())])
 
 
@@ -118,6 +117,8 @@ def _describe(model: ModelSummary) -> dict[str, object]:
     return {
         "version": model.version,
         "alias": ALIAS if model.is_champion else None,
+        "served": model.is_served,
+        "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
         "accuracy": None if model.accuracy is None else round(100 * model.accuracy, 2),

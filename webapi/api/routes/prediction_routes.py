@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from flask import Response, jsonify, request
+from flask import Response, jsonify, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ValidationError
 
@@ -12,7 +12,15 @@ from ml.registry.mlflow_registry import MODEL_NAME
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
-from webapi.api.prediction_models import UPLOAD_OR_URL, CountQuery, Names, NamesQuery, PredictionAnswer, UrlBody
+from webapi.api.prediction_models import (
+    FEEDBACK_RELATION,
+    UPLOAD_OR_URL,
+    CountQuery,
+    Names,
+    NamesQuery,
+    PredictionAnswer,
+    UrlBody,
+)
 from webapi.model_host import ServedModel
 from webapi.predicting import Predictor
 from webapi.problems import Problem, ProblemError, refuse_invalid, unavailable
@@ -38,7 +46,8 @@ def get_predictions(query: NamesQuery) -> Response:
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
     prediction = _predictor(model).predict_url(query.file)
-    return jsonify(best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds))
+    names = best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds)
+    return _with_headers(jsonify(names), prediction.id)
 
 
 @api.post(
@@ -59,12 +68,20 @@ def post_prediction(query: CountQuery) -> Response:
         count = _read(CountQuery, request.form.to_dict(), query).nb_preds
         model = _model_for(count)
         prediction = _predictor(model).predict_upload(content)
-    return jsonify(
+    answer = jsonify(
         id=prediction.id,
         model={"name": MODEL_NAME, "version": model.version},
         cached=prediction.is_cached,
         results=best_names(model.classifier.card.classes, prediction.probabilities, count),
     )
+    return _with_headers(answer, prediction.id)
+
+
+def _with_headers(answer: Response, prediction_id: int) -> Response:
+    feedback = url_for("feedback.post_feedback", prediction_id=prediction_id)
+    answer.headers["Prediction-Id"] = str(prediction_id)
+    answer.headers["Link"] = f'<{feedback}>; rel="{FEEDBACK_RELATION}"'
+    return answer
 
 
 def best_names(classes: Sequence[str], probabilities: Sequence[float], count: int) -> list[dict[str, object]]:

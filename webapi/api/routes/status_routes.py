@@ -2,7 +2,7 @@
 
 from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from webapi import application_state
 from webapi.access.authentication import public
@@ -25,7 +25,8 @@ class Readiness(BaseModel):
     """A prediction would work."""
 
     status: str
-    model_version: int
+    model_version: int = Field(description="The version that answers")
+    production_version: int | None = Field(description="The one in production, as MLflow said last; null before that")
 
 
 @api.get("/status", responses={200: IsTrue})
@@ -54,11 +55,16 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """For a load balancer: a prediction would work.
 
-    Raises: 503, no model yet or no database.
+    Raises: 503, no model yet or no database; with MYCOFLOW_READINESS=production also while the version in production
+        does not load and an older one answers.
     """
-    model = application_state.current().models.current
-    if model is None:
+    current = application_state.current()
+    state = current.models.state
+    if state.version is None:
         raise unavailable("no-model", "No model version is loaded yet.")
-    if not application_state.current().database.is_reachable():
+    if state.refused_version is not None and current.settings.readiness == "production":
+        detail = f"Version {state.refused_version} is in production and does not load here: {state.version} answers."
+        raise unavailable("not-in-production", detail)
+    if not current.database.is_reachable():
         raise unavailable("database-unavailable", "The database does not answer.")
-    return jsonify(status="ready", model_version=model.version)
+    return jsonify(status="ready", model_version=state.version, production_version=current.models.in_production)

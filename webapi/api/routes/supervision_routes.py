@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, RootModel
 from ml.backbones.vgg16.architecture import layer_names
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.logs.results import mean_top_confidence
-from ml.catalog.models.model_versions import knows_images_until
-from ml.data.pool import count_new_images
+from ml.catalog.models.model_versions import knows_images_until, load_model_version
+from ml.data.snapshot_rules import count_new_images, nightly_rules
 from ml.evaluation.scoring import deciding_evaluation, score_loaded
 from webapi import airflow_runs, application_state
 from webapi.access.authentication import current_account, requires
@@ -98,10 +98,11 @@ def get_past_confidence(query: LastQuery) -> Response:
 @api.get("/nb_new_img", responses={200: ImageCount, 404: Problem, 409: Problem})
 @requires("admin")
 def get_new_image_count(query: StageQuery) -> Response:
-    """Count the images that came into the pool after the snapshot that a model version learned from."""
-    version = find_version(query.model_name, query.stage)
-    with application_state.current().database.catalog().begin() as connection:
-        new_images = count_new_images(connection, knows_images_until(connection, version))
+    """Count the images of the pool that came after what a model version learned from, and that a training can use."""
+    version, service = find_version(query.model_name, query.stage), application_state.current()
+    with service.database.catalog().begin() as connection:
+        since, classes = knows_images_until(connection, version), load_model_version(connection, version).classes
+        new_images = count_new_images(connection, since, nightly_rules(service.settings), classes)
     return jsonify(new_images.total)
 
 

@@ -9,12 +9,13 @@ from pydantic import BaseModel, Field
 from ml.catalog.accounts.tokens import issue_token, revoke_token
 from webapi import application_state
 from webapi.access.authentication import password_checker, public, requires, unauthorized
+from webapi.api.parameters import Strict
 from webapi.problems import Problem, ProblemError
 
 api = APIBlueprint("auth", __name__, abp_tags=[Tag(name="general")])
 
 
-class Credentials(BaseModel):
+class Credentials(Strict):
     """A login and its password."""
 
     login: str = Field(max_length=64)

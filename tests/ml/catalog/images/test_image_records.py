@@ -19,7 +19,7 @@ from ml.catalog.images.image_records import (
 )
 from ml.catalog.locks import hold_membership, hold_pool_for_snapshot
 from ml.catalog.tables import images
-from ml.data.pool import count_by_label, newest_images
+from ml.data.pool import count_by_label, newest_labelled
 
 
 def record(number: int, group: str = "") -> ImageRecord:
@@ -57,7 +57,7 @@ def test_members_enter_the_pool_in_their_order(catalog: Catalog) -> None:
     numbers = [5, 3, 9, 1, 7]
     with catalog.begin() as connection:
         add_members(connection, [member(number) for number in numbers], "pool")
-        newest = newest_images(connection, 5)
+        newest = newest_labelled(connection, 5)
     assert [image.sha256 for image in newest] == [record(number).sha256 for number in reversed(numbers)]
 
 

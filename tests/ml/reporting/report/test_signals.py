@@ -28,7 +28,10 @@ def test_all_is_well(facts: Facts) -> None:
 def test_a_model_below_the_floor_is_to_be_looked_at(facts: Facts) -> None:
     parts = [replace(part, accuracy=0.69) if part.is_deciding else part for part in facts.health.parts]
     found = signals(facts, parts=parts)
-    assert (found[MODEL].state, found[MODEL].detail) == ("look", "Version 2, below the floor of 70.0%.")
+    assert (found[MODEL].state, found[MODEL].detail) == (
+        "look",
+        "Version 2 is in production, below the floor of 70.0%.",
+    )
     assert sum_up(found) == "Look at the model."
 
 

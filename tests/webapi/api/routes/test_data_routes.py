@@ -44,11 +44,22 @@ def add_images(catalog: Catalog) -> Callable[..., list[str]]:
     return add
 
 
-@pytest.mark.parametrize(("method", "path"), [("get", "/data/query"), ("post", "/data/update")])
-def test_data_is_for_admins(
-    client: FlaskClient, user: FlaskClient, expert: FlaskClient, method: str, path: str
+def test_data_is_looked_through_by_experts_and_put_right_by_admins(
+    client: FlaskClient, user: FlaskClient, expert: FlaskClient
 ) -> None:
-    assert [getattr(who, method)(path).status_code for who in (client, user, expert)] == [401, 403, 403]
+    assert [who.get("/data/query").status_code for who in (client, user, expert)] == [401, 403, 200]
+    assert [who.post("/data/update").status_code for who in (client, user, expert)] == [401, 403, 403]
+
+
+def test_an_expert_finds_what_waits_and_not_the_rest_of_the_pool(
+    expert: FlaskClient, add_images: Callable[..., list[str]]
+) -> None:
+    add_images(range(3))
+    no_longer_used = {"split": None, "entered_pool_at": None}
+    waiting = add_images(range(3, 5), **no_longer_used, label_origin="stated", held_back="waiting")
+    add_images(range(5, 7), **no_longer_used, held_back="excluded")
+    body: Any = expert.get("/data/query").json
+    assert [image["sha256"] for image in body["images"]] == waiting[::-1]
 
 
 def test_a_query_shows_what_is_known_of_an_image(admin: FlaskClient, add_images: Callable[..., list[str]]) -> None:

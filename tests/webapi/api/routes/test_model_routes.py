@@ -105,12 +105,22 @@ def test_the_list_says_what_is_known_of_each_version(admin: FlaskClient, registr
     assert first == {
         "version": 1,
         "alias": "production",
+        "served": False,
+        "load_error": None,
         "verdict": "promote",
         "reasons": [],
         "accuracy": 66.67,
         "snapshot": snapshot_id,
     }
-    unknown = {"alias": None, "verdict": "pending", "reasons": [], "accuracy": None, "snapshot": None}
+    unknown = {
+        "alias": None,
+        "served": False,
+        "load_error": None,
+        "verdict": "pending",
+        "reasons": [],
+        "accuracy": None,
+        "snapshot": None,
+    }
     assert second == {"version": 2, **unknown}
 
 

@@ -38,7 +38,7 @@ def test_the_process_is_alive_before_it_is_ready(client: FlaskClient, serve_vers
     before = client.get("/readyz")
     assert (before.status_code, before.headers["Retry-After"]) == (503, "5")
     serve_version(3)
-    assert client.get("/readyz").json == {"status": "ready", "model_version": 3}
+    assert client.get("/readyz").json == {"status": "ready", "model_version": 3, "production_version": None}
 
 
 def test_it_is_not_ready_without_a_database(

@@ -1,0 +1,200 @@
+"""Predictions, feedback and the audit log as people look through them: filtered, newest first, a page at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from ml.catalog.accounts.account_names import find_logins, find_mentioned
+from ml.catalog.keyset_pages import Order, read_page
+from ml.catalog.tables import accounts, events, feedback, model_versions, predictions, results
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which rows: those for which all that is not None holds; what a kind of row does not have is not asked of it.
+
+    Args:
+        login: of the account that did it.
+        sha256: of the image.
+        event: the kind of an event, such as `image.suspended`.
+        received_from: no earlier.
+        received_before: earlier.
+    """
+
+    login: str | None = None
+    model_version: int | None = None
+    sha256: str | None = None
+    prediction_id: int | None = None
+    verdict: Literal["ok", "nok"] | None = None
+    event: str | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ListedPrediction:
+    """One request for a prediction.
+
+    Args:
+        login: who asked; None once that account is erased.
+        name: the most probable class; None where the version's classes are not known here.
+        confidence: its probability, 0 to 1.
+    """
+
+    id: int
+    requested_at: datetime
+    login: str | None
+    image_sha256: str
+    model_version: int
+    is_cached: bool
+    name: str | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class ListedFeedback:
+    """What somebody said of a prediction."""
+
+    id: int
+    given_at: datetime
+    login: str | None
+    prediction_id: int
+    image_sha256: str
+    model_version: int
+    verdict: str
+    corrected_label: str | None
+
+
+@dataclass(frozen=True)
+class ListedEvent:
+    """A line of the audit log. `login` names the account in `actor`, while there is one."""
+
+    id: int
+    happened_at: datetime
+    kind: str
+    actor: str
+    login: str | None
+    detail: dict[str, Any]
+
+
+class LogPage(NamedTuple):
+    """Some rows, and where the next page begins; None at the end."""
+
+    rows: Sequence[ListedPrediction | ListedFeedback | ListedEvent]
+    next_cursor: str | None
+
+
+def query_predictions(connection: sa.Connection, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
+    """Read one page of predictions.
+
+    Raises: CursorError.
+    """
+    query = (
+        sa.select(
+            predictions.c.id,
+            predictions.c.requested_at,
+            accounts.c.login,
+            results.c.image_sha256,
+            results.c.model_version,
+            predictions.c.is_cached,
+            results.c.probabilities,
+            model_versions.c.classes,
+        )
+        .select_from(predictions.join(results).outerjoin(accounts))
+        .outerjoin(model_versions, model_versions.c.version == results.c.model_version)
+        .where(*_common(wanted, predictions.c.requested_at, predictions.c.account_id == _account_id(wanted)))
+        .where(*_of_results(wanted))
+    )
+    page = read_page(connection, query, Order(predictions.c.requested_at, predictions.c.id), limit, cursor)
+    return LogPage([_prediction(row) for row in page.rows], page.next_cursor)
+
+
+def query_feedback(connection: sa.Connection, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
+    """Read one page of what people said of predictions.
+
+    Raises: CursorError.
+    """
+    query = (
+        sa.select(
+            feedback.c.id,
+            feedback.c.given_at,
+            accounts.c.login,
+            feedback.c.prediction_id,
+            results.c.image_sha256,
+            results.c.model_version,
+            feedback.c.verdict,
+            feedback.c.corrected_label,
+        )
+        .select_from(feedback.join(predictions, predictions.c.id == feedback.c.prediction_id).join(results))
+        .outerjoin(accounts, accounts.c.id == feedback.c.account_id)
+        .where(*_common(wanted, feedback.c.given_at, feedback.c.account_id == _account_id(wanted)))
+        .where(*_of_results(wanted))
+    )
+    if wanted.prediction_id is not None:
+        query = query.where(feedback.c.prediction_id == wanted.prediction_id)
+    if wanted.verdict is not None:
+        query = query.where(feedback.c.verdict == wanted.verdict)
+    page = read_page(connection, query, Order(feedback.c.given_at, feedback.c.id), limit, cursor)
+    return LogPage([ListedFeedback(*row) for row in page.rows], page.next_cursor)
+
+
+def query_events(connection: sa.Connection, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
+    """Read one page of the audit log.
+
+    Raises: CursorError.
+    """
+    actor = sa.literal("account:") + sa.cast(_account_id(wanted), sa.Text)
+    columns = (events.c.id, events.c.happened_at, events.c.kind, events.c.actor, events.c.detail)
+    query = sa.select(*columns).where(*_common(wanted, events.c.happened_at, events.c.actor == actor))
+    if wanted.event is not None:
+        query = query.where(events.c.kind == wanted.event)
+    page = read_page(connection, query, Order(events.c.happened_at, events.c.id), limit, cursor)
+    ids = {row.id: find_mentioned(row.actor) for row in page.rows}
+    logins = find_logins(connection, set().union(*ids.values()))
+    return LogPage(
+        [
+            ListedEvent(
+                row.id,
+                row.happened_at,
+                row.kind,
+                row.actor,
+                next((logins[account_id] for account_id in ids[row.id] if account_id in logins), None),
+                row.detail,
+            )
+            for row in page.rows
+        ],
+        page.next_cursor,
+    )
+
+
+def _account_id(wanted: LogFilter) -> sa.ScalarSelect[int]:
+    return sa.select(accounts.c.id).where(accounts.c.login == wanted.login).scalar_subquery()
+
+
+def _common(
+    wanted: LogFilter, moment: sa.Column[Any], is_own: sa.ColumnElement[bool]
+) -> Iterator[sa.ColumnElement[bool]]:
+    if wanted.login is not None:
+        yield is_own
+    if wanted.received_from is not None:
+        yield moment >= wanted.received_from
+    if wanted.received_before is not None:
+        yield moment < wanted.received_before
+
+
+def _of_results(wanted: LogFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if wanted.model_version is not None:
+        yield results.c.model_version == wanted.model_version
+    if wanted.sha256 is not None:
+        yield results.c.image_sha256 == wanted.sha256
+
+
+def _prediction(row: Any) -> ListedPrediction:
+    best = max(row.probabilities)
+    name = None if row.classes is None else row.classes[row.probabilities.index(best)]
+    return ListedPrediction(
+        row.id, row.requested_at, row.login, row.image_sha256, row.model_version, row.is_cached, name, best
+    )

@@ -1,0 +1,55 @@
+"""Where one acts on a message: Airflow's run or question, the report, the runbook."""
+
+from urllib.parse import quote
+
+from ml.catalog.logs.outbox import Kind
+from ml.settings import Settings
+
+_GUIDE = "docs/operations.md"
+# Headings of the guide, as links name them.
+RUNBOOKS: dict[Kind, str] = {
+    "below_floor": "accuracybelowfloor",
+    "new_images": "retrainingmissing",
+    "retraining_failed": "retrainingfailed",
+    "retraining_overdue": "retrainingmissing",
+    "task_failed": "failed-tasks",
+    "not_served": "championnotserved",
+    "quarantine": "batches-in-quarantine",
+    "promotion_waiting": "promotions-that-wait",
+    "promoted": "moves-of-the-alias",
+    "rolled_back": "moves-of-the-alias",
+    "moved_externally": "moves-of-the-alias",
+}
+# What a training's or a task's message says of its own run; the others lead to the page with the figures.
+_OF_AIRFLOW = frozenset({"retraining_failed", "task_failed", "promotion_waiting", "retraining_overdue"})
+
+
+def add_links(kind: Kind, body: str, settings: Settings) -> str:
+    """Return a message's text with a line for each place to go; without addresses in the settings, only the guide's."""
+    return "\n".join([body, *_links(kind, settings)])
+
+
+def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
+    """Return the address of a task's log in Airflow; None where the settings name no Airflow."""
+    airflow = _airflow(settings)
+    if airflow is None:
+        return None
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    return f"{airflow}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/tasks/{quote(task_id)}{mapped}"
+
+
+def _links(kind: Kind, settings: Settings) -> list[str]:
+    airflow, guide = _airflow(settings), settings.runbook_url or _GUIDE
+    links = [f"What to do: {guide}#{RUNBOOKS[kind]}"]
+    if airflow is not None and kind == "promotion_waiting":
+        links.insert(0, f"Answer: {airflow}/required_actions?response_received=false")
+    if airflow is not None and kind == "retraining_overdue":
+        links.insert(0, f"Runs: {airflow}/dag_runs")
+    if settings.public_url is not None and kind not in _OF_AIRFLOW:
+        links.insert(0, f"Report: {settings.public_url.rstrip('/')}/health/report")
+    return links
+
+
+def _airflow(settings: Settings) -> str | None:
+    url = settings.airflow_public_url or settings.airflow_url
+    return None if url is None else url.rstrip("/")

@@ -1,0 +1,1 @@
+"""Which faults do the tests notice?"""

@@ -1,0 +1,49 @@
+"""What must never be wrong, and the tests that say so."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """Modules that faults are put into, and the test files that should notice them, as paths from the root."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+_EVALUATION, _DATA, _ACCESS = "tests/ml/evaluation", "tests/ml/data", "tests/webapi/access"
+
+TARGETS = {
+    "gate": Target(("ml/evaluation/gate.py",), (f"{_EVALUATION}/test_gate.py",)),
+    "triggers": Target(("ml/evaluation/triggers.py",), (f"{_EVALUATION}/test_triggers.py",)),
+    "promotion": Target(
+        ("ml/evaluation/promotion.py", "ml/catalog/models/journal.py"),
+        (f"{_EVALUATION}/test_promotion.py", f"{_EVALUATION}/test_promotion_alerts.py"),
+    ),
+    "selection": Target(
+        ("ml/data/selection.py", "ml/data/snapshot_rules.py", "ml/data/pool.py", "ml/data/folds.py"),
+        (
+            f"{_DATA}/test_harvest_in_snapshots.py",
+            f"{_DATA}/test_selection.py",
+            f"{_DATA}/test_snapshot_rules.py",
+            f"{_DATA}/test_new_classes.py",
+        ),
+    ),
+    "membership": Target(
+        ("ml/data/confirm.py", "ml/data/evaluation_sets.py", "ml/data/data_changes.py", "ml/data/new_classes.py"),
+        (_DATA,),
+    ),
+    "harvest": Target(("ml/data/harvest.py",), (f"{_DATA}/test_confirm.py", "tests/webapi/test_harvest.py")),
+    "access": Target(
+        (
+            "webapi/access/authentication.py",
+            "webapi/access/limits.py",
+            "webapi/access/passwords.py",
+            "ml/catalog/accounts/user_accounts.py",
+            "ml/catalog/accounts/tokens.py",
+        ),
+        (_ACCESS,),
+    ),
+    "addresses": Target(("ml/ingest/addresses.py", "ml/ingest/fetch.py"), ("tests/ml/ingest/test_fetch.py",)),
+    "preprocessing": Target(("ml/backbones/preprocessing.py",), ("tests/ml/backbones/test_preprocessing.py",)),
+}

@@ -1,0 +1,126 @@
+"""The bytes of photos, for those who may see them."""
+
+import io
+from collections.abc import Callable
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from ml.catalog.database import Catalog
+from ml.catalog.object_store import image_key
+from ml.catalog.tables import images
+from ml.ingest.folder import ingest_folder
+
+Png = Callable[[int], bytes]
+Post = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def asked(serve_version: Callable[[int], None], post: Post, png: Png) -> str:
+    """The hash of a photo that the user asked about."""
+    serve_version(1)
+    assert post(png(1)).status_code == 200
+    return sha256_of(png(1)).hexdigest()
+
+
+@pytest.fixture
+def ingest(catalog: Catalog, png: Png, tmp_path: Path) -> Callable[..., str]:
+    """Takes in a photo that nobody asked about; gives its hash."""
+
+    def take_in(seed: int, into: Any = "pool", **values: object) -> str:
+        folder = tmp_path / f"{into}-{seed}"
+        (folder / "amanita").mkdir(parents=True)
+        (folder / "amanita" / "photo.png").write_bytes(png(seed))
+        ingest_folder(catalog, folder, into)
+        sha256 = sha256_of(png(seed)).hexdigest()
+        if values:
+            with catalog.begin() as connection:
+                connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(values))
+        return sha256
+
+    return take_in
+
+
+def statuses(sha256: str, *clients: FlaskClient) -> list[int]:
+    return [client.get(f"/images/{sha256}").status_code for client in clients]
+
+
+def test_a_photo_is_given_as_it_is_stored_and_kept_by_nobody_else(user: FlaskClient, asked: str, png: Png) -> None:
+    answer = user.get(f"/images/{asked}")
+    assert (answer.status_code, answer.mimetype) == (200, "image/png")
+    shown, sent = (Image.open(io.BytesIO(content)) for content in (answer.data, png(1)))
+    assert np.array_equal(np.asarray(shown), np.asarray(sent))
+    assert "private" in answer.headers["Cache-Control"]
+    assert "public" not in answer.headers["Cache-Control"]
+    assert answer.headers["Vary"] == "Authorization"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_what_one_asked_about_is_for_oneself_those_who_judge_and_admins(
+    client: FlaskClient, user: FlaskClient, log_in: Callable[..., FlaskClient], expert: FlaskClient, admin: FlaskClient,
+    asked: str,
+) -> None:  # fmt: skip
+    other = log_in("user")
+    assert statuses(asked, client, user, other, expert, admin) == [401, 200, 404, 200, 200]
+    assert other.post("/predictions", json={}).status_code == 422
+
+
+def test_the_same_photo_is_for_everybody_who_asked_about_it(
+    asked: str, user: FlaskClient, log_in: Callable[..., FlaskClient], png: Png
+) -> None:
+    other = log_in("user")
+    assert statuses(asked, other) == [404]
+    sent: Any = other.post("/predictions", data={"file": (io.BytesIO(png(1)), "same.png")})
+    assert sent.json["cached"] is True
+    assert statuses(asked, user, other) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("values", "expert_status"),
+    [
+        ({}, 404),
+        ({"held_back": "waiting", "split": None, "label_origin": "stated", "entered_pool_at": None}, 200),
+        ({"held_back": "suspended", "label_origin": "harvested", "entered_pool_at": None}, 200),
+        ({"held_back": "excluded", "entered_pool_at": None}, 404),
+    ],
+    ids=["in the pool", "waiting", "in doubt", "excluded"],
+)
+def test_an_expert_sees_what_waits_for_a_word_and_nothing_else_of_the_pool(
+    user: FlaskClient, expert: FlaskClient, admin: FlaskClient, ingest: Callable[..., str], values: dict[str, Any],
+    expert_status: int,
+) -> None:  # fmt: skip
+    assert statuses(ingest(7, **values), user, expert, admin) == [404, expert_status, 200]
+
+
+def test_the_evaluation_set_is_for_admins(
+    user: FlaskClient, expert: FlaskClient, admin: FlaskClient, ingest: Callable[..., str]
+) -> None:
+    assert statuses(ingest(8, "evaluation"), user, expert, admin) == [404, 404, 200]
+
+
+def test_an_image_that_one_may_not_see_and_one_that_is_not_there_are_told_alike(
+    user: FlaskClient, ingest: Callable[..., str]
+) -> None:
+    answers: list[Any] = [user.get(f"/images/{sha256}").json for sha256 in (ingest(9), "0" * 64)]
+    assert [{**answer, "request_id": None} for answer in answers[:1]] == [
+        {**answer, "request_id": None} for answer in answers[1:]
+    ]
+    for malformed in ("0" * 63, "A" * 64, "..%2F..%2Fetc"):
+        assert user.get(f"/images/{malformed}").status_code in (404, 422)
+
+
+def test_bytes_that_are_gone_are_an_outage_that_names_no_place(user: FlaskClient, asked: str, catalog: Catalog) -> None:
+    catalog.store.delete(image_key(asked))
+    answer: Any = user.get(f"/images/{asked}")
+    assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:image-store-unavailable")
+    assert asked not in answer.text
+    assert "/" not in answer.json["detail"]

@@ -12,7 +12,7 @@ from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images, snapshot_images
 from ml.data.confirm import is_held_out, share_position
 from ml.data.evaluation_sets import current_members
-from ml.data.folds import fold_of
+from ml.data.selection import fold_of
 
 NEW_CLASS_IMAGES = 50
 NEW_CLASS_EVALUATION_IMAGES = 10

@@ -3,6 +3,7 @@
 What people labelled comes first. Harvested images fill what is left of the size, up to their share of each class.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Literal
 import sqlalchemy as sa
 
 from ml.data import pool
-from ml.data.folds import fold_of
 from ml.data.pool import PoolImage
 from ml.errors import SettingsError, SnapshotError
 
@@ -163,3 +163,13 @@ def _top_up(
 def _learnable(connection: sa.Connection, label: str, rules: SnapshotRules) -> Iterable[PoolImage]:
     harvested = pool.newest_harvested(connection, label, rules.selection.since)
     return (image for image in harvested if fold_of(image.group_key, rules.validation_ratio) == "train")
+
+
+def fold_of(group_key: str, validation_ratio: float) -> str:
+    """The fold of a group: a function of its hash alone, so that no image ever changes sides.
+
+    A group never divides, and an image's neighbours or the day do not matter.
+    """
+    digest = hashlib.sha256(group_key.encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    return "validation" if position < validation_ratio else "train"

@@ -12,9 +12,8 @@ from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import SnapshotImage
 from ml.catalog.tables import snapshot_images, snapshots
 from ml.data import pool
-from ml.data.folds import fold_of
 from ml.data.new_classes import admit_new_classes, large_labels
-from ml.data.selection import SnapshotRules, select_harvested, select_images, select_labelled
+from ml.data.selection import SnapshotRules, fold_of, select_harvested, select_images, select_labelled
 from ml.errors import SnapshotError
 from ml.settings import Settings
 

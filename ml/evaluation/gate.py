@@ -144,8 +144,10 @@ def loss_p_value(challenger: Correct, champion: Correct, groups: NDArray[np.str_
     lost = -_gains(challenger, champion, groups)
     chances = np.ones(1)  # of each sum there can be, from the smallest to the largest
     for images in np.abs(lost[lost != 0]):
-        gained, lost_again = np.pad(chances, (0, 2 * images)), np.pad(chances, (2 * images, 0))
-        chances = (gained + lost_again) / 2
+        moved = np.zeros(len(chances) + 2 * images)
+        moved[: len(chances)] += chances / 2  # a gain of so many
+        moved[2 * images :] += chances / 2  # a loss
+        chances = moved
     return float(chances[np.abs(lost).sum() + lost.sum() :].sum())
 
 

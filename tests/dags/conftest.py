@@ -34,6 +34,11 @@ def seconds_of(task):
     return timeout and timeout.total_seconds()
 
 
+def callbacks_of(task):
+    found = task.on_failure_callback  # a list, but for mapped tasks
+    return [each.__name__ for each in (found if isinstance(found, list) else [found])]
+
+
 bag = DagBag(sys.argv[2])
 heavy = ("tensorflow", "keras", "mlflow", "onnxruntime", "sklearn", "ml.cycle")
 dags = {
@@ -50,7 +55,7 @@ dags = {
             task.task_id: {
                 "retries": task.retries,
                 "most_at_once": task.max_active_tis_per_dag,
-                "tells": [callback.__name__ for callback in task.on_failure_callback],
+                "tells": callbacks_of(task),
                 "timeout_seconds": seconds_of(task),
                 "outlets": [outlet.name for outlet in task.outlets],
                 "doc": task.doc_md or task.python_callable.__doc__,

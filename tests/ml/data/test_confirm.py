@@ -13,8 +13,8 @@ from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.tables import events, images, labels
 from ml.data.confirm import RECENT_SHARE, choose_split, confirm_label, is_held_out
 from ml.data.evaluation_sets import current_evaluation_set
-from ml.data.folds import fold_of
 from ml.data.harvest import harvest
+from ml.data.selection import fold_of
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 
 AddImages = Callable[..., list[str]]

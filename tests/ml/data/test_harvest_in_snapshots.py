@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import images
-from ml.data.folds import fold_of
-from ml.data.selection import SnapshotRules, parse_selection
+from ml.data.selection import SnapshotRules, fold_of, most_harvested, parse_selection, select_images
 from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
 
@@ -192,6 +192,25 @@ def test_a_label_counts_once_it_can_become_a_class(
 ) -> None:
     add_images("new", of_the_new_label, at=LATER)
     assert count_new(catalog, LONG_AGO).human == counted
+
+
+@pytest.mark.parametrize("share", ["0", "0.1", "0.2", "0.3", "0.5", "0.9"])
+def test_the_share_of_harvested_images_is_exact(share: str) -> None:
+    for labelled in range(500):
+        most = most_harvested(labelled, float(share))
+        assert most <= Fraction(share) * (most + labelled)
+        assert most + 1 > Fraction(share) * (most + 1 + labelled)
+
+
+def test_a_starved_class_is_topped_up_to_two_at_least_and_takes_no_guesses_beyond(
+    catalog: Catalog, add_images: AddImages
+) -> None:
+    for label in CLASSES:
+        add_images(label, 10, at=LONG_AGO)
+        add_images(label, 10, "harvested", at=LATER)
+    with catalog.begin() as connection:
+        taken = select_images(connection, rules("balanced", size=2), CLASSES)
+    assert Counter((image.label, image.label_origin) for image in taken) == {("a", "curated"): 2, ("b", "curated"): 2}
 
 
 @pytest.mark.parametrize("size", [100, 200, 300])

@@ -9,9 +9,8 @@ from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import events, images
 from ml.data.confirm import RECENT_SHARE, is_held_out, share_position
-from ml.data.folds import fold_of
 from ml.data.new_classes import choose_groups
-from ml.data.selection import SnapshotRules
+from ml.data.selection import SnapshotRules, fold_of
 from ml.data.snapshot_rules import create_snapshot
 
 AddImages = Callable[..., list[str]]

@@ -12,8 +12,7 @@ from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import images
 from ml.data import pool
-from ml.data.folds import fold_of
-from ml.data.selection import SnapshotRules
+from ml.data.selection import SnapshotRules, fold_of
 from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
 

@@ -147,13 +147,14 @@ def test_a_class_whose_recall_fell_significantly_keeps_the_challenger_out() -> N
     assert judged.reasons[-1] == "Recall fell significantly: death cap from 100.0% to 80.0% (p = 0.0078)."
 
 
-def test_a_class_of_few_images_is_not_judged_on_its_own() -> None:
-    labels = np.repeat(["chanterelle", "death cap"], [471, 29])
+@pytest.mark.parametrize(("images", "decision"), [(30, "keep"), (29, "promote")])
+def test_a_class_of_few_images_is_not_judged_on_its_own(images: int, decision: str) -> None:
+    labels = np.repeat(["chanterelle", "death cap"], [500 - images, images])
     champion = np.repeat([True], 500)
     challenger = champion.copy()
     champion[:30] = False
-    challenger[471:479] = False
-    assert verdict(alone(labels, challenger, champion)).decision == "promote"
+    challenger[-8:] = False
+    assert verdict(alone(labels, challenger, champion)).decision == decision
     few = verdict(compare(20, 0, 0, 0))
     assert few.reasons[-1] == "No class has 30 images: none is judged on its own."
 
@@ -161,6 +162,7 @@ def test_a_class_of_few_images_is_not_judged_on_its_own() -> None:
 def test_holm_multiplies_the_smallest_p_value_by_their_number_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.5]) == pytest.approx([1, 1])
+    assert holm([0.9, 0.8, 0.7]) == pytest.approx([1, 1, 1])
 
 
 @pytest.mark.parametrize(("recall", "decision"), [(0.5, "promote"), (0.49, "keep"), (1.0, "promote")])
@@ -214,5 +216,7 @@ def test_the_first_reason_says_how_the_two_stand(lost: int, won: int, is_newer: 
 def test_answers_to_different_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same images"):
         Comparison(np.array(["a", "b"]), np.array([True]), np.array([True, False]), np.array(["1", "2"]))
+    with pytest.raises(ValueError, match="same images"):
+        Comparison(*np.array([[["a"]], [[True]], [[True]], [["1"]]]))
     with pytest.raises(ValueError, match="one or more"):
         Comparison(np.array([]), np.array([]), np.array([]), np.array([]))

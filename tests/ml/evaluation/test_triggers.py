@@ -80,6 +80,11 @@ def test_a_review_says_how_long_nothing_was_trained() -> None:
     assert reasons(age_days=31.2) == ["31 days since the last training; a review is due every 30."]
 
 
+@pytest.mark.parametrize(("age_days", "due"), [(0.9, False), (1, True)])
+def test_an_interval_may_be_a_single_day(age_days: float, due: bool) -> None:
+    assert bool(reasons(age_days=age_days, interval_days=1)) is due
+
+
 def test_an_interval_of_0_turns_the_review_off() -> None:
     assert reasons(age_days=1000, interval_days=0) == []
 

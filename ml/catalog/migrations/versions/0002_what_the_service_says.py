@@ -5,7 +5,7 @@ Kinds of alerts are the code's list (ml.catalog.logs.outbox): a new one needs no
 
 from alembic import op
 
-revision = "schema_0004"
+revision = "schema_0002"
 down_revision = "schema_0001"
 branch_labels = None
 depends_on = None

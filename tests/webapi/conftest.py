@@ -213,8 +213,8 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
 
 
 @pytest.fixture(scope="module")
-def tracking_uri(new_database: Callable[[], str]) -> str:
-    return new_database()
+def tracking_uri(copied_database: Callable[..., str], mlflow_template: str) -> str:
+    return copied_database(mlflow_template)
 
 
 @pytest.fixture(scope="module")

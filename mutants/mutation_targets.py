@@ -21,7 +21,7 @@ TARGETS = {
         (f"{_EVALUATION}/test_promotion.py", f"{_EVALUATION}/test_promotion_alerts.py"),
     ),
     "selection": Target(
-        ("ml/data/selection.py", "ml/data/snapshot_rules.py", "ml/data/pool.py", "ml/data/folds.py"),
+        ("ml/data/selection.py", "ml/data/snapshot_rules.py", "ml/data/pool.py"),
         (
             f"{_DATA}/test_harvest_in_snapshots.py",
             f"{_DATA}/test_selection.py",
@@ -30,10 +30,23 @@ TARGETS = {
         ),
     ),
     "membership": Target(
-        ("ml/data/confirm.py", "ml/data/evaluation_sets.py", "ml/data/data_changes.py", "ml/data/new_classes.py"),
-        (_DATA,),
+        (
+            "ml/data/membership.py",
+            "ml/ingest/guard.py",
+            "ml/ingest/admitting.py",
+            "ml/data/evaluation_sets.py",
+            "ml/data/data_changes.py",
+            "ml/data/new_classes.py",
+        ),
+        (
+            f"{_DATA}/test_membership.py",
+            f"{_DATA}/test_data_changes.py",
+            f"{_DATA}/test_new_classes.py",
+            "tests/ml/ingest/test_copies.py",
+            "tests/ml/ingest/test_folder.py",
+        ),
     ),
-    "harvest": Target(("ml/data/harvest.py",), (f"{_DATA}/test_confirm.py", "tests/webapi/test_harvest.py")),
+    "harvest": Target(("ml/data/harvest.py",), ("tests/ml/ingest/test_copies.py", "tests/webapi/test_harvest.py")),
     "access": Target(
         (
             "webapi/access/authentication.py",

@@ -63,12 +63,9 @@ def find_near_copies(
     grey = as_grey(thumbnail)
     most = _MOST_PROPOSALS + len(but)
     proposed = propose_copies(connection, sought_in_index(grey), thumbnails.MOST_BITS, most)
-    judged = [
-        (thumbnails.copy_evidence(grey, as_grey(each.thumbnail), mirrored), each)
-        for each in proposed
-        if each.sha256 not in but
-    ]
-    sure = [(evidence, each) for evidence, each in judged if evidence >= 1]
+    judged = [each for each in proposed if each.sha256 not in but]
+    evidence = thumbnails.copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
+    sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
     return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 from io import BytesIO
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,10 @@ def scene(seed: int, size: tuple[int, int] = (240, 180)) -> Image.Image:
     """A picture with shapes at every scale, as photos have them."""
     draw = random.Random(seed)
     noise = np.random.default_rng(seed)
-    small = noise.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    image = Image.new("RGB", size)
+    for cells, share in (((6, 5), 1.0), ((24, 18), 0.3), ((80, 60), 0.15)):
+        small = noise.integers(0, 256, (*cells[::-1], 3), dtype=np.uint8)
+        image = Image.blend(image, Image.fromarray(small).resize(size, Image.Resampling.BICUBIC), share)
     pen = ImageDraw.Draw(image)
     for _ in range(25):
         x, y, reach = draw.uniform(0, size[0]), draw.uniform(0, size[1]), draw.uniform(4, 40)
@@ -79,6 +80,15 @@ def is_proposed(first: Grey, second: Grey) -> bool:
     )
 
 
+def evidence(first: Grey, second: Grey, mirrored: bool = True) -> float:
+    return float(copy_evidence(first, [second], mirrored)[0])
+
+
+def called_copies(greys: list[Grey]) -> int:
+    """How many pairs are."""
+    return sum(int((copy_evidence(one, greys[:index], mirrored=True) >= 1).sum()) for index, one in enumerate(greys))
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("is_stored", [True, False], ids=["the original is stored", "the copy is stored"])
 def test_a_copy_is_proposed_and_recognised_whichever_came_first(change: str, is_stored: bool) -> None:
@@ -88,37 +98,35 @@ def test_a_copy_is_proposed_and_recognised_whichever_came_first(change: str, is_
         original = scene(seed)
         pair = [grey(CHANGES[change](original, draw)), grey(original)]
         sought, stored = pair if is_stored else pair[::-1]
-        found += is_proposed(sought, stored) and copy_evidence(sought, stored, mirrored=True) >= 1
+        found += is_proposed(sought, stored) and evidence(sought, stored) >= 1
     assert found / PAIRS >= 0.95
 
 
 def test_different_scenes_are_not_called_copies() -> None:
     greys = [grey(scene(seed)) for seed in range(100, 140)]
-    called = [pair for pair in combinations(greys, 2) if copy_evidence(*pair, mirrored=True) >= 1]
-    assert called == []
+    assert called_copies(greys) == 0
 
 
 def test_digits_of_one_kind_are_not_called_copies(tmp_path: Path) -> None:
     folder = write_digits(tmp_path).first
     ones = [grey(Image.open(path)) for path in sorted((folder / "0").iterdir())[:30]]
-    called = [pair for pair in combinations(ones, 2) if copy_evidence(*pair, mirrored=True) >= 1]
-    assert len(called) <= 2  # of 435; a zero is a circle
+    assert called_copies(ones) <= 2  # of 435; a zero is a circle
 
 
 def test_a_mirror_image_is_a_copy_only_where_asked_for() -> None:
     image = scene(3)
     for change in (ImageOps.mirror, ImageOps.flip):
         pair = grey(change(image)), grey(image)
-        assert copy_evidence(*pair, mirrored=True) >= 1
-        assert copy_evidence(*pair, mirrored=False) < 1
-    assert copy_evidence(grey(image.rotate(180)), grey(image), mirrored=False) >= 1
+        assert evidence(*pair) >= 1
+        assert evidence(*pair, mirrored=False) < 1
+    assert evidence(grey(image.rotate(180)), grey(image), mirrored=False) >= 1
 
 
 def test_an_even_surface_is_a_copy_of_nothing() -> None:
     white = grey(Image.new("RGB", (64, 64), "white"))
-    assert copy_evidence(white, white, mirrored=True) == 0
+    assert evidence(white, white) == 0
 
 
 def test_a_crop_of_a_corner_is_another_picture() -> None:
     image = scene(5)
-    assert copy_evidence(grey(image.crop((0, 0, 110, 80))), grey(image), mirrored=True) < 1
+    assert evidence(grey(image.crop((0, 0, 110, 80))), grey(image)) < 1

@@ -21,11 +21,15 @@ demo: setup ## two nights on the handwritten digits, from nothing to a promoted 
 up: setup ## keep the whole stack running on this machine; Ctrl-C stops it
 	$(BIN)/python -m stack up
 
-test: .venv/installed-dev ## all tests but those that take minutes each; 8 minutes on two CPUs
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+# Three workers on two CPUs, since a test often waits for a server; then each does its arithmetic in one thread.
+WORKERS := -n 3 --dist worksteal
+
+test test-quick: export OPENBLAS_NUM_THREADS = 1
+test: .venv/installed-dev ## all tests but those that take minutes each; ten minutes on two CPUs
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 test-quick: .venv/installed-dev ## the tests without MLflow, Airflow, networks and servers of their own; a minute and a half
-	$(BIN)/python -m pytest -m "not slow and not heavy" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not heavy" $(WORKERS)
 
 test-slow: .venv/installed-dev ## the tests that take minutes each and prove no more than the others
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -28,17 +28,18 @@ MOST_BITS = 14
 # An orientation is as good as the canonical one where the moments that choose it are as near to a tie as this.
 _TIE = 0.15
 
-# Measured (docs/decisions/0073): of different digits, the most alike that images come, at most 1 pair in 10,000 has
-# more evidence, be it of the whole or of all but the tenth that differs most, as a caption does.
-_ENOUGH_OF_ALL, _WEIGHT_OF_ALL = 48.0, 0.8
-_ENOUGH_OF_MOST, _WEIGHT_OF_MOST = 47.0, 0.7
-_LEFT_OUT = 0.1
-_LEAST_OVERLAP = 0.6
+# Measured (docs/decisions/0073): no two different digits, the most alike that images come, agree so well, be it in all
+# pixels or in all but the quarter that differs most, as a caption or a frame does. Fisher's z, and the number of
+# independent details from which on less will do.
+_ENOUGH_OF_ALL, _MANY_FOR_ALL = 2.5, 60
+_ENOUGH_OF_MOST, _MANY_FOR_MOST = 3.3, 45
+_LEFT_OUT = 0.25
+_LEAST_OVERLAP = 0.5
 _FAINTEST = 2.0  # of 255: a standard deviation under it is an even surface, which is a copy of nothing
 # With so few independent details, photos must agree to 0.99 and more once aligned. Copies start at 0.95, measured.
 _PLAIN_DETAILS, _PLAIN_LIKENESS = 40, 0.95
-# After two steps copies have 0.7 of the evidence at least, other photos 0.5 at most (measured).
-_FIRST_STEPS, _PROMISING, _MORE_STEPS = 2, 0.6, 6
+# After one step a copy has more than half of the evidence, and few others do (measured).
+_FIRST_STEPS, _PROMISING, _MORE_STEPS = 1, 0.6, 4
 _MOST_SHEAR, _MOST_SCALE = 0.15, 1.45
 
 
@@ -88,9 +89,9 @@ def copy_evidence(grey: Grey, others: Sequence[Grey], mirrored: bool) -> Grey:
     pairs = _Pairs(turned[orientation], fixed[compared], _STARTS[start])
     pairs.align(_FIRST_STEPS)
     promising = np.flatnonzero(pairs.evidence() >= _PROMISING)
-    pairs = pairs.some(promising)
+    pairs = pairs.both_ways(promising)
     pairs.align(_MORE_STEPS)
-    np.maximum.at(evidence, np.array(seen)[compared[promising]], pairs.evidence())
+    np.maximum.at(evidence, np.tile(np.array(seen)[compared[promising]], 2), pairs.evidence())
     return evidence
 
 
@@ -157,8 +158,12 @@ class _Pairs:
     def __init__(self, moving: Grey, fixed: Grey, placement: Grey) -> None:
         self._moving, self._fixed, self._placement = moving, fixed, placement
 
-    def some(self, indices: NDArray[np.intp]) -> "_Pairs":
-        return _Pairs(self._moving[indices], self._fixed[indices], self._placement[indices])
+    def both_ways(self, indices: NDArray[np.intp]) -> "_Pairs":
+        """Some of them, each either way round: which photo has the finer details shows in how well they agree."""
+        one, other, placement = self._moving[indices], self._fixed[indices], self._placement[indices]
+        return _Pairs(
+            np.concatenate([one, other]), np.concatenate([other, one]), np.concatenate([placement, _inverse(placement)])
+        )
 
     def align(self, steps: int) -> None:
         """Take so many Gauss-Newton steps, with a gain for contrast; what lies too far apart stays as it is."""
@@ -170,16 +175,20 @@ class _Pairs:
             near = _is_near(self._placement[active], overlap)
             active = active[near]
             step = _step(self._moving[active], warped[near], steepest[active], overlap[near])
-            change = _square(step.reshape(-1, 2, 3) + np.eye(2, 3))
+            change = _square(step.reshape(-1, 2, 3) + np.eye(2, 3, dtype=np.float32))
             self._placement[active] = (_square(self._placement[active]) @ np.linalg.inv(change))[:, :2]
 
     def evidence(self) -> Grey:
         """How strongly each pair speaks for a copy, (n,); 0 where one lies too far from the other."""
         warped, overlap = _warp(self._fixed, self._placement)
-        of_all = _evidence(self._moving, warped, overlap, _WEIGHT_OF_ALL)
         kept = _without_the_worst(self._moving, warped, overlap)
-        of_most = _evidence(self._moving, warped, kept, _WEIGHT_OF_MOST)
-        evidence: Grey = np.maximum(of_all / _ENOUGH_OF_ALL, of_most / _ENOUGH_OF_MOST)
+        # Counted in the whole: the holes in the rest would pass for details.
+        independent = _independent(_details(self._moving, overlap))
+        of_all = _agreement(self._moving, warped, overlap) / _ENOUGH_OF_ALL
+        of_most = _agreement(self._moving, warped, kept) / _ENOUGH_OF_MOST
+        evidence: Grey = np.maximum(
+            of_all * np.maximum(1, independent / _MANY_FOR_ALL), of_most * np.maximum(1, independent / _MANY_FOR_MOST)
+        )
         return np.where(_is_near(self._placement, overlap), evidence, 0)
 
 
@@ -206,15 +215,14 @@ def _trust(error: Grey, mask: Seen) -> Grey:
     return weights
 
 
-def _evidence(moving: Grey, warped: Grey, seen: Seen, weight: float) -> Grey:
-    """Fisher's z of the correlation of the details, times a power of the number of independent ones."""
-    details = _details(moving, seen)
+def _agreement(moving: Grey, warped: Grey, seen: Seen) -> Grey:
+    """Fisher's z of the correlation of the details of pairs, (n,)."""
     mask = seen.reshape(-1, SIDE * SIDE)
-    first, second = _centred(details, mask), _centred(_details(warped, seen), mask)
+    first, second = (_centred(_details(grey, seen), mask) for grey in (moving, warped))
     sizes = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    correlation = (np.einsum("np,np->n", first, second) / np.maximum(sizes, 1e-12)).clip(0.0, 0.9999)
-    evidence: Grey = np.arctanh(correlation) * _independent(details) ** weight
-    return evidence
+    correlation = np.einsum("np,np->n", first, second) / np.maximum(sizes, 1e-12)
+    agreement: Grey = np.arctanh(correlation.clip(0.0, 0.9999))
+    return agreement
 
 
 def _independent(details: Grey) -> Grey:
@@ -282,6 +290,11 @@ def _quantile(values: Grey, mask: Seen, share: float) -> Grey:
     return quantile
 
 
+def _inverse(placements: Grey) -> Grey:
+    inverse: Grey = np.linalg.inv(_square(placements))[:, :2]
+    return inverse
+
+
 def _square(placements: Grey) -> Grey:
     """Placements as matrices that can be multiplied, (n, 3, 3)."""
     last = np.broadcast_to(np.array([0, 0, 1], placements.dtype), (len(placements), 1, 3))
@@ -347,4 +360,4 @@ _INSIDE = np.array(
     [[[share, 0, x + share / 2 - 0.5], [0, share, y + share / 2 - 0.5]] for x, y, share in _CROPS], np.float32
 )
 # A crop of the other photo under the whole of this one, or the other way about.
-_STARTS = np.concatenate([_INSIDE, np.linalg.inv(_square(_INSIDE[1:]))[:, :2]])
+_STARTS = np.concatenate([_INSIDE, _inverse(_INSIDE[1:])])

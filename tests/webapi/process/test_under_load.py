@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,9 @@ def test_what_is_under_way_when_the_service_is_told_to_end_is_answered(
         with catalog.begin() as connection:
             connection.execute(sa.text(f"LOCK TABLE {predictions.fullname} IN EXCLUSIVE MODE"))
             asked = [clients.submit(service.predict, png(number)) for number in range(CLIENTS)]
-            service.wait_for(lambda: connection.execute(WAITING).scalar_one() == CLIENTS)
+            service.wait_for(lambda: connection.scalar(WAITING, {"table": predictions.fullname}) == CLIENTS)
             service.process.send_signal(signal.SIGTERM)
-            wait_until_refused(service)
+            service.wait_for(lambda: "Handling signal: term" in service.log.read_text())
         answers = [each.result() for each in asked]
     assert [answer.status_code for answer in answers] == [200] * CLIENTS
     assert service.process.wait(timeout=60) == 0
@@ -105,14 +104,4 @@ def test_what_is_under_way_when_the_service_is_told_to_end_is_answered(
     assert not service.has_processes()
 
 
-WAITING = sa.text("""
-    SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
-""")
-
-
-def wait_until_refused(service: Any) -> None:
-    """Until nobody is let in any more."""
-    with suppress(httpx.ConnectError):
-        while True:
-            service.get("/status")
-            time.sleep(0.05)
+WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = to_regclass(:table)")

@@ -32,7 +32,7 @@ from ml.data.thumbnails import Grey
 from ml.ingest.digits import write_digits
 from ml.settings import load_settings
 
-_PAIRS_PER_KIND = 20
+_PAIRS_PER_KIND = 60
 _SEARCHES = 100
 _FILL = """
 INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, split, label,
@@ -64,6 +64,18 @@ def _cut(image: Image.Image, draw: random.Random) -> Image.Image:
     return image.crop((int(left), int(top), int(left + width), int(top + height)))
 
 
+def _cut_to_eight_tenths(image: Image.Image, _: random.Random) -> Image.Image:
+    width, height = image.size
+    return image.crop((width // 10, height // 10, width - width // 10, height - height // 10))
+
+
+def _caption(image: Image.Image, draw: random.Random) -> Image.Image:
+    """A bar over the lowest eighth."""
+    captioned = image.copy()
+    captioned.paste(draw.choice([(0, 0, 0), (255, 255, 255)]), (0, image.height * 7 // 8, *image.size))
+    return captioned
+
+
 def _resize(image: Image.Image, draw: random.Random) -> Image.Image:
     scale = draw.uniform(0.4, 2)
     return image.resize((max(32, int(image.width * scale)), max(32, int(image.height * scale))))
@@ -76,6 +88,10 @@ CHANGES: dict[str, Change] = {
     "mirrored": lambda image, draw: (ImageOps.mirror if draw.random() < 0.5 else ImageOps.flip)(image),
     "cut": _cut,
     "cut, turned, resized": lambda image, draw: _resize(_cut(image, draw).rotate(90, expand=True), draw),
+    "cut to eight tenths": _cut_to_eight_tenths,
+    "framed": lambda image, _: ImageOps.expand(image, max(1, image.width // 25), "white"),
+    "captioned": _caption,
+    "grey": lambda image, _: ImageOps.grayscale(image).convert("RGB"),
     "brighter or darker": lambda image, draw: ImageEnhance.Brightness(image).enhance(draw.uniform(0.7, 1.3)),
     "tilted": lambda image, draw: image.rotate(draw.uniform(-3, 3), Image.Resampling.BICUBIC),
 }

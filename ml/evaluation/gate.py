@@ -96,7 +96,7 @@ def judge(
     """Decide about a challenger.
 
     It is promoted when it is better than the champion by more than one standard error, or learned from newer images and
-    is not worse by more than one; is at most TOLERATED_DECLINE behind the best version ever in production; reaches the
+    is not worse by more than one (with new classes: not significantly worse); is at most TOLERATED_DECLINE behind the best version ever in production; reaches the
     floor or beats the champion; has no class whose recall fell significantly; and recognises NEW_CLASS_RECALL of each
     class that is new.
 
@@ -108,7 +108,7 @@ def judge(
         floor: accuracy that production should have, 0 to 1.
     """
     criteria = [
-        _judge_difference(comparison, is_newer),
+        _judge_loss(comparison) if new_class_recalls else _judge_difference(comparison, is_newer),
         *([_judge_decline(best)] if best else []),
         _judge_goodness(comparison, floor),
         _judge_classes(comparison),
@@ -182,6 +182,18 @@ def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:
     if is_newer:
         return True, f"The challenger is as good as the champion, and its snapshot is newer: {figures}."
     return False, f"The challenger is no better than the champion, and its snapshot is not newer: {figures}."
+
+
+def _judge_loss(comparison: Comparison) -> _Criterion:
+    """Judge a challenger with new classes: among more classes more is mistaken, however good a model is."""
+    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    figures = (
+        f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
+        f"{len(comparison.labels)} images, p = {p_value:.2g}"
+    )
+    if p_value < SIGNIFICANCE:
+        return False, f"The challenger knows more classes and is significantly worse at the champion's: {figures}."
+    return True, f"The challenger knows more classes and is not significantly worse at the champion's: {figures}."
 
 
 def _judge_decline(best: BestVersion) -> _Criterion:

@@ -20,10 +20,15 @@ OLD, NEW = ("0", "1", "2"), ("6", "7")
 PARAMETERS = RetrainParameters(snapshot_size=500)
 
 
+EACH = 80
+
+
 def take(source: Path, digits: tuple[str, ...], target: Path) -> Path:
-    """Copy some digits' folders."""
+    """Copy some images of some digits."""
     for digit in digits:
-        shutil.copytree(source / digit, target / digit)
+        (target / digit).mkdir(parents=True)
+        for file in sorted((source / digit).iterdir())[:EACH]:
+            shutil.copy(file, target / digit)
     return target
 
 
@@ -50,7 +55,7 @@ def test_two_classes_are_added_without_a_false_alarm_and_predicted_after_the_pro
 
     ingest_folder(running.catalog, take(digits.first, NEW, tmp_path / "new"), "pool")
     arrived = cycle.monitor(running)
-    assert (arrived.accuracy, arrived.new_images, arrived.reasons) == (before.accuracy, 240, [])
+    assert (arrived.accuracy, arrived.new_images, arrived.reasons) == (before.accuracy, len(NEW) * EACH, [])
 
     attempt_id = cycle.take_snapshot(running, "second", "test", PARAMETERS)
     with running.catalog.begin() as connection:

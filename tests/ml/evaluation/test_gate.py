@@ -172,6 +172,15 @@ def test_a_new_class_must_be_recognised_half_of_the_time(recall: float, decision
     assert judged.reasons[-1].startswith("The new class morel is ")
 
 
+@pytest.mark.parametrize(("lost", "decision"), [(4, "promote"), (5, "keep")])  # p = 0.0625 and 0.031
+def test_a_challenger_with_new_classes_may_lose_more_than_one_standard_error_but_not_significantly(
+    lost: int, decision: str
+) -> None:
+    comparison = compare(400, lost, 0, 100 - lost)
+    assert verdict(comparison).decision == "keep"
+    assert verdict(comparison, new={"morel": 1.0}).decision == decision
+
+
 def test_without_a_champion_the_first_model_is_promoted() -> None:
     first = judge_first(0.93, FLOOR)
     assert first.decision == "promote"
@@ -188,8 +197,8 @@ def test_a_first_model_under_the_floor_is_promoted_with_a_warning() -> None:
 def test_each_criterion_gives_its_reason_with_figures() -> None:
     kept = verdict(compare(280, 50, 20, 150), BestVersion(1, 0.66, 0.60), {"morel": 0.2})
     assert kept.reasons == [
-        "The challenger is worse than the champion by more than one standard error: "
-        "60.0% against the champion's 66.0% on 500 images, where one standard error is 1.7 points.",
+        "The challenger knows more classes and is significantly worse at the champion's: "
+        "60.0% against the champion's 66.0% on 500 images, p = 0.00022.",
         "The challenger is more than 3 points behind the best version that ever was in production: "
         "60.0%, version 1 has 66.0%.",
         "The challenger is under the floor: 60.0%, where 70.0% is required, and it does not beat the champion's 66.0%.",

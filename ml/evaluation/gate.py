@@ -96,9 +96,9 @@ def judge(
     """Decide about a challenger.
 
     It is promoted when it is better than the champion by more than one standard error, or learned from newer images and
-    is not worse by more than one (with new classes: not significantly worse); is at most TOLERATED_DECLINE behind the best version ever in production; reaches the
-    floor or beats the champion; has no class whose recall fell significantly; and recognises NEW_CLASS_RECALL of each
-    class that is new.
+    is not worse by more than one (with new classes: not significantly worse); is at most TOLERATED_DECLINE behind the
+    best version ever in production; reaches the floor or beats the champion; has no class whose recall fell
+    significantly; and recognises NEW_CLASS_RECALL of each class that is new.
 
     Args:
         comparison: with the champion.

@@ -27,7 +27,7 @@ from ml.catalog.embedded import embedded_url
 from ml.catalog.images.copy_index import propose_copies
 from ml.data import thumbnails
 from ml.data.image_statistics import measure
-from ml.data.near_copies import as_grey, sought_in_index
+from ml.data.near_copies import MOST_PROPOSALS, as_grey, sought_in_index
 from ml.data.thumbnails import Grey
 from ml.ingest.digits import write_digits
 from ml.settings import load_settings
@@ -151,7 +151,7 @@ def search_milliseconds(rows: int) -> list[float]:
                 sought = sought_in_index(grey_of(noise))
                 begun = time.perf_counter()
                 with catalog.begin() as connection:
-                    propose_copies(connection, sought, thumbnails.MOST_BITS, 60)
+                    propose_copies(connection, sought, thumbnails.MOST_BITS, MOST_PROPOSALS)
                 taken.append((time.perf_counter() - begun) * 1000)
     return sorted(taken)
 

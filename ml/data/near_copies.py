@@ -29,8 +29,8 @@ from ml.data.thumbnails import SIDE, CopyHash, Grey
 from ml.errors import ImageStoreError
 
 _AT_ONCE = 200
-# Of 1797 digits, as alike as photos come, a copy had at most 17 proposals nearer than itself.
-_MOST_PROPOSALS = 60
+# Of 1797 digits, as alike as photos come, a copy had at most 24 proposals nearer than itself.
+MOST_PROPOSALS = 30
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def find_near_copies(
         but: SHA-256s of images that do not count, the image itself among them.
     """
     grey = as_grey(thumbnail)
-    most = _MOST_PROPOSALS + len(but)
+    most = MOST_PROPOSALS + len(but)
     proposed = propose_copies(connection, sought_in_index(grey), thumbnails.MOST_BITS, most)
     judged = [each for each in proposed if each.sha256 not in but]
     evidence = thumbnails.copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)

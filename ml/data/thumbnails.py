@@ -137,8 +137,9 @@ def _likeness(turned: Grey, fixed: Grey) -> Grey:
     """
     cuts_of_turned = _normalised(_cut(turned[:, None], _TRIED_ROWS, _TRIED_COLUMNS))
     cuts_of_fixed = _normalised(_cut(fixed[:, None], _TRIED_ROWS, _TRIED_COLUMNS))
-    inside = np.einsum("kp,ncp->nkc", cuts_of_turned[:, 0], cuts_of_fixed, optimize=True)
-    outside = np.einsum("kcp,np->nkc", cuts_of_turned[:, 1:], cuts_of_fixed[:, 0], optimize=True)
+    # einsum, not a product of matrices: BLAS would wake its threads, which then spin for longer than all this takes.
+    inside = np.einsum("kp,ncp->nkc", cuts_of_turned[:, 0], cuts_of_fixed)
+    outside = np.einsum("kcp,np->nkc", cuts_of_turned[:, 1:], cuts_of_fixed[:, 0])
     likeness: Grey = np.concatenate([inside, outside], axis=2).reshape(len(fixed), -1)
     return likeness
 
@@ -197,7 +198,7 @@ def _step(moving: Grey, warped: Grey, steepest: Grey, seen: Seen) -> Grey:
     mask = seen.reshape(-1, SIDE * SIDE)
     target, found = _centred(moving, mask), _centred(warped, mask)
     count = mask.sum(axis=1)
-    mean = np.einsum("np,npi->ni", mask, steepest, optimize=True) / count[:, None]
+    mean = np.einsum("np,npi->ni", mask, steepest) / count[:, None]
     slopes = (steepest - mean[:, None]) * mask[..., None]
     error = _gain(target, found)[:, None] * found - target
     weighted = (_trust(error, mask) * mask)[..., None] * slopes

@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from ml.app import Workspace
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, compare_members, load_members
@@ -25,6 +26,11 @@ from ml.settings import Settings
 
 Run = Callable[..., str]
 RULES = SnapshotRules(size=1000, validation_ratio=0.2, harvest_share=0.3)
+
+
+@pytest.fixture
+def settings(filled_workspace: Workspace) -> Settings:
+    return filled_workspace.settings
 
 
 @pytest.fixture
@@ -50,11 +56,10 @@ def take(catalog: Catalog) -> int:
 
 
 @pytest.fixture
-def taken(catalog: Catalog, few_digits: DigitFolders) -> Iterator[Catalog]:
+def taken(catalog: Catalog) -> Catalog:
     """One snapshot of 60 images of each of three digits."""
-    ingest_folder(catalog, few_digits.first, "pool")
     take(catalog)
-    yield catalog
+    return catalog
 
 
 def words(said: str) -> list[list[str]]:

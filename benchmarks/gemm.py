@@ -17,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.apart import apart
 from ml.backbones.cpus import usable_cpus
 from ml.backbones.onnx_runtime import BATCH_SIZE
-from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK, INPUT_CHANNELS
+from ml.backbones.preprocessing import INPUT_CHANNELS
+from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK
 from ml.tasks.classification.classifier import Classifier
 
 _SIDES = (512, 1024, 2048)  # the largest is bound by memory on some machines

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dataset import Dataset
-from ml.backbones.keras_backend import load_keras
-from ml.backbones.vgg16.architecture import layer_names
+from ml.backbones.keras_backend import load_keras, set_weights
 from ml.backbones.vgg16.weights import resolve_weights
 
 PUBLISHED_EPOCHS = 43
@@ -100,10 +99,9 @@ def _build_trunk(weights: str, image_size: int) -> list[Any]:
     """Preprocessing, VGG16 frozen, pooling."""
     keras = load_keras()
     vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
-    resolved = resolve_weights(weights)
-    kernels = [resolved.kernels[0][:, :, ::-1, :], *resolved.kernels[1:]]  # preprocess_input turns RGB to BGR
-    for name, kernel, bias in zip(layer_names(), kernels, resolved.biases, strict=True):
-        vgg16.get_layer(name).set_weights([kernel, bias])
+    set_weights(vgg16, resolve_weights(weights))
+    kernel, bias = vgg16.get_layer("block1_conv1").get_weights()
+    vgg16.get_layer("block1_conv1").set_weights([kernel[:, :, ::-1, :], bias])  # preprocess_input turns RGB to BGR
     vgg16.trainable = False
     preprocess = keras.layers.Lambda(keras.applications.vgg16.preprocess_input)
     return [preprocess, vgg16, keras.layers.GlobalAveragePooling2D()]

@@ -19,9 +19,8 @@ from dags.training_steps import TRAINING_RUNS, train_and_judge
             3,
             type="integer",
             minimum=1,
-            maximum=13,
             title="Layers",
-            description="Convolutional layers to train, counted from the last one back",
+            description="Layers of the backbone to train, counted from the last one back",
         ),
         "epochs": Param(
             10,

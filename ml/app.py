@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
@@ -31,6 +32,8 @@ def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     Raises: SettingsError, DatabaseUnavailableError, SchemaVersionError.
     """
     settings = settings or load_settings()
+    if settings.backbone is not None:
+        find_backbone(settings.backbone)  # a wrong name is told by every command, not by the night alone
     with open_catalog(settings) as catalog:
         yield Workspace(settings, catalog, open_registry(settings))
 

@@ -11,10 +11,15 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import cast
+
+import sqlalchemy as sa
 
 from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
+from ml.backbones.served_backbone import count_tunable_layers
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import attempts, model_versions
@@ -39,7 +44,7 @@ from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
 from ml.training.challenger import train_challenger
-from ml.training.training_requests import RETRAIN, TUNE, TrainingParameters
+from ml.training.training_requests import FINETUNE, RETRAIN, TUNE, TrainingParameters, demand_layers
 from ml.upkeep.crossing import CrossingReport, check_crossing
 
 logger = logging.getLogger(__name__)
@@ -139,6 +144,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
         snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
         record = parameters.to_record(settings, champion)
+        _demand_tunable(connection, record)
         return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
 
 
@@ -362,6 +368,14 @@ def _missing_step(attempt_id: int, step: str) -> CatalogError:
 
 def _is_searched(attempt: Attempt) -> bool:
     return "hyperparameters" in attempt.parameters
+
+
+def _demand_tunable(connection: sa.Connection, record: Mapping[str, object]) -> None:
+    """Refuse to fine-tune more layers than the backbone has. One that was not made here is refused by the training."""
+    if record["kind"] == FINETUNE:
+        tunable = count_tunable_layers(connection, cast("int", record["model_version"]))
+        if tunable is not None:
+            demand_layers(cast("int", record["layers"]), tunable)
 
 
 def _demand_same_request(found: Attempt, parameters: TrainingParameters) -> None:

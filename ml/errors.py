@@ -28,7 +28,7 @@
     │       ├── TargetTooSlowError (TimeoutError)     not all there in time
     │       └── TargetFailedError (ConnectionError)   no such host, no answer, or none that helps
     └── ModelError
-        ├── WeightsError (ValueError)        the trunk's weights cannot be had or are not VGG16's
+        ├── WeightsError (ValueError)        the weights cannot be had or are not the backbone's
         ├── TrainingError (RuntimeError)     training diverged or ran out of its time
         ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
         ├── RegistryUnavailableError (ConnectionError)
@@ -164,7 +164,7 @@ class ModelError(MycoflowError):
 
 
 class WeightsError(ModelError, ValueError):
-    """The trunk's weights cannot be had or are not VGG16's."""
+    """The weights cannot be had or are not the backbone's."""
 
 
 class TrainingError(ModelError, RuntimeError):

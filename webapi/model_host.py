@@ -105,6 +105,7 @@ class ModelHost:
         self._metrics.model.info(
             {
                 "version": str(model.version),
+                "backbone": card.backbone,
                 "precision": card.precision,
                 "image_size": str(card.image_size),
                 "trunk_weights": card.trunk_weights,

@@ -31,7 +31,7 @@ def ensure_features(
 ) -> np.ndarray:
     """The features of images as they are; `ensure_views` says the rest.
 
-    Returns: float32 (len(sha256s), 512).
+    Returns: float32 (len(sha256s), feature count).
     """
     (features,) = ensure_views(catalog, compute, trunk_id, image_size, sha256s, (IDENTITY,), on_progress)
     return np.asarray(features)
@@ -51,13 +51,13 @@ def ensure_views(
     Any number of workers may ask for the same: they share the work, and each gets all of it.
 
     Args:
-        compute: the trunk: uint8 RGB (n, size, size, 3) -> float32 (n, 512).
+        compute: the trunk: uint8 RGB (n, size, size, 3) -> float32 (n, feature count).
         trunk_id: of that trunk.
         image_size: side of its input, pixels.
         sha256s: stored images.
         views: names in ml.backbones.views.VIEWS.
         on_progress: called with (images computed, images to compute) after each batch.
-    Returns: float32 (len(views), len(sha256s), 512).
+    Returns: float32 (len(views), len(sha256s), feature count).
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:

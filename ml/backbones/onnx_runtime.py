@@ -13,8 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ml.backbones.cpus import usable_cpus
-from ml.backbones.preprocessing import PREPROCESSING_VERSION
-from ml.backbones.vgg16.architecture import FEATURE_COUNT, INPUT_CHANNELS
+from ml.backbones.preprocessing import INPUT_CHANNELS, PREPROCESSING_VERSION
 from ml.errors import ModelLoadError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ Floats = NDArray[np.float32]
 
 
 class Trunk:
-    """VGG16's convolutions, ready to run.
+    """A backbone, ready to run.
 
     Args: onnx, the path or the bytes of a trunk's ONNX file.
     Raises: ModelLoadError, it is not one.
@@ -35,7 +34,7 @@ class Trunk:
     def __init__(self, onnx: Path | bytes) -> None:
         content = onnx if isinstance(onnx, bytes) else read_file(onnx)
         self._session = open_session(content, "the trunk", usable_cpus())
-        check_outputs(self._session, {"features": FEATURE_COUNT})
+        self.feature_count = _count_features(self._session)
         self.image_size = input_size(self._session)
         self.trunk_id = trunk_id(content)
 
@@ -43,7 +42,7 @@ class Trunk:
         """Compute the features of images. Safe to call from several threads.
 
         Args: images, uint8 RGB, (n, image_size, image_size, 3).
-        Returns: float32, (n, 512).
+        Returns: float32, (n, feature_count).
         Raises: ValueError, wrong shape or dtype.
         """
         check_images(images, self.image_size)
@@ -107,12 +106,28 @@ def read_file(path: Path) -> bytes:
 
 
 def check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int]) -> None:
-    found = {output.name: output.shape[-1] for output in session.get_outputs()}
+    found = _output_sizes(session)
     if found != expected:
         raise ModelLoadError(
             f"Expected a network with the outputs {expected} (name: values per image). Received: {found}. "
             "Register a model that Mycoflow exported."
         )
+
+
+def _count_features(session: onnxruntime.InferenceSession) -> int:
+    found = _output_sizes(session)
+    count = found.get("features")
+    if list(found) != ["features"] or not isinstance(count, int):
+        raise ModelLoadError(
+            "Expected a trunk with the one output `features`, a fixed number of values per image. "
+            f"Received the outputs {found} (name: values per image). Export the trunk again."
+        )
+    return count
+
+
+def _output_sizes(session: onnxruntime.InferenceSession) -> dict[str, Any]:
+    """Values per image by the output's name; no number where the file leaves it open."""
+    return {output.name: output.shape[-1] for output in session.get_outputs()}
 
 
 def input_size(session: onnxruntime.InferenceSession) -> int:

@@ -1,33 +1,36 @@
 """A trunk in int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.onnx_files import INPUT_NAME
+from ml.backbones.onnx_files import INPUT_NAME, SCALE_NODE
 from ml.progress import Progress
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
 
 CALIBRATION_IMAGES = 64
-# What comes after the last convolution: averaging int8 steps would be most of the features' noise, and fp32 is free.
-KEPT_IN_FP32 = ("block5_pool", "global_average_pool", "flatten")
 
 
 def quantise_trunk(
-    fp32_onnx: bytes, images: NDArray[np.uint8], reduce_range: bool, on_progress: Progress | None = None
+    fp32_onnx: bytes,
+    images: NDArray[np.uint8],
+    kept_in_fp32: Sequence[str],
+    reduce_range: bool,
+    on_progress: Progress | None = None,
 ) -> bytes:
     """Give the convolutions int8 weights, a scale for each channel, and uint8 activations.
 
     Args:
-        fp32_onnx: what `export_trunk` returned.
+        fp32_onnx: what the backbone's `export_onnx` returned.
         images: calibration images, uint8 RGB, (n, image_size, image_size, 3), n from 1. They set the activations'
             ranges: whatever the trunk will see should look like them.
+        kept_in_fp32: names of the nodes that stay as they are.
         reduce_range: weights of 7 bits, for CPUs whose 8-bit products saturate.
         on_progress: called with (images seen, images) while ranges are measured.
     Returns: ONNX with the trunk's input and output.
@@ -49,7 +52,7 @@ def quantise_trunk(
             reduce_range=reduce_range,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(KEPT_IN_FP32),
+            nodes_to_exclude=[SCALE_NODE, *kept_in_fp32],
         )
         return quantised.read_bytes()
 

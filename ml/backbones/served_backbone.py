@@ -5,14 +5,16 @@ import logging
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+import sqlalchemy as sa
+
+from ml.backbones.base import Backbone, BackboneWeights
 from ml.backbones.cpus import int8_saturates
 from ml.backbones.features import read_pixels
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.parity import compare_trunks
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.quantisation import CALIBRATION_IMAGES, quantise_trunk
-from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.registered import find_backbone
 from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.models import backbone_records
@@ -20,7 +22,7 @@ from ml.catalog.models.backbone_records import StoredTrunk
 from ml.catalog.object_store import trunk_key
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.class_sampling import take_evenly
-from ml.errors import WeightsError
+from ml.errors import ModelLoadError, SettingsError, WeightsError
 from ml.progress import Progress
 from ml.settings import Settings
 
@@ -36,6 +38,7 @@ class ServedTrunk:
     """A trunk as everybody uses it.
 
     Args:
+        backbone: its name in ml.backbones.registered.
         onnx: the ONNX file that computes features and serves.
         trunk_id: of these bytes.
         fp32_onnx: the same trunk before quantisation, where Keras' weights are read from; `onnx` itself in fp32.
@@ -46,6 +49,7 @@ class ServedTrunk:
         reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
     """
 
+    backbone: str
     onnx: bytes = field(repr=False)
     trunk_id: str
     fp32_onnx: bytes = field(repr=False)
@@ -59,7 +63,8 @@ class ServedTrunk:
 def make_trunk(
     catalog: Catalog,
     settings: Settings,
-    weights: TrunkWeights,
+    backbone: Backbone,
+    weights: BackboneWeights,
     image_size: int,
     snapshot: Snapshot,
     on_progress: Progress | None = None,
@@ -70,14 +75,14 @@ def make_trunk(
         image_size: side of the square input, pixels.
         snapshot: gives the images that a new trunk is calibrated and compared on.
         on_progress: called with (images done, images to do) while one is made.
-    Raises: WeightsError, a stored file is not the one that was made.
+    Raises: WeightsError, a stored file is not the one that was made; SettingsError, the input is too small.
     """
-    recipe = f"{weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
+    recipe = f"{backbone.name} {weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
     with catalog.begin() as connection:
         locks.hold_recipe(connection, recipe)
         stored = backbone_records.find_trunk(connection, recipe)
         if stored is None:
-            stored = _make(catalog, settings, recipe, weights, image_size, snapshot, on_progress)
+            stored = _make(catalog, settings, recipe, backbone, weights, image_size, snapshot, on_progress)
             backbone_records.save_trunk(connection, stored)
     return _open(catalog, stored)
 
@@ -98,13 +103,19 @@ def load_trunk(catalog: Catalog, trunk_id: str) -> ServedTrunk:
     return _open(catalog, stored)
 
 
-def finetuned_weights(catalog: Catalog, version: int) -> TrunkWeights | None:
-    """The weights of a version's trunk, where that was fine-tuned here."""
+def finetuned_weights(catalog: Catalog, version: int, backbone: Backbone) -> BackboneWeights | None:
+    """The weights of a version's trunk, where that is this backbone, fine-tuned here."""
     with catalog.begin() as connection:
         stored = backbone_records.find_trunk_of_version(connection, version)
-    if stored is None or not stored.weights_recipe.startswith(FINETUNED):
+    if stored is None or stored.backbone != backbone.name or not stored.weights_recipe.startswith(FINETUNED):
         return None
-    return read_trunk(_get(catalog, stored.fp32_sha256), stored.weights_recipe)
+    return backbone.read_onnx(_get(catalog, stored.fp32_sha256), stored.weights_recipe)
+
+
+def count_tunable_layers(connection: sa.Connection, version: int) -> int | None:
+    """How many layers of a version's backbone fine-tuning can train; None where its trunk was not made here."""
+    stored = backbone_records.find_trunk_of_version(connection, version)
+    return None if stored is None else len(find_backbone(stored.backbone).tunable_layers)
 
 
 def _wanted(settings: Settings) -> str:
@@ -118,20 +129,21 @@ def _make(
     catalog: Catalog,
     settings: Settings,
     recipe: str,
-    weights: TrunkWeights,
+    backbone: Backbone,
+    weights: BackboneWeights,
     image_size: int,
     snapshot: Snapshot,
     on_progress: Progress | None,
 ) -> StoredTrunk:
-    fp32_onnx = export_trunk(weights, image_size)
+    fp32_onnx = _export(backbone, weights, image_size)
     fp32_sha256 = _keep(catalog, fp32_onnx)
-    fp32 = StoredTrunk(recipe, fp32_sha256, fp32_sha256, weights.recipe, "fp32", image_size, None)
+    fp32 = StoredTrunk(recipe, backbone.name, fp32_sha256, fp32_sha256, weights.recipe, "fp32", image_size, None)
     if settings.model_precision == "fp32":
         return fp32
     reduce_range = int8_saturates()
     chosen = take_evenly([image for image in snapshot.images if image.fold == "train"], CALIBRATION_IMAGES)
     pixels = read_pixels(catalog, [image.sha256 for image in chosen], image_size)
-    int8_onnx = quantise_trunk(fp32_onnx, pixels, reduce_range, on_progress)
+    int8_onnx = quantise_trunk(fp32_onnx, pixels, backbone.kept_in_fp32, reduce_range, on_progress)
     parity = compare_trunks(
         catalog, Trunk(fp32_onnx), Trunk(int8_onnx), snapshot, settings.int8_minimum_agreement, on_progress
     )
@@ -141,6 +153,18 @@ def _make(
     if not is_int8:
         return replace(fp32, parity=facts)
     return replace(fp32, onnx_sha256=_keep(catalog, int8_onnx), precision="int8", parity=facts)
+
+
+def _export(backbone: Backbone, weights: BackboneWeights, image_size: int) -> bytes:
+    if image_size < (least := backbone.minimum_image_size):
+        raise SettingsError(f"MYCOFLOW_IMAGE_SIZE: expected {least} or more for {backbone.name}, got {image_size}.")
+    onnx = backbone.export_onnx(weights, image_size)
+    if (count := Trunk(onnx).feature_count) != backbone.feature_count:
+        raise ModelLoadError(
+            f"Expected {backbone.feature_count} features from the ONNX file of {backbone.name}. Received: {count}. "
+            "Do not use this backbone; report its export as a defect."
+        )
+    return onnx
 
 
 def _keep(catalog: Catalog, content: bytes) -> str:
@@ -165,6 +189,7 @@ def _open(catalog: Catalog, stored: StoredTrunk) -> ServedTrunk:
     is_int8 = stored.precision == "int8"
     facts = stored.parity or {"reason": "MYCOFLOW_MODEL_PRECISION asks for fp32.", "reduce_range": False}
     return ServedTrunk(
+        backbone=stored.backbone,
         onnx=onnx,
         trunk_id=f"{stored.onnx_sha256}:{PREPROCESSING_VERSION}",
         fp32_onnx=_get(catalog, stored.fp32_sha256) if is_int8 else onnx,

@@ -13,8 +13,8 @@ class Standardisation:
     """x -> (x - mean) * scale, per feature.
 
     Args:
-        mean: float64, (512,).
-        scale: float64, (512,); 1 / standard deviation, or 0 for a feature that is constant.
+        mean: float64, (features,).
+        scale: float64, (features,); 1 / standard deviation, or 0 for a feature that is constant.
     """
 
     mean: NDArray[np.float64]
@@ -22,13 +22,13 @@ class Standardisation:
 
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> "Standardisation":
-        """Measure the features of the training fold, (n, 512)."""
+        """Measure the features of the training fold, (n, features)."""
         deviation = features.std(axis=0, dtype=np.float64)
         is_varied = deviation > CONSTANT_RATIO * deviation.max()
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=is_varied)
         return cls(features.mean(axis=0, dtype=np.float64), scale)
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise features, (n, 512)."""
+        """Standardise features, (n, features)."""
         with np.errstate(over="ignore"):  # an infinity shows in the loss, where training looks for it
             return np.asarray((features - self.mean) * self.scale, dtype=np.float32)

@@ -149,7 +149,7 @@ attempts = Table(
 home_choices = Table(
     "home_choices",
     metadata,
-    Column("name", Text, primary_key=True),  # of the setting that said nothing, without its prefix
+    Column("name", Text, primary_key=True),  # `backbone`, or `weights of` one
     Column("value", Text, nullable=False),
     Column("reason", Text, nullable=False),
     _at("chosen_at"),
@@ -159,7 +159,8 @@ home_choices = Table(
 trunks = Table(
     "trunks",
     metadata,
-    Column("recipe", Text, primary_key=True),  # weights, input size, precision, preprocessing: what was asked for
+    Column("recipe", Text, primary_key=True),  # backbone, weights, input size, precision, preprocessing
+    Column("backbone", Text, nullable=False),
     Column("onnx_sha256", Text, nullable=False),
     Column("fp32_sha256", Text, nullable=False),  # before quantisation
     Column("weights_recipe", Text, nullable=False),
@@ -176,7 +177,7 @@ features = Table(
     _image(primary_key=True),
     Column("trunk_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
-    Column("vector", LargeBinary, nullable=False),  # float32 little endian, (512,)
+    Column("vector", LargeBinary, nullable=False),  # float32 little endian, as long as the trunk says
     schema="training",
 )
 

@@ -152,9 +152,7 @@ def retrain(
 @app.command()
 def finetune(
     command: typer.Context,
-    layers: Annotated[
-        int, typer.Option(help="Convolutional layers to train, counted from the last one back: 1 to 13.")
-    ],
+    layers: Annotated[int, typer.Option(help="Layers of the backbone to train, counted from the last one back.")],
     epochs: Annotated[int, typer.Option(help="Times through the training data; the best one is kept.")],
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = LEARNING_RATE,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",

@@ -30,7 +30,7 @@ class Sample:
 
     Args:
         probabilities: (n, classes).
-        features: (m, 512), of those of the images whose features are kept.
+        features: (m, feature count), of those of the images whose features are kept.
     """
 
     probabilities: Floats

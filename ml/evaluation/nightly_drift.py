@@ -6,7 +6,6 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml.app import Workspace, load_classifier, remember_version
-from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.catalog.images.feature_vectors import IDENTITY, load_features
 from ml.catalog.logs.results import load_results
 from ml.catalog.models.drift_checks import DriftCheck, count_feedback, recent_images, reference_images, save_drift_check
@@ -62,7 +61,7 @@ def _check(connection: sa.Connection, facts: ModelVersion, learned_from: Sequenc
 def _load_sample(connection: sa.Connection, facts: ModelVersion, sha256s: Sequence[str]) -> Sample:
     answers = load_results(connection, facts.version, sha256s)
     vectors = load_features(connection, list(answers), facts.trunk_id, [IDENTITY])
-    return Sample(_stack(list(answers.values()), len(facts.classes)), _stack(list(vectors.values()), FEATURE_COUNT))
+    return Sample(_stack(list(answers.values()), len(facts.classes)), np.array(list(vectors.values())))
 
 
 def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> tuple[np.ndarray, np.ndarray]:

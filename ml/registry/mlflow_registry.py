@@ -24,6 +24,7 @@ ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
 # What a version's page should say without a look at its run.
 INHERITED_TAGS = (
+    "backbone",
     "trunk_weights",
     "trunk_id",
     "precision",
@@ -305,7 +306,7 @@ def _ensure_model(client: "MlflowClient") -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        client.create_registered_model(MODEL_NAME, description="VGG16 image classifier kept good by Mycoflow")
+        client.create_registered_model(MODEL_NAME, description="Image classifier kept good by Mycoflow")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.backbones.vgg16.architecture import FEATURE_COUNT, INPUT_CHANNELS
+from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.tasks.classification.card import ModelCard
+from ml.tasks.classification.head import load_head
 
 SCRIPT = Path(__file__).with_name("served_model.py")
 REQUIRED_PACKAGES = ("mlflow", "numpy", "onnxruntime")
@@ -27,11 +28,12 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
     from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
 
     size, classes = card.image_size, len(card.classes)
+    features = load_head(bundle / "head.npz", classes).feature_count
     float32 = np.dtype(np.float32)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, INPUT_CHANNELS))]),
         outputs=Schema(
-            [TensorSpec(float32, (-1, classes), "probabilities"), TensorSpec(float32, (-1, FEATURE_COUNT), "features")]
+            [TensorSpec(float32, (-1, classes), "probabilities"), TensorSpec(float32, (-1, features), "features")]
         ),
     )
     mlflow.set_tracking_uri(tracking_uri)
@@ -45,5 +47,5 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
             signature=signature,
             input_example=np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIRED_PACKAGES],
-            metadata={"classes": list(card.classes), "trunk_id": card.trunk_id},
+            metadata={"classes": list(card.classes), "backbone": card.backbone, "trunk_id": card.trunk_id},
         )

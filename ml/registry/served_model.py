@@ -9,7 +9,7 @@ import onnxruntime
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """Answers uint8 RGB images (n, size, size, 3) with `probabilities` (n, classes) and `features` (n, 512)."""
+    """Answers uint8 RGB images (n, size, size, 3) with `probabilities` (n, classes) and `features` (n, length)."""
 
     _skip_type_hint_validation = True  # the signature says it all; MLflow would warn at each load
 

@@ -1,4 +1,4 @@
-"""Activations at the frozen boundary: computed once by the fp32 trunk, kept as fp16 in one file while they are needed.
+"""Activations at a cut point: computed once by the fp32 trunk, kept as fp16 in one file while they are needed.
 
 The file's name says what it holds, so a run that died and starts again takes what its forerunner left.
 """
@@ -18,14 +18,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ml.backbones.cpus import usable_cpus
-from ml.backbones.vgg16.cut_points import Boundary
+from ml.backbones.cut_points import CutPoint
 from ml.errors import MycoflowError, TrainingError
 from ml.progress import Progress
 from ml.settings import Settings
 
 BATCH_IMAGES = 32
 # A power of two loses nothing, and moves the largest number that fp16 can hold from 65,504 to a million: activations of
-# published VGG16 weights reach tens of thousands.
+# published weights reach tens of thousands.
 SCALE = 1 / 16
 _STALE_SECONDS = 24 * 3600
 _FREE_SHARE = 0.5  # the database may live on the same disk
@@ -48,17 +48,17 @@ def kept_activations(
     home: Path,
     read: ReadImages,
     fp32_onnx: bytes,
-    boundary: Boundary,
+    cut: CutPoint,
     seen: Sequence[SeenImage],
     on_progress: Progress | None = None,
 ) -> Iterator[Activations]:
-    """The activations of views of images at a boundary, as long as the block runs. They stay on disk where it fails.
+    """The activations of views of images at a cut point, as long as the block runs. They stay on disk where it fails.
 
     Args:
         home: MYCOFLOW_HOME.
         read: gives them, uint8 RGB (n, size, size, 3).
         fp32_onnx: the trunk before quantisation.
-        boundary: where it is cut.
+        cut: where it is cut.
         seen: views of stored images.
         on_progress: called with (images computed, images to compute).
     Returns: fp16 (len(seen), height, width, channels), times SCALE, mapped from the file.
@@ -67,18 +67,18 @@ def kept_activations(
     folder = home / "activations"
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
-    path = folder / f"{_content_key(fp32_onnx, boundary, seen)}.fp16"
+    path = folder / f"{_content_key(fp32_onnx, cut, seen)}.fp16"
     if path.exists():
         path.touch()  # a retry is at it: not stale
     else:
-        _write(path, read, fp32_onnx, boundary, seen, on_progress)
-    yield np.memmap(path, np.float16, "r", shape=(len(seen), *boundary.shape))
+        _write(path, read, fp32_onnx, cut, seen, on_progress)
+    yield np.memmap(path, np.float16, "r", shape=(len(seen), *cut.shape))
     path.unlink(missing_ok=True)
 
 
-def _content_key(fp32_onnx: bytes, boundary: Boundary, seen: Sequence[SeenImage]) -> str:
+def _content_key(fp32_onnx: bytes, cut: CutPoint, seen: Sequence[SeenImage]) -> str:
     trunk = hashlib.sha256(fp32_onnx).hexdigest()
-    return hashlib.sha256(repr((trunk, boundary, SCALE, list(seen))).encode()).hexdigest()
+    return hashlib.sha256(repr((trunk, cut, SCALE, list(seen))).encode()).hexdigest()
 
 
 def _remove_stale(folder: Path) -> None:
@@ -92,7 +92,7 @@ def _write(
     path: Path,
     read: ReadImages,
     fp32_onnx: bytes,
-    boundary: Boundary,
+    cut: CutPoint,
     seen: Sequence[SeenImage],
     on_progress: Progress | None,
 ) -> None:
@@ -102,7 +102,7 @@ def _write(
     """
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
-            _fill(file, read, fp32_onnx, boundary, seen, on_progress)
+            _fill(file, read, fp32_onnx, cut, seen, on_progress)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).rename(path)
@@ -111,7 +111,7 @@ def _write(
         except OSError as error:
             raise TrainingError(
                 f"Could not keep activations in {path.parent}: {error.strerror}. Expected "
-                f"{boundary.bytes_per_image * len(seen)} bytes of free space there."
+                f"{cut.bytes_per_image * len(seen)} bytes of free space there."
             ) from error
         finally:
             Path(file.name).unlink(missing_ok=True)
@@ -121,47 +121,49 @@ def _fill(
     file: IO[bytes],
     read: ReadImages,
     fp32_onnx: bytes,
-    boundary: Boundary,
+    cut: CutPoint,
     seen: Sequence[SeenImage],
     on_progress: Progress | None,
 ) -> None:
-    session = _open_session(cut_trunk(fp32_onnx, boundary))
+    session = _open_session(cut_trunk(fp32_onnx, cut))
     for start in range(0, len(seen), BATCH_IMAGES):
         images = read(seen[start : start + BATCH_IMAGES])
         (batch,) = session.run([_OUTPUT], {"images": images})
-        _check_finite(batch, boundary)
+        _check_finite(batch, cut)
         file.write(batch.tobytes())
         if on_progress:
             on_progress(start + len(images), len(seen))
 
 
-def _check_finite(batch: Activations, boundary: Boundary) -> None:
+def _check_finite(batch: Activations, cut: CutPoint) -> None:
     if not np.isfinite(batch).all():
         raise TrainingError(
-            f"Expected finite activations at {boundary.name}, up to {float(np.finfo(np.float16).max) / SCALE:.3g}. "
+            f"Expected finite activations at {cut.tensor}, up to {float(np.finfo(np.float16).max) / SCALE:.3g}. "
             "Received others. The trunk's weights are damaged: retrain on the base trunk, or give other weights."
         )
 
 
-def cut_trunk(fp32_onnx: bytes, boundary: Boundary) -> bytes:
-    """The trunk up to a boundary, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
+def cut_trunk(fp32_onnx: bytes, cut: CutPoint) -> bytes:
+    """The trunk up to a cut point, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
     import onnx  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: PLC0415
     from onnx.utils import Extractor  # noqa: PLC0415
 
     whole = shape_inference.infer_shapes(onnx.load_model_from_string(fp32_onnx))
-    model = Extractor(whole).extract_model(["images"], [boundary.name])
+    model = Extractor(whole).extract_model(["images"], [cut.tensor])
     graph = model.graph
-    graph.initializer.append(numpy_helper.from_array(np.array(SCALE, np.float32), "scale"))
+    graph.initializer.append(numpy_helper.from_array(np.array(SCALE, np.float32), "activations_scale"))
     graph.node.extend(
         [
-            helper.make_node("Mul", [boundary.name, "scale"], ["scaled"], "scale_activations"),
-            helper.make_node("Transpose", ["scaled"], ["channels_last"], "to_channels_last", perm=[0, 2, 3, 1]),
+            helper.make_node("Mul", [cut.tensor, "activations_scale"], ["scaled_activations"], "scale_activations"),
+            helper.make_node(
+                "Transpose", ["scaled_activations"], ["channels_last"], "to_channels_last", perm=[0, 2, 3, 1]
+            ),
             helper.make_node("Cast", ["channels_last"], [_OUTPUT], "to_fp16", to=TensorProto.FLOAT16),
         ]
     )
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT16, ["batch", *boundary.shape]))
+    graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT16, ["batch", *cut.shape]))
     return bytes(model.SerializeToString())
 
 

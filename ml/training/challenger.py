@@ -56,8 +56,9 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
         hyperparameters = chosen_hyperparameters(attempt.parameters)
         run.log_parameters({f"head_{name}": value for name, value in asdict(hyperparameters).items()})
         run.log_dataset(_describe(snapshot), "training")
+        run.tag({"backbone": served.backbone, "precision": served.precision})
         run.tag({"trunk_weights": served.weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
-        run.tag({"precision": served.precision, "precision_reason": served.precision_reason})
+        run.tag({"precision_reason": served.precision_reason})
         deadline = started + settings.training_budget_minutes * 60
         head, validation = fit_head(
             catalog, trunk, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters

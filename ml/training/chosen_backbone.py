@@ -4,8 +4,9 @@ import logging
 from typing import cast
 
 from ml.app import Workspace
+from ml.backbones.base import Backbone
+from ml.backbones.registered import FIRST_BACKBONE, find_backbone
 from ml.backbones.served_backbone import ServedTrunk, finetuned_weights, make_trunk
-from ml.backbones.vgg16.weights import choose_weights, resolve_weights
 from ml.catalog.database import Catalog
 from ml.catalog.models import home_choices
 from ml.catalog.models.attempts import Attempt
@@ -15,39 +16,61 @@ from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_BACKBONE = "backbone"  # the choice
+
 
 def ensure_trunk(
     workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
 ) -> ServedTrunk:
     """The trunk to train a head on, made now if nobody made it before.
 
-    It is the one that the settings ask for, or that of the version to start from, where that was fine-tuned.
+    It is the one that the settings ask for, or that of the version to start from, where that is the same backbone,
+    fine-tuned.
 
     Args:
         snapshot: gives the images that a new trunk is calibrated and compared on.
         start: the version to start from, if any.
         on_progress: called with (images done, images to do) while one is made.
-    Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made.
+    Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made; SettingsError.
     """
-    settings = workspace.settings
-    finetuned = None if start is None else finetuned_weights(workspace.catalog, start)
-    weights = finetuned or resolve_weights(chosen_weights(workspace.catalog, settings))
-    return make_trunk(workspace.catalog, settings, weights, settings.image_size, snapshot, on_progress)
+    catalog, settings = workspace.catalog, workspace.settings
+    backbone = chosen_backbone(catalog, settings)
+    finetuned = None if start is None else finetuned_weights(catalog, start, backbone)
+    weights = finetuned or backbone.resolve_weights(chosen_weights(catalog, settings, backbone))
+    return make_trunk(catalog, settings, backbone, weights, settings.image_size, snapshot, on_progress)
 
 
-def chosen_weights(catalog: Catalog, settings: Settings) -> str:
+def chosen_backbone(catalog: Catalog, settings: Settings) -> Backbone:
+    """Return the backbone that the settings name, which is kept; where they name none, the one that this home keeps.
+
+    Raises: SettingsError, there is no such backbone.
+    """
+    with catalog.begin() as connection:
+        kept = home_choices.find_choice(connection, _BACKBONE)
+    name = settings.backbone or kept or FIRST_BACKBONE
+    backbone = find_backbone(name)
+    if name != kept:
+        reason = "MYCOFLOW_BACKBONE says so." if settings.backbone else "MYCOFLOW_BACKBONE says nothing."
+        with catalog.begin() as connection:
+            home_choices.change_choice(connection, _BACKBONE, name, reason)
+        logger.warning("This home takes MYCOFLOW_BACKBONE=%s from now on: %s", name, reason)
+    return backbone
+
+
+def chosen_weights(catalog: Catalog, settings: Settings, backbone: Backbone) -> str:
     """Return the weights that the settings name; where they name none, those that this home chose once.
 
     The weights decide what the cached features mean. So a file that can be had only later changes nothing by itself.
     """
     if settings.weights is not None:
         return settings.weights
+    name = f"weights of {backbone.name}"
     with catalog.begin() as connection:
-        chosen = home_choices.find_choice(connection, "weights")
+        chosen = home_choices.find_choice(connection, name)
     if chosen is None:
-        value, reason = choose_weights()
+        value, reason = backbone.choose_weights()
         with catalog.begin() as connection:
-            chosen = home_choices.keep_choice(connection, "weights", value, reason)
+            chosen = home_choices.keep_choice(connection, name, value, reason)
         logger.warning("This home takes MYCOFLOW_WEIGHTS=%s from now on: %s", chosen, reason)
     return chosen
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the last convolutions of a version's trunk trained further. What comes out is a trunk of its own."""
+"""Fine-tuning: the last layers of a version's trunk trained further. What comes out is a trunk of its own."""
 
 import tempfile
 import time
@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.app import Workspace, remember_version
+from ml.backbones.base import Backbone
+from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.features import ensure_features, read_pixels
 from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.registered import find_backbone
 from ml.backbones.served_backbone import ServedTrunk, load_trunk, make_trunk
 from ml.backbones.standardisation import Standardisation
-from ml.backbones.vgg16.cut_points import Boundary, choose_boundary
-from ml.backbones.vgg16.onnx_export import read_trunk
 from ml.backbones.views import VIEWS, training_views
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
@@ -26,7 +27,7 @@ from ml.registry.mlflow_runs import Run
 from ml.training import training_plots
 from ml.training.activations import SeenImage, kept_activations, room_bytes
 from ml.training.head_fitting import fit_head
-from ml.training.training_requests import FinetuneParameters
+from ml.training.training_requests import FinetuneParameters, demand_layers
 from ml.training.unfrozen_layers import build_tail, tuned_weights
 from ml.training.unfrozen_training import Examples, best_epoch, train_tail
 
@@ -37,14 +38,14 @@ BUDGET_SHARE = 0.8
 def finetune_trunk(
     workspace: Workspace, attempt: Attempt, snapshot: Snapshot, run: Run, on_step: StepProgress | None = None
 ) -> ServedTrunk:
-    """Train the last convolutions of a version's trunk on a snapshot, and make a trunk of the result.
+    """Train the last layers of a version's trunk on a snapshot, and make a trunk of the result.
 
     Args:
         attempt: its parameters are those of a FinetuneParameters, recorded.
         snapshot: the attempt's.
         run: told how it went.
         on_step: called with ("activations", "tune" or "trunk", done, total).
-    Raises: WeightsError, the version's trunk was not made here; TrainingError.
+    Raises: WeightsError, the version's trunk was not made here; SettingsError, it has fewer layers; TrainingError.
     """
     deadline = time.monotonic() + workspace.settings.training_budget_minutes * 60 * BUDGET_SHARE
     tell = on_step or (lambda _step, _done, _total: None)
@@ -52,19 +53,22 @@ def finetune_trunk(
     asked, lesson = FinetuneParameters.from_record(attempt.parameters), _Lesson.of(snapshot, views)
     start = load_trunk(workspace.catalog, _trunk_id(workspace, asked))
     room = room_bytes(workspace.settings)
-    boundary = choose_boundary(asked.layers, start.image_size, len(lesson.seen), room)
+    backbone = find_backbone(start.backbone)
+    cut = choose_cut_point(
+        backbone.cut_points(start.image_size), _first_tuned(backbone, asked.layers), len(lesson.seen), room
+    )
     # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
     # large, aimless gradients into weights that are good already.
     trunk = Trunk(start.onnx)
     head, before = fit_head(workspace.catalog, trunk, snapshot, views, asked.seed, deadline)
-    weights = read_trunk(start.fp32_onnx, start.weights_recipe)
+    weights = backbone.read_onnx(start.fp32_onnx, start.weights_recipe)
     standardisation = _standardise(workspace.catalog, trunk, snapshot)
-    tail = build_tail(weights, head, standardisation, boundary, asked.layers, asked.seed)
+    tail = build_tail(backbone, weights, head, standardisation, cut, asked.layers, asked.seed)
     with kept_activations(
         workspace.settings.mycoflow_home,
         lambda seen: _read_views(workspace.catalog, seen, start.image_size),
         start.fp32_onnx,
-        boundary,
+        cut,
         lesson.seen,
         lambda done, total: tell("activations", done, total),
     ) as activations:
@@ -79,15 +83,21 @@ def finetune_trunk(
         )
     run.tag({"finetuned_from_version": str(asked.model_version), "finetuned_from_trunk": start.trunk_id})
     run.log_metrics({"validation_accuracy_before": before.accuracy})
-    _log_training(run, boundary, len(lesson.seen), history)
+    _log_training(run, cut, len(lesson.seen), history)
     return make_trunk(
         workspace.catalog,
         workspace.settings,
-        tuned_weights(weights, tail, asked.layers),
+        backbone,
+        tuned_weights(weights, tail),
         start.image_size,
         snapshot,
         lambda done, total: tell("trunk", done, total),
     )
+
+
+def _first_tuned(backbone: Backbone, layers: int) -> int:
+    demand_layers(layers, len(backbone.tunable_layers))
+    return len(backbone.tunable_layers) - layers
 
 
 @dataclass(frozen=True)
@@ -131,9 +141,9 @@ def _trunk_id(workspace: Workspace, asked: FinetuneParameters) -> str:
     return remember_version(workspace, asked.model_version).trunk_id
 
 
-def _log_training(run: Run, boundary: Boundary, image_count: int, history: dict[str, list[float]]) -> None:
-    run.log_parameters({"boundary": boundary.name})
-    run.log_metrics({"activations_mb": boundary.bytes_per_image * image_count / 1e6})
+def _log_training(run: Run, cut: CutPoint, image_count: int, history: dict[str, list[float]]) -> None:
+    run.log_parameters({"cut_point": cut.tensor})
+    run.log_metrics({"activations_mb": cut.bytes_per_image * image_count / 1e6})
     run.log_history({f"tail_{name}": values for name, values in history.items()})
     with tempfile.TemporaryDirectory() as folder:
         curves = Path(folder) / "tail_learning_curves.png"

@@ -22,7 +22,7 @@ Fold = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Folds:
-    """What a head learns from and what it is judged on: features (n, 512) and class indices (n,)."""
+    """What a head learns from and what it is judged on: features (n, feature count) and class indices (n,)."""
 
     training: Fold
     validation: Fold

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
-from ml.backbones.vgg16.architecture import layer_names
 from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import NoChampionError, SettingsError
 from ml.settings import Settings
@@ -47,6 +46,7 @@ class RetrainParameters:
             "kind": self.kind,
             **asdict(self),
             "image_size": settings.image_size,
+            "backbone": settings.backbone,
             "weights": settings.weights,
             "precision": settings.model_precision,
             "int8_minimum_agreement": settings.int8_minimum_agreement,
@@ -56,11 +56,11 @@ class RetrainParameters:
 
 @dataclass(frozen=True)
 class FinetuneParameters:
-    """The last convolutions of a model's trunk trained further, and a new head on them.
+    """The last layers of a model's trunk trained further, and a new head on them.
 
     Args:
         snapshot_size: newest pool images, from 2.
-        layers: convolutions to train, counted from the last one back, 1 to 13.
+        layers: layers of the backbone to train, counted from the last one back, from 1; `demand_layers` knows the end.
         epochs: times through the training fold, from 1.
         learning_rate: of Adam, above 0, up to 1.
         seed: of the shuffling, the dropout and the head, from 0.
@@ -78,8 +78,8 @@ class FinetuneParameters:
 
     def __post_init__(self) -> None:
         _check(self.snapshot_size, self.seed)
-        if not 1 <= self.layers <= len(layer_names()):
-            raise SettingsError(f"layers: expected 1 to {len(layer_names())}, got {self.layers}.")
+        if self.layers < 1:
+            raise SettingsError(f"layers: expected 1 or more, got {self.layers}.")
         if self.epochs < 1:
             raise SettingsError(f"epochs: expected 1 or more, got {self.epochs}.")
         if not 0 < self.learning_rate <= 1:
@@ -149,10 +149,17 @@ class TuneParameters:
             **asdict(self),
             "model_version": champion,
             "image_size": settings.image_size,
+            "backbone": settings.backbone,
             "weights": settings.weights,
             "precision": settings.model_precision,
             "mirrored_views": settings.mirrored_views,
         }
+
+
+def demand_layers(layers: int, tunable: int) -> None:
+    """Raises: SettingsError, the backbone to fine-tune has fewer layers that can be trained."""
+    if layers > tunable:
+        raise SettingsError(f"layers: expected 1 to {tunable}, as many as the model's backbone has, got {layers}.")
 
 
 TrainingParameters = RetrainParameters | FinetuneParameters | TuneParameters

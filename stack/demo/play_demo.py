@@ -43,7 +43,7 @@ def play(console: Console) -> int:
 
 def _introduce(settings: Settings, console: Console) -> None:
     side = settings.image_size
-    console.print(f"Trunk: VGG16 with [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
+    console.print(f"Backbone: [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
     console.print("photos need pretrained weights (see MYCOFLOW_WEIGHTS in the README).")
     console.print(f"State: {settings.mycoflow_home}", soft_wrap=True)
 

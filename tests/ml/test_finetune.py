@@ -88,6 +88,12 @@ def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
     assert [model.version for model in list_models(trained)] == [2, 1]
 
 
+def test_more_layers_than_the_model_has_are_refused_before_anything_is_pinned(trained: Workspace) -> None:
+    with pytest.raises(SettingsError, match=r"layers: expected 1 to 13, .* got 14"):
+        cycle.retrain(trained, "tune", "test", replace(FINETUNE, layers=14))
+    assert count(trained, "training.snapshots") == 1
+
+
 def test_the_version_to_start_from_is_pinned_when_it_is_asked_for(settings: Settings) -> None:
     assert FINETUNE.to_record(settings, champion=7)["model_version"] == 7
     named = replace(FINETUNE, model_version=3)
@@ -110,7 +116,7 @@ def test_without_a_champion_there_is_nothing_to_fine_tune(filled_workspace: Work
 
 @pytest.mark.parametrize(
     ("layers", "epochs", "learning_rate", "named"),
-    [(0, 1, 1e-5, "layers"), (14, 1, 1e-5, "layers"), (1, 0, 1e-5, "epochs"), (1, 1, 0.0, "learning_rate")],
+    [(0, 1, 1e-5, "layers"), (1, 0, 1e-5, "epochs"), (1, 1, 0.0, "learning_rate")],
 )
 def test_parameters_out_of_range_are_refused(layers: int, epochs: int, learning_rate: float, named: str) -> None:
     with pytest.raises(SettingsError, match=f"{named}: expected"):

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from ml.backbones.base import BackboneWeights
 from ml.backbones.onnx_runtime import Trunk, trunk_id
 from ml.backbones.quantisation import quantise_trunk
 from ml.backbones.served_backbone import ServedTrunk
 from ml.backbones.vgg16.onnx_export import export_trunk
-from ml.backbones.vgg16.weights import TrunkWeights, resolve_weights
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE
+from ml.backbones.vgg16.weights import resolve_weights
 from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
 from ml.tasks.classification.bundle import make_card, write_bundle
@@ -31,7 +33,7 @@ from ml.tasks.classification.head_training import TrainedHead, train_head
 CLASSES = tuple("0123456789")
 IMAGE_SIZE = 32
 IMAGE_COUNT = 600
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,12 @@ class Digits:
 
 
 @pytest.fixture(scope="session")
-def weights() -> TrunkWeights:
+def weights() -> BackboneWeights:
     return resolve_weights("random")
 
 
 @pytest.fixture(scope="session")
-def trunk_onnx(weights: TrunkWeights) -> bytes:
+def trunk_onnx(weights: BackboneWeights) -> bytes:
     return export_trunk(weights, IMAGE_SIZE)
 
 
@@ -106,13 +108,13 @@ def head(train: Callable[..., TrainedHead]) -> TrainedHead:
 @pytest.fixture(scope="session")
 def trunk(trunk_onnx: bytes) -> ServedTrunk:
     """The fp32 trunk, as everybody uses it."""
-    return ServedTrunk(trunk_onnx, trunk_id(trunk_onnx), trunk_onnx, "random:0", "fp32", IMAGE_SIZE)
+    return ServedTrunk("vgg16", trunk_onnx, trunk_id(trunk_onnx), trunk_onnx, "random:0", "fp32", IMAGE_SIZE)
 
 
 @pytest.fixture(scope="session")
 def int8_trunk(trunk: ServedTrunk, training_fold: Digits) -> ServedTrunk:
     """The same quantised on 16 digits."""
-    onnx = quantise_trunk(trunk.fp32_onnx, training_fold.images[:16], reduce_range=False)
+    onnx = quantise_trunk(trunk.fp32_onnx, training_fold.images[:16], BACKBONE.kept_in_fp32, reduce_range=False)
     return replace(trunk, onnx=onnx, trunk_id=trunk_id(onnx), precision="int8")
 
 

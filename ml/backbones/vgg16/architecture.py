@@ -3,11 +3,11 @@
 Source: arXiv 1409.1556, configuration D; names as in keras.applications.vgg16.
 """
 
+from ml.backbones.preprocessing import INPUT_CHANNELS
+
 FILTERS_PER_BLOCK = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 FEATURE_COUNT = 512
-INPUT_CHANNELS = 3
 MINIMUM_IMAGE_SIZE = 32  # five poolings halve it to 1
-DROPOUT_RATE = 0.2
 
 # Mean of the ImageNet training pixels in RGB; VGG16 was trained on pixels less these.
 # Source: keras.applications.imagenet_utils, mode "caffe".

@@ -3,26 +3,21 @@
 from typing import Any
 
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.vgg16.architecture import IMAGENET_MEAN_RGB, INPUT_CHANNELS, layer_names
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK, kernel_shapes, layer_names
 
 
-def build_trunk(weights: TrunkWeights, image_size: int) -> Any:
-    """Build VGG16 up to its pooled features. The graph takes plain pixels and does the preprocessing itself.
+def build_layers(tensor: Any, first_layer: int) -> Any:
+    """Build VGG16 from one of its convolutions on, up to its pooled features.
 
     Args:
-        weights: the 13 convolutions.
-        image_size: side of the square input, pixels, from 32.
-    Returns: keras.Model, uint8 RGB (batch, image_size, image_size, 3) in, float32 (batch, 512) out. It holds native
-        layers only, so plain Keras loads it.
-    Source: arXiv 1409.1556; keras.applications.vgg16, whose channel swap lies in the first kernel here.
+        tensor: what that convolution takes, channels-last; for the first one, RGB less the ImageNet mean.
+        first_layer: index of the convolution, 0 to 12.
+    Returns: float32 (batch, 512), a Keras tensor. Layers are native and named as in keras.applications.vgg16.
     """
-    keras = load_keras()
-    shape = (image_size, image_size, INPUT_CHANNELS)
-    pixels = keras.Input(shape, dtype="uint8", name="images")
-    centred = keras.layers.Rescaling(1.0, [-mean for mean in IMAGENET_MEAN_RGB], name="subtract_imagenet_mean")(pixels)
-    vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_tensor=centred)
-    for name, kernel, bias in zip(layer_names(), weights.kernels, weights.biases, strict=True):
-        vgg16.get_layer(name).set_weights([kernel, bias])
-    features = keras.layers.GlobalAveragePooling2D(name="features")(vgg16.output)
-    return keras.Model(pixels, features, name="vgg16_trunk")
+    layers = load_keras().layers
+    last_of_block = {f"block{block}_conv{len(filters)}": block for block, filters in enumerate(FILTERS_PER_BLOCK, 1)}
+    for name, shape in list(zip(layer_names(), kernel_shapes(), strict=True))[first_layer:]:
+        tensor = layers.Conv2D(shape[3], shape[:2], padding="same", activation="relu", name=name)(tensor)
+        if name in last_of_block:
+            tensor = layers.MaxPooling2D(name=f"block{last_of_block[name]}_pool")(tensor)
+    return layers.GlobalAveragePooling2D(name="features")(tensor)

@@ -4,22 +4,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.backbones.onnx_files import FEATURES_NAME, INPUT_NAME, parse, serialise, tensor
-from ml.backbones.vgg16.architecture import (
-    FEATURE_COUNT,
-    FILTERS_PER_BLOCK,
-    IMAGENET_MEAN_RGB,
-    INPUT_CHANNELS,
-    layer_names,
+from ml.backbones.base import BackboneWeights, PixelScaling
+from ml.backbones.onnx_files import (
+    CHANNELS_FIRST_NAME,
+    FEATURES_NAME,
+    make_backbone,
+    parse,
+    scale_pixels,
+    tensor,
 )
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.vgg16.architecture import FEATURE_COUNT, FILTERS_PER_BLOCK, IMAGENET_MEAN_RGB, layer_names
 from ml.errors import ModelLoadError
 
 if TYPE_CHECKING:
     import onnx
 
 
-def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
+def export_trunk(weights: BackboneWeights, image_size: int) -> bytes:
     """Write the trunk as an ONNX file.
 
     Args:
@@ -29,15 +30,16 @@ def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
         (batch, 512). It casts, subtracts the ImageNet mean and turns to channels-first itself. Equal weights and
         size give equal bytes.
     """
-    from onnx import TensorProto, helper  # noqa: PLC0415
+    from onnx import helper  # noqa: PLC0415
 
-    nodes, initializers = _preprocessing()
-    source = "channels_first"
-    names = iter(zip(layer_names(), weights.kernels, weights.biases, strict=True))
+    nodes, initializers = scale_pixels(PixelScaling(IMAGENET_MEAN_RGB))
+    source = CHANNELS_FIRST_NAME
+    names = iter(layer_names())
     for block, filters in enumerate(FILTERS_PER_BLOCK, start=1):
         for _ in filters:
-            name, kernel, bias = next(names)
+            name = next(names)
             nodes += _convolution(name, source)
+            kernel, bias = weights.arrays[f"{name}/kernel"], weights.arrays[f"{name}/bias"]
             initializers += [tensor(f"{name}_kernel", kernel.transpose(3, 2, 0, 1)), tensor(f"{name}_bias", bias)]
             source = f"{name}_relu"
         pool = f"block{block}_pool"
@@ -45,18 +47,10 @@ def export_trunk(weights: TrunkWeights, image_size: int) -> bytes:
         source = pool
     nodes.append(helper.make_node("GlobalAveragePool", [source], ["pooled"], "global_average_pool"))
     nodes.append(helper.make_node("Flatten", ["pooled"], [FEATURES_NAME], "flatten", axis=1))
-    shape: list[str | int | None] = ["batch", image_size, image_size, INPUT_CHANNELS]
-    graph = helper.make_graph(
-        nodes,
-        "vgg16_trunk",
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(FEATURES_NAME, TensorProto.FLOAT, ["batch", FEATURE_COUNT])],
-        initializers,
-    )
-    return serialise(graph)
+    return make_backbone(nodes, initializers, "vgg16", image_size, FEATURE_COUNT)
 
 
-def read_trunk(trunk_onnx: bytes, recipe: str) -> TrunkWeights:
+def read_trunk(trunk_onnx: bytes, recipe: str) -> BackboneWeights:
     """Read the convolutions back out of a trunk, so that nothing but the ONNX file needs to be kept.
 
     Args:
@@ -68,24 +62,14 @@ def read_trunk(trunk_onnx: bytes, recipe: str) -> TrunkWeights:
 
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in parse(trunk_onnx).graph.initializer}
     try:
-        kernels = tuple(np.ascontiguousarray(arrays[f"{n}_kernel"].transpose(2, 3, 1, 0)) for n in layer_names())
-        return TrunkWeights(recipe, kernels, tuple(arrays[f"{name}_bias"] for name in layer_names()))
+        kernels = {f"{n}/kernel": arrays[f"{n}_kernel"].transpose(2, 3, 1, 0) for n in layer_names()}
+        biases = {f"{name}/bias": arrays[f"{name}_bias"] for name in layer_names()}
     except KeyError as error:
         raise ModelLoadError(
             f"Expected an fp32 trunk with the weights {error}. Received initialisers: {sorted(arrays)}. "
             "Export the trunk again."
         ) from error
-
-
-def _preprocessing() -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
-    from onnx import TensorProto, helper  # noqa: PLC0415
-
-    nodes = [
-        helper.make_node("Cast", [INPUT_NAME], ["pixels"], "cast", to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["pixels", "imagenet_mean"], ["centred"], "subtract_imagenet_mean"),
-        helper.make_node("Transpose", ["centred"], ["channels_first"], "to_channels_first", perm=[0, 3, 1, 2]),
-    ]
-    return nodes, [tensor("imagenet_mean", np.array(IMAGENET_MEAN_RGB, np.float32))]
+    return BackboneWeights(recipe, {name: np.ascontiguousarray(each) for name, each in (kernels | biases).items()})
 
 
 def _convolution(name: str, source: str) -> list["onnx.NodeProto"]:

@@ -6,15 +6,15 @@ Never a silent fallback: the weights decide what the cached features mean. Tenso
 import hashlib
 import os
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.vgg16.architecture import kernel_shapes
-from ml.backbones.vgg16.weights_file import read_convolutions
+from ml.backbones.base import BackboneWeights
+from ml.backbones.vgg16.architecture import kernel_shapes, layer_names
+from ml.backbones.vgg16.weights_file import Arrays, read_convolutions
 from ml.errors import WeightsError
 
 PUBLISHED_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -26,22 +26,9 @@ RANDOM_SEED = 0
 ANSWER_SECONDS = 10
 
 
-@dataclass(frozen=True)
-class TrunkWeights:
-    """The 13 convolutions of VGG16 and where they came from.
-
-    Args:
-        recipe: `random:<seed>`, or `imagenet:`, `bundled:` or `file:` and the SHA-256 of the file.
-        kernels: 13 float32 arrays (3, 3, channels in, channels out), input first. The first one takes RGB.
-        biases: 13 float32 arrays (channels out,).
-    """
-
-    recipe: str
-    kernels: tuple[NDArray[np.float32], ...]
-    biases: tuple[NDArray[np.float32], ...]
-
-
-def resolve_weights(weights: str, base_url: str = PUBLISHED_BASE_URL, cache_folder: Path | None = None) -> TrunkWeights:
+def resolve_weights(
+    weights: str, base_url: str = PUBLISHED_BASE_URL, cache_folder: Path | None = None
+) -> BackboneWeights:
     """Find the weights that a setting names.
 
     Args:
@@ -81,7 +68,7 @@ def choose_weights(
     return "imagenet", f"Keras' published ImageNet weights, {path}."
 
 
-def _bundled_weights() -> TrunkWeights:
+def _bundled_weights() -> BackboneWeights:
     weights = _from_file("bundled", BUNDLED_FILE)
     if weights.recipe != f"bundled:{BUNDLED_SHA256}":
         raise WeightsError(
@@ -90,26 +77,34 @@ def _bundled_weights() -> TrunkWeights:
     return weights
 
 
-def _random_weights(seed: int) -> TrunkWeights:
+def _random_weights(seed: int) -> BackboneWeights:
     """He-normal kernels, drawn from one NumPy generator in the order of the layers; zero biases.
 
     Source: arXiv 1502.01852. Drawn here and not by Keras, so that the bytes do not depend on TensorFlow's version.
     """
     generator = np.random.default_rng(seed)
-    kernels = tuple(
+    kernels = [
         generator.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
         for shape in kernel_shapes()
-    )
-    return TrunkWeights(f"random:{seed}", kernels, tuple(np.zeros(k.shape[3], np.float32) for k in kernels))
+    ]
+    return _name(f"random:{seed}", kernels, [np.zeros(shape[3], np.float32) for shape in kernel_shapes()])
 
 
-def _from_file(kind: str, path: Path) -> TrunkWeights:
+def _from_file(kind: str, path: Path) -> BackboneWeights:
     kernels, biases = read_convolutions(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Published files take BGR. Turned round once here, everything downstream is RGB.
     first = np.ascontiguousarray(kernels[0][:, :, ::-1, :])
-    return TrunkWeights(f"{kind}:{digest}", (first, *kernels[1:]), tuple(biases))
+    return _name(f"{kind}:{digest}", [first, *kernels[1:]], biases)
+
+
+def _name(recipe: str, kernels: Arrays, biases: Arrays) -> BackboneWeights:
+    """Args: kernels (3, 3, channels in, channels out) and biases (channels out,), input first."""
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for name, kernel, bias in zip(layer_names(), kernels, biases, strict=True):
+        arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
+    return BackboneWeights(recipe, arrays)
 
 
 def _published_file(base_url: str, folder: Path) -> Path:

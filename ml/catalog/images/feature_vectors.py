@@ -8,7 +8,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.tables import features
 
-FEATURE_COUNT = 512
 IDENTITY = "identity"  # the view that is the image as it is
 
 # Built once: every new prediction asks it, too.
@@ -18,7 +17,7 @@ _LOAD = sa.select(features.c.image_sha256, features.c.view, features.c.vector).w
     features.c.view.in_(sa.bindparam("views", expanding=True)),
 )
 
-Vectors = dict[tuple[str, str], np.ndarray]  # (image hash, view) -> float32 (512,)
+Vectors = dict[tuple[str, str], np.ndarray]  # (image hash, view) -> float32 (feature count,)
 
 
 def load_features(connection: sa.Connection, sha256s: Sequence[str], trunk_id: str, views: Sequence[str]) -> Vectors:
@@ -42,7 +41,7 @@ def claim_images(connection: sa.Connection, sha256s: Sequence[str], trunk_id: st
 def save_features(connection: sa.Connection, vectors: Mapping[tuple[str, str], np.ndarray], trunk_id: str) -> None:
     """Keep vectors; one that is there already stays, since it is the same.
 
-    Args: vectors, (hash, view) -> float32 (512,).
+    Args: vectors, (hash, view) -> float32 (feature count,).
     """
     rows = [
         {"image_sha256": sha256, "trunk_id": trunk_id, "view": view, "vector": vector.astype("<f4").tobytes()}

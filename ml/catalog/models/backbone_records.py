@@ -13,16 +13,18 @@ class StoredTrunk:
     """What was made for a recipe.
 
     Args:
-        recipe: weights, input size, precision asked for, preprocessing.
+        recipe: backbone, weights, input size, precision asked for, preprocessing.
+        backbone: its name in ml.backbones.registered.
         onnx_sha256: of the ONNX file that computes features and serves.
         fp32_sha256: of the ONNX file before quantisation; the same where precision is fp32.
-        weights_recipe: where the weights came from, as `ml.backbones.vgg16.weights` names it.
+        weights_recipe: where the weights came from, as ml.backbones.base.BackboneWeights names it.
         precision: what came of it, int8 or fp32.
         image_size: side of the square input, pixels.
         parity: the comparison that decided about int8; None where nobody asked for int8.
     """
 
     recipe: str
+    backbone: str
     onnx_sha256: str
     fp32_sha256: str
     weights_recipe: str

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras
 from ml.backbones.onnx_runtime import Floats, Images, Trunk
+from ml.backbones.registered import find_backbone
 from ml.backbones.served_backbone import ServedTrunk
-from ml.backbones.vgg16.onnx_export import read_trunk
 from ml.errors import ModelLoadError
 from ml.tasks.classification.card import ModelCard, save_card
 from ml.tasks.classification.classifier import Classifier
@@ -59,6 +59,7 @@ def make_card(trunk: ServedTrunk, classes: Sequence[str]) -> ModelCard:
         classes=tuple(classes),
         image_size=trunk.image_size,
         trunk_id=trunk.trunk_id,
+        backbone=trunk.backbone,
         trunk_weights=trunk.weights_recipe,
         precision=trunk.precision,
         precision_reason=trunk.precision_reason,
@@ -82,7 +83,9 @@ def write_bundle(folder: Path, trunk: ServedTrunk, head: Head, card: ModelCard, 
     (folder / "model.onnx").write_bytes(joined)
     save_head(head, folder / "head.npz")
     save_card(replace(card, model_sha256=hashlib.sha256(joined).hexdigest()), folder)
-    network = build_classifier(read_trunk(trunk.fp32_onnx, trunk.weights_recipe), head, card.image_size)
+    backbone = find_backbone(trunk.backbone)
+    weights = backbone.read_onnx(trunk.fp32_onnx, trunk.weights_recipe)
+    network = build_classifier(backbone, weights, head, card.image_size)
     network.save(folder / "model.keras")
     chosen = images[:PARITY_IMAGES]
     served = Classifier.load(folder).predict(chosen).probabilities

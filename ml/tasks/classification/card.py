@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
-from ml.backbones.vgg16.architecture import MINIMUM_IMAGE_SIZE
+from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
@@ -19,7 +19,8 @@ class ModelCard:
         classes: names, in the order of the probabilities.
         image_size: side of the square input, pixels.
         trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
-        trunk_weights: where the trunk's weights came from, as `ml.backbones.vgg16.weights` names it.
+        trunk_weights: where the trunk's weights came from, as ml.backbones.base.BackboneWeights names it.
+        backbone: its name; that of the first one in versions from before it was kept.
         preprocessing: version of the code that makes pixels of bytes.
         precision: arithmetic of the trunk, `int8` or `fp32`. The head is always fp32.
         precision_reason: why this precision, in a sentence.
@@ -31,6 +32,7 @@ class ModelCard:
     image_size: int
     trunk_id: str
     trunk_weights: str
+    backbone: str = FIRST_BACKBONE
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"
     precision_reason: str = ""
@@ -64,10 +66,8 @@ def _check(card: ModelCard, path: Path) -> None:
     classes = card.classes
     if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
         raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
-    if not isinstance(card.image_size, int) or card.image_size < MINIMUM_IMAGE_SIZE:
-        raise ModelLoadError(
-            f"Expected an image_size of {MINIMUM_IMAGE_SIZE} or more in {path}. Received: {card.image_size!r}."
-        )
+    if not isinstance(card.image_size, int) or card.image_size < 1:
+        raise ModelLoadError(f"Expected an image_size of 1 or more in {path}. Received: {card.image_size!r}.")
     if card.preprocessing != PREPROCESSING_VERSION:
         raise ModelLoadError(
             f"Expected a model for preprocessing {PREPROCESSING_VERSION} in {path}. Received: {card.preprocessing!r}. "

@@ -18,7 +18,7 @@ from ml.backbones.onnx_runtime import (
     read_file,
     run_in_batches,
 )
-from ml.backbones.vgg16.architecture import FEATURE_COUNT, INPUT_CHANNELS
+from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.errors import ModelLoadError
 from ml.tasks.classification.card import ModelCard, load_card
 from ml.tasks.classification.head import Head, load_head
@@ -35,7 +35,7 @@ class Output:
 
     Args:
         probabilities: float32, (n, classes).
-        features: float32, (n, 512).
+        features: float32, (n, feature count).
     """
 
     probabilities: Floats
@@ -61,13 +61,14 @@ class Classifier:
         content = read_file(folder / "model.onnx")
         _check_bytes(content, card, folder)
         turns = Turns(content, str(folder / "model.onnx"))
-        check_outputs(turns.alone, {"probabilities": len(card.classes), "features": FEATURE_COUNT})
+        head = load_head(folder / "head.npz", len(card.classes))
+        check_outputs(turns.alone, {"probabilities": len(card.classes), "features": head.feature_count})
         if (size := input_size(turns.alone)) != card.image_size:
             raise ModelLoadError(
                 f"Expected a network for {card.image_size} pixels in {folder}, as its card says. Received: {size}. "
                 "Download the model version again."
             )
-        classifier = cls(card, turns, load_head(folder / "head.npz", len(card.classes)))
+        classifier = cls(card, turns, head)
         classifier._check_answer(folder)
         return classifier
 
@@ -84,7 +85,7 @@ class Classifier:
     def classify(self, features: Floats) -> Floats:
         """Classify images whose features are known already.
 
-        Args: features, float32, (n, 512).
+        Args: features, float32, (n, feature count).
         Returns: probabilities, float32, (n, classes).
         """
         return self._head.classify(features)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.standardisation import Standardisation
-from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.errors import ModelLoadError
 
 
@@ -17,17 +16,22 @@ class Head:
     """A dense softmax layer.
 
     Args:
-        kernel: float32, (512, classes).
+        kernel: float32, (features, classes).
         bias: float32, (classes,).
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    @property
+    def feature_count(self) -> int:
+        """Values per image that it takes."""
+        return int(self.kernel.shape[0])
+
     def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn features into probabilities.
 
-        Args: features, float32, (n, 512).
+        Args: features, float32, (n, feature_count).
         Returns: float32, (n, classes); each row adds up to 1.
         """
         logits = features @ self.kernel + self.bias
@@ -57,7 +61,7 @@ def save_head(head: Head, path: Path) -> None:
 
 
 def load_head(path: Path, class_count: int) -> Head:
-    """Read a head.
+    """Read a head, for features of any length.
 
     Raises: ModelLoadError, the file is not one, or does not have the shape for so many classes.
     """
@@ -69,10 +73,9 @@ def load_head(path: Path, class_count: int) -> Head:
             f"Expected a NumPy archive with kernel and bias at {path}. It does not load ({error}). "
             "Download the model version again."
         ) from error
-    expected = ((FEATURE_COUNT, class_count), (class_count,))
-    if (head.kernel.shape, head.bias.shape) != expected:
+    if head.kernel.ndim != 2 or head.kernel.shape[1] != class_count or head.bias.shape != (class_count,):
         raise ModelLoadError(
-            f"Expected a head of shapes {expected} for {class_count} classes at {path}. "
-            f"Received: {(head.kernel.shape, head.bias.shape)}. Register the model again from one training run."
+            f"Expected a head of shapes (features, {class_count}) and ({class_count},) at {path}. "
+            f"Received: {head.kernel.shape} and {head.bias.shape}. Register the model again from one training run."
         )
     return head

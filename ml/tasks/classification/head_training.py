@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.backbones.standardisation import Standardisation
-from ml.backbones.vgg16.architecture import FEATURE_COUNT
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
 from ml.tasks.classification.head import Head, fold_into
@@ -52,7 +51,7 @@ def train_head(
     The features are standardised for training; that is folded into the returned kernel and bias.
 
     Args:
-        features, labels: the training fold, float32 (n, 512) and class indices (n,).
+        features, labels: the training fold, float32 (n, feature count) and class indices (n,).
         validation_features, validation_labels: the validation fold, by whose loss the best epoch is chosen.
         class_count: number of classes.
         seed: of the initial kernel, the shuffling and the dropout.
@@ -61,11 +60,11 @@ def train_head(
         hyperparameters: how it is trained.
     Raises: TrainingError, the data cannot be trained on, the loss diverged, or the budget did not do for one epoch.
     """
-    _check("training", features, labels, class_count)
-    _check("validation", validation_features, validation_labels, class_count)
+    _check("training", features, labels, class_count, features.shape[-1])
+    _check("validation", validation_features, validation_labels, class_count, features.shape[-1])
     deadline = time.monotonic() + budget_seconds
     standardisation = Standardisation.of(features)
-    model = _build(class_count, seed, hyperparameters)
+    model = _build(features.shape[1], class_count, seed, hyperparameters)
     history = _fit(
         model,
         hyperparameters,
@@ -78,10 +77,10 @@ def train_head(
     return TrainedHead(head.kernel, head.bias, history)
 
 
-def _check(fold: str, features: Floats, labels: Labels, class_count: int) -> None:
-    if features.shape != (len(labels), FEATURE_COUNT) or len(labels) == 0:
+def _check(fold: str, features: Floats, labels: Labels, class_count: int, feature_count: int) -> None:
+    if features.shape != (len(labels), feature_count) or len(labels) == 0:
         raise TrainingError(
-            f"Expected {fold} features of shape (n, {FEATURE_COUNT}) with n labels, n at least 1. "
+            f"Expected {fold} features of shape (n, {feature_count}) with n labels, n at least 1. "
             f"Received: {features.shape} and {labels.shape}. Take a snapshot with images in both folds."
         )
     if not np.isfinite(features).all():
@@ -95,12 +94,12 @@ def _check(fold: str, features: Floats, labels: Labels, class_count: int) -> Non
         )
 
 
-def _build(class_count: int, seed: int, hyperparameters: Hyperparameters) -> Any:
+def _build(feature_count: int, class_count: int, seed: int, hyperparameters: Hyperparameters) -> Any:
     keras = load_keras()
     load_tensorflow().config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     layers = [
-        keras.Input((FEATURE_COUNT,)),
+        keras.Input((feature_count,)),
         keras.layers.Dropout(hyperparameters.dropout_rate),
         keras.layers.Dense(class_count, activation="softmax"),
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ml.backbones.vgg16.architecture import DROPOUT_RATE
+DROPOUT_RATE = 0.2
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ def join_head(trunk_onnx: bytes, head: Head) -> bytes:
     """Put a head on a trunk. The head is fp32, whatever the trunk is.
 
     Args:
-        trunk_onnx: what `export_trunk` or `quantise_trunk` returned.
-        head: the dense layer, kernel (512, classes) and bias (classes,).
+        trunk_onnx: what a backbone's `export_onnx` or `quantise_trunk` returned.
+        head: the dense layer, kernel (features, classes) and bias (classes,).
     Returns: ONNX with the trunk's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
     Raises: ModelLoadError, the bytes are not a trunk.
     """
@@ -27,5 +27,5 @@ def join_head(trunk_onnx: bytes, head: Head) -> bytes:
     graph.initializer.extend([tensor("head_kernel", head.kernel), tensor("head_bias", head.bias)])
     shape = ["batch", head.bias.shape[0]]
     graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES_NAME, TensorProto.FLOAT, shape))
-    graph.name = "vgg16_classifier"
+    graph.name = "classifier"
     return serialise(graph)

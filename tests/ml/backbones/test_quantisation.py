@@ -7,6 +7,7 @@ import pytest
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.quantisation import quantise_trunk
 from ml.backbones.served_backbone import ServedTrunk
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.tasks.classification.head import Head
 from ml.tasks.classification.onnx_head import join_head
 
@@ -45,18 +46,19 @@ def test_the_features_stay_close_to_those_of_fp32(int8_onnx: bytes, unseen: Any)
 
 
 def test_the_same_images_give_the_same_bytes(int8_onnx: bytes, trunk_onnx: bytes, training_fold: Any) -> None:
-    assert quantise_trunk(trunk_onnx, training_fold.images[:16], reduce_range=False) == int8_onnx
+    assert quantise_trunk(trunk_onnx, training_fold.images[:16], BACKBONE.kept_in_fp32, reduce_range=False) == int8_onnx
 
 
 def test_a_reduced_range_uses_seven_bits(trunk_onnx: bytes, training_fold: Any) -> None:
-    weights = weights_of(quantise_trunk(trunk_onnx, training_fold.images[:2], reduce_range=True))
+    weights = weights_of(quantise_trunk(trunk_onnx, training_fold.images[:2], BACKBONE.kept_in_fp32, reduce_range=True))
     kernels = [each for name, each in weights.items() if name.endswith("kernel_quantized")]
     assert max(int(np.abs(kernel.astype(int)).max()) for kernel in kernels) == 64
 
 
 def test_progress_counts_the_calibration_images(trunk_onnx: bytes, training_fold: Any) -> None:
     told: list[tuple[int, int]] = []
-    quantise_trunk(trunk_onnx, training_fold.images[:3], False, lambda done, total: told.append((done, total)))
+    images, kept = training_fold.images[:3], BACKBONE.kept_in_fp32
+    quantise_trunk(trunk_onnx, images, kept, False, lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from ml.app import Workspace, open_registry
 from ml.backbones import served_backbone as trunks_module
+from ml.backbones.base import BackboneWeights
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.served_backbone import load_trunk, make_trunk
 from ml.backbones.vgg16.onnx_export import export_trunk
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import trunk_key
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
@@ -55,9 +56,9 @@ def quantised(int8_trunk: trunks_module.ServedTrunk, monkeypatch: pytest.MonkeyP
     return given
 
 
-def make(place: Workspace, weights: TrunkWeights, snapshot: Snapshot, **settings: Any) -> trunks_module.ServedTrunk:
+def make(place: Workspace, weights: BackboneWeights, snapshot: Snapshot, **settings: Any) -> trunks_module.ServedTrunk:
     changed = replace(place, settings=place.settings.model_copy(update=settings))
-    return make_trunk(changed.catalog, changed.settings, weights, 32, snapshot)
+    return make_trunk(changed.catalog, changed.settings, BACKBONE, weights, 32, snapshot)
 
 
 def rows(catalog: Catalog) -> list[Any]:
@@ -70,11 +71,11 @@ def refuse(*_: object) -> bytes:
 
 
 def test_a_trunk_is_quantised_judged_and_kept_with_the_decision(
-    place: Workspace, weights: TrunkWeights, snapshot: Snapshot
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot
 ) -> None:
     told: list[tuple[int, int]] = []
     trunk = make_trunk(
-        place.catalog, place.settings, weights, 32, snapshot, lambda done, total: told.append((done, total))
+        place.catalog, place.settings, BACKBONE, weights, 32, snapshot, lambda done, total: told.append((done, total))
     )
     assert (trunk.precision, trunk.weights_recipe, trunk.image_size) == ("int8", "random:0", 32)
     assert len(trunk.onnx) < 0.27 * len(trunk.fp32_onnx)
@@ -90,7 +91,7 @@ def test_a_trunk_is_quantised_judged_and_kept_with_the_decision(
 
 
 def test_it_is_made_once_and_found_again(
-    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, quantised: list[bytes]
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot, quantised: list[bytes]
 ) -> None:
     made = make(place, weights, snapshot)
     assert make(place, weights, snapshot) == made
@@ -99,7 +100,7 @@ def test_it_is_made_once_and_found_again(
 
 
 def test_workers_that_need_it_at_once_make_it_once(
-    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, quantised: list[bytes]
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot, quantised: list[bytes]
 ) -> None:
     with ThreadPoolExecutor(3) as workers:
         found = list(workers.map(lambda _: make(place, weights, snapshot), range(3)))
@@ -109,12 +110,12 @@ def test_workers_that_need_it_at_once_make_it_once(
 
 def test_fp32_serves_where_int8_is_refused(
     place: Workspace,
-    weights: TrunkWeights,
+    weights: BackboneWeights,
     snapshot: Snapshot,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
+    nothing = BackboneWeights("nothing", {name: np.zeros_like(each) for name, each in weights.arrays.items()})
     monkeypatch.setattr(trunks_module, "quantise_trunk", lambda *_: export_trunk(nothing, 32))
     trunk = make(place, weights, snapshot)
     assert (trunk.precision, trunk.onnx) == ("fp32", trunk.fp32_onnx)
@@ -126,13 +127,13 @@ def test_fp32_serves_where_int8_is_refused(
 
 
 @pytest.mark.usefixtures("quantised")
-def test_another_minimum_is_another_question(place: Workspace, weights: TrunkWeights, snapshot: Snapshot) -> None:
+def test_another_minimum_is_another_question(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
     make(place, weights, snapshot)
     make(place, weights, snapshot, int8_minimum_agreement=0.5)
-    assert [row.recipe.split(" ")[2] for row in rows(place.catalog)] == ["int8>=0.98", "int8>=0.5"]
+    assert [row.recipe.split(" ")[3] for row in rows(place.catalog)] == ["int8>=0.98", "int8>=0.5"]
 
 
-def test_fp32_is_not_compared_with_anything(place: Workspace, weights: TrunkWeights, snapshot: Snapshot) -> None:
+def test_fp32_is_not_compared_with_anything(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
     trunk = make(place, weights, snapshot, model_precision="fp32")
     assert trunk.onnx == trunk.fp32_onnx == export_trunk(weights, 32)
     assert trunk.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
@@ -142,7 +143,7 @@ def test_fp32_is_not_compared_with_anything(place: Workspace, weights: TrunkWeig
 @pytest.mark.usefixtures("quantised")
 @pytest.mark.parametrize("which", ["onnx_sha256", "fp32_sha256"])
 def test_bytes_that_changed_in_the_store_are_refused(
-    place: Workspace, weights: TrunkWeights, snapshot: Snapshot, which: str
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot, which: str
 ) -> None:
     trunk = make(place, weights, snapshot)
     place.catalog.store.put(trunk_key(getattr(rows(place.catalog)[0], which)), b"something else")
@@ -157,7 +158,7 @@ def test_a_trunk_that_was_not_made_here_is_refused(catalog: Catalog, trunk_id: s
 
 
 def test_a_trunk_for_another_preprocessing_is_refused(
-    place: Workspace, weights: TrunkWeights, snapshot: Snapshot
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot
 ) -> None:
     trunk = make(place, weights, snapshot, model_precision="fp32")
     with pytest.raises(WeightsError, match="rgb-bilinear-1"):

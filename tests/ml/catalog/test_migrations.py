@@ -17,7 +17,13 @@ from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsErro
 from ml.settings import Settings
 
 TRUNK = sa.insert(trunks).values(
-    recipe="kept", onnx_sha256="a", fp32_sha256="a", weights_recipe="random:0", precision="fp32", image_size=32
+    recipe="kept",
+    backbone="vgg16",
+    onnx_sha256="a",
+    fp32_sha256="a",
+    weights_recipe="random:0",
+    precision="fp32",
+    image_size=32,
 )
 APPENDED = """
 from alembic import op

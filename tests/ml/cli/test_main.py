@@ -82,7 +82,7 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("evaluate",), "found none"),
         (("retrain",), "at least two classes"),
         (("retrain", "--seed", "-1"), "seed: expected"),
-        (("finetune", "--layers", "14", "--epochs", "1"), "layers: expected 1 to 13"),
+        (("finetune", "--layers", "0", "--epochs", "1"), "layers: expected 1 or more"),
         (("finetune", "--layers", "1"), "--epochs"),
         (("ingest", "/nowhere/at/all", "--split", "pool"), "/nowhere/at/all"),
         (("ingest", ".", "--split", "other"), "other"),

@@ -62,7 +62,7 @@ def test_the_champion_is_told_with_its_latest_figures_of_each_part(catalog: Cata
     add_champion(2, 0.6)
     add_champion(2, 0.8)
     with catalog.begin() as connection:
-        save_trunk(connection, StoredTrunk("recipe", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
+        save_trunk(connection, StoredTrunk("recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
     health = read(catalog)
     assert (health.champion, health.precision, health.image_size, health.trunk_weights) == (2, "fp32", 32, "random:0")
     assert health.classes == ["b", "a"]

@@ -1,18 +1,21 @@
-"""Which weights a home takes where its settings name none."""
+"""Which backbone and which weights a home takes."""
 
 import logging
 
 import pytest
 
+from ml.backbones.registered import REGISTERED
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE, Vgg16
 from ml.catalog.database import Catalog
+from ml.errors import SettingsError
 from ml.settings import Settings
-from ml.training import chosen_backbone
-from ml.training.chosen_backbone import chosen_weights
+from ml.training.chosen_backbone import chosen_backbone, chosen_weights
+from tests import three_layers
 
 
 def choose(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be had from Keras' server, which lies outside."""
-    monkeypatch.setattr(chosen_backbone, "choose_weights", lambda: (value, "a test says so"))
+    monkeypatch.setattr(Vgg16, "choose_weights", lambda _: (value, "a test says so"))
 
 
 @pytest.fixture
@@ -25,9 +28,9 @@ def test_the_first_choice_stands_and_is_told_once(
 ) -> None:
     choose("bundled", monkeypatch)
     with caplog.at_level(logging.WARNING):
-        assert chosen_weights(catalog, silent) == "bundled"
+        assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
         choose("imagenet", monkeypatch)  # the network came back
-        assert chosen_weights(catalog, silent) == "bundled"
+        assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
     assert [record.getMessage() for record in caplog.records] == [
         "This home takes MYCOFLOW_WEIGHTS=bundled from now on: a test says so"
     ]
@@ -37,6 +40,42 @@ def test_a_setting_goes_before_the_choice_and_leaves_it(
     catalog: Catalog, silent: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose("bundled", monkeypatch)
-    chosen_weights(catalog, silent)
-    assert chosen_weights(catalog, silent.model_copy(update={"weights": "random"})) == "random"
-    assert chosen_weights(catalog, silent) == "bundled"
+    chosen_weights(catalog, silent, BACKBONE)
+    assert chosen_weights(catalog, silent.model_copy(update={"weights": "random"}), BACKBONE) == "random"
+    assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
+
+
+@pytest.fixture
+def another(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(REGISTERED, three_layers.NAME, three_layers.__name__)
+    return three_layers.NAME
+
+
+def test_a_home_keeps_its_backbone_until_the_setting_names_another(
+    catalog: Catalog, settings: Settings, another: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = settings.model_copy(update={"backbone": another})
+    with caplog.at_level(logging.WARNING):
+        assert chosen_backbone(catalog, settings).name == "vgg16"
+        assert chosen_backbone(catalog, settings).name == "vgg16"
+        assert chosen_backbone(catalog, named).name == another
+        assert chosen_backbone(catalog, settings).name == another  # the setting is gone, its word stands
+    assert [record.getMessage().partition(" from now on")[0] for record in caplog.records] == [
+        "This home takes MYCOFLOW_BACKBONE=vgg16",
+        f"This home takes MYCOFLOW_BACKBONE={another}",
+    ]
+
+
+def test_an_unknown_backbone_changes_nothing(catalog: Catalog, settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="knows: vgg16"):
+        chosen_backbone(catalog, settings.model_copy(update={"backbone": "resnet"}))
+    assert chosen_backbone(catalog, settings).name == "vgg16"
+
+
+def test_each_backbone_has_a_choice_of_weights_of_its_own(
+    catalog: Catalog, silent: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose("bundled", monkeypatch)
+    assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
+    assert chosen_weights(catalog, silent, three_layers.BACKBONE) == "random"
+    assert chosen_weights(catalog, silent, BACKBONE) == "bundled"

@@ -263,7 +263,7 @@ def test_the_files_of_a_dead_trunk_go(workspace: Workspace) -> None:
     workspace.catalog.store.put(trunk_key(sha256), content)
     age(workspace, trunk_key(sha256))
     with workspace.catalog.begin() as connection:
-        save_trunk(connection, StoredTrunk("old", sha256, sha256, "random:9", "fp32", 32, None))
+        save_trunk(connection, StoredTrunk("old", "vgg16", sha256, sha256, "random:9", "fp32", 32, None))
     assert amounts(purge_workspace(workspace, is_dry_run=False))["trunk files"] == Amount(1, len(content))
     assert not workspace.catalog.store.exists(trunk_key(sha256))
     with workspace.catalog.begin() as connection:

@@ -38,7 +38,8 @@ def test_the_model_version_is_told(app: Flask, serve_version: Callable[[int], No
     serve_version(1)
     serve_version(7)
     told = [line for line in scrape(app).splitlines() if line.startswith("mycoflow_model_info")]
-    assert told == ['mycoflow_model_info{image_size="32",precision="fp32",trunk_weights="random:0",version="7"} 1.0']
+    labels = 'backbone="vgg16",image_size="32",precision="fp32",trunk_weights="random:0",version="7"'
+    assert told == [f"mycoflow_model_info{{{labels}}} 1.0"]
 
 
 def test_two_applications_count_apart(app: Flask, client: FlaskClient, settings: Settings) -> None:

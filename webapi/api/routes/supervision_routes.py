@@ -8,7 +8,7 @@ from flask import Response, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, RootModel
 
-from ml.backbones.vgg16.architecture import layer_names
+from ml.backbones.served_backbone import count_tunable_layers
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.logs.results import mean_top_confidence
 from ml.catalog.models.model_versions import knows_images_until, load_model_version
@@ -53,9 +53,7 @@ class FinetuneBody(StageQuery):
     """What to train, and for how long."""
 
     variables: Annotated[int, DigitsOnly] = Field(
-        ge=1,
-        le=len(layer_names()),
-        description="How many convolutional layers to train, counted from the last one back",
+        ge=1, description="How many layers of the model's backbone to train, counted from the last one back"
     )
     epochs: Annotated[int, DigitsOnly] = Field(ge=1, le=100, description="Times through the training data")
 
@@ -116,14 +114,24 @@ def post_finetune() -> tuple[Response, int, dict[str, str]]:
     """Start a run in Airflow that trains a model version's last layers further, from a JSON object or a form."""
     body = read_body(FinetuneBody)
     airflow = airflow_runs.current()
+    version = find_version(body.model_name, body.stage)
+    _demand_layers(version, body.variables)
     conf = {
-        "model_version": find_version(body.model_name, body.stage),
+        "model_version": version,
         "layers": body.variables,
         "epochs": body.epochs,
         "requested_by": actor_name(current_account()),
     }
     run = airflow.trigger(_FINETUNE, conf)
     return jsonify(asdict(run)), HTTPStatus.ACCEPTED, {"Location": run.url}
+
+
+def _demand_layers(version: int, layers: int) -> None:
+    """Refuse more layers than the version's backbone has. One that was not made here is refused by the training."""
+    with application_state.current().database.catalog().begin() as connection:
+        tunable = count_tunable_layers(connection, version)
+    if tunable is not None and layers > tunable:
+        raise ProblemError(422, "invalid-request", f"variables: expected 1 to {tunable} for this model, got {layers}")
 
 
 def _percent(share: float) -> float:

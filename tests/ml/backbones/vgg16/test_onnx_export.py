@@ -5,10 +5,11 @@ import numpy as np
 import onnx
 import pytest
 
+from ml.backbones.base import BackboneWeights
+from ml.backbones.keras_backend import build_network, load_keras, set_weights
 from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.vgg16.keras_vgg16 import build_trunk
 from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.errors import ModelLoadError
 from ml.tasks.classification.head import Head
 from ml.tasks.classification.onnx_head import join_head
@@ -32,12 +33,21 @@ def test_the_same_weights_give_the_same_bytes_in_another_process(
 
 
 @pytest.mark.parametrize("size", [32, 47])
-def test_the_exported_trunk_computes_what_the_keras_trunk_computes(weights: TrunkWeights, size: int) -> None:
+def test_the_exported_trunk_computes_what_the_keras_trunk_computes(weights: BackboneWeights, size: int) -> None:
     images = random_images(4, size)
-    expected = build_trunk(weights, size).predict(images, verbose=0)
+    expected = build_network(BACKBONE, weights, size).predict(images, verbose=0)
     received = Trunk(export_trunk(weights, size)).features(images)
     assert received.shape == (4, 512)
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4 * expected.std())
+
+
+def test_it_is_the_network_that_keras_publishes(weights: BackboneWeights) -> None:
+    published = load_keras().applications.VGG16(include_top=False, weights=None, input_shape=(47, 47, 3), pooling="avg")
+    set_weights(published, weights)
+    images = random_images(4, 47)
+    expected = published.predict(images - np.array([123.68, 116.779, 103.939], np.float32), verbose=0)
+    received = build_network(BACKBONE, weights, 47).predict(images, verbose=0)
+    np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-5 * expected.std())
 
 
 def test_the_network_tells_red_from_blue(trunk_onnx: bytes) -> None:
@@ -54,9 +64,10 @@ def test_a_joined_model_holds_the_weights_once_and_keeps_the_trunks_features(tru
     assert outputs["probabilities"].type.tensor_type.shape.dim[1].dim_value == 3
 
 
-def test_weights_are_read_back_from_a_trunk_bit_for_bit(trunk_onnx: bytes, weights: TrunkWeights) -> None:
+def test_weights_are_read_back_from_a_trunk_bit_for_bit(trunk_onnx: bytes, weights: BackboneWeights) -> None:
     found = read_trunk(trunk_onnx, "random:0")
-    assert all(np.array_equal(a, b) for a, b in zip(found.kernels, weights.kernels, strict=True))
+    assert found.arrays.keys() == weights.arrays.keys()
+    assert all(np.array_equal(found.arrays[name], array) for name, array in weights.arrays.items())
     assert export_trunk(found, 32) == trunk_onnx
 
 

@@ -10,14 +10,15 @@ import h5py
 import numpy as np
 import pytest
 
+from ml.backbones.base import BackboneWeights
+from ml.backbones.keras_backend import build_network
 from ml.backbones.vgg16 import weights as weights_module
 from ml.backbones.vgg16.architecture import kernel_shapes, layer_names
-from ml.backbones.vgg16.keras_vgg16 import build_trunk
+from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.backbones.vgg16.weights import (
     BUNDLED_FILE,
     BUNDLED_SHA256,
     PUBLISHED_NAME,
-    TrunkWeights,
     choose_weights,
     resolve_weights,
 )
@@ -25,11 +26,12 @@ from ml.errors import WeightsError
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, weights: TrunkWeights) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, weights: BackboneWeights) -> Path:
     """A file in the layout of the published one, BGR, holding the random weights."""
     path = tmp_path_factory.mktemp("published") / PUBLISHED_NAME
     with h5py.File(path, "w") as file:
-        for name, kernel, bias in zip(layer_names(), weights.kernels, weights.biases, strict=True):
+        for name in layer_names():
+            kernel, bias = weights.arrays[f"{name}/kernel"], weights.arrays[f"{name}/bias"]
             group = file.create_group(name)
             group[f"{name}_W_1:0"] = kernel[:, :, ::-1] if kernel.shape[2] == 3 else kernel
             group[f"{name}_b_1:0"] = bias
@@ -48,17 +50,18 @@ def base_url(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-def is_equal(one: TrunkWeights, other: TrunkWeights) -> bool:
-    pairs = zip([*one.kernels, *one.biases], [*other.kernels, *other.biases], strict=True)
-    return all(np.array_equal(left, right) for left, right in pairs)
+def is_equal(one: BackboneWeights, other: BackboneWeights) -> bool:
+    return one.arrays.keys() == other.arrays.keys() and all(
+        np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items()
+    )
 
 
 def test_random_weights_are_the_same_every_time_and_he_normal() -> None:
     first, second = resolve_weights("random"), resolve_weights("random")
     assert first.recipe == "random:0"
     assert is_equal(first, second)
-    assert [kernel.shape for kernel in first.kernels] == kernel_shapes()
-    assert first.kernels[7].std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.01)
+    assert [first.arrays[f"{name}/kernel"].shape for name in layer_names()] == kernel_shapes()
+    assert first.arrays["block4_conv1/kernel"].std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.01)
 
 
 def test_random_weights_need_no_tensorflow(run_python: Callable[..., str]) -> None:
@@ -67,7 +70,7 @@ def test_random_weights_need_no_tensorflow(run_python: Callable[..., str]) -> No
 
 
 def test_the_published_file_is_downloaded_once_and_turned_from_bgr_to_rgb(
-    base_url: str, published: Path, tmp_path: Path, weights: TrunkWeights
+    base_url: str, published: Path, tmp_path: Path, weights: BackboneWeights
 ) -> None:
     cache = tmp_path / "models"
     downloaded = resolve_weights("imagenet", base_url, cache)
@@ -91,13 +94,13 @@ def test_an_unreachable_source_says_how_to_provide_the_file(tmp_path: Path) -> N
     assert "MYCOFLOW_WEIGHTS=/path/to/file.weights.h5" in str(refused.value)
 
 
-def test_a_file_saved_by_keras_is_read_back(tmp_path: Path, weights: TrunkWeights) -> None:
+def test_a_file_saved_by_keras_is_read_back(tmp_path: Path, weights: BackboneWeights) -> None:
     path = tmp_path / "mine.weights.h5"
-    build_trunk(weights, 32).save_weights(path)
+    build_network(BACKBONE, weights, 32).save_weights(path)
     found = resolve_weights(str(path))
     assert found.recipe == f"file:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    assert np.array_equal(found.kernels[0], weights.kernels[0][:, :, ::-1])
-    assert all(np.array_equal(a, b) for a, b in zip(found.kernels[1:], weights.kernels[1:], strict=True))
+    turned = weights.arrays["block1_conv1/kernel"][:, :, ::-1]
+    assert is_equal(found, BackboneWeights(found.recipe, {**weights.arrays, "block1_conv1/kernel": turned}))
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:

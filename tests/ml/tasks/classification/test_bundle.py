@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml.backbones.base import BackboneWeights
 from ml.backbones.onnx_runtime import Trunk
 from ml.backbones.served_backbone import ServedTrunk
 from ml.backbones.vgg16.onnx_export import export_trunk
-from ml.backbones.vgg16.weights import TrunkWeights
+from ml.backbones.vgg16.vgg16_backbone import Vgg16
 from ml.errors import ModelLoadError
-from ml.tasks.classification import bundle as bundle_module
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.card import ModelCard, load_card
 from ml.tasks.classification.classifier import Classifier
@@ -75,19 +75,19 @@ def test_networks_that_disagree_are_not_let_through(
     head: TrainedHead,
     card: ModelCard,
     unseen: Any,
-    weights: TrunkWeights,
+    weights: BackboneWeights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    swapped = (np.ascontiguousarray(weights.kernels[0][:, ::-1]), *weights.kernels[1:])
-    monkeypatch.setattr(bundle_module, "read_trunk", lambda *_: TrunkWeights("wrong", swapped, weights.biases))
+    swapped = {**weights.arrays, "block1_conv1/kernel": weights.arrays["block1_conv1/kernel"][:, ::-1]}
+    monkeypatch.setattr(Vgg16, "read_onnx", lambda *_: BackboneWeights("wrong", swapped))
     with pytest.raises(ModelLoadError, match="agree within"):
         write_bundle(tmp_path, trunk, head, card, unseen.images)
 
 
 def test_a_served_network_that_is_another_is_not_let_through(
-    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any, weights: TrunkWeights
+    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any, weights: BackboneWeights
 ) -> None:
-    nothing = TrunkWeights("nothing", tuple(np.zeros_like(kernel) for kernel in weights.kernels), weights.biases)
+    nothing = BackboneWeights("nothing", {name: np.zeros_like(each) for name, each in weights.arrays.items()})
     other = replace(int8_trunk, onnx=export_trunk(nothing, 32))
     with pytest.raises(ModelLoadError, match="at least 50%"):
         write_bundle(tmp_path, other, head, make_card(other, CLASSES), unseen.images)

@@ -114,6 +114,12 @@ def test_a_head_of_another_model_is_refused(copy: Path) -> None:
         Classifier.load(copy)
 
 
+def test_a_head_for_features_of_another_length_is_refused(copy: Path) -> None:
+    save_head(Head(np.eye(64, 10, dtype=np.float32), np.zeros(10, np.float32)), copy / "head.npz")
+    with pytest.raises(ModelLoadError, match=r"'features': 64.*'features': 512"):
+        Classifier.load(copy)
+
+
 def change_card(folder: Path, **changed: object) -> None:
     path = folder / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
@@ -135,10 +141,11 @@ def test_a_network_that_is_not_the_cards_is_refused(copy: Path) -> None:
 
 
 def test_a_version_from_before_the_hash_was_kept_loads(copy: Path) -> None:
-    card = json.loads((copy / "model.json").read_text())
-    old = {name: card[name] for name in ("classes", "image_size", "trunk_id", "trunk_weights", "preprocessing")}
+    written = json.loads((copy / "model.json").read_text())
+    old = {name: written[name] for name in ("classes", "image_size", "trunk_id", "trunk_weights", "preprocessing")}
     (copy / "model.json").write_text(json.dumps(old))
-    assert Classifier.load(copy).card.precision == "fp32"
+    card = Classifier.load(copy).card
+    assert (card.precision, card.backbone) == ("fp32", "vgg16")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def test_an_empty_validation_fold_is_refused(train: Train) -> None:
         train(validation_features=empty, validation_labels=np.zeros(0, np.int64))
 
 
+def test_folds_with_features_of_two_backbones_are_refused(train: Train, validation_fold: Any) -> None:
+    with pytest.raises(TrainingError, match=r"validation features of shape \(n, 512\).*\(100, 64\)"):
+        train(validation_features=validation_fold.features[:, :64])
+
+
 def test_labels_beyond_the_classes_are_refused(train: Train) -> None:
     with pytest.raises(TrainingError, match="from 0 to 4"):
         train(class_count=5)

@@ -311,7 +311,7 @@ GOOD = {**PRODUCTION, "variables": 3, "epochs": 5}
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"variables": "0"}, {"variables": "14"}, {"variables": "three"}, {"variables": "1.5"}, {"variables": ""},
+        {"variables": "0"}, {"variables": "three"}, {"variables": "1.5"}, {"variables": ""},
         {"epochs": "0"}, {"epochs": "101"}, {"epochs": "-1"}, {"epochs": "²"}, {"model_name": ""}, {"stage": ""},
         {"stage": "x" * 201},
     ],
@@ -329,7 +329,7 @@ def test_a_finetuning_that_means_nothing_is_refused_as_json_and_as_a_form(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"variables": 14}, {"variables": 1.5}, {"variables": True}, {"variables": None}, {"epochs": [5]}, {"stage": 1}],
+    [{"variables": 0}, {"variables": 1.5}, {"variables": True}, {"variables": None}, {"epochs": [5]}, {"stage": 1}],
     ids=str,
 )
 def test_json_of_another_type_is_refused(admin: FlaskClient, wrong: dict[str, object]) -> None:

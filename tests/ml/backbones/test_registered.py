@@ -1,0 +1,135 @@
+"""Another backbone needs a module of its own and one line, and a night does not mind which one it has."""
+
+import io
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from mlflow import MlflowClient
+
+from ml import cycle
+from ml.app import Workspace, load_classifier, open_workspace
+from ml.backbones.keras_backend import build_network
+from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.registered import REGISTERED
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.tables import accounts, features
+from ml.errors import SettingsError
+from ml.ingest.digits import DigitFolders
+from ml.ingest.folder import ingest_folder
+from ml.settings import Settings
+from ml.training.training_requests import FinetuneParameters, RetrainParameters
+from tests import three_layers
+from tests.application import application_as_web
+from tests.deployments import Origin, copy_deployment, drop_deployment
+from webapi import application_state
+
+ROOT = Path(__file__).parents[3]
+RETRAIN = RetrainParameters(snapshot_size=200)
+
+
+@pytest.fixture
+def tiny_settings(
+    filled: Origin, server_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """A deployment with digits to learn from, whose backbone is registered by one line; it quantises."""
+    monkeypatch.setitem(REGISTERED, three_layers.NAME, three_layers.__name__)
+    settings = copy_deployment(filled, server_home, tmp_path / "home")
+    yield settings.model_copy(update={"backbone": three_layers.NAME, "model_precision": "int8"})
+    drop_deployment(settings, server_home)
+
+
+@pytest.fixture
+def tiny(tiny_settings: Settings) -> Iterator[Workspace]:
+    with open_workspace(tiny_settings) as workspace:
+        yield workspace
+
+
+def run_tags(workspace: Workspace, version: int) -> dict[str, str]:
+    run_id = next(each.mlflow_run_id for each in workspace.registry.versions() if each.version == version)
+    return dict(MlflowClient(workspace.settings.mlflow_tracking_uri).get_run(run_id).data.tags)
+
+
+def ask_the_service(workspace: Workspace, settings: Settings, image: Path) -> tuple[dict[str, str], str]:
+    """Let the service take the version in production, and predict. What its metrics say of it, and the first name."""
+    with workspace.catalog.begin() as connection:
+        row = sa.insert(accounts).values(login="ada", role="user", password_hash="none").returning(accounts.c.id)
+        token = issue_token(connection, connection.execute(row).scalar_one(), timedelta(hours=1)).token
+    with application_as_web(settings) as app:
+        current = application_state.current(app)
+        current.models.poll()
+        headers, data = {"Authorization": f"Bearer {token}"}, {"file": (io.BytesIO(image.read_bytes()), image.name)}
+        answer: Any = app.test_client().post("/predictions", data=data, headers=headers)
+        (told,) = (sample.labels for metric in current.metrics.model.collect() for sample in metric.samples)
+    assert answer.status_code == 200, answer.text
+    return told, answer.json["results"][0]["name"]
+
+
+@pytest.mark.heavy
+def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves(
+    tiny: Workspace, tiny_settings: Settings, few_digits: DigitFolders
+) -> None:
+    report = cycle.retrain(tiny, "first", "test", RETRAIN)
+    assert (report.production_version, report.verdict.decision) == (1, "promote")
+    card = load_classifier(tiny, 1).card
+    assert (card.backbone, card.trunk_weights) == (three_layers.NAME, "random:0")
+    assert run_tags(tiny, 1)["backbone"] == three_layers.NAME
+    (version,) = tiny.registry.versions()
+    assert version.tags["backbone"] == three_layers.NAME
+    with tiny.catalog.begin() as connection:
+        lengths = set(connection.scalars(sa.select(sa.func.octet_length(features.c.vector))))
+    assert lengths == {4 * 48}
+
+    ingest_folder(tiny.catalog, few_digits.later, "pool")
+    assert cycle.monitor(tiny).reasons == ["120 new images reach the threshold of 100."]
+    assert cycle.measure_drift(tiny).reference_features == 30
+    second = cycle.retrain(tiny, "second", "test", RETRAIN)
+    assert second.verdict.champion_version == 1
+    third = cycle.retrain(tiny, "third", "test", FinetuneParameters(200, layers=2, epochs=2, learning_rate=1e-4))
+    assert load_classifier(tiny, third.model_version).card.trunk_weights.startswith("finetuned:")
+    with pytest.raises(SettingsError, match="layers: expected 1 to 3"):
+        cycle.retrain(tiny, "fourth", "test", FinetuneParameters(200, layers=4, epochs=1))
+
+    served, name = ask_the_service(tiny, tiny_settings, next((few_digits.evaluation / "0").iterdir()))
+    assert served["backbone"] == three_layers.NAME
+    assert served["version"] == str(tiny.registry.champion())
+    assert name == "0"
+
+
+@pytest.mark.parametrize("size", [32, 50])
+def test_its_onnx_file_computes_what_keras_computes(size: int) -> None:
+    weights = three_layers.BACKBONE.resolve_weights("random")
+    images = np.random.default_rng(1).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+    onnx = three_layers.BACKBONE.export_onnx(weights, size)
+    expected = build_network(three_layers.BACKBONE, weights, size).predict(images, verbose=0)
+    np.testing.assert_allclose(Trunk(onnx).features(images), expected, rtol=1e-4, atol=1e-5)
+    assert three_layers.BACKBONE.export_onnx(three_layers.BACKBONE.read_onnx(onnx, "random:0"), size) == onnx
+
+
+def test_an_unknown_backbone_is_refused_by_every_command_with_the_known_ones(settings: Settings) -> None:
+    with (
+        pytest.raises(SettingsError, match=r"knows: vgg16.*Received: 'vgg61'.*MYCOFLOW_BACKBONE"),
+        open_workspace(settings.model_copy(update={"backbone": "vgg61"})),
+    ):
+        pass
+
+
+def test_finding_a_backbone_imports_no_tensorflow(run_python: Callable[..., str]) -> None:
+    code = "import sys; from ml.backbones.registered import *; [find_backbone(name) for name in REGISTERED]"
+    assert run_python(f"{code}; print('tensorflow' in sys.modules, 'keras' in sys.modules)") == "False False"
+
+
+def test_only_its_own_folder_and_its_line_name_vgg16() -> None:
+    """Migrations tell what was there before backbones had names; the setting's default is in `registered.py`."""
+    folders = ("ml", "webapi", "dags", "plugins")
+    command = ["git", "-C", str(ROOT), "grep", "-I", "-i", "-n", "--untracked", "vgg", "--", *folders]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    own = ("ml/backbones/vgg16/", "ml/catalog/migrations/versions/0004")
+    foreign = [line for line in lines if not line.startswith(own)]
+    assert len(lines) > 30
+    assert [line.partition(":")[0] for line in foreign] == 2 * ["ml/backbones/registered.py"], foreign

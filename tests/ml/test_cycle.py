@@ -119,7 +119,9 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("ml.evaluation.scoring.load_classifier", refuse)
+    cycle.monitor(trained)
+    for scored in ("scoring", "nightly_figures"):
+        monkeypatch.setattr(f"ml.evaluation.{scored}.load_classifier", refuse)
     assert cycle.monitor(trained).model_version == 1
 
 
@@ -130,9 +132,9 @@ def test_a_class_below_its_own_floor_asks_for_retraining_and_a_floor_of_no_class
         SELECT sha256 FROM training.images WHERE split = 'evaluation' AND label = '1' LIMIT 10)"""
     with trained.catalog.begin() as connection:
         connection.execute(sa.text(mislabelled))
-    settings = trained.settings.model_copy(
-        update={"accuracy_floor": 0.0, "class_floors": {"0": 0.9, "2": 0.1, "morel": 0.5}}
-    )
+    floors = {"accuracy_floor": 0.0, "class_floors": {"0": 0.9, "2": 0.1, "morel": 0.5}}
+    other_parameters = {"snapshot_size": 150}  # those of the first training would not be tried again
+    settings = trained.settings.model_copy(update=floors | other_parameters)
     report = cycle.monitor(replace(trained, settings=settings))
     (reason,) = report.reasons
     assert reason.startswith("Recall ")
@@ -140,7 +142,7 @@ def test_a_class_below_its_own_floor_asks_for_retraining_and_a_floor_of_no_class
     assert report.is_below_floor
     with trained.catalog.begin() as connection:
         (night,) = recent_nights(connection, 10)
-        (told,) = latest_alerts(connection, 10)
+        told, *_ = latest_alerts(connection, 10)
         stored = connection.execute(sa.text("SELECT is_below_floor FROM training.monitorings")).scalar_one()
     assert [(each.label, each.floor) for each in night.shortfalls] == [("0", 0.9)]
     assert stored is True

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ml.evaluation.floor import Floor
 from ml.evaluation.gate import BestVersion, Comparison, Correct, judge
 
 CLASSES = 10
 CHAMPION_ACCURACY = 0.85
-FLOOR = 0.70
+FLOOR = Floor(0.70)
 SIZES = (250, 500, 1000)  # images of the evaluation set
 DISAGREEMENTS = (0.03, 0.06, 0.10, 0.20)  # shares of images that only one of two equally good models names right
 TRIES = 24

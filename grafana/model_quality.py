@@ -1,5 +1,7 @@
 """Is the model good? Accuracy and recall as measured, drift and estimates where there are no labels."""
 
+from itertools import groupby
+
 from grafana_foundation_sdk.builders.common import ScaleDistributionConfig
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import units
@@ -21,6 +23,7 @@ from grafana.panels import (
     thresholds,
 )
 from grafana.sql import CHAMPION, champion_at
+from ml.figures import NIGHTLY
 
 _ACCURACY = f"""
 SELECT evaluated_at AS time, part AS metric, accuracy AS value FROM training.evaluations
@@ -34,6 +37,7 @@ WHERE $__timeFilter(evaluated_at) AND is_deciding AND model_version = {champion_
       AND (each.figures->>'image_count')::int > 0 -- recall is 0 by definition where there is nothing to find
 ORDER BY evaluated_at, each.label
 """  # noqa: S608
+_CHECKS = "FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY monitored_at"
 _CONFUSION = f"""
 WITH latest AS (
     SELECT evaluations.confusion, model_versions.classes
@@ -75,7 +79,8 @@ def build() -> Dashboard:
     empty = dashboard_frame.dashboard(
         "mycoflow-model-quality", "Model quality", "Is the model in production good, and does it stay good?", "now-30d"
     )
-    return _drift(_measured(_now(empty.annotation(dashboard_frame.moves()).annotation(dashboard_frame.told("alert")))))
+    marked = empty.annotation(dashboard_frame.moves()).annotation(dashboard_frame.told("alert"))
+    return _drift(_nightly(_measured(_now(marked))))
 
 
 def _now(dashboard: Dashboard) -> Dashboard:
@@ -83,11 +88,11 @@ def _now(dashboard: Dashboard) -> Dashboard:
         dashboard.with_panel(number("Version", "In production.", "max(mycoflow_champion_version)", units.NoUnit))
         .with_panel(
             number(
-                "Above the floor",
-                "Accuracy on the deciding part of the evaluation set, less the floor. Below zero, retraining is due.",
-                "max(mycoflow_deciding_accuracy) - max(mycoflow_accuracy_floor)",
-                units.PercentUnit,
-                thresholds((None, "red"), (0, "orange"), (0.02, "green")),
+                "Below the floor",
+                "Figures below their floors: the accuracy, and the recall of each class that has a floor of its own. "
+                "Above 0, retraining is due.",
+                "sum(max by (class) (mycoflow_below_floor))",
+                steps=thresholds((None, "green"), (1, "red")),
             )
         )
         .with_panel(
@@ -175,6 +180,19 @@ def _measured(dashboard: Dashboard) -> Dashboard:
         )
         .with_panel(confusion)
     )
+
+
+def _nightly(dashboard: Dashboard) -> Dashboard:
+    """A panel for each title that the rows of ml.figures.NIGHTLY name."""
+    dashboard.with_row(Row("At the nightly check"))
+    for (title,), found in groupby(NIGHTLY, key=lambda figure: figure.panels):
+        figures = list(found)
+        columns = ", ".join(f"""(figures->>'{each.name}')::float AS "{each.words}\"""" for each in figures)
+        sql = f"SELECT monitored_at AS time, {columns} {_CHECKS}"
+        what = "; ".join(f"{each.words}: {each.meaning}" for each in figures)
+        unit = units.PercentUnit if figures[0].unit == "share" else units.Short
+        dashboard.with_panel(nightly_lines(title, f"{what}.", [sql_series(sql)], unit))
+    return dashboard
 
 
 def _drift(dashboard: Dashboard) -> Dashboard:

@@ -10,7 +10,8 @@ from grafana.panels import ZERO_IS_GOOD, lines, nightly_lines, number, rows, sta
 
 _CHECKS = """
 SELECT monitored_at AS time, model_version AS version, accuracy, new_images_human + new_images_harvested AS new_images,
-       is_retraining_requested AS retraining, array_to_string(reasons, ' ') AS reasons
+       is_below_floor AS "below the floor", is_retraining_requested AS retraining,
+       array_to_string(reasons, ' ') AS reasons
 FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY id DESC LIMIT 100
 """
 _ATTEMPTS = """

@@ -1,15 +1,16 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
+import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from ml.errors import SettingsError
 
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
     )
 
     accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
+    class_floors: Annotated[dict[str, float], NoDecode] = Field(
+        {}, description='Retrain below this recall of a class; JSON: {"amanita": 0.8}'
+    )
     new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
     review_interval_days: int = Field(30, ge=0, description="Retrain when the model is so old; 0 never")
     snapshot_size: int = Field(1000, ge=2, description="Newest pool images in a snapshot")
@@ -137,6 +141,18 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("class_floors", mode="before")
+    @classmethod
+    def _named_shares(cls, value: Any) -> dict[str, float]:
+        """JSON, since a class's name may hold any sign that another format would divide it at."""
+        try:
+            floors = json.loads(value) if isinstance(value, str) else value
+        except json.JSONDecodeError:
+            floors = None
+        if isinstance(floors, dict) and all(_is_share(floor) for floor in floors.values()):
+            return floors
+        raise ValueError('expected a recall from 0 to 1 for each class, as JSON: {"amanita": 0.8, "boletus": 0.75}')
+
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, value: str | None) -> str | None:
@@ -158,6 +174,10 @@ class Settings(BaseSettings):
         if value is None or _ADDRESS.match(value.get_secret_value()):
             return value
         raise ValueError("expected addresses as Apprise reads them, such as ntfy://topic, separated by commas")
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -26,7 +26,7 @@ class Night:
         served_version: of the model that answered during the day.
         answered: share of the day's answers that were right.
         anchor, recent: accuracy of the champion before any retraining; recent is None without images.
-        deciding: the one that the floor applies to.
+        deciding: the one that the floor applies to; `is_below_floor`, what the nightly check made of it.
         estimated: accuracy on what was asked, as the answers' confidence tells without labels; None where too few were.
         drifting: what the nightly look without labels finds moved.
         new_images: since the champion's snapshot.
@@ -42,6 +42,7 @@ class Night:
     anchor: float
     recent: float | None
     deciding: float
+    is_below_floor: bool
     estimated: float | None
     drifting: list[str]
     new_images: int
@@ -101,6 +102,7 @@ class Place:
             anchor=parts["anchor"],
             recent=parts.get("recent"),
             deciding=report.accuracy,
+            is_below_floor=report.is_below_floor,
             estimated=drift.estimated_accuracy,
             drifting=drift.moved,
             new_images=report.new_images,

@@ -17,7 +17,7 @@ def surprises(nights: Sequence[Night], settings: Settings, drift_from: int) -> l
             )
     titles = [(night.production_version, title) for night in nights for title in night.alerts]
     found += [f"Told twice: {title}" for version, title in set(titles) if titles.count((version, title)) > 1]
-    return found + list(_of_drift(nights, settings, drift_from))
+    return found + list(_of_drift(nights, drift_from))
 
 
 def tell(nights: Sequence[Night], drift_from: int) -> str:
@@ -42,7 +42,7 @@ def tell(nights: Sequence[Night], drift_from: int) -> str:
 
 
 def _of_night(night: Night, settings: Settings) -> Iterator[str]:
-    is_low = night.deciding < settings.accuracy_floor
+    is_low = night.is_below_floor
     is_due = night.new_images >= settings.new_images_threshold
     if night.reasons and not (is_low or is_due):
         yield f"retraining without a cause: {night.reasons}"
@@ -62,21 +62,20 @@ def _of_night(night: Night, settings: Settings) -> Iterator[str]:
         yield "enough new images, and nobody was told"
 
 
-def _of_drift(nights: Sequence[Night], settings: Settings, drift_from: int) -> Iterator[str]:
-    floor = settings.accuracy_floor
+def _of_drift(nights: Sequence[Night], drift_from: int) -> Iterator[str]:
     noticed = _noticed(nights)
     if noticed is None:
         yield "Nobody noticed the drift without labels."
     elif noticed.number < drift_from:
         yield f"Night {noticed.number}: drift was noticed before there was any."
-    first_low = next((night for night in nights if night.deciding < floor), None)
+    first_low = next((night for night in nights if night.is_below_floor), None)
     if first_low is None:
         yield "The drift never brought the accuracy below the floor."
     elif first_low.number < drift_from:
         yield f"The accuracy fell below the floor in night {first_low.number}, before the drift."
     elif not any("below the floor" in title for title in first_low.alerts):
         yield f"Nobody was told in night {first_low.number} that the accuracy fell below the floor."
-    if nights[-1].deciding < floor:
+    if nights[-1].is_below_floor:
         yield f"The accuracy did not recover: {nights[-1].deciding:.1%} in the end."
 
 

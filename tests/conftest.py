@@ -25,6 +25,7 @@ from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets
+from ml.evaluation.floor import floor_of
 from ml.settings import Settings, without_settings
 from tests.deployments import administer, copy_database, drop_database, small_settings
 from tests.memory import memory_folder
@@ -157,7 +158,8 @@ def _evaluation(version: int, set_version: int, part: str, accuracy: float) -> E
     per_class = {"b": right, "a": {"image_count": 0.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}}
     is_deciding, confusion = part == "recent", [[9, 1], [0, 0]]
     figures = (accuracy, accuracy, accuracy, accuracy)
-    return Evaluation(version, set_version, part, is_deciding, 10, *figures, per_class, confusion)
+    below = floor_of(Settings()).shortfalls(accuracy, {})
+    return Evaluation(version, set_version, part, is_deciding, 10, *figures, per_class, confusion, below)
 
 
 @pytest.fixture(scope="session")

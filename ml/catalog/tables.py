@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     Date,
     DateTime,
     Float,
@@ -39,6 +40,11 @@ def _at(name: str) -> Column[object]:
 def _image(primary_key: bool = False) -> Column[str]:
     reference = ForeignKey("training.images.sha256")
     return Column("image_sha256", Text, reference, nullable=False, primary_key=primary_key)
+
+
+def _shortfalls() -> Column[object]:
+    """What is below its floor, as ml.catalog.models.evaluations.Shortfall has it."""
+    return Column("shortfalls", JSONB, nullable=False, server_default=text("'[]'"))
 
 
 def _owned_image() -> Column[str]:
@@ -230,6 +236,7 @@ evaluations = Table(
     Column("per_class", JSONB, nullable=False),
     Column("confusion", JSONB, nullable=False),
     Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # of its images, in what it learned
+    _shortfalls(),
     _at("evaluated_at"),
     schema="training",
 )
@@ -276,6 +283,9 @@ monitorings = Table(
     Column("new_images_harvested", Integer, nullable=False),
     Column("is_retraining_requested", Boolean, nullable=False),
     Column("reasons", ARRAY(Text), nullable=False),
+    _shortfalls(),
+    Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # of ml.figures.NIGHTLY, name -> value
+    Column("is_below_floor", Boolean, Computed("shortfalls <> '[]'::jsonb", persisted=True), nullable=False),
     _at("monitored_at"),
     schema="training",
 )

@@ -1,34 +1,39 @@
 """What people are told of the champion, in words, and what makes it one event."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from ml.catalog.logs.outbox import Notice, raise_alert
 from ml.catalog.models import evaluations
+from ml.catalog.models.evaluations import Shortfall
 from ml.catalog.models.journal import Move
 from ml.settings import Settings
 
 
 def tell_of_night(
-    connection: sa.Connection, settings: Settings, version: int, accuracy: float, new_images: int
+    connection: sa.Connection, settings: Settings, version: int, shortfalls: Sequence[Shortfall], new_images: int
 ) -> None:
-    """Tell of a champion below the floor and of enough new images; in the transaction that stores the check."""
-    since = evaluations.below_floor_since(connection, version, settings.accuracy_floor)
-    if since is not None:
-        raise_alert(connection, *below_floor(version, accuracy, settings.accuracy_floor, since))
+    """Tell of what is below its floor and of enough new images; in the transaction that stored the check."""
+    for shortfall in shortfalls:
+        since = evaluations.below_floor_since(connection, version, shortfall.label)
+        raise_alert(connection, *below_floor(version, shortfall, since))
     if new_images >= settings.new_images_threshold:
         raise_alert(connection, *enough_new_images(version, new_images, settings.new_images_threshold))
 
 
-def below_floor(version: int, accuracy: float, floor: float, since: int) -> Notice:
-    """The model in production is too often wrong.
+def below_floor(version: int, shortfall: Shortfall, since: int | None) -> Notice:
+    """The model in production is too often wrong: altogether, or of one class.
 
     Args: since, the id of the first nightly check that found it so: one event until it recovers or another comes.
     """
+    of_class = "" if shortfall.label is None else f"class {shortfall.label}:"
+    what = "Accuracy is below the floor" if shortfall.label is None else f"{shortfall.label} is below its floor"
     return Notice(
         "below_floor",
-        f"below-floor:version {version}:since check {since}",
-        f"Accuracy is below the floor: {accuracy:.1%}",
-        f"Version {version}, in production, reaches {accuracy:.1%} on the evaluation set; the floor is {floor:.1%}. "
+        f"below-floor:version {version}:{of_class}since check {since}",
+        f"{what}: {shortfall.value:.1%}",
+        f"Version {version}, in production, on the evaluation set: {shortfall} "
         "The nightly check asks for retraining where that was not tried with the same images.",
     )
 

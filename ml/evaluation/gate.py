@@ -11,6 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.catalog.models.evaluations import Shortfall
+from ml.evaluation.floor import Floor
+
 SIGNIFICANCE = 0.05  # of all comparisons of classes together
 TOLERATED_ERRORS = 1  # standard errors of the difference that a newer model may be behind the champion
 TOLERATED_DECLINE = 0.03  # behind the best version that ever was in production
@@ -77,13 +80,13 @@ class Verdict:
 _Criterion = tuple[bool, str]
 
 
-def judge_first(accuracy: float, floor: float) -> Verdict:
+def judge_first(accuracy: float, shortfalls: Sequence[Shortfall]) -> Verdict:
     """Decide about a model where there is no champion: it goes into production, under the floor with a warning.
 
-    Args: accuracy on the deciding part of the evaluation set, and the floor, 0 to 1.
+    Args: accuracy on the deciding part of the evaluation set, 0 to 1, and what is below its floor there.
     """
     reason = f"There is no champion: the first model goes into production, with {accuracy:.1%}."
-    return Verdict("promote", [reason], _warn(accuracy, floor))
+    return Verdict("promote", [reason], _warn(shortfalls))
 
 
 def judge(
@@ -91,33 +94,38 @@ def judge(
     is_newer: bool,
     best: BestVersion | None,
     new_class_recalls: Mapping[str, float],
-    floor: float,
+    floor: Floor,
 ) -> Verdict:
     """Decide about a challenger.
 
     It is promoted when it is better than the champion by more than one standard error, or learned from newer images and
     is not worse by more than one (with new classes: not significantly worse); is at most TOLERATED_DECLINE behind the
-    best version ever in production; reaches the floor or beats the champion; has no class whose recall fell
-    significantly; and recognises NEW_CLASS_RECALL of each class that is new.
+    best version ever in production; reaches the floor or beats the champion; reaches the floor of each class that has
+    one, or is no worse there than the champion; has no class whose recall fell significantly; and recognises
+    NEW_CLASS_RECALL of each class that is new.
 
     Args:
         comparison: with the champion.
         is_newer: whether the challenger's snapshot is newer than the champion's.
         best: None where no version that was in production can be scored today.
         new_class_recalls: of the classes that only the challenger knows, 0 to 1.
-        floor: accuracy that production should have, 0 to 1.
+        floor: what production should reach.
     """
     criteria = [
         _judge_loss(comparison) if new_class_recalls else _judge_difference(comparison, is_newer),
         *([_judge_decline(best)] if best else []),
         _judge_goodness(comparison, floor),
+        *_judge_class_floors(comparison, floor),
         _judge_classes(comparison),
         *(_judge_new_class(label, recall) for label, recall in sorted(new_class_recalls.items())),
     ]
     is_good = all(passed for passed, _ in criteria)
     in_production = comparison.challenger if is_good else comparison.champion
     reasons = [reason for _, reason in criteria]
-    return Verdict("promote" if is_good else "keep", reasons, _warn(float(in_production.mean()), floor))
+    recalls = _recalls(comparison, in_production)
+    warnings = _warn(floor.shortfalls(float(in_production.mean()), recalls))
+    warnings += floor.describe_unmeasured({**recalls, **new_class_recalls})
+    return Verdict("promote" if is_good else "keep", reasons, warnings)
 
 
 def measure_difference(comparison: Comparison) -> tuple[float, float]:
@@ -205,14 +213,41 @@ def _judge_decline(best: BestVersion) -> _Criterion:
     )
 
 
-def _judge_goodness(comparison: Comparison, floor: float) -> _Criterion:
-    challenger, champion = comparison.challenger.mean(), comparison.champion.mean()
-    if _is_at_least(challenger, floor):
-        return True, f"The challenger reaches the floor: {challenger:.1%}, where {floor:.1%} is required."
-    under = f"The challenger is under the floor: {challenger:.1%}, where {floor:.1%} is required"
+def _judge_goodness(comparison: Comparison, floor: Floor) -> _Criterion:
+    challenger, champion = float(comparison.challenger.mean()), float(comparison.champion.mean())
+    figures = f"{challenger:.1%}, where {floor.accuracy:.1%} is required"
+    if not floor.shortfalls(challenger, {}):
+        return True, f"The challenger reaches the floor: {figures}."
+    under = f"The challenger is under the floor: {figures}"
     if challenger > champion + _ROUNDING:
         return True, f"{under}, but it beats the champion's {champion:.1%}."
     return False, f"{under}, and it does not beat the champion's {champion:.1%}."
+
+
+def _judge_class_floors(comparison: Comparison, floor: Floor) -> list[_Criterion]:
+    """A class that the champion recognises no better keeps nobody out: the challenger may be better elsewhere."""
+    challenger, champion = (_recalls(comparison, each) for each in (comparison.challenger, comparison.champion))
+    below = {each.label for each in floor.shortfalls(1.0, challenger)}
+    return [
+        _judge_class_floor(label, challenger[label], champion[label], required, label in below)
+        for label, required in sorted(floor.recalls.items())
+        if label in challenger
+    ]
+
+
+def _judge_class_floor(label: str, challenger: float, champion: float, required: float, is_below: bool) -> _Criterion:
+    figures = f"recall {challenger:.1%}, where {required:.1%} is required"
+    if not is_below:
+        return True, f"The challenger reaches the floor of {label}: {figures}."
+    is_worse = challenger < champion
+    return not is_worse, (
+        f"The challenger is under the floor of {label}: {figures}, {'and' if is_worse else 'but not'} below the "
+        f"champion's {champion:.1%}."
+    )
+
+
+def _recalls(comparison: Comparison, correct: Correct) -> dict[str, float]:
+    return {str(label): float(correct[comparison.labels == label].mean()) for label in np.unique(comparison.labels)}
 
 
 def _judge_classes(comparison: Comparison) -> _Criterion:
@@ -241,10 +276,13 @@ def _judge_new_class(label: str, recall: float) -> _Criterion:
     )
 
 
-def _warn(in_production: float, floor: float) -> list[str]:
-    if _is_at_least(in_production, floor):
-        return []
-    return [f"Production stays under the floor: {in_production:.1%}, where {floor:.1%} is required."]
+def _warn(shortfalls: Sequence[Shortfall]) -> list[str]:
+    """Args: shortfalls, of what is in production afterwards."""
+    return [
+        f"Production stays under the floor{f' of {each.label}' if each.label else ''}: {each.value:.1%}, where "
+        f"{each.floor:.1%} is required."
+        for each in shortfalls
+    ]
 
 
 def _is_at_least(value: float, bound: float) -> bool:

@@ -12,6 +12,7 @@ from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
 from ml.data.evaluation_sets import deciding_part, group_keys, load_evaluation_set
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
+from ml.evaluation.floor import floor_of
 from ml.evaluation.gate import BestVersion, Comparison, Verdict, judge, judge_first
 from ml.evaluation.scoring import score_version
 
@@ -85,13 +86,12 @@ def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
 def _judge(
     workspace: Workspace, challenger: int, champion: int | None, ours: Evaluation
 ) -> tuple[Verdict, Comparison | None]:
-    floor = workspace.settings.accuracy_floor
     try:
         load_classifier(workspace, challenger)
     except ModelLoadError as error:
         return Verdict("keep", [f"The challenger does not load and answer: {error}"], []), None
     if champion is None:
-        return judge_first(ours.accuracy, floor), None
+        return judge_first(ours.accuracy, ours.shortfalls), None
     score_version(workspace, champion, ours.evaluation_set_version)  # it may have changed since the evaluate step
     mine = _answers(workspace, challenger, ours.evaluation_set_version)
     theirs = _answers(workspace, champion, ours.evaluation_set_version)
@@ -107,7 +107,7 @@ def _judge(
     )
     best = _best_version(workspace, ours.evaluation_set_version, mine, images, labels)
     recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
-    return judge(comparison, ours_until > theirs_until, best, recalls, floor), comparison
+    return judge(comparison, ours_until > theirs_until, best, recalls, floor_of(workspace.settings)), comparison
 
 
 def _answers(workspace: Workspace, version: int, evaluation_set_version: int) -> _Answers:

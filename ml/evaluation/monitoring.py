@@ -1,6 +1,7 @@
 """What a night makes of the champion's accuracy: it counts what is new, and says whether retraining is due."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -14,10 +15,15 @@ from ml.catalog.models.evaluations import Evaluation
 from ml.data import pool
 from ml.data.snapshot_rules import count_new_images, nightly_rules
 from ml.evaluation.champion_notices import tell_of_night
+from ml.evaluation.floor import floor_of, measured_recalls
+from ml.evaluation.nightly_figures import measure_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
+from ml.figures import FIGURES
 from ml.training.training_requests import RetrainParameters
 
 EXPERIMENT = "mycoflow-monitoring"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class MonitorReport:
 
     model_version: int
     accuracy: float
+    is_below_floor: bool
     new_images: int  # that a snapshot could use
     harvested_images: int  # of the new ones
     reasons: list[str]
@@ -43,6 +50,8 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
     Args: deciding, the champion's evaluation that the floor applies to.
     """
     version, settings = deciding.model_version, workspace.settings
+    for sentence in floor_of(settings).describe_unmeasured(measured_recalls(deciding.per_class)):
+        logger.warning("%s", sentence)
     with workspace.catalog.begin() as connection:
         known_until = model_versions.knows_images_until(connection, version)
         count = partial(
@@ -53,20 +62,29 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
         )
         new_images = count(known_until)
         reasons = reasons_to_retrain(
-            deciding.accuracy,
-            settings.accuracy_floor,
+            deciding.shortfalls,
             new_images.total,
             settings.new_images_threshold,
             Review(days_since(connection, known_until), settings.review_interval_days),
             _last_attempt(workspace, connection, lambda cutoff: count(cutoff).total),
         )
-    report = MonitorReport(version, deciding.accuracy, new_images.total, new_images.harvested, reasons)
-    _log(workspace, report, deciding)
+    report = MonitorReport(
+        version, deciding.accuracy, bool(deciding.shortfalls), new_images.total, new_images.harvested, reasons
+    )
+    figures = measure_night(workspace, deciding)
+    _log(workspace, report, deciding, figures)
     with workspace.catalog.begin() as connection:
         evaluations.save_monitoring(
-            connection, version, deciding.evaluation_set_version, deciding.accuracy, new_images, reasons
+            connection,
+            version,
+            deciding.evaluation_set_version,
+            deciding.accuracy,
+            deciding.shortfalls,
+            new_images,
+            reasons,
+            figures,
         )
-        tell_of_night(connection, settings, version, deciding.accuracy, new_images.total)
+        tell_of_night(connection, settings, version, deciding.shortfalls, new_images.total)
     return report
 
 
@@ -86,17 +104,14 @@ def _last_attempt(
     )
 
 
-def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation) -> None:
+def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation, figures: Mapping[str, float]) -> None:
+    values = {
+        "deciding_accuracy": report.accuracy,
+        "new_images": report.new_images,
+        "new_images_harvested": report.harvested_images,
+        **figures,
+    }
     tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
     with workspace.registry.run(EXPERIMENT, f"version-{report.model_version}", tags) as run:
-        run.log_metrics(
-            {
-                "accuracy": deciding.accuracy,
-                "precision_macro": deciding.precision_macro,
-                "recall_macro": deciding.recall_macro,
-                "f1_macro": deciding.f1_macro,
-                "new_images": report.new_images,
-                "new_images_harvested": report.harvested_images,
-            }
-        )
+        run.log_metrics({figure.metric: values[figure.name] for figure in FIGURES if figure.metric})
         run.log_report("evaluation.json", asdict(deciding))

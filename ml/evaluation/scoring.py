@@ -14,6 +14,7 @@ from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.errors import EvaluationSetError
+from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
 from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.classification_metrics import measure
@@ -54,6 +55,7 @@ def score_version(
         version,
         classes,
         lambda: load_classifier(workspace, version),
+        floor_of(workspace.settings),
         evaluation_set_version,
         on_progress,
     )
@@ -64,6 +66,7 @@ def score_loaded(
     version: int,
     classes: Sequence[str],
     open_scorer: Callable[[], Scorer],
+    floor: Floor,
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
 ) -> list[Evaluation]:
@@ -72,6 +75,7 @@ def score_loaded(
     Args:
         classes: the version's.
         open_scorer: called when there are images that the version never scored.
+        floor: what the figures are compared with.
     Raises: EvaluationSetError as above.
     """
     with catalog.begin() as connection:
@@ -89,7 +93,7 @@ def score_loaded(
     predicted = {member.sha256: int(found[member.sha256].argmax()) for member in known}
     deciding = deciding_part(known)
     scored = [
-        _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes)
+        _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes, floor)
         for part in ("anchor", "recent")
         if any(member.part == part for member in known)
     ]
@@ -144,6 +148,7 @@ def _measure_part(
     members: Sequence[EvaluationImage],
     predicted: dict[str, int],
     classes: Sequence[str],
+    floor: Floor,
 ) -> Evaluation:
     chosen = [member for member in members if member.part == part]
     metrics = measure(
@@ -151,6 +156,7 @@ def _measure_part(
         np.array([predicted[member.sha256] for member in chosen]),
         classes,
     )
+    per_class = {name: asdict(figures) for name, figures in metrics.per_class.items()}
     return Evaluation(
         model_version=version,
         evaluation_set_version=evaluation_set_version,
@@ -161,6 +167,7 @@ def _measure_part(
         precision_macro=metrics.precision_macro,
         recall_macro=metrics.recall_macro,
         f1_macro=metrics.f1_macro,
-        per_class={name: asdict(figures) for name, figures in metrics.per_class.items()},
+        per_class=per_class,
         confusion=metrics.confusion,
+        shortfalls=floor.shortfalls(metrics.accuracy, measured_recalls(per_class)),
     )

@@ -1,6 +1,9 @@
 """Whether a night asks for retraining. Pure: the same figures give the same answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ml.catalog.models.evaluations import Shortfall
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Review:
 
 
 def reasons_to_retrain(
-    accuracy: float, floor: float, new_images: int, threshold: int, review: Review, last: LastAttempt | None
+    shortfalls: Sequence[Shortfall], new_images: int, threshold: int, review: Review, last: LastAttempt | None
 ) -> list[str]:
     """Say why retraining should be requested.
 
@@ -46,8 +49,7 @@ def reasons_to_retrain(
     passed again; where nothing changed since, there is nothing to review.
 
     Args:
-        accuracy: of the champion on the deciding part of the evaluation set, 0 to 1.
-        floor: retrain below this.
+        shortfalls: what of the champion is below its floor, on the deciding part of the evaluation set.
         new_images: images since the champion's snapshot that a snapshot could use.
         threshold: retrain at this many.
         review: how old the champion is, and how old it may be.
@@ -56,8 +58,8 @@ def reasons_to_retrain(
     """
     repeated = last if last is not None and (last.has_same_parameters or last.is_under_way) else None
     reasons = []
-    if accuracy < floor and not (repeated and repeated.has_same_pool):
-        reasons.append(f"Accuracy {accuracy:.1%} is below the floor of {floor:.1%}.")
+    if not (repeated and repeated.has_same_pool):
+        reasons += [str(each) for each in shortfalls]
     if new_images >= threshold and not (repeated and repeated.images_since < threshold):
         reasons.append(f"{new_images} new images reach the threshold of {threshold}.")
     age_days = review.age_days if last is None else min(review.age_days, last.age_days)

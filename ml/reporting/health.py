@@ -1,7 +1,7 @@
 """How things stand: the figures that metrics, pages and reports show. All from the catalog; MLflow is not asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from ml.catalog.models import journal
 from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cutoff, last_failure, last_retraining
 from ml.catalog.models.backbone_records import find_trunk_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
+from ml.catalog.models.evaluations import Shortfall, find_figures, read_shortfalls
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
 from ml.catalog.models.served_versions import ServingProcess, living_processes
 from ml.catalog.tables import drift_checks, evaluations, monitorings
@@ -29,6 +30,7 @@ class PartAccuracy:
         is_deciding: the part that the floor and the gate look at.
         per_class: label -> {image_count, precision, recall, f1}.
         confusion: rows are true labels, columns predicted, in the order of the champion's classes.
+        shortfalls: what is below its floor, as it was decided when this was measured.
     """
 
     part: str
@@ -38,6 +40,7 @@ class PartAccuracy:
     evaluated_at: datetime
     per_class: Mapping[str, Mapping[str, float]]
     confusion: Sequence[Sequence[int]]
+    shortfalls: Sequence[Shortfall]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Health:
         retraining_failed_at: the latest time that a step gave up, of attempts that have not ended since.
         snapshot_cutoff: of the champion.
         quarantined_batches: of which images wait; `waiting_images` counts those of all batches.
+        figures: those of ml.figures.NIGHTLY, by name, as the latest nightly check of the champion found them.
         drift: the latest check of the champion; `drift_checked_at`, the latest of any version.
     """
 
@@ -83,6 +87,7 @@ class Health:
     snapshot_cutoff: datetime | None = None
     new_images: NewImages | None = None
     untried_images: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
     drift: DriftCheck | None = None
 
     @property
@@ -93,13 +98,17 @@ class Health:
 
 @dataclass(frozen=True)
 class NightPoint:
-    """What one nightly check found. Args: reasons, why retraining was requested; none where it was not."""
+    """What one nightly check found.
+
+    Args: reasons, why retraining was requested; none where it was not. shortfalls, what was below its floor.
+    """
 
     monitored_at: datetime
     model_version: int
     accuracy: float
     new_images: NewImages
     reasons: Sequence[str]
+    shortfalls: Sequence[Shortfall]
 
 
 def read_health(connection: sa.Connection, settings: Settings) -> Health:
@@ -141,6 +150,7 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
         snapshot_cutoff=None if champion.snapshot_id is None else until,
         new_images=count_new_images(connection, until, rules, champion.classes),
         untried_images=count_new_images(connection, tried_until, rules, champion.classes).total,
+        figures=find_figures(connection, champion.version),
         drift=latest_drift_check(connection, champion.version),
     )
 
@@ -155,6 +165,7 @@ def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
             row.accuracy,
             NewImages(row.new_images_human, row.new_images_harvested),
             row.reasons,
+            read_shortfalls(row.shortfalls),
         )
         for row in connection.execute(query)
     ]
@@ -168,7 +179,10 @@ def _latest_parts(connection: sa.Connection, version: int) -> list[PartAccuracy]
         .where(evaluations.c.model_version == version)
         .order_by(evaluations.c.part, evaluations.c.id.desc())
     )
-    return [PartAccuracy(*row) for row in connection.execute(query)]
+    return [
+        PartAccuracy(**{**row, "shortfalls": read_shortfalls(row["shortfalls"])})
+        for row in connection.execute(query).mappings()
+    ]
 
 
 def _latest(connection: sa.Connection, moment: sa.Column[datetime]) -> datetime | None:

@@ -61,7 +61,7 @@ def draw_trend(nights: Sequence[NightPoint], floor: float) -> Trend:
         return BOTTOM - (accuracy - low) / (1 - low) * (BOTTOM - TOP)
 
     return Trend(
-        points=[_point(night, x, y(night.accuracy), floor) for night, x in zip(nights, places, strict=True)],
+        points=[_point(night, x, y(night.accuracy)) for night, x in zip(nights, places, strict=True)],
         floor=Mark(y(floor), f"floor {floor:.0%}"),
         grid=[
             Mark(y(value), f"{value:.0%}")
@@ -76,9 +76,9 @@ def draw_trend(nights: Sequence[NightPoint], floor: float) -> Trend:
     )
 
 
-def _point(night: NightPoint, x: float, y: float, floor: float) -> Point:
+def _point(night: NightPoint, x: float, y: float) -> Point:
     words = f"{night.monitored_at:%Y-%m-%d %H:%M}, version {night.model_version}: {night.accuracy:.1%}"
-    return Point(x, y, words, night.accuracy < floor)
+    return Point(x, y, words, bool(night.shortfalls))
 
 
 def _places(nights: Sequence[NightPoint]) -> list[float]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
-from ml.catalog.models.evaluations import Evaluation, save_evaluation
+from ml.catalog.models.evaluations import Evaluation, Shortfall, save_evaluation
 from ml.catalog.models.journal import complete_move, write_intent
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import evaluation_sets, monitorings
@@ -114,7 +114,21 @@ def nights(catalog: Catalog) -> None:
         save_model_version(connection, ModelVersion(2, "run", None, "trunk", ["<b>0</b>"], 32, "fp32"))
         complete_move(connection, write_intent(connection, "promotion", None, 2, "cli:ada", "the first one"))
         save_evaluation(
-            connection, Evaluation(2, set_version, "anchor", True, 40, 0.65, 0.6, 0.65, 0.62, per_class, [[26]])
+            connection,
+            Evaluation(
+                2,
+                set_version,
+                "anchor",
+                True,
+                40,
+                0.65,
+                0.6,
+                0.65,
+                0.62,
+                per_class,
+                [[26]],
+                [Shortfall(None, 0.65, 0.7)],
+            ),
         )
         for day, accuracy, reasons in ((1, 0.8125, []), (2, 0.65, ["Accuracy <b>0.650</b> is below the floor."])):
             connection.execute(

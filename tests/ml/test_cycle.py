@@ -4,14 +4,18 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace
+from ml.app import Workspace, mlflow_uri
+from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
-from ml.evaluation import promotion
+from ml.evaluation import monitoring, promotion
+from ml.figures import FIGURES
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
 from ml.tasks.classification.hyperparameters import Hyperparameters
 from ml.training.training_requests import RetrainParameters
@@ -24,6 +28,14 @@ def count(workspace: Workspace, table: str) -> int:
         return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
+def logged_metrics(workspace: Workspace) -> set[str]:
+    """What the nightly checks wrote into MLflow."""
+    client = MlflowClient(mlflow_uri(workspace.settings))
+    experiment = client.get_experiment_by_name(monitoring.EXPERIMENT)
+    (run,) = client.search_runs([experiment.experiment_id])
+    return set(run.data.metrics)
+
+
 def test_two_nights_end_with_the_better_model_in_production(
     filled_workspace: Workspace, few_digits: DigitFolders
 ) -> None:
@@ -34,6 +46,7 @@ def test_two_nights_end_with_the_better_model_in_production(
 
     quiet_night = cycle.monitor(workspace)
     assert (quiet_night.model_version, quiet_night.new_images, quiet_night.reasons) == (1, 0, [])
+    assert logged_metrics(workspace) == {figure.metric for figure in FIGURES if figure.metric}
 
     ingest_folder(workspace.catalog, few_digits.later, "pool")
     busy_night = cycle.monitor(workspace)
@@ -106,8 +119,35 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("ml.evaluation.scoring.load_classifier", refuse)
+    cycle.monitor(trained)
+    for scored in ("scoring", "nightly_figures"):
+        monkeypatch.setattr(f"ml.evaluation.{scored}.load_classifier", refuse)
     assert cycle.monitor(trained).model_version == 1
+
+
+def test_a_class_below_its_own_floor_asks_for_retraining_and_a_floor_of_no_class_is_told(
+    trained: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    mislabelled = """UPDATE training.images SET label = '0' WHERE sha256 IN (
+        SELECT sha256 FROM training.images WHERE split = 'evaluation' AND label = '1' LIMIT 10)"""
+    with trained.catalog.begin() as connection:
+        connection.execute(sa.text(mislabelled))
+    floors = {"accuracy_floor": 0.0, "class_floors": {"0": 0.9, "2": 0.1, "morel": 0.5}}
+    other_parameters = {"snapshot_size": 150}  # those of the first training would not be tried again
+    settings = trained.settings.model_copy(update=floors | other_parameters)
+    report = cycle.monitor(replace(trained, settings=settings))
+    (reason,) = report.reasons
+    assert reason.startswith("Recall ")
+    assert reason.endswith("% of 0 is below its floor of 90.0%.")
+    assert report.is_below_floor
+    with trained.catalog.begin() as connection:
+        (night,) = recent_nights(connection, 10)
+        told, *_ = latest_alerts(connection, 10)
+        stored = connection.execute(sa.text("SELECT is_below_floor FROM training.monitorings")).scalar_one()
+    assert [(each.label, each.floor) for each in night.shortfalls] == [("0", 0.9)]
+    assert stored is True
+    assert told.title.startswith("0 is below its floor: ")
+    assert "MYCOFLOW_CLASS_FLOORS names morel" in caplog.text
 
 
 def test_a_rejected_challenger_stays_registered_with_its_reasons(

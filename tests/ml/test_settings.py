@@ -130,6 +130,23 @@ def test_what_a_container_is_told_of_its_neighbours_is_no_setting(monkeypatch: p
     assert load_settings().mlflow_port == 5000
 
 
+def test_floors_of_classes_are_json_so_that_a_class_may_have_any_name(
+    monkeypatch: pytest.MonkeyPatch, env_file: Path
+) -> None:
+    env_file.write_text("""MYCOFLOW_CLASS_FLOORS='{"a, b=c:": 0.8, "Amanita \\"fly\\"": 1}'\n""")
+    assert load_settings().class_floors == {"a, b=c:": 0.8, 'Amanita "fly"': 1.0}
+    monkeypatch.setenv("MYCOFLOW_CLASS_FLOORS", "{}")
+    assert load_settings().class_floors == {}
+
+
+@pytest.mark.parametrize("floors", ["amanita=0.8", "0.8", '{"amanita": 80}', '{"amanita": "high"}', '{"amanita": NaN}'])
+def test_floors_of_classes_that_are_no_shares_are_refused(floors: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYCOFLOW_CLASS_FLOORS", floors)
+    said = refused()
+    assert "MYCOFLOW_CLASS_FLOORS: Value error, expected a recall from 0 to 1 for each class, as JSON" in said
+    assert f"got {floors!r}" in said
+
+
 def test_an_environment_without_settings_has_what_others_put_there() -> None:
     ours = {variable(name): "x" for name in Settings.model_fields} | {"MYCOFLOW_TYPO": "x", "GRAFANA_URL": "x"}
     theirs = {"PATH": "/bin", "AWS_REGION": "x", "AIRFLOW_HOME": "x"}

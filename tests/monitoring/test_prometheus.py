@@ -77,7 +77,7 @@ def save_night(catalog: Catalog, accuracy: float) -> None:
     """What a nightly check leaves."""
     with catalog.begin() as connection:
         set_version = connection.execute(sa.select(evaluation_sets.c.version)).scalar_one()
-        save_monitoring(connection, 1, set_version, accuracy, NewImages(3, 1), [])
+        save_monitoring(connection, 1, set_version, accuracy, [], NewImages(3, 1), [], {})
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck
+from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartAccuracy
 from ml.settings import Settings
 from webapi.telemetry.health_metrics import health_metrics
@@ -21,7 +22,6 @@ from webapi.telemetry.metrics import Metrics
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "prometheus"
 OPERATIONS = ROOT / "docs" / "operations.md"
-FROM_DATABASE_COLLECTOR = {"mycoflow_database_up"}
 FROM_PROMETHEUS = {"up"}
 METRIC = re.compile(r"\bmycoflow_\w+|\bup\b(?=[{)])")
 # How the text format calls a metric of a type; the first name is the one that people use.
@@ -40,7 +40,9 @@ def alerts() -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def metrics() -> list[Metric]:
     """Everything that the service shows where nothing is missing."""
-    part = PartAccuracy("recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]])
+    part = PartAccuracy(
+        "recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]], []
+    )
     drift = DriftCheck(1, *[100] * 6, *[0.1] * 7, ["features"], *[0.9] * 4)
     health = Health(
         champion=1,
@@ -58,6 +60,7 @@ def metrics() -> list[Metric]:
         parts=[part],
         snapshot_cutoff=NOW,
         new_images=NewImages(3, 1),
+        figures={figure.name: 0.8 for figure in NIGHTLY},
         untried_images=4,
         drift=drift,
     )
@@ -67,15 +70,20 @@ def metrics() -> list[Metric]:
 @pytest.fixture
 def exported(metrics: list[Metric]) -> set[str]:
     """The names that a query may use."""
-    names = {metric.name + suffix for metric in metrics for suffix in SUFFIXES[metric.type]}
-    return names | FROM_DATABASE_COLLECTOR
+    return {metric.name + suffix for metric in metrics for suffix in SUFFIXES[metric.type]}
 
 
 @pytest.fixture
 def documented(metrics: list[Metric]) -> set[str]:
     """The names that the guide explains."""
-    names = {metric.name + SUFFIXES[metric.type][0] for metric in metrics if metric.name.startswith("mycoflow_")}
-    return names | FROM_DATABASE_COLLECTOR
+    return {metric.name + SUFFIXES[metric.type][0] for metric in metrics if metric.name.startswith("mycoflow_")}
+
+
+def test_the_service_shows_every_gauge_of_the_table_of_figures_as_it_is_there(metrics: list[Metric]) -> None:
+    shown = {metric.name: metric for metric in metrics}
+    for figure in (figure for figure in FIGURES if figure.is_gauge):
+        assert shown[figure.gauge].documentation == figure.meaning
+        assert {tuple(sample.labels) for sample in shown[figure.gauge].samples} == {figure.labels}
 
 
 def test_the_configuration_is_right_and_finds_all_rules(

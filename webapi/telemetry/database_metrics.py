@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from ml.deadlines import Deadline
 from ml.errors import MycoflowError
+from ml.figures import DATABASE_UP
 from ml.reporting.health import read_health
 from ml.settings import Settings
 from webapi.lazy_catalog import Database
@@ -57,10 +58,7 @@ class DatabaseCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The figures as metrics; only `mycoflow_database_up` while there are none. Never raises."""
-        figures = self._latest()
-        text = "1 where the database gives its figures"
-        yield GaugeMetricFamily("mycoflow_database_up", text, value=float(figures is not None))
-        yield from figures or ()
+        yield from self._latest() or [GaugeMetricFamily(DATABASE_UP.gauge, DATABASE_UP.meaning, value=0)]
 
     def _latest(self) -> list[GaugeMetricFamily] | None:
         with self._lock:

@@ -1,8 +1,9 @@
 """Evaluations: one row per scoring of a model version on one part of the evaluation set; and the nightly check."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,10 +12,32 @@ from ml.catalog.tables import evaluations, monitorings
 
 
 @dataclass(frozen=True)
+class Shortfall:
+    """A figure that is below its floor; `ml.evaluation.floor` decides. As a string, a sentence.
+
+    Args:
+        label: the class whose recall it is; None for the accuracy over all classes.
+        value, floor: 0 to 1.
+    """
+
+    label: str | None
+    value: float
+    floor: float
+
+    def __str__(self) -> str:
+        if self.label is None:
+            return f"Accuracy {self.value:.1%} is below the floor of {self.floor:.1%}."
+        return f"Recall {self.value:.1%} of {self.label} is below its floor of {self.floor:.1%}."
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures of one part of the evaluation set; shares between 0 and 1.
 
-    per_class: label -> {image_count, precision, recall, f1}. confusion: rows are true labels, columns predicted.
+    Args:
+        per_class: label -> {image_count, precision, recall, f1}.
+        confusion: rows are true labels, columns predicted.
+        shortfalls: what is below its floor.
     """
 
     model_version: int
@@ -28,12 +51,17 @@ class Evaluation:
     f1_macro: float
     per_class: Mapping[str, Mapping[str, float]]
     confusion: Sequence[Sequence[int]]
+    shortfalls: Sequence[Shortfall]
+
+
+def read_shortfalls(stored: Sequence[Mapping[str, Any]]) -> list[Shortfall]:
+    """What a column `shortfalls` holds."""
+    return [Shortfall(**each) for each in stored]
 
 
 def save_evaluation(connection: sa.Connection, evaluation: Evaluation) -> None:
     """Add an evaluation. Repeating one adds a row: it says that the figures still held at that time."""
-    values = {name: getattr(evaluation, name) for name in Evaluation.__dataclass_fields__}
-    connection.execute(sa.insert(evaluations).values(**values))
+    connection.execute(sa.insert(evaluations).values(asdict(evaluation)))
 
 
 def latest_evaluation(
@@ -49,7 +77,7 @@ def latest_evaluation(
     if evaluation_set_version is not None:
         query = query.where(evaluations.c.evaluation_set_version == evaluation_set_version)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Evaluation(*row)
+    return None if row is None else Evaluation(**{**row._mapping, "shortfalls": read_shortfalls(row.shortfalls)})
 
 
 def latest_accuracies(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
@@ -68,29 +96,50 @@ def save_monitoring(
     model_version: int,
     evaluation_set_version: int,
     accuracy: float,
+    shortfalls: Sequence[Shortfall],
     new_images: NewImages,
     reasons: Sequence[str],
+    figures: Mapping[str, float],
 ) -> None:
-    """Add one night's check; retraining was requested when there are reasons."""
+    """Add one night's check; retraining was requested when there are reasons.
+
+    Args: figures, those of ml.figures.NIGHTLY by name.
+    """
     connection.execute(
         sa.insert(monitorings).values(
             model_version=model_version,
             evaluation_set_version=evaluation_set_version,
             accuracy=accuracy,
+            shortfalls=[asdict(each) for each in shortfalls],
             new_images_human=new_images.human,
             new_images_harvested=new_images.harvested,
             is_retraining_requested=bool(reasons),
             reasons=list(reasons),
+            figures=dict(figures),
         )
     )
 
 
-def below_floor_since(connection: sa.Connection, model_version: int, floor: float) -> int | None:
-    """Since which nightly check, without a break, the model in production is this one and below the floor.
+def find_figures(
+    connection: sa.Connection, model_version: int, evaluation_set_version: int | None = None
+) -> dict[str, float]:
+    """The figures of the latest check of a version, on one version of the evaluation set where that is given.
 
+    Returns: name -> value; empty without such a check.
+    """
+    query = sa.select(monitorings.c.figures).where(monitorings.c.model_version == model_version)
+    if evaluation_set_version is not None:
+        query = query.where(monitorings.c.evaluation_set_version == evaluation_set_version)
+    return connection.execute(query.order_by(monitorings.c.id.desc()).limit(1)).scalar() or {}
+
+
+def below_floor_since(connection: sa.Connection, model_version: int, label: str | None) -> int | None:
+    """Since which nightly check, without a break, this version is in production and a figure of it below its floor.
+
+    Args: label, of a class; None for the accuracy over all.
     Returns: the check's id; None where the latest one found something else.
     """
-    is_below = (monitorings.c.model_version == model_version) & (monitorings.c.accuracy < floor)
+    is_below = (monitorings.c.model_version == model_version) & monitorings.c.shortfalls.contains([{"label": label}])
     last_other = sa.select(sa.func.max(monitorings.c.id)).where(sa.not_(is_below)).scalar_subquery()
     since = sa.select(sa.func.min(monitorings.c.id)).where(monitorings.c.id > sa.func.coalesce(last_other, 0))
     found: int | None = connection.execute(since).scalar_one()

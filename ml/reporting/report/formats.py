@@ -2,10 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+from ml.figures import Unit
+
 
 def percent(share: float | None) -> str:
     """A share between 0 and 1."""
     return "not known" if share is None else f"{share:.1%}"
+
+
+def in_unit(value: float, unit: Unit) -> str:
+    """A figure of ml.figures."""
+    if unit == "share":
+        return percent(value)
+    return moment(datetime.fromtimestamp(value, UTC)) if unit == "time" else f"{value:g}"
 
 
 def moment(at: datetime | None) -> str:

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from jinja2 import PackageLoader, Template
 
 from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
+from ml.evaluation.floor import floor_of, measured_recalls
+from ml.figures import NIGHTLY
 from ml.reporting.health import PartAccuracy
 from ml.reporting.report import classes, plots, signals
 from ml.reporting.report.colours import of_origin
@@ -30,17 +32,27 @@ def render(facts: Facts) -> str:
         facts=facts,
         health=health,
         floor=facts.settings.accuracy_floor,
+        class_floors=facts.settings.class_floors,
+        unmeasured_floors=_unmeasured_floors(facts),
         threshold=facts.settings.new_images_threshold,
         signals=found,
         summary=signals.sum_up(found),
         trend={width: _draw_trend(facts, width) for width in (plots.WIDE, plots.NARROW)} if facts.nights else None,
         arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
         deciding=health.deciding,
+        figures=[figure for figure in NIGHTLY if figure.name in health.figures],
     )
 
 
 def _draw_trend(facts: Facts, width: int) -> str:
     return plots.draw_trend(facts.nights, facts.moves, facts.at, facts.settings.accuracy_floor, width)
+
+
+def _unmeasured_floors(facts: Facts) -> list[str]:
+    deciding = facts.health.deciding
+    return (
+        [] if deciding is None else floor_of(facts.settings).describe_unmeasured(measured_recalls(deciding.per_class))
+    )
 
 
 def _interval(part: PartAccuracy) -> ObservedAccuracy | None:

@@ -36,7 +36,7 @@ def draw_trend(nights: Sequence[NightPoint], moves: Sequence[Move], until: datet
     points = [(time.x(night.monitored_at), frame.y(night.accuracy)) for night in nights]
     frame.drawing.line(points, BLUE, 2)
     for point, night in zip(points, nights, strict=True):
-        frame.drawing.dot(point, BLUE if night.accuracy >= floor else VERMILLION)
+        frame.drawing.dot(point, VERMILLION if night.shortfalls else BLUE)
     frame.draw_labels([(time.x(night.monitored_at), time.words(night.monitored_at)) for night in nights])
     return frame.drawing.data_uri()
 

@@ -48,10 +48,11 @@ def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
         return Signal(name, "look", "Not served", f"Version {health.champion} is in production. {served}")
     if deciding is None:
         return Signal(name, "unknown", "Not scored", f"Version {health.champion} was not scored yet.")
-    is_good = deciding.accuracy >= floor
-    where = f"{'above' if is_good else 'below'} the floor of {percent(floor)}"
-    detail = f"Version {health.champion} is in production, {where}."
-    return Signal(name, "good" if is_good else "look", percent(deciding.accuracy), detail)
+    where = f"Version {health.champion} is in production"
+    if deciding.shortfalls:
+        detail = " ".join([f"{where}.", *map(str, deciding.shortfalls)])
+        return Signal(name, "look", percent(deciding.accuracy), detail)
+    return Signal(name, "good", percent(deciding.accuracy), f"{where}, above the floor of {percent(floor)}.")
 
 
 def _of_data(health: Health) -> Signal:

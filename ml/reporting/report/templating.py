@@ -13,6 +13,7 @@ def page_environment(loader: BaseLoader) -> Environment:
     )
     environment.filters |= {
         "percent": formats.percent,
+        "in_unit": formats.in_unit,
         "moment": formats.moment,
         "ago": formats.ago,
         "lasted": formats.lasted,

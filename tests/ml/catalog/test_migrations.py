@@ -103,6 +103,35 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
     assert {role for role, _, _ in before} == {"web", "training", "grafana_ro"}
 
 
+NIGHTS = """
+INSERT INTO training.model_versions (version, mlflow_run_id, trunk_id, classes, image_size, precision)
+VALUES (1, 'run', 't:1', '{a}', 32, 'fp32');
+INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+INSERT INTO training.monitorings (model_version, evaluation_set_version, accuracy, new_images_human,
+                                  new_images_harvested, is_retraining_requested, reasons)
+SELECT 1, version, 0.65, 0, 0, reason <> '', ARRAY['500 new images reach the threshold of 500.', reason]
+FROM training.evaluation_sets, (VALUES ('Accuracy 65.0% is below the floor of 72.5%.'), ('')) AS told (reason)
+"""
+
+
+def test_nights_from_before_the_floor_was_stored_are_below_it_where_their_reasons_say_so(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database()))
+    before = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "0005_figures.py"))
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(database, "MIGRATIONS", before)
+        migrate(settings)
+        with open_catalog(settings) as catalog, catalog.begin() as connection:
+            connection.execute(sa.text(NIGHTS))
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        query = sa.text("SELECT is_below_floor, shortfalls FROM training.monitorings ORDER BY is_below_floor")
+        stored = connection.execute(query).all()
+    assert stored == [(False, []), (True, [{"label": None, "value": 0.65, "floor": 0.725}])]
+
+
 def grants_on_tables(connection: sa.Connection) -> set[tuple[str, str, str]]:
     """What each of our roles may do with which table."""
     statement = """

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from ml.evaluation.floor import Floor
 from ml.evaluation.gate import (
     BestVersion,
     Comparison,
@@ -16,7 +17,7 @@ from ml.evaluation.gate import (
     measure_difference,
 )
 
-FLOOR = 0.70
+FLOOR = Floor(0.70)
 
 
 def compare(both: int, lost: int, won: int, neither: int, classes: int = 1) -> Comparison:
@@ -37,8 +38,9 @@ def verdict(
     best: BestVersion | None = None,
     new: Mapping[str, float] | None = None,
     is_newer: bool = True,
+    floor: Floor = FLOOR,
 ) -> Verdict:
-    return judge(comparison, is_newer, best, new or {}, FLOOR)
+    return judge(comparison, is_newer, best, new or {}, floor)
 
 
 @pytest.mark.parametrize(
@@ -182,16 +184,45 @@ def test_a_challenger_with_new_classes_may_lose_more_than_one_standard_error_but
 
 
 def test_without_a_champion_the_first_model_is_promoted() -> None:
-    first = judge_first(0.93, FLOOR)
+    first = judge_first(0.93, FLOOR.shortfalls(0.93, {}))
     assert first.decision == "promote"
     assert first.reasons == ["There is no champion: the first model goes into production, with 93.0%."]
     assert first.warnings == []
 
 
 def test_a_first_model_under_the_floor_is_promoted_with_a_warning() -> None:
-    first = judge_first(0.45, FLOOR)
+    first = judge_first(0.45, FLOOR.shortfalls(0.45, {}))
     assert first.decision == "promote"
     assert first.warnings == ["Production stays under the floor: 45.0%, where 70.0% is required."]
+
+
+@pytest.mark.parametrize(
+    ("right", "decision", "reason"),
+    [
+        ((80, 60), "promote", "The challenger reaches the floor of amanita: recall 80.0%, where 80.0% is required."),
+        ((70, 60), "promote", "recall 70.0%, where 80.0% is required, but not below the champion's 60.0%."),
+        ((70, 70), "promote", "recall 70.0%, where 80.0% is required, but not below the champion's 70.0%."),
+        ((79, 80), "keep", "recall 79.0%, where 80.0% is required, and below the champion's 80.0%."),
+    ],
+)
+def test_a_class_with_a_floor_of_its_own_must_reach_it_or_be_no_worse_than_before(
+    right: tuple[int, int], decision: str, reason: str
+) -> None:
+    labels = np.repeat(["amanita", "boletus"], [100, 400])
+    challenger, champion = (np.concatenate([np.arange(100) < count, np.full(400, True)]) for count in right)
+    challenger[400:410], champion[400:420] = False, False  # the challenger is better elsewhere
+    judged = verdict(alone(labels, challenger, champion), floor=Floor(0.7, {"amanita": 0.8, "boletus": 0.5}))
+    assert judged.decision == decision
+    assert any(each.endswith(reason) for each in judged.reasons)
+    assert any(each.startswith("The challenger reaches the floor of boletus") for each in judged.reasons)
+    stays = [f"Production stays under the floor of amanita: {right[0]}.0%, where 80.0% is required."]
+    assert judged.warnings == (stays if right[0] < 80 and decision == "promote" else [])
+
+
+def test_a_floor_of_a_class_that_is_not_compared_is_told() -> None:
+    judged = verdict(compare(450, 0, 0, 50), new={"morel": 0.9}, floor=Floor(0.7, {"morel": 0.8, "amanita": 0.8}))
+    (warning,) = judged.warnings
+    assert warning.startswith("MYCOFLOW_CLASS_FLOORS names amanita: the model does not know such a class")
 
 
 def test_each_criterion_gives_its_reason_with_figures() -> None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from ml.evaluation.floor import Floor
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 
 SAME = LastAttempt(is_under_way=False, has_same_parameters=True, has_same_pool=True, images_since=0, age_days=1)
@@ -15,7 +16,8 @@ def reasons(
     age_days: float = 1,
     interval_days: int = 30,
 ) -> list[str]:
-    return reasons_to_retrain(accuracy, floor, new_images, 500, Review(age_days, interval_days), last)
+    shortfalls = Floor(floor).shortfalls(accuracy, {})
+    return reasons_to_retrain(shortfalls, new_images, 500, Review(age_days, interval_days), last)
 
 
 def test_a_good_model_with_few_new_images_is_left_alone() -> None:

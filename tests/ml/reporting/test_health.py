@@ -14,11 +14,12 @@ from ml.catalog.logs.outbox import APPROVAL_KEY, raise_alert
 from ml.catalog.models.attempts import StoredVerdict, finish_attempt, save_verdict, start_attempt
 from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
-from ml.catalog.models.evaluations import save_monitoring
+from ml.catalog.models.evaluations import Shortfall, save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
 from ml.catalog.tables import alerts, attempts, images
 from ml.data.selection import SnapshotRules
 from ml.data.snapshot_rules import create_snapshot
+from ml.evaluation.floor import Floor
 from ml.reporting import training_notices
 from ml.reporting.health import Health, read_health, recent_nights
 from ml.settings import Settings
@@ -201,11 +202,12 @@ def test_nights_are_told_oldest_first_and_the_last_one_dates_the_monitoring(
     add_champion(1, 0.9)
     with catalog.begin() as connection:
         for accuracy in (0.9, 0.8, 0.7):
-            save_monitoring(connection, 1, 1, accuracy, NewImages(5, 1), ["Low."] if accuracy < 0.75 else [])
+            below = Floor(0.75).shortfalls(accuracy, {})
+            save_monitoring(connection, 1, 1, accuracy, below, NewImages(5, 1), ["Low."] if below else [], {})
         nights = recent_nights(connection, 2)
-    assert [(night.accuracy, night.new_images, night.reasons) for night in nights] == [
-        (0.8, NewImages(5, 1), []),
-        (0.7, NewImages(5, 1), ["Low."]),
+    assert [(night.accuracy, night.new_images, night.reasons, night.shortfalls) for night in nights] == [
+        (0.8, NewImages(5, 1), [], []),
+        (0.7, NewImages(5, 1), ["Low."], [Shortfall(None, 0.7, 0.75)]),
     ]
     assert read(catalog).monitored_at == nights[-1].monitored_at
 

@@ -15,6 +15,7 @@ from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import attempts, evaluation_sets, snapshots
 from ml.errors import SnapshotError
 from ml.evaluation.champion_notices import tell_of_night
+from ml.evaluation.floor import Floor
 from ml.reporting import training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.settings import Settings
@@ -46,15 +47,16 @@ def play(
     evaluation_set: int,
     nights: Sequence[tuple[int, float]],
     new_images: int = 0,
-    floor: float = 0.7,
+    recall: float = 0.9,
 ) -> list[str]:
     """Plays nights of (version, accuracy). Gives the titles of all alerts so far, oldest first."""
-    settings = Settings(accuracy_floor=floor)
+    floor = Floor(0.7, {"amanita": 0.8})
     for version, accuracy in nights:
+        below = floor.shortfalls(accuracy, {"amanita": recall})
         with catalog.begin() as connection:
             found = NewImages(human=new_images, harvested=0)
-            evaluations.save_monitoring(connection, version, evaluation_set, accuracy, found, [])
-            tell_of_night(connection, settings, version, accuracy, new_images)
+            evaluations.save_monitoring(connection, version, evaluation_set, accuracy, below, found, [], {})
+            tell_of_night(connection, Settings(), version, below, new_images)
     return titles(catalog)
 
 
@@ -72,6 +74,15 @@ def test_a_low_accuracy_is_told_once_until_the_model_recovers(catalog: Catalog, 
     assert once == ["Accuracy is below the floor: 60.0%"]
     again = play(catalog, evaluation_set, [(1, 0.75), (1, 0.65), (1, 0.65)])
     assert again == [*once, "Accuracy is below the floor: 65.0%"]
+
+
+def test_a_class_below_its_own_floor_is_an_event_of_its_own(catalog: Catalog, evaluation_set: int) -> None:
+    low = play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)])
+    both = play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)], recall=0.5)
+    assert both == [*low, "amanita is below its floor: 50.0%"]
+    assert play(catalog, evaluation_set, [(1, 0.9), (1, 0.9)], recall=0.6) == both
+    assert play(catalog, evaluation_set, [(1, 0.9), (1, 0.6)]) == [*both, "Accuracy is below the floor: 60.0%"]
+    assert len(play(catalog, evaluation_set, [(1, 0.9)], recall=0.6)) == 4
 
 
 def test_another_version_below_the_floor_is_another_event(catalog: Catalog, evaluation_set: int) -> None:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ml.catalog import tables
 from ml.catalog.database import open_catalog
+from ml.figures import NIGHTLY
 from ml.settings import Settings
 from tests.monitoring.grafana.stand_in import Grafana, running_grafana
 
@@ -94,7 +95,9 @@ def _add_nights(connection: sa.Connection) -> None:
     for part in ("anchor", "recent"):
         _add(connection, tables.evaluations, **scored, **macro, **detail, part=part, is_deciding=part == "recent")
     new = {"new_images_human": 3, "new_images_harvested": 2, "is_retraining_requested": True, "reasons": ["Below."]}
-    _add(connection, tables.monitorings, **scored, accuracy=0.6, **new)
+    figures = {figure.name: 0.7 for figure in NIGHTLY}
+    below = [{"label": None, "value": 0.6, "floor": 0.7}]
+    _add(connection, tables.monitorings, **scored, accuracy=0.6, figures=figures, shortfalls=below, **new)
     asked = {"request_key": "night", "reason": "Below.", "parameters": {}, "snapshot_id": snapshot_id}
     attempt = _add(connection, tables.attempts, **asked, model_version=1, finished_at=now)
     verdict = {"decision": "promote", "reasons": ["Better."], "warnings": [], "challenger_accuracy": 0.8}

@@ -55,7 +55,7 @@ def lived(catalog: Catalog, add_champion: Callable[..., None]) -> Catalog:
     add_champion(1, 0.9)
     add_champion(2, 0.6)
     with catalog.begin() as connection:
-        save_monitoring(connection, 2, 1, 0.6, NewImages(1, 0), [])
+        save_monitoring(connection, 2, 1, 0.6, [], NewImages(1, 0), [], {"f1_macro": 0.55})
         save_drift_check(connection, DRIFT)
         row = {"sha256": "0" * 64, "group_key": "0", "source": "test", "media_type": "image/png", "byte_count": 1}
         label = {"split": "pool", "label": "a", "label_origin": "curated", "entered_pool_at": sa.func.now()}
@@ -69,8 +69,10 @@ def test_the_catalogs_figures_are_shown(lived: Catalog, scrape: Scrape) -> None:
         "mycoflow_database_up": 1,
         "mycoflow_champion_version": 2,
         "mycoflow_accuracy_floor": 0.7,
+        'mycoflow_below_floor{class=""}': 1,
         "mycoflow_new_images_threshold": 500,
         "mycoflow_deciding_accuracy": 0.6,
+        "mycoflow_f1_macro": 0.55,
         'mycoflow_model_accuracy{part="anchor"}': 0.65,
         'mycoflow_model_accuracy{part="recent"}': 0.6,
         'mycoflow_class_recall{class="b",part="recent"}': 0.6,

@@ -13,6 +13,7 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.logs.results import mean_top_confidence
 from ml.catalog.models.model_versions import knows_images_until, load_model_version
 from ml.data.snapshot_rules import count_new_images, nightly_rules
+from ml.evaluation.floor import floor_of
 from ml.evaluation.scoring import deciding_evaluation, score_loaded
 from webapi import airflow_runs, application_state
 from webapi.access.authentication import current_account, requires
@@ -78,6 +79,7 @@ def get_accuracy() -> Response:
         model.version,
         model.classifier.card.classes,
         lambda: PatientScorer(model.classifier, current.load, deadline),
+        floor_of(current.settings),
     )
     return jsonify(_percent(deciding_evaluation(scored).accuracy))
 

@@ -11,6 +11,8 @@ from ml.catalog.logs.outbox import Alert
 from ml.catalog.models.attempt_history import PastAttempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.journal import Move
+from ml.evaluation.floor import floor_of
+from ml.figures import NIGHTLY
 from ml.reporting.health import Health, NightPoint, PartAccuracy
 from ml.reporting.report.facts import Facts
 from ml.settings import Settings
@@ -72,12 +74,13 @@ def health(drift: DriftCheck) -> Health:
         trunk_weights="imagenet",
         image_size=160,
         parts=[
-            PartAccuracy("anchor", 0.95, 500, False, AT, per_class, confusion),
-            PartAccuracy("recent", 0.92, 100, True, AT, per_class, confusion),
+            PartAccuracy("anchor", 0.95, 500, False, AT, per_class, confusion, []),
+            PartAccuracy("recent", 0.92, 100, True, AT, per_class, confusion, []),
         ],
         snapshot_cutoff=AT - timedelta(days=4),
         new_images=NewImages(120, 30),
         untried_images=150,
+        figures={figure.name: (801 + number) / 1000 for number, figure in enumerate(NIGHTLY)},
         drift=drift,
     )
 
@@ -92,7 +95,14 @@ def facts(health: Health) -> Facts:
         settings=Settings(),
         health=health,
         nights=[
-            NightPoint(AT - past, 1 if number < 3 else 2, accuracy, NewImages(10 * number, 0), [])
+            NightPoint(
+                AT - past,
+                1 if number < 3 else 2,
+                accuracy,
+                NewImages(10 * number, 0),
+                [],
+                floor_of(Settings()).shortfalls(accuracy, {}),
+            )
             for number, (past, accuracy) in enumerate(zip(ago, accuracies, strict=True))
         ],
         moves=[Move(2, "promotion", 1, 2, True, "retrain", "It is better.", AT - timedelta(days=3))],

@@ -7,9 +7,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from ml.catalog.models.evaluations import Shortfall
+from ml.figures import FIGURES
 from ml.reporting.health import Health, PartAccuracy
 from ml.reporting.report.facts import Facts
+from ml.reporting.report.formats import in_unit, lasted
 from ml.reporting.report.page import render
+from ml.settings import Settings
+from webapi.telemetry.health_metrics import health_metrics
 
 MOST_BYTES = 150_000
 ALONE = {"meta", "img", "source", "br"}
@@ -82,6 +87,16 @@ def test_it_needs_nothing_else_and_runs_nothing(facts: Facts) -> None:
         assert ET.fromstring(b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
 
 
+def test_every_figure_that_the_table_puts_into_the_report_is_there(facts: Facts) -> None:
+    words = Page(render(facts)).words
+    shown = {family.name: family.samples for family in health_metrics(facts.health, facts.settings)}
+    for figure in (figure for figure in FIGURES if figure.is_reported and figure.is_gauge):
+        assert shown[figure.gauge]
+        for sample in shown[figure.gauge]:
+            told = lasted(sample.value) if figure.unit == "seconds" else in_unit(sample.value, figure.unit)
+            assert told in words, figure.name
+
+
 def test_plots_say_in_words_what_they_show(facts: Facts) -> None:
     trend, arrivals = (image["alt"] for image in Page(render(facts)).all("img"))
     assert trend == (
@@ -91,9 +106,20 @@ def test_plots_say_in_words_what_they_show(facts: Facts) -> None:
     assert arrivals == "24 images entered the pool in 2 days; most on 2026-03-30: 24."
 
 
+def test_a_class_below_its_floor_is_named_and_a_floor_of_no_class_too(facts: Facts, health: Health) -> None:
+    below = [Shortfall("russula", 0.7, 0.8)]
+    parts = [replace(part, shortfalls=below) if part.is_deciding else part for part in health.parts]
+    settings = Settings(class_floors={"russula": 0.8, "morel": 0.5})
+    nights = [replace(facts.nights[-1], shortfalls=below)]
+    page = Page(render(replace(facts, settings=settings, nights=nights, health=replace(health, parts=parts))))
+    assert page.words.count("Recall 70.0% of russula is below its floor of 80.0%.") == 2
+    assert "of russula a recall of 80.0%" in page.words
+    assert "MYCOFLOW_CLASS_FLOORS names morel" in page.words
+
+
 def test_what_others_named_stays_text(facts: Facts, health: Health) -> None:
     figures = {"image_count": 10, "recall": 0.5, "precision": 0.5, "f1": 0.5}
-    part = PartAccuracy(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]])
+    part = PartAccuracy(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]], [])
     hostile = replace(
         facts,
         health=replace(health, classes=[HOSTILE, "b"], parts=[part], trunk_weights=HOSTILE, pool={HOSTILE: 3}),
@@ -113,7 +139,7 @@ def test_many_classes_with_long_names_leave_it_light_enough_to_mail(facts: Facts
     classes = [f"Amanita muscaria variety number {number}" for number in range(300)]
     figures = {"image_count": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5}
     confusion = [[int(column in (row, (row + 1) % 300)) for column in range(300)] for row in range(300)]
-    part = PartAccuracy("anchor", 0.5, 600, True, facts.at, dict.fromkeys(classes, figures), confusion)
+    part = PartAccuracy("anchor", 0.5, 600, True, facts.at, dict.fromkeys(classes, figures), confusion, [])
     many = replace(facts, nights=facts.nights * 6, arrivals=facts.arrivals * 15)
     html = render(replace(many, health=replace(health, classes=classes, parts=[part])))
     assert len(html.encode()) < MOST_BYTES

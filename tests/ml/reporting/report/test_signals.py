@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ml.catalog.models.drift_checks import DriftCheck
+from ml.catalog.models.evaluations import Shortfall
 from ml.reporting.health import Health
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.signals import Signal, read_signals, sum_up
@@ -26,17 +27,22 @@ def test_all_is_well(facts: Facts) -> None:
 
 
 def test_a_model_below_the_floor_is_to_be_looked_at(facts: Facts) -> None:
-    parts = [replace(part, accuracy=0.69) if part.is_deciding else part for part in facts.health.parts]
+    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8)]
+    parts = [
+        replace(part, accuracy=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
+    ]
     found = signals(facts, parts=parts)
     assert (found[MODEL].state, found[MODEL].detail) == (
         "look",
-        "Version 2 is in production, below the floor of 70.0%.",
+        "Version 2 is in production. Accuracy 69.0% is below the floor of 70.0%. "
+        "Recall 50.0% of amanita is below its floor of 80.0%.",
     )
     assert sum_up(found) == "Look at the model."
 
 
 def test_only_the_part_that_decides_counts(facts: Facts) -> None:
-    parts = [part if part.is_deciding else replace(part, accuracy=0.1) for part in facts.health.parts]
+    below = [Shortfall(None, 0.1, 0.7)]
+    parts = [part if part.is_deciding else replace(part, shortfalls=below) for part in facts.health.parts]
     assert signals(facts, parts=parts)[MODEL].state == "good"
 
 

@@ -1,0 +1,55 @@
+"""Is a model good enough? The one place that decides what is below the floor; everybody else reads the decision.
+
+It is made when an evaluation is stored, and kept with it; the nightly check keeps that of the evaluation it stands on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ml.catalog.models.evaluations import Shortfall
+from ml.settings import Settings
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a model in production should reach, 0 to 1.
+
+    Args:
+        accuracy: over all classes.
+        recalls: class name -> recall, of the classes that have a floor of their own.
+    """
+
+    accuracy: float
+    recalls: Mapping[str, float] = field(default_factory=dict)
+
+    def shortfalls(self, accuracy: float, recalls: Mapping[str, float]) -> list[Shortfall]:
+        """Return the figures below their floors, accuracy first. A figure that equals its floor is not below it.
+
+        Args: recalls, of the classes that have images.
+        """
+        reached: list[tuple[str | None, float, float]] = [(None, accuracy, self.accuracy)]
+        reached += [(label, recalls[label], floor) for label, floor in sorted(self.recalls.items()) if label in recalls]
+        return [Shortfall(label, value, floor) for label, value, floor in reached if value < floor]
+
+    def describe_unmeasured(self, recalls: Mapping[str, float]) -> list[str]:
+        """Name the classes that have a floor and no recall to compare with it, in one sentence; empty without any."""
+        labels = sorted(self.recalls.keys() - recalls.keys())
+        if not labels:
+            return []
+        return [
+            f"MYCOFLOW_CLASS_FLOORS names {', '.join(labels)}: the model does not know such a class, or the evaluation "
+            "set has no image of it. Nothing was compared."
+        ]
+
+
+def floor_of(settings: Settings) -> Floor:
+    """The floor that a deployment chose."""
+    return Floor(settings.accuracy_floor, settings.class_floors)
+
+
+def measured_recalls(per_class: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The recalls of classes that have images: without one, recall is 0 by definition.
+
+    Args: per_class, label -> {image_count, recall, ...}.
+    """
+    return {label: figures["recall"] for label, figures in per_class.items() if figures["image_count"]}

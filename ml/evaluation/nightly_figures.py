@@ -1,0 +1,31 @@
+"""What the nightly check measures besides accuracy: the rows of ml.figures.NIGHTLY."""
+
+from collections.abc import Mapping
+
+from ml.app import Workspace, load_classifier
+from ml.catalog.models import evaluations
+from ml.catalog.models.evaluations import Evaluation
+from ml.data.evaluation_sets import load_evaluation_set
+from ml.evaluation.robustness import measure_robustness
+from ml.figures import NIGHTLY
+
+
+def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, float]:
+    """Measure every nightly figure; an earlier check of the same version on the same evaluation set has them already.
+
+    Args: deciding, the champion's evaluation that the floor applies to.
+    Returns: name -> value.
+    """
+    version, set_version = deciding.model_version, deciding.evaluation_set_version
+    with workspace.catalog.begin() as connection:
+        known = evaluations.find_figures(connection, version, set_version)
+        members = load_evaluation_set(connection, set_version)
+    if known.keys() >= {figure.name for figure in NIGHTLY}:
+        return known
+    shown = [member for member in members if member.part == deciding.part and member.label in deciding.per_class]
+    return {
+        "precision_macro": deciding.precision_macro,
+        "recall_macro": deciding.recall_macro,
+        "f1_macro": deciding.f1_macro,
+        **measure_robustness(workspace.catalog, load_classifier(workspace, version), shown),
+    }

@@ -1,0 +1,81 @@
+"""Robustness: how often a model is right on photos that are worse than those it was measured with.
+
+The distortions are of the mildest of the five grades in Hendrycks & Dietterich, Benchmarking Neural Network Robustness
+to Common Corruptions and Perturbations (arXiv 1903.12261), at the size that the network sees. Darkness is our own.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from ml.backbones.features import BATCH_IMAGES, read_pixels
+from ml.catalog.database import Catalog
+from ml.data.evaluation_sets import EvaluationImage
+from ml.tasks.classification.classifier import Classifier
+
+MOST_IMAGES = 150  # each is computed once for every distortion
+BLUR_RATIO = 1 / 160  # standard deviation of the blur, in sides of the image
+NOISE_LEVEL = 0.08 * 255  # standard deviation of the noise
+JPEG_QUALITY = 25
+LIGHT_RATIO = 0.4
+
+Pixels = NDArray[np.uint8]
+
+
+def measure_robustness(
+    catalog: Catalog, classifier: Classifier, members: Sequence[EvaluationImage]
+) -> dict[str, float]:
+    """The accuracy on images of an evaluation set, distorted in each way; the same images give the same figures.
+
+    Args: members, one or more, of classes that the model knows. The first MOST_IMAGES by their hashes count.
+    Returns: `accuracy_under_<distortion>` -> 0 to 1.
+    Raises: ImageStoreError, an image's bytes cannot be read.
+    """
+    chosen = sorted(members, key=lambda member: member.sha256)[:MOST_IMAGES]
+    batches = [chosen[start : start + BATCH_IMAGES] for start in range(0, len(chosen), BATCH_IMAGES)]
+    right = np.concatenate([_right_answers(catalog, classifier, batch) for batch in batches], axis=1)
+    return {f"accuracy_under_{name}": float(of_one.mean()) for name, of_one in zip(DISTORTIONS, right, strict=True)}
+
+
+def _right_answers(catalog: Catalog, classifier: Classifier, batch: Sequence[EvaluationImage]) -> NDArray[np.bool_]:
+    """Whether each image is named right under each distortion, (distortions, images)."""
+    images = read_pixels(catalog, [member.sha256 for member in batch], classifier.card.image_size)
+    seeds = [int(member.sha256[:16], 16) for member in batch]
+    truth = np.array([classifier.card.classes.index(member.label) for member in batch])
+    return np.array(
+        [
+            classifier.predict(np.stack([*map(distort, images, seeds)])).probabilities.argmax(axis=1) == truth
+            for distort in DISTORTIONS.values()
+        ]
+    )
+
+
+def _blur(image: Pixels, _seed: int) -> Pixels:
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR_RATIO * len(image))))
+
+
+def _add_noise(image: Pixels, seed: int) -> Pixels:
+    noise = np.random.default_rng(seed).normal(0, NOISE_LEVEL, image.shape)
+    return (image + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def _compress(image: Pixels, _seed: int) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY)
+    return np.asarray(Image.open(file))
+
+
+def _darken(image: Pixels, _seed: int) -> Pixels:
+    return (image * LIGHT_RATIO).round().astype(np.uint8)
+
+
+DISTORTIONS: dict[str, Callable[[Pixels, int], Pixels]] = {
+    "blur": _blur,
+    "noise": _add_noise,
+    "jpeg": _compress,
+    "darkness": _darken,
+}
+"""By name: (uint8 RGB (size, size, 3), a seed of the image's own) -> the same shape."""

@@ -1,0 +1,386 @@
+"""The one table of what is measured: name, unit, meaning, and where each figure is shown.
+
+MLflow, the gauges, the report, dashboards and docs/operations.md are made from it, or tests compare them with it. A new
+figure of the nightly check is a row in NIGHTLY and its value in ml.evaluation.nightly_figures; `python -m grafana` then
+writes the dashboards and the documentation anew.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["share", "images", "batches", "number", "score", "seconds", "time", "version", "0 or 1"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing that is measured.
+
+    Args:
+        name: of the gauge, after `mycoflow_`; of a figure that has no gauge, a name of its own.
+        unit: a share is from 0 to 1, a time in seconds since 1970.
+        meaning: help text of the gauge, in Markdown.
+        normal: what a healthy deployment shows.
+        labels: of the gauge.
+        metric: its name in the MLflow run of the nightly check.
+        columns: where the catalog keeps it, `table.column` of the schema `training`; none where it is counted.
+        panels: titles of the Grafana panels that show it.
+        is_gauge: the service shows it to Prometheus.
+        is_reported: the report shows it.
+    """
+
+    name: str
+    unit: Unit
+    meaning: str
+    normal: str = ""
+    labels: tuple[str, ...] = ()
+    metric: str | None = None
+    columns: tuple[str, ...] = ()
+    panels: tuple[str, ...] = ()
+    is_gauge: bool = True
+    is_reported: bool = False
+
+    @property
+    def gauge(self) -> str:
+        """Its name in Prometheus."""
+        return f"mycoflow_{self.name}"
+
+    @property
+    def words(self) -> str:
+        """Its name for people."""
+        return self.name.replace("_", " ")
+
+
+def _nightly(name: str, unit: Unit, meaning: str, normal: str, panel: str, *columns: str) -> Figure:
+    kept = ("monitorings.figures", *columns)
+    return Figure(name, unit, meaning, normal, (), name, kept, (panel,), is_reported=True)
+
+
+_MACRO = "Precision, recall and F1"
+_DISTORTED = "Accuracy on distorted photos"
+
+# The nightly check's figures of the champion on the deciding part of the evaluation set, besides its accuracy.
+NIGHTLY = (
+    _nightly(
+        "precision_macro",
+        "share",
+        "mean over the classes: how often the answer is right where a class is answered",
+        "about the accuracy",
+        _MACRO,
+        "evaluations.precision_macro",
+    ),
+    _nightly(
+        "recall_macro",
+        "share",
+        "mean over the classes: how much of a class is found",
+        "about the accuracy",
+        _MACRO,
+        "evaluations.recall_macro",
+    ),
+    _nightly(
+        "f1_macro",
+        "share",
+        "mean over the classes: harmonic mean of a class's precision and recall",
+        "about the accuracy",
+        _MACRO,
+        "evaluations.f1_macro",
+    ),
+    _nightly(
+        "accuracy_under_blur",
+        "share",
+        "accuracy where the photos of the evaluation set are out of focus",
+        "falls with no promotion",
+        _DISTORTED,
+    ),
+    _nightly(
+        "accuracy_under_noise",
+        "share",
+        "accuracy where they have the noise of a sensor in poor light",
+        "falls with no promotion",
+        _DISTORTED,
+    ),
+    _nightly(
+        "accuracy_under_jpeg",
+        "share",
+        "accuracy where they were compressed to a JPEG of quality 25",
+        "falls with no promotion",
+        _DISTORTED,
+    ),
+    _nightly(
+        "accuracy_under_darkness",
+        "share",
+        "accuracy where they have 40 % of their light",
+        "falls with no promotion",
+        _DISTORTED,
+    ),
+)
+
+DATABASE_UP = Figure(
+    "database_up", "0 or 1", "1 where the database gives the other figures of this table", "1", panels=("Database",)
+)
+
+_MODEL = (
+    DATABASE_UP,
+    Figure(
+        "champion_version",
+        "version",
+        "the version in production, served or not",
+        "`mycoflow_served_version`",
+        columns=("promotions.to_version",),
+        panels=("Version", "Not in production"),
+        is_reported=True,
+    ),
+    Figure("accuracy_floor", "share", "`MYCOFLOW_ACCURACY_FLOOR`", "0.7", panels=("Accuracy",), is_reported=True),
+    Figure(
+        "below_floor",
+        "0 or 1",
+        "1 where the accuracy is below its floor; the same by `class`, of those with a floor of their own",
+        "0",
+        ("class",),
+        columns=("evaluations.shortfalls", "monitorings.shortfalls", "monitorings.is_below_floor"),
+        panels=("Below the floor", "Nightly checks"),
+    ),
+    Figure(
+        "model_accuracy",
+        "share",
+        "the champion's, by `part` of the evaluation set: `anchor`, `recent`",
+        "within 3 points of the best",
+        ("part",),
+        columns=("evaluations.accuracy",),
+        panels=("Accuracy",),
+        is_reported=True,
+    ),
+    Figure(
+        "deciding_accuracy",
+        "share",
+        "that of the part which is compared with the floor",
+        "above the floor",
+        metric="accuracy",
+        columns=("evaluations.accuracy", "monitorings.accuracy"),
+        panels=("Deciding accuracy", "Nightly checks"),
+        is_reported=True,
+    ),
+    Figure(
+        "class_recall",
+        "share",
+        "the champion's, by `part` and `class`; classes without images there are left out",
+        "",
+        ("part", "class"),
+        columns=("evaluations.per_class",),
+        panels=("Recall of each class",),
+        is_reported=True,
+    ),
+    Figure(
+        "evaluation_timestamp_seconds",
+        "time",
+        "when the champion was last scored",
+        "last night",
+        columns=("evaluations.evaluated_at",),
+        panels=("Last evaluation",),
+    ),
+    Figure(
+        "promotion_timestamp_seconds",
+        "time",
+        "when the champion went into production",
+        columns=("promotions.completed_at",),
+        is_reported=True,
+    ),
+    Figure(
+        "monitoring_timestamp_seconds",
+        "time",
+        "the last nightly check",
+        "last night",
+        columns=("monitorings.monitored_at",),
+        panels=("Last nightly check", "Nightly checks"),
+        is_reported=True,
+    ),
+)
+
+_IMAGES = (
+    Figure(
+        "new_images",
+        "images",
+        "since the champion's snapshot, of those that a snapshot could use, by `origin`: `human`, `harvested`",
+        "below the next in sum",
+        ("origin",),
+        metric="new_images",
+        columns=("monitorings.new_images_human", "monitorings.new_images_harvested"),
+        panels=("New images", "Of the threshold", "New images at each nightly check", "Nightly checks"),
+        is_reported=True,
+    ),
+    Figure(
+        "new_images_harvested",
+        "images",
+        "those of them that the model labelled",
+        metric="new_images_harvested",
+        columns=("monitorings.new_images_harvested",),
+        panels=("New images at each nightly check",),
+        is_gauge=False,
+        is_reported=True,
+    ),
+    Figure(
+        "new_images_threshold",
+        "images",
+        "`MYCOFLOW_NEW_IMAGES_THRESHOLD`",
+        "500",
+        panels=("Of the threshold", "New images at each nightly check"),
+        is_reported=True,
+    ),
+    Figure(
+        "untried_images",
+        "images",
+        "new images that came after the snapshot of the latest training with a verdict, promoted or not; at the "
+        "threshold, the next night retrains",
+    ),
+    Figure(
+        "pool_images",
+        "images",
+        "images to train on, by `origin`: `curated`, `confirmed`, `harvested`",
+        "",
+        ("origin",),
+        panels=("Pool", "Pool by origin"),
+        is_reported=True,
+    ),
+    Figure(
+        "quarantined_batches",
+        "batches",
+        "batches that wait because too much of them was rejected: `mycoflow batch list`",
+        "0",
+        panels=("Quarantined batches",),
+    ),
+    Figure(
+        "waiting_images",
+        "images",
+        "images that wait for a certificate",
+        "falls when an admin looks",
+        panels=("Waiting images",),
+    ),
+)
+
+_TRAININGS = (
+    Figure(
+        "snapshot_cutoff_timestamp_seconds",
+        "time",
+        "until when the champion knows the pool",
+        "within `MYCOFLOW_REVIEW_INTERVAL_DAYS`",
+        columns=("snapshots.cutoff",),
+        panels=("Age of the snapshot",),
+        is_reported=True,
+    ),
+    Figure(
+        "retraining_timestamp_seconds",
+        "time",
+        "the last verdict on a training",
+        columns=("verdicts.decided_at",),
+        panels=("Last training",),
+        is_reported=True,
+    ),
+    Figure(
+        "retraining_duration_seconds",
+        "seconds",
+        "from that training's start to its verdict",
+        "about a minute; a fine-tuning or a search longer",
+        columns=("attempts.started_at", "verdicts.decided_at"),
+        panels=("It took", "Seconds to a verdict"),
+        is_reported=True,
+    ),
+    Figure(
+        "retraining_failure_timestamp_seconds",
+        "time",
+        "the last time that a step gave up, of trainings that have not ended since",
+        "absent, or before the last verdict",
+        panels=("Last failure",),
+    ),
+    Figure(
+        "approvals_waiting",
+        "number",
+        "challengers that wait for a person, with `MYCOFLOW_PROMOTION=approve`",
+        "0",
+        panels=("Approvals waiting",),
+    ),
+    Figure(
+        "promotion_held",
+        "0 or 1",
+        "1 after a rollback, until `mycoflow release`",
+        "0",
+        panels=("Promotion held",),
+    ),
+)
+
+_DRIFT = (
+    Figure(
+        "drift_check_timestamp_seconds",
+        "time",
+        "the last check for drift, of any version",
+        "last night",
+        columns=("drift_checks.checked_at",),
+    ),
+    Figure(
+        "drift",
+        "score",
+        "by `score`: `confidence_psi`, `confidence_ks`, `class_psi`, `feature_mmd`",
+        "PSI below 0.2, the others near 0",
+        ("score",),
+        columns=(
+            "drift_checks.confidence_psi",
+            "drift_checks.confidence_ks",
+            "drift_checks.class_psi",
+            "drift_checks.feature_mmd",
+        ),
+        panels=("Drift scores",),
+    ),
+    Figure(
+        "drift_p_value",
+        "share",
+        "of `confidence`, `classes`, `features`: how often chance alone does that",
+        "above 0.01",
+        ("of",),
+        columns=("drift_checks.confidence_p_value", "drift_checks.class_p_value", "drift_checks.feature_p_value"),
+        panels=("p-values of drift",),
+    ),
+    Figure(
+        "drift_moved",
+        "0 or 1",
+        "by `what`: 1 where it is beyond chance and considerable",
+        "0",
+        ("what",),
+        columns=("drift_checks.moved",),
+        panels=("What drifts",),
+    ),
+    Figure(
+        "estimated_accuracy",
+        "share",
+        "of recent predictions, from calibrated confidences",
+        "about the deciding accuracy",
+        columns=("drift_checks.estimated_accuracy",),
+        panels=("Estimated accuracy", "Estimated and observed accuracy"),
+        is_reported=True,
+    ),
+    Figure(
+        "observed_accuracy",
+        "share",
+        "from feedback",
+        "below the estimated",
+        columns=("drift_checks.observed_accuracy",),
+        panels=("Estimated and observed accuracy",),
+        is_reported=True,
+    ),
+    Figure(
+        "observed_accuracy_low",
+        "share",
+        "lower end of its interval at 95 %",
+        columns=("drift_checks.observed_accuracy_low",),
+        panels=("Estimated and observed accuracy",),
+        is_reported=True,
+    ),
+    Figure(
+        "observed_accuracy_high",
+        "share",
+        "upper end of its interval at 95 %",
+        columns=("drift_checks.observed_accuracy_high",),
+        panels=("Estimated and observed accuracy",),
+        is_reported=True,
+    ),
+)
+
+FIGURES = (*_MODEL, *NIGHTLY, *_IMAGES, *_TRAININGS, *_DRIFT)
+"""Every figure that the catalog can give."""

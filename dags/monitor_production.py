@@ -23,9 +23,9 @@ def monitor_production() -> None:
     """### The nightly check
 
     1. **check** takes out of the pool whatever the evaluation set has a copy of.
-    2. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing), counts
-       the images that entered the pool since the champion's snapshot, stores both, and decides. No model in
-       production yet: the task is skipped, and its log says how to get a first one.
+    2. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing) and on
+       distorted photos of it, counts the images that entered the pool since the champion's snapshot, stores all of
+       it, and decides. No model in production yet: the task is skipped, and its log says how to get a first one.
     3. **measure_drift** compares what people ask about with what the champion learned from, and estimates its accuracy
        there. It decides nothing.
     4. **is_due** lets **request_retraining** run only when there is a reason. That emits the asset

@@ -96,7 +96,8 @@ def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
 def monitor(workspace: Workspace, on_progress: Progress | None = None) -> monitoring.MonitorReport:
     """Score the champion, count what is new, and say whether retraining is due. Stored for the record.
 
-    Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on.
+    Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on;
+        ModelLoadError, ImageStoreError, what is not measured yet cannot be.
     """
     return monitoring.check(workspace, deciding_evaluation(evaluate(workspace, on_progress=on_progress)))
 

@@ -15,6 +15,7 @@ _EVALUATION, _DATA, _ACCESS = "tests/ml/evaluation", "tests/ml/data", "tests/web
 
 TARGETS = {
     "gate": Target(("ml/evaluation/gate.py",), (f"{_EVALUATION}/test_gate.py",)),
+    "floor": Target(("ml/evaluation/floor.py",), (f"{_EVALUATION}/test_floor.py",)),
     "triggers": Target(("ml/evaluation/triggers.py",), (f"{_EVALUATION}/test_triggers.py",)),
     "promotion": Target(
         ("ml/evaluation/promotion.py", "ml/catalog/models/journal.py"),

@@ -113,5 +113,7 @@ def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation, figu
     }
     tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
     with workspace.registry.run(EXPERIMENT, f"version-{report.model_version}", tags) as run:
-        run.log_metrics({figure.metric: values[figure.name] for figure in FIGURES if figure.metric})
+        run.log_metrics(
+            {figure.metric: values[figure.name] for figure in FIGURES if figure.metric and figure.name in values}
+        )
         run.log_report("evaluation.json", asdict(deciding))

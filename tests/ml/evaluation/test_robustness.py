@@ -6,7 +6,8 @@ import pytest
 from ml import cycle
 from ml.app import Workspace, load_classifier
 from ml.catalog.models.evaluations import find_figures
-from ml.data.evaluation_sets import current_members
+from ml.catalog.object_store import image_key
+from ml.data.evaluation_sets import current_evaluation_set, current_members
 from ml.evaluation import robustness
 from ml.evaluation.robustness import DISTORTIONS, measure_robustness
 from ml.figures import NIGHTLY
@@ -78,3 +79,21 @@ def test_no_more_images_are_computed_than_allowed(trained: Workspace, monkeypatc
     few = measure_robustness(trained.catalog, classifier, members)
     assert few.keys() == NAMES
     assert all((7 * value).is_integer() or abs(7 * value - round(7 * value)) < 1e-9 for value in few.values())
+
+
+def test_a_lost_photo_costs_these_figures_and_not_the_night(
+    trained: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    with trained.catalog.begin() as connection:
+        set_version, members = current_evaluation_set(connection)
+    key = image_key(members[0].sha256)
+    content = trained.catalog.store.get(key)
+    trained.catalog.store.delete(key)
+    cycle.monitor(trained)
+    assert "distorted photos was not measured" in caplog.text
+    with trained.catalog.begin() as connection:
+        assert NAMES.isdisjoint(find_figures(connection, 1, set_version))
+    trained.catalog.store.put(key, content)
+    cycle.monitor(trained)
+    with trained.catalog.begin() as connection:
+        assert find_figures(connection, 1, set_version).keys() >= NAMES

@@ -12,6 +12,8 @@ from pydantic import SecretStr
 from ml.catalog import database
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.models.backbone_records import find_trunk
+from ml.catalog.models.home_choices import find_choice
 from ml.catalog.tables import metadata, trunks
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
@@ -25,6 +27,11 @@ TRUNK = sa.insert(trunks).values(
     precision="fp32",
     image_size=32,
 )
+OLD_ROWS = """
+    INSERT INTO training.trunks (recipe, onnx_sha256, fp32_sha256, weights_recipe, precision, image_size)
+        VALUES ('random:0 32px fp32 rgb-bilinear-1', 'a', 'a', 'random:0', 'fp32', 32);
+    INSERT INTO training.home_choices (name, value, reason) VALUES ('weights', 'bundled', 'no network');
+"""
 APPENDED = """
 from alembic import op
 
@@ -101,6 +108,33 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
         assert grants_on_tables(connection) - before == {("web", "training.appended", "SELECT")}
         assert before <= grants_on_tables(connection)
     assert {role for role, _, _ in before} == {"web", "training", "grafana_ro"}
+
+
+def test_trunks_and_choices_from_before_backbones_had_names_become_those_of_vgg16(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    settings, before = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database())), tmp_path / "before"
+    newer = shutil.ignore_patterns("__pycache__", *(f"{number:04}_*" for number in range(4, 100)))
+    shutil.copytree(MIGRATIONS, before, ignore=newer)
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(database, "MIGRATIONS", before)
+        migrate(settings)
+        with open_catalog(settings) as catalog, catalog.begin() as connection:
+            connection.execute(sa.text(OLD_ROWS))
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        kept = find_trunk(connection, "vgg16 random:0 32px fp32 rgb-bilinear-1")
+        assert kept is not None
+        assert kept.backbone == "vgg16"
+        assert find_choice(connection, "weights of vgg16") == "bundled"
+
+
+@pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])
+def test_features_may_have_any_whole_number_of_values(catalog: Catalog, byte_count: int, is_kept: bool) -> None:
+    insert = sa.text("INSERT INTO training.features VALUES ('none', 'trunk', 'identity', :vector)")
+    refusal = "foreign key" if is_kept else "features_vector_check"  # there is no such image
+    with pytest.raises(sa.exc.IntegrityError, match=refusal), catalog.begin() as connection:
+        connection.execute(insert, {"vector": bytes(byte_count)})
 
 
 def grants_on_tables(connection: sa.Connection) -> set[tuple[str, str, str]]:

@@ -1,6 +1,5 @@
 """Deployments that many tests begin with: made once, copied for each test."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -15,8 +14,7 @@ from ml.app import Workspace, open_workspace
 from ml.catalog.embedded import embedded_url
 from ml.settings import Settings
 from ml.upkeep.database_dump import move_uris
-
-LARGE_BYTES = 2**20
+from tests.three_layers import NAME
 
 
 @dataclass(frozen=True)
@@ -61,15 +59,15 @@ def drop_database(server_home: Path, name: str) -> None:
 
 
 def copy_deployment(origin: Origin, server_home: Path, home: Path) -> Settings:
-    """A deployment of the test's own, where retraining is due at 100 new images."""
+    """A deployment of the test's own, on a backbone of three layers, where retraining is due at 100 new images."""
     catalog, mlflow = (
         copy_database(server_home, template, f"{template.partition('_')[0]}_{secrets.token_hex(8)}")
         for template in (origin.catalog, origin.mlflow)
     )
     if origin.home is not None:
-        shutil.copytree(origin.home, home, copy_function=_copy_or_link)
+        shutil.copytree(origin.home, home)
         move_uris(sa.make_url(mlflow), origin.home.as_uri(), home.as_uri())
-    update = {"mlflow_tracking_uri": mlflow, "new_images_threshold": 100, "snapshot_size": 200}
+    update = {"mlflow_tracking_uri": mlflow, "new_images_threshold": 100, "snapshot_size": 200, "backbone": NAME}
     return small_settings(home, catalog).model_copy(update=update)
 
 
@@ -95,9 +93,3 @@ def _databases(settings: Settings) -> tuple[str, str]:
     urls = (settings.database_url.get_secret_value(), settings.mlflow_tracking_uri)
     catalog, mlflow = (str(sa.make_url(url).database) for url in urls)
     return catalog, mlflow
-
-
-def _copy_or_link(source: str, target: str) -> None:
-    """Networks, which nobody changes, are linked: each is 59 MB."""
-    copy = os.link if Path(source).stat().st_size > LARGE_BYTES else shutil.copy2
-    copy(source, target)

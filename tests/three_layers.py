@@ -9,6 +9,7 @@ from ml.backbones.base import Backbone, BackboneWeights, PixelScaling
 from ml.backbones.cut_points import CutPoint
 from ml.backbones.keras_backend import load_keras
 from ml.backbones.onnx_files import CHANNELS_FIRST_NAME, FEATURES_NAME, make_backbone, parse, scale_pixels, tensor
+from ml.backbones.registered import REGISTERED
 from ml.errors import WeightsError
 
 NAME = "three_layers"
@@ -81,3 +82,4 @@ class ThreeLayers:
 
 
 BACKBONE: Backbone = ThreeLayers()
+REGISTERED[NAME] = __name__

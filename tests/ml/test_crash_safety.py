@@ -31,6 +31,7 @@ KEY = "crash"
 # or after a call of a function, where a report would come too early or too late.
 DRIVER = """
 import importlib, os, signal, sys
+import tests.three_layers
 from ml import cycle
 from ml.training.training_requests import RetrainParameters
 from ml.app import open_workspace
@@ -92,6 +93,7 @@ def environment(filled_workspace: Workspace) -> dict[str, str]:
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "MYCOFLOW_BACKBONE": settings.backbone,
         "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_MIRRORED_VIEWS": "false",

@@ -89,8 +89,8 @@ def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
 
 
 def test_more_layers_than_the_model_has_are_refused_before_anything_is_pinned(trained: Workspace) -> None:
-    with pytest.raises(SettingsError, match=r"layers: expected 1 to 13, .* got 14"):
-        cycle.retrain(trained, "tune", "test", replace(FINETUNE, layers=14))
+    with pytest.raises(SettingsError, match=r"layers: expected 1 to 3, .* got 4"):
+        cycle.retrain(trained, "tune", "test", replace(FINETUNE, layers=4))
     assert count(trained, "training.snapshots") == 1
 
 

@@ -31,6 +31,7 @@ KEY = "search"
 # Imports what takes long and says so, and begins when it is told to.
 WORKER = """
 import sys
+import tests.three_layers
 from ml import cycle
 from ml.app import open_workspace
 from ml.backbones.keras_backend import load_keras
@@ -88,6 +89,7 @@ def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Pop
         "MYCOFLOW_HOME": str(settings.mycoflow_home),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri or "",
+        "MYCOFLOW_BACKBONE": settings.backbone or "",
         "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_MODEL_PRECISION": settings.model_precision,

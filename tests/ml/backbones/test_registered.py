@@ -16,7 +16,6 @@ from ml import cycle
 from ml.app import Workspace, load_classifier, open_workspace
 from ml.backbones.keras_backend import build_network
 from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.registered import REGISTERED
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.tables import accounts, features
 from ml.errors import SettingsError
@@ -34,13 +33,10 @@ RETRAIN = RetrainParameters(snapshot_size=200)
 
 
 @pytest.fixture
-def tiny_settings(
-    filled: Origin, server_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Settings]:
-    """A deployment with digits to learn from, whose backbone is registered by one line; it quantises."""
-    monkeypatch.setitem(REGISTERED, three_layers.NAME, three_layers.__name__)
+def tiny_settings(filled: Origin, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
+    """A deployment with digits to learn from, on three layers that one line registers; it quantises."""
     settings = copy_deployment(filled, server_home, tmp_path / "home")
-    yield settings.model_copy(update={"backbone": three_layers.NAME, "model_precision": "int8"})
+    yield settings.model_copy(update={"model_precision": "int8"})
     drop_deployment(settings, server_home)
 
 

@@ -12,6 +12,8 @@ from pydantic import SecretStr
 from ml.catalog import database
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.models.backbone_records import find_trunk
+from ml.catalog.models.home_choices import find_choice
 from ml.catalog.tables import metadata, trunks
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
@@ -25,6 +27,11 @@ TRUNK = sa.insert(trunks).values(
     precision="fp32",
     image_size=32,
 )
+OLD_ROWS = """
+    INSERT INTO training.trunks (recipe, onnx_sha256, fp32_sha256, weights_recipe, precision, image_size)
+        VALUES ('random:0 32px fp32 rgb-bilinear-1', 'a', 'a', 'random:0', 'fp32', 32);
+    INSERT INTO training.home_choices (name, value, reason) VALUES ('weights', 'bundled', 'no network');
+"""
 APPENDED = """
 from alembic import op
 
@@ -103,6 +110,24 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
     assert {role for role, _, _ in before} == {"web", "training", "grafana_ro"}
 
 
+@pytest.fixture
+def older(new_database: Callable[[], str], tmp_path: Path) -> Callable[[int, str], Settings]:
+    """older(4, statements) -> a database before migration 4, with some rows; `migrate` brings it up to date."""
+
+    def make(number: int, rows: str) -> Settings:
+        settings, before = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database())), tmp_path / "before"
+        newer = shutil.ignore_patterns("__pycache__", *(f"{later:04}_*" for later in range(number, 100)))
+        shutil.copytree(MIGRATIONS, before, ignore=newer)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "MIGRATIONS", before)
+            migrate(settings)
+            with open_catalog(settings) as catalog, catalog.begin() as connection:
+                connection.execute(sa.text(rows))
+        return settings
+
+    return make
+
+
 NIGHTS = """
 INSERT INTO training.model_versions (version, mlflow_run_id, trunk_id, classes, image_size, precision)
 VALUES (1, 'run', 't:1', '{a}', 32, 'fp32');
@@ -115,21 +140,34 @@ FROM training.evaluation_sets, (VALUES ('Accuracy 65.0% is below the floor of 72
 
 
 def test_nights_from_before_the_floor_was_stored_are_below_it_where_their_reasons_say_so(
-    new_database: Callable[[], str], tmp_path: Path
+    older: Callable[[int, str], Settings],
 ) -> None:
-    settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database()))
-    before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "0005_figures.py"))
-    with pytest.MonkeyPatch.context() as older:
-        older.setattr(database, "MIGRATIONS", before)
-        migrate(settings)
-        with open_catalog(settings) as catalog, catalog.begin() as connection:
-            connection.execute(sa.text(NIGHTS))
+    settings = older(5, NIGHTS)
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         query = sa.text("SELECT is_below_floor, shortfalls FROM training.monitorings ORDER BY is_below_floor")
         stored = connection.execute(query).all()
     assert stored == [(False, []), (True, [{"label": None, "value": 0.65, "floor": 0.725}])]
+
+
+def test_trunks_and_choices_from_before_backbones_had_names_become_those_of_vgg16(
+    older: Callable[[int, str], Settings],
+) -> None:
+    settings = older(4, OLD_ROWS)
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        kept = find_trunk(connection, "vgg16 random:0 32px fp32 rgb-bilinear-1")
+        assert kept is not None
+        assert kept.backbone == "vgg16"
+        assert find_choice(connection, "weights of vgg16") == "bundled"
+
+
+@pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])
+def test_features_may_have_any_whole_number_of_values(catalog: Catalog, byte_count: int, is_kept: bool) -> None:
+    insert = sa.text("INSERT INTO training.features VALUES ('none', 'trunk', 'identity', :vector)")
+    refusal = "foreign key" if is_kept else "features_vector_check"  # there is no such image
+    with pytest.raises(sa.exc.IntegrityError, match=refusal), catalog.begin() as connection:
+        connection.execute(insert, {"vector": bytes(byte_count)})
 
 
 def grants_on_tables(connection: sa.Connection) -> set[tuple[str, str, str]]:

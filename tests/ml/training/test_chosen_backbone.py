@@ -4,7 +4,6 @@ import logging
 
 import pytest
 
-from ml.backbones.registered import REGISTERED
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE, Vgg16
 from ml.catalog.database import Catalog
 from ml.errors import SettingsError
@@ -45,15 +44,10 @@ def test_a_setting_goes_before_the_choice_and_leaves_it(
     assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
 
 
-@pytest.fixture
-def another(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(REGISTERED, three_layers.NAME, three_layers.__name__)
-    return three_layers.NAME
-
-
 def test_a_home_keeps_its_backbone_until_the_setting_names_another(
-    catalog: Catalog, settings: Settings, another: str, caplog: pytest.LogCaptureFixture
+    catalog: Catalog, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    another = three_layers.NAME
     named = settings.model_copy(update={"backbone": another})
     with caplog.at_level(logging.WARNING):
         assert chosen_backbone(catalog, settings).name == "vgg16"

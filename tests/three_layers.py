@@ -14,7 +14,7 @@ from ml.errors import WeightsError
 
 NAME = "three_layers"
 LAYERS = ("first", "second", "third")
-CHANNELS = (3, 8, 24, 48)
+CHANNELS = (3, 16, 32, 128)
 SIDES = (1, 2, 4)  # an image's side through that of the layer's input
 
 

@@ -79,7 +79,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
     assert version.tags["backbone"] == three_layers.NAME
     with tiny.catalog.begin() as connection:
         lengths = set(connection.scalars(sa.select(sa.func.octet_length(features.c.vector))))
-    assert lengths == {4 * 48}
+    assert lengths == {4 * three_layers.BACKBONE.feature_count}
 
     ingest_folder(tiny.catalog, few_digits.later, "pool")
     assert cycle.monitor(tiny).reasons == ["120 new images reach the threshold of 100."]

@@ -25,7 +25,7 @@ up: setup ## keep the whole stack running on this machine; Ctrl-C stops it
 WORKERS := -n 3 --dist worksteal
 
 test test-quick: export OPENBLAS_NUM_THREADS = 1
-test: .venv/installed-dev ## all tests but those that take minutes each; ten minutes on two CPUs
+test: .venv/installed-dev ## all tests but those that take minutes each; a quarter of an hour on two CPUs
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 test-quick: .venv/installed-dev ## the tests without MLflow, Airflow, networks and servers of their own; a minute and a half

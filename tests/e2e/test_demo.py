@@ -66,6 +66,6 @@ def test_ctrl_c_while_a_model_is_trained_leaves_no_process_and_the_next_demo_sta
             assert process.stdout is not None
             assert any("retrain.snapshot" in line for line in process.stdout)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=90)
+            process.communicate(timeout=300)
         assert process.returncode == 130
         assert processes_on(home) == []

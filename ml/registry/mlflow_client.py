@@ -49,6 +49,14 @@ def connect(tracking_uri: str) -> "MlflowClient":
         return client
 
 
+def point_mlflow_at(tracking_uri: str) -> None:
+    """Set the address of the whole process: some of MLflow's calls, and of what a client calls, know no other."""
+    import mlflow  # noqa: PLC0415
+
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+
+
 @contextlib.contextmanager
 def translated_errors(tracking_uri: str) -> Iterator[None]:
     """Turn MLflow's ways of saying that nobody answers into RegistryUnavailableError, at once for a dead server."""

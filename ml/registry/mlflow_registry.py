@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
 from ml.registry import artifacts
-from ml.registry.mlflow_client import connect, translated_errors
+from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
 from ml.registry.mlflow_runs import Run, open_run
 from ml.registry.version_files import find_own_files
 from ml.tasks.classification.card import FILE_NAME as CARD_NAME
@@ -208,6 +208,7 @@ class Registry:
             model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
             inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
+            point_mlflow_at(self._tracking_uri)  # the process that logged the model may have died
             created = client.create_model_version(
                 MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
             )

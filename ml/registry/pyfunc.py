@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.backbones.preprocessing import INPUT_CHANNELS
+from ml.registry.mlflow_client import point_mlflow_at
 from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.head import load_head
 
@@ -36,8 +37,7 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
             [TensorSpec(float32, (-1, classes), "probabilities"), TensorSpec(float32, (-1, features), "features")]
         ),
     )
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
+    point_mlflow_at(tracking_uri)
     with warnings.catch_warnings(), mlflow.start_run(run_id=mlflow_run_id):
         warnings.simplefilter("ignore", UserWarning)  # MLflow warns of its own type hints
         mlflow.pyfunc.log_model(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 
@@ -60,6 +61,12 @@ def test_a_run_becomes_one_version_however_often_it_is_registered(registry: Regi
     assert registry.register(second, {}) == 2
     assert registry.register(first, {}) == 1
     assert [each.version for each in registry.versions()] == [2, 1]
+
+
+def test_another_process_may_register_what_one_logged(registry: Registry, bundle: Path, tmp_path: Path) -> None:
+    mlflow_run_id = log_run(registry, bundle, 1)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")  # where a process that logged nothing looks
+    assert registry.register(mlflow_run_id, {}) == 1
 
 
 def test_a_version_is_downloaded_once(registry: Registry, bundle: Path, tmp_path: Path) -> None:

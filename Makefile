@@ -28,7 +28,7 @@ test test-quick: export OPENBLAS_NUM_THREADS = 1
 test: .venv/installed-dev ## all tests but those that take minutes each; a quarter of an hour on two CPUs
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
-test-quick: .venv/installed-dev ## the tests without MLflow, Airflow, networks and servers of their own; a minute and a half
+test-quick: .venv/installed-dev ## the tests without MLflow, Airflow, networks and servers of their own; three minutes
 	$(BIN)/python -m pytest -m "not slow and not heavy" $(WORKERS)
 
 test-slow: .venv/installed-dev ## the tests that take minutes each and prove no more than the others

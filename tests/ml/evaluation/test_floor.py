@@ -33,4 +33,4 @@ def test_a_floor_that_nothing_is_compared_with_is_told() -> None:
     assert FLOOR.shortfalls(0.9, recalls) == []
     (sentence,) = FLOOR.describe_unmeasured(recalls)
     assert sentence.startswith("MYCOFLOW_CLASS_FLOORS names amanita: ")
-    assert FLOOR.describe_unmeasured({"amanita": 1, "boletus": 1}) == []
+    assert FLOOR.describe_unmeasured({"amanita": 1, "boletus": 1, "without a floor": 1}) == []

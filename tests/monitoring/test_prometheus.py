@@ -36,16 +36,16 @@ def test_an_accuracy_that_sinks_is_pending_then_firing_and_ends_when_it_recovers
 ) -> None:
     add_champion(1, 0.91)
     save_night(catalog, 0.91)
-    eventually(lambda: prometheus.values("mycoflow_deciding_accuracy") == [0.91])
-    eventually(lambda: alerts(prometheus) == {})  # until it first scrapes, the service is absent
+    assert eventually(lambda: prometheus.values("mycoflow_deciding_accuracy") == [0.91])
+    assert eventually(lambda: alerts(prometheus) == {})  # until it first scrapes, the service is absent
 
     add_champion(1, 0.60)
     save_night(catalog, 0.60)
-    eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "pending"})
-    eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
+    assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "pending"})
+    assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
 
     add_champion(1, 0.92)
-    eventually(lambda: alerts(prometheus) == {})
+    assert eventually(lambda: alerts(prometheus) == {})
 
 
 def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
@@ -53,19 +53,19 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
 ) -> None:
     add_champion(1, 0.60)
     save_night(catalog, 0.60)
-    eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
+    assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
     with away(settings):
-        eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing", "DatabaseDown": "firing"})
+        assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing", "DatabaseDown": "firing"})
         assert prometheus.values("mycoflow_database_up") == [0]
         assert prometheus.values("mycoflow_deciding_accuracy") == []
         assert prometheus.values('up{job="webapi"}') == [1]
-    eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
+    assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
 
 
 def test_a_service_that_stops_is_told(prometheus: Prometheus, app: Flask) -> None:
-    eventually(lambda: prometheus.values('up{job="webapi"}') == [1] and alerts(prometheus) == {})
+    assert eventually(lambda: prometheus.values('up{job="webapi"}') == [1] and alerts(prometheus) == {})
     application_state.current(app).metrics.close()
-    eventually(lambda: alerts(prometheus) == {"ServiceDown": "firing"})
+    assert eventually(lambda: alerts(prometheus) == {"ServiceDown": "firing"})
 
 
 def alerts(prometheus: Prometheus) -> dict[str, str]:

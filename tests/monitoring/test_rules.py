@@ -94,14 +94,15 @@ def test_the_configuration_is_right_and_finds_all_rules(
 
 
 def test_the_rules_are_right(promtool: Callable[..., str]) -> None:
-    promtool("check", "rules", *(PROMETHEUS / "rules").glob("*.yml"))
+    files = list((PROMETHEUS / "rules").glob("*.yml"))
+    assert promtool("check", "rules", *files).count("SUCCESS") == len(files)
 
 
 @pytest.mark.parametrize("file", sorted((PROMETHEUS / "tests").glob("*.yml")), ids=lambda file: file.stem)
 def test_each_alert_fires_when_it_should_and_is_silent_when_it_should_not(
     promtool: Callable[..., str], file: Path
 ) -> None:
-    promtool("test", "rules", file)
+    assert "SUCCESS" in promtool("test", "rules", file)
 
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_is_silent(

@@ -36,7 +36,7 @@ def test_it_reads_the_service_and_has_the_rules_of_production(
     with running_prometheus(command, stack_settings.prometheus_port, tmp_path / "log") as prometheus:
         groups = prometheus.get("rules")["groups"]
         assert {group["name"] for group in groups} == {"model", "nights", "service"}
-        eventually(lambda: prometheus.targets() == expected)
+        assert eventually(lambda: prometheus.targets() == expected)
     assert (stack_settings.mycoflow_home / "prometheus" / "data").is_dir()
 
 

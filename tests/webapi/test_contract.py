@@ -206,19 +206,22 @@ def find_successful(recorder: ScenarioRecorder) -> Iterator[str]:
             yield case.operation.label
 
 
-def check(contract: BaseSchema, role: Role) -> None:
+def check(contract: BaseSchema) -> tuple[list[str], set[str]]:
+    """Send requests. Returns: how answers break the contract, and the operations that never succeeded."""
     breaches, successful = play(contract)
-    assert not breaches, f"seed {contract.config.seed}\n\n" + "\n\n".join(breaches)
-    if role == "admin":
-        operations = {result.ok().label for result in contract.get_all_operations()}
-        assert operations - successful == {NEEDS_AIRFLOW}
+    operations = {result.ok().label for result in contract.get_all_operations()}
+    return [f"seed {contract.config.seed}\n\n{breach}" for breach in breaches], operations - successful
 
 
 def test_every_answer_is_as_documented(load: Load, role: Role) -> None:
-    check(load(**{"max-examples": 10, "deterministic": True}), role)
+    breaches, unsuccessful = check(load(**{"max-examples": 10, "deterministic": True}))
+    assert breaches == []
+    assert role != "admin" or unsuccessful == {NEEDS_AIRFLOW}
 
 
 # Quick: test_every_answer_is_as_documented, with the same few requests each time.
 @pytest.mark.slow
 def test_every_answer_is_as_documented_in_a_long_run_with_new_requests_each_time(load: Load, role: Role) -> None:
-    check(load(**{"max-examples": 100}), role)
+    breaches, unsuccessful = check(load(**{"max-examples": 100}))
+    assert breaches == []
+    assert role != "admin" or unsuccessful == {NEEDS_AIRFLOW}

@@ -1,4 +1,4 @@
-"""Airflow's services as the compose file runs them, up to a task that a worker takes from Redis and finishes."""
+"""Run Airflow's services with the compose file's commands, until a worker takes a task from Redis and finishes it."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def prometheus(
     exposed = airflow.adapt(job["static_configs"][0]["targets"][0]).rpartition(":")[2]
     folder = tmp_path_factory.mktemp("prometheus")
     with prometheus_on(program("prometheus", "prometheus"), {"airflow": int(exposed)}, folder) as running:
-        eventually(lambda: running.values('up{job="airflow"}') == [1])
+        assert eventually(lambda: running.values('up{job="airflow"}') == [1])
         yield running
 
 
@@ -214,10 +214,10 @@ def test_the_panels_of_the_nights_find_what_airflow_reports(
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     run_probe(api)
     ends = 'sum(airflow_dag_run_duration_seconds_count{dag_id="probe",state="success"})'
-    eventually(lambda: prometheus.values(ends) != [])
+    assert eventually(lambda: prometheus.values(ends) != [])
     (before,) = prometheus.values(ends)
     run_probe(api)  # a rate needs a series that was there before it grew
-    eventually(lambda: prometheus.values(ends) == [before + 1])
+    assert eventually(lambda: prometheus.values(ends) == [before + 1])
     nights = json.loads((root / "grafana/dashboards/mycoflow-nights.json").read_text())
     asked = [target["expr"] for panel in nights["panels"] for target in panel.get("targets", []) if "expr" in target]
     of_airflow = [expression for expression in asked if "airflow_" in expression]

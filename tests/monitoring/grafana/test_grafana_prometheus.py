@@ -101,7 +101,7 @@ def prometheus(
     """Prometheus that has scraped both a few times."""
     jobs = {"webapi": service_port, "airflow": airflow_port}
     with prometheus_on(program("prometheus", "prometheus"), jobs, tmp_path_factory.mktemp("prometheus")) as running:
-        eventually(lambda: len(running.values(f"count_over_time(up[1m]) >= {SCRAPES} and up == 1")) == len(jobs))
+        assert eventually(lambda: len(running.values(f"count_over_time(up[1m]) >= {SCRAPES} and up == 1")) == len(jobs))
         yield running
 
 

@@ -1,4 +1,4 @@
-"""The one door to Keras and TensorFlow: seconds of import and 400 MB, so only a process that trains goes through it."""
+"""Import Keras and TensorFlow, in one place. That costs seconds and 400 MB, so only a process that trains does it."""
 
 import contextlib
 import os

@@ -70,7 +70,7 @@ def find_near_copies(
 
 
 def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCopies:
-    """The same for an image that is stored; none where it was never measured (`measure_images` does)."""
+    """Find the copies of a stored image; none if it was never measured (`measure_images` does that)."""
     statistics = load_statistics(connection, [sha256]).get(sha256)
     return (
         NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [sha256])
@@ -78,7 +78,7 @@ def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCop
 
 
 def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:
-    """Put measured images into the index, so that copies of them are noticed."""
+    """Add measured images to the index, so that a search finds their copies."""
     for sha256, thumbnail in find_unindexed(connection, sha256s).items():
         index_image(connection, sha256, [_indexed(each) for each in thumbnails.stored_hashes(as_grey(thumbnail))])
 
@@ -101,7 +101,7 @@ def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
 
 
 def measure_all(catalog: Catalog) -> None:
-    """Put whatever belongs somewhere into the index, and measure first what was not measured yet.
+    """Add all images that are in a split, waiting or taken out to the index. Measure them first where needed.
 
     Raises: ImageStoreError, the store cannot be read.
     """

@@ -23,7 +23,7 @@ _KINDS = [WHOLE] + [CROP] * (len(_CROPS) - 1) + [CORNER] * len(_CORNERS)
 SOUGHT_AMONG = {WHOLE: (WHOLE, CROP), CROP: (WHOLE,), CORNER: (CORNER,)}
 
 WORD_BITS = 16
-# Of 63. Of 40 mushroom photos, 97 to 100 % of all copies stay within it, and 0.03 % of other photos.
+# Of 63. Of mushroom photos, blood smears and digits, 98 to 100 % of the copies stay within it.
 MOST_BITS = 14
 # An orientation is as good as the canonical one where the moments that choose it are as near to a tie as this.
 _TIE = 0.15
@@ -36,9 +36,9 @@ _ENOUGH_OF_MOST, _MANY_FOR_MOST = 3.3, 45
 _LEFT_OUT = 0.25
 _LEAST_OVERLAP = 0.5
 _FAINTEST = 2.0  # of 255: a standard deviation under it is an even surface, which is a copy of nothing
-# With so few independent details, photos must agree to 0.99 and more once aligned. Copies start at 0.95, measured.
+# Photos with fewer independent details are plain. Their copies correlate by 0.95 or more before alignment (measured).
 _PLAIN_DETAILS, _PLAIN_LIKENESS = 40, 0.95
-# After one step a copy has more than half of the evidence, and few others do (measured).
+# After the first step, most pairs with less evidence are no copies; only the others are aligned further (measured).
 _FIRST_STEPS, _PROMISING, _MORE_STEPS = 1, 0.6, 4
 _MOST_SHEAR, _MOST_SCALE = 0.15, 1.45
 
@@ -145,7 +145,7 @@ def _likeness(turned: Grey, fixed: Grey) -> Grey:
 
 
 def _least_likeness(grey: Grey) -> float:
-    """How alike photos must be to be aligned: a plain one must agree almost exactly in the end, and so nearly now."""
+    """Return the least correlation at which a pair is aligned; a plain photo and its copy start out nearly equal."""
     details = _details(grey[None], np.ones((1, SIDE, SIDE), np.bool_))
     return _PLAIN_LIKENESS if float(_independent(details)[0]) < _PLAIN_DETAILS else -1.0
 
@@ -309,7 +309,7 @@ def _cut(grey: Grey, rows: Grey, columns: Grey) -> Grey:
 
 
 def _normalised(images: Grey) -> Grey:
-    flat = images.reshape(*images.shape[:-2], -1) if images.shape[-2:] == (SIDE, SIDE) else images
+    flat = images.reshape(*images.shape[:-2], -1)
     centred = flat - flat.mean(axis=-1, keepdims=True)
     normalised: Grey = centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-6)
     return normalised

@@ -50,7 +50,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 
 def point_mlflow_at(tracking_uri: str) -> None:
-    """Set the address of the whole process: some of MLflow's calls, and of what a client calls, know no other."""
+    """Set the tracking URI of the whole process: some MLflow functions ignore that of the client."""
     import mlflow  # noqa: PLC0415
 
     mlflow.set_tracking_uri(tracking_uri)

@@ -208,14 +208,14 @@ class Registry:
             model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
             inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
-            point_mlflow_at(self._tracking_uri)  # the process that logged the model may have died
+            point_mlflow_at(self._tracking_uri)  # MLflow looks the logged model up there, not at the client's address
             created = client.create_model_version(
                 MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
             )
         return int(created.version)
 
     def tag_version(self, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version, and of the run that made it.
+        """Set the tags of a version and of the MLflow run that made it.
 
         Raises: UnknownVersionError, there is no such version.
         """

@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def command_lines() -> list[str]:
-    """The commands of all shell blocks, without their comments."""
+    """Return the commands in the shell blocks of the README, without comments."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     return [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 

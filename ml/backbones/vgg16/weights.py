@@ -1,4 +1,4 @@
-"""Which weights VGG16 has: Keras' ImageNet file, the file that comes with Mycoflow, one's own, or seeded random ones.
+"""Find weights for VGG16: Keras' ImageNet file, the bundled file, a file of the user's own, or seeded random values.
 
 Never a silent fallback: the weights decide what the cached features mean. TensorFlow is imported only to download.
 """

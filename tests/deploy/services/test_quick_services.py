@@ -1,4 +1,4 @@
-"""buckets, migrate, mlflow, mlflow-accounts and webapi: their own commands, environments and health checks."""
+"""Run buckets, migrate, mlflow, mlflow-accounts and webapi with the commands and health checks of the compose file."""
 
 from collections.abc import Iterator
 from pathlib import Path

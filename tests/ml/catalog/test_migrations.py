@@ -112,7 +112,7 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
 
 @pytest.fixture
 def older(new_database: Callable[[], str], tmp_path: Path) -> Callable[[int, str], Settings]:
-    """older(4, statements) -> a database before migration 4, with some rows; `migrate` brings it up to date."""
+    """older(4, statements): make a database with migrations 1 to 3 and run the statements. Returns its settings."""
 
     def make(number: int, rows: str) -> Settings:
         settings, before = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database())), tmp_path / "before"

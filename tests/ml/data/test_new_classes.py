@@ -1,4 +1,4 @@
-"""When a label that the champion does not know becomes a class, and what is held out of it first."""
+"""A label that is new to the champion becomes a class once enough images have it; some are held out first."""
 
 from collections.abc import Callable
 

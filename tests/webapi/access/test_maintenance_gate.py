@@ -1,4 +1,4 @@
-"""Maintenance mode: who switches it, what it stops, and what it leaves alone."""
+"""Maintenance mode: who may switch it on, which requests it refuses, and which it still answers."""
 
 import time
 from collections.abc import Callable

@@ -25,10 +25,11 @@ from rich.table import Table
 from ml.catalog.database import migrate, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.images.copy_index import propose_copies
-from ml.data import thumbnails
+from ml.data.copies import copy_hashes
+from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.near_copies import MOST_PROPOSALS, sought_in_index
+from ml.data.copies.thumbnails import Grey, as_grey
 from ml.data.image_statistics import measure
-from ml.data.near_copies import MOST_PROPOSALS, as_grey, sought_in_index
-from ml.data.thumbnails import Grey
 from ml.ingest.digits import write_digits
 from ml.settings import load_settings
 
@@ -104,31 +105,31 @@ def grey_of(image: Image.Image) -> Grey:
 
 def is_proposed(first: Grey, second: Grey) -> bool:
     """Whether the hashes of one propose the other, as the search in the catalog does."""
-    stored = thumbnails.stored_hashes(second)
+    stored = copy_hashes.stored_hashes(second)
     return any(
-        found.kind in thumbnails.SOUGHT_AMONG[sought.kind]
+        found.kind in copy_hashes.SOUGHT_AMONG[sought.kind]
         and any((one ^ other).bit_count() <= 1 for one, other in zip(sought.words, found.words, strict=True))
-        and (sought.bits ^ found.bits).bit_count() <= thumbnails.MOST_BITS
-        for sought in thumbnails.sought_hashes(first)
+        and (sought.bits ^ found.bits).bit_count() <= copy_hashes.MOST_BITS
+        for sought in copy_hashes.sought_hashes(first)
         for found in stored
     )
 
 
 def called_copies(greys: list[Grey]) -> list[tuple[int, int]]:
     """The pairs that are called copies."""
-    found = np.array([[each.bits for each in thumbnails.stored_hashes(grey)] for grey in greys], dtype=np.uint64)
-    kinds = np.array([each.kind for each in thumbnails.stored_hashes(greys[0])])
+    found = np.array([[each.bits for each in copy_hashes.stored_hashes(grey)] for grey in greys], dtype=np.uint64)
+    kinds = np.array([each.kind for each in copy_hashes.stored_hashes(greys[0])])
     called = []
     for index, grey in enumerate(greys[:-1]):
         near = np.zeros(len(greys) - index - 1, dtype=bool)
-        for sought in thumbnails.sought_hashes(grey):
-            among = np.isin(kinds, thumbnails.SOUGHT_AMONG[sought.kind])
+        for sought in copy_hashes.sought_hashes(grey):
+            among = np.isin(kinds, copy_hashes.SOUGHT_AMONG[sought.kind])
             differ = found[index + 1 :, among] ^ np.uint64(sought.bits)
             low, high = differ >> np.uint64(47), differ >> np.uint64(31) & np.uint64(0xFFFF)
             shares_word = (np.bitwise_count(low) <= 1) | (np.bitwise_count(high) <= 1)
-            near |= (shares_word & (np.bitwise_count(differ) <= thumbnails.MOST_BITS)).any(axis=1)
+            near |= (shares_word & (np.bitwise_count(differ) <= copy_hashes.MOST_BITS)).any(axis=1)
         others = np.flatnonzero(near) + index + 1
-        evidence = thumbnails.copy_evidence(grey, [greys[i] for i in others], mirrored=True)
+        evidence = copy_evidence(grey, [greys[i] for i in others], mirrored=True)
         called += [(index, int(i)) for i in others[evidence >= 1]]
     return called
 
@@ -151,7 +152,7 @@ def search_milliseconds(rows: int) -> list[float]:
                 sought = sought_in_index(grey_of(noise))
                 begun = time.perf_counter()
                 with catalog.begin() as connection:
-                    propose_copies(connection, sought, thumbnails.MOST_BITS, MOST_PROPOSALS)
+                    propose_copies(connection, sought, copy_hashes.MOST_BITS, MOST_PROPOSALS)
                 taken.append((time.perf_counter() - begun) * 1000)
     return sorted(taken)
 
@@ -190,7 +191,7 @@ def measure_folder(folder: Path, count: int, console: Console) -> None:
         copies = [grey_of(change(picture, draw)) for picture in pictures[:_PAIRS_PER_KIND]]
         proposed = [is_proposed(copy, grey) for copy, grey in zip(copies, greys, strict=False)]
         each_pair = zip(copies, greys, strict=False)
-        sure = [thumbnails.copy_evidence(copy, [grey], mirrored=True)[0] >= 1 for copy, grey in each_pair]
+        sure = [copy_evidence(copy, [grey], mirrored=True)[0] >= 1 for copy, grey in each_pair]
         both = np.array(proposed) & np.array(sure)
         table.add_row(name, f"{np.mean(proposed):.2f}", f"{np.mean(both):.2f}")
     console.print(table)

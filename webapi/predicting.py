@@ -17,8 +17,8 @@ from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_feat
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.object_store import image_key
+from ml.data.copies.near_copies import measure_images
 from ml.data.harvest import harvest, is_harvestable
-from ml.data.near_copies import measure_images
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.ingest.fetch import fetch_image

@@ -11,8 +11,8 @@ from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.locks import hold_membership
 from ml.catalog.tables import feedback, harvests, images, labels, predictions, results
 from ml.data import membership
+from ml.data.copies.near_copies import copies_of
 from ml.data.membership import find_obstacles
-from ml.data.near_copies import copies_of
 
 # Of one account. A forest walk has tens of photos; a script has thousands.
 HARVESTED_PER_DAY = 50
@@ -38,7 +38,7 @@ def harvest(
     """Put an image into the pool under the label that a model version gave it, if it is still harvestable.
 
     A copy of any known image is not: models would learn one photo many times. An image that was never measured is not
-    either (`ml.data.near_copies.measure_images` does).
+    either (`ml.data.copies.near_copies.measure_images` does).
 
     Args:
         account_id: whose image it is.

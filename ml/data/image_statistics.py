@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.catalog.images.copy_index import ImageStatistics
-from ml.data.thumbnails import SIDE
+from ml.catalog.images.copy_index import THUMBNAIL_SIDE, ImageStatistics
 
 # Sharpness depends on the scale that it is looked at: about the one that the network sees.
 _LOOKED_AT_PIXELS = 256
@@ -25,7 +24,7 @@ def measure(content: bytes) -> ImageStatistics:
     grey.thumbnail((_LOOKED_AT_PIXELS, _LOOKED_AT_PIXELS), Image.Resampling.BOX)
     pixels = np.asarray(grey, dtype=np.float32)
     return ImageStatistics(
-        thumbnail=grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes(),
+        thumbnail=grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR).tobytes(),
         brightness=float(pixels.mean()),
         contrast=float(pixels.std()),
         sharpness=_sharpness(pixels),

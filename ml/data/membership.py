@@ -27,7 +27,7 @@ from ml.catalog.images.image_records import ImageRecord, Split
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.locks import hold_membership
 from ml.catalog.tables import events, images, labels, snapshot_images
-from ml.data.near_copies import NearCopies, copies_of, let_be_found
+from ml.data.copies.near_copies import NearCopies, copies_of, let_be_found
 
 # A constant, not a setting: another share would send images of known groups to the other side.
 RECENT_SHARE = 0.20

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from ml.catalog.images.copy_index import save_statistics
 from ml.catalog.images.image_records import Split
 from ml.data import membership
+from ml.data.copies.near_copies import NearCopies, find_near_copies, let_be_found
 from ml.data.membership import Arrival, read_states
-from ml.data.near_copies import NearCopies, find_near_copies, let_be_found
 from ml.errors import InvalidImageError
 from ml.ingest.guard import Candidate, demand_no_crossing, is_known_to_person, is_known_to_source
 from ml.ingest.inspection import Accepted

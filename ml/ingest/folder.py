@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import Split
 from ml.catalog.locks import hold_membership
-from ml.data.near_copies import NearCopies, measure_all
+from ml.data.copies.near_copies import NearCopies, measure_all
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content

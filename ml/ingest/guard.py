@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from ml.catalog.images.image_records import Split
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.data.copies.near_copies import NearCopies
 from ml.data.membership import Obstacles, State, find_obstacles, was_learned
-from ml.data.near_copies import NearCopies
 from ml.errors import InvalidImageError
 
 REASONS = {

@@ -13,9 +13,9 @@ from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_right
 from ml.catalog.locks import hold_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
+from ml.data.copies.near_copies import measure_all
 from ml.data.feedback import is_known_label
 from ml.data.membership import confirm
-from ml.data.near_copies import measure_all
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.admitting import admit_from_source

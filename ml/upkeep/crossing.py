@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.locks import hold_membership
 from ml.catalog.tables import evaluation_set_images, evaluations, images, model_versions, snapshot_images
+from ml.data.copies.near_copies import copies_of, measure_all
 from ml.data.membership import withdraw
-from ml.data.near_copies import copies_of, measure_all
 
 
 @dataclass(frozen=True)

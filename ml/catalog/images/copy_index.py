@@ -9,6 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from ml.catalog.images.image_records import is_only_predicted
 from ml.catalog.tables import copy_hashes, image_statistics, images
 
+THUMBNAIL_SIDE = 32  # pixels
+
 
 @dataclass(frozen=True)
 class ImageStatistics:

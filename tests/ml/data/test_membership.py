@@ -14,9 +14,9 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.tables import events, images, labels
 from ml.data import membership
+from ml.data.copies.near_copies import NearCopies
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.membership import RECENT_SHARE, choose_split, is_held_out
-from ml.data.near_copies import NearCopies
 from ml.data.selection import fold_of
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 

@@ -16,11 +16,11 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import images, labels
 from ml.data import harvest as harvesting
 from ml.data import membership
-from ml.data.near_copies import measure_images
+from ml.data.copies.near_copies import measure_images
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.ingest.folder import ingest_folder
 from ml.ingest.validation import sanitise
-from tests.ml.data.test_thumbnails import scene
+from tests.ml.data.copies.test_copy_comparison import scene
 
 Put = Callable[..., Path]
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {

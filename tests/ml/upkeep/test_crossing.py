@@ -13,7 +13,7 @@ from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.ingest.folder import ingest_folder
 from ml.upkeep.crossing import check_crossing
-from tests.ml.data.test_thumbnails import scene
+from tests.ml.data.copies.test_copy_comparison import scene
 
 
 def write(folder: Path, label: str, name: str, picture: Image.Image) -> Path:

@@ -12,9 +12,9 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.images.image_queries import query_images
 from ml.catalog.logs.log_queries import query_events, query_feedback, query_predictions
+from ml.data.copies.near_copies import measure_images
 from ml.data.data_changes import apply_changes
 from ml.data.image_viewing import may_be_seen_by
-from ml.data.near_copies import measure_images
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import (

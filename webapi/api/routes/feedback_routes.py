@@ -8,6 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
+from ml.data.copies.near_copies import measure_images
 from ml.data.feedback import (
     Opinion,
     StoredPrediction,
@@ -17,7 +18,6 @@ from ml.data.feedback import (
     is_known_label,
     may_certify,
 )
-from ml.data.near_copies import measure_images
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.prediction_models import FeedbackAnswer, FeedbackBody, PredictionPath

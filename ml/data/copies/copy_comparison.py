@@ -1,32 +1,16 @@
-"""Two photos as 32 x 32 greys: hashes that propose which are copies of one another, and a comparison that decides.
+"""Whether two photos are copies: they are laid over one another, and their details compared.
 
 A copy is another encoding, size, crop, turn, mirror image or light retouch of the same photo.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import product
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 32  # pixels
-Grey = NDArray[np.floating[Any]]  # (32, 32), 0 to 255
+from ml.data.copies.thumbnails import CROPS, SIDE, Grey, cut
+
 Seen = NDArray[np.bool_]
-
-# What is hashed: the whole, crops that keep nine tenths or eight, and the corners, one of which a caption leaves alone.
-_CROPS = [(0.0, 0.0, 1.0), *((x, y, 0.9) for x in (0, 0.05, 0.1) for y in (0, 0.05, 0.1)), (0.1, 0.1, 0.8)]
-_CORNERS = [(x, y, 0.65) for x in (0, 0.35) for y in (0, 0.35)]
-WHOLE, CROP, CORNER = range(3)
-_KINDS = [WHOLE] + [CROP] * (len(_CROPS) - 1) + [CORNER] * len(_CORNERS)
-# A crop is looked for among wholes and a whole among crops: either photo may be the one that was cut.
-SOUGHT_AMONG = {WHOLE: (WHOLE, CROP), CROP: (WHOLE,), CORNER: (CORNER,)}
-
-WORD_BITS = 16
-# Of 63. Of mushroom photos, blood smears and digits, 98 to 100 % of the copies stay within it.
-MOST_BITS = 14
-# An orientation is as good as the canonical one where the moments that choose it are as near to a tie as this.
-_TIE = 0.15
 
 # Measured (docs/decisions/0073): no two different digits, the most alike that images come, agree so well, be it in all
 # pixels or in all but the quarter that differs most, as a caption or a frame does. Fisher's z, and the number of
@@ -41,28 +25,6 @@ _PLAIN_DETAILS, _PLAIN_LIKENESS = 40, 0.95
 # After the first step, most pairs with less evidence are no copies; only the others are aligned further (measured).
 _FIRST_STEPS, _PROMISING, _MORE_STEPS = 1, 0.6, 4
 _MOST_SHEAR, _MOST_SCALE = 0.15, 1.45
-
-
-class CopyHash(NamedTuple):
-    """63 signs of the lowest frequencies, the lowest first, of one crop in one orientation; kind: WHOLE, ..."""
-
-    kind: int
-    bits: int
-
-    @property
-    def words(self) -> tuple[int, int]:
-        """The 32 lowest frequencies, which a copy changes least."""
-        return self.bits >> 47, self.bits >> 31 & 0xFFFF
-
-
-def stored_hashes(grey: Grey) -> list[CopyHash]:
-    """The hashes by which a photo is found: one for each crop, in its canonical orientation."""
-    return [CopyHash(kind, _pack(next(_canonical(spectrum, 0.0)))) for kind, spectrum in _spectra(grey)]
-
-
-def sought_hashes(grey: Grey) -> list[CopyHash]:
-    """The hashes to look for: of each crop in each orientation that may be the canonical one of a copy."""
-    return [CopyHash(kind, _pack(turned)) for kind, spectrum in _spectra(grey) for turned in _canonical(spectrum, _TIE)]
 
 
 def copy_evidence(grey: Grey, others: Sequence[Grey], mirrored: bool) -> Grey:
@@ -95,33 +57,6 @@ def copy_evidence(grey: Grey, others: Sequence[Grey], mirrored: bool) -> Grey:
     return evidence
 
 
-def _spectra(grey: Grey) -> Iterator[tuple[int, Grey]]:
-    spectra = _COSINES @ _cut(grey, _HASHED_ROWS, _HASHED_COLUMNS) @ _COSINES.T
-    spectra[:, 0, 0] = 0
-    yield from zip(_KINDS, spectra, strict=True)
-
-
-def _canonical(spectrum: Grey, tie: float) -> Iterator[Grey]:
-    """The orientations with their light at the left more than at the top, and there more than opposite."""
-    slack = tie * float(np.linalg.norm(spectrum[:3, :3]))
-    for turned in _turned_spectra(spectrum):
-        across, down = turned[0, 1], turned[1, 0]
-        if min(across, down, across - down) >= -slack:
-            yield turned
-
-
-def _turned_spectra(spectrum: Grey) -> Iterator[Grey]:
-    signs = (-1.0) ** np.arange(8, dtype=np.float32)
-    upright = np.ones_like(signs)
-    for image, down, across in product((spectrum, spectrum.T), (upright, signs), (upright, signs)):
-        yield image * down[:, None] * across
-
-
-def _pack(spectrum: Grey) -> int:
-    packed = np.packbits(np.append(False, spectrum[_ROWS, _COLUMNS] > 0))
-    return int.from_bytes(packed.tobytes())
-
-
 def _orientations(grey: Grey) -> Iterator[Grey]:
     """The four turns, then their mirror images."""
     for image in (grey, grey[:, ::-1]):
@@ -135,8 +70,8 @@ def _likeness(turned: Grey, fixed: Grey) -> Grey:
     Args: the photo in its orientations (k, 32, 32), and the others (n, 32, 32).
     Returns: correlations, (n, k * len(_STARTS)).
     """
-    cuts_of_turned = _normalised(_cut(turned[:, None], _TRIED_ROWS, _TRIED_COLUMNS))
-    cuts_of_fixed = _normalised(_cut(fixed[:, None], _TRIED_ROWS, _TRIED_COLUMNS))
+    cuts_of_turned = _normalised(cut(turned[:, None], with_corners=False))
+    cuts_of_fixed = _normalised(cut(fixed[:, None], with_corners=False))
     # einsum, not a product of matrices: BLAS would wake its threads, which then spin for longer than all this takes.
     inside = np.einsum("kp,ncp->nkc", cuts_of_turned[:, 0], cuts_of_fixed)
     outside = np.einsum("kcp,np->nkc", cuts_of_turned[:, 1:], cuts_of_fixed[:, 0])
@@ -302,12 +237,6 @@ def _square(placements: Grey) -> Grey:
     return np.concatenate([placements, last], axis=1)
 
 
-def _cut(grey: Grey, rows: Grey, columns: Grey) -> Grey:
-    """Crops, each as large as the whole again."""
-    cut: Grey = rows @ grey @ columns.transpose(0, 2, 1)
-    return cut
-
-
 def _normalised(images: Grey) -> Grey:
     flat = images.reshape(*images.shape[:-2], -1)
     centred = flat - flat.mean(axis=-1, keepdims=True)
@@ -328,37 +257,12 @@ def _blur(pixels: float) -> Grey:
     return matrix
 
 
-def _stretch(start: float, share: float) -> Grey:
-    """Bilinear sampling of a part of one axis, as a matrix."""
-    positions = ((start + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5).clip(0, SIDE - 1)
-    matrix: Grey = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(SIDE))).astype(np.float32)
-    return matrix
-
-
-def _cosine_rows() -> Grey:
-    """The eight lowest of the cosine transform, orthonormal."""
-    angles = np.pi * np.outer(np.arange(8), np.arange(SIDE) + 0.5) / SIDE
-    rows: Grey = (np.cos(angles) * np.where(np.arange(8) == 0, 1, 2**0.5)[:, None] / SIDE**0.5).astype(np.float32)
-    return rows
-
-
-def _by_frequency() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    rows, columns = np.divmod(np.arange(1, 64), 8)
-    order = np.lexsort((columns, rows, rows**2 + columns**2))
-    return rows[order], columns[order]
-
-
-_COSINES = _cosine_rows()
-_ROWS, _COLUMNS = _by_frequency()
-_HASHED_ROWS = np.stack([_stretch(y, share) for _, y, share in _CROPS + _CORNERS])
-_HASHED_COLUMNS = np.stack([_stretch(x, share) for x, _, share in _CROPS + _CORNERS])
-_TRIED_ROWS, _TRIED_COLUMNS = _HASHED_ROWS[: len(_CROPS)], _HASHED_COLUMNS[: len(_CROPS)]
 _SLIGHT_BLUR, _BLUR = _blur(0.7), _blur(2.0)
 _WINDOW = np.outer(np.hanning(SIDE), np.hanning(SIDE))
 _AXIS = ((np.arange(SIDE) + 0.5) / SIDE - 0.5).astype(np.float32)
 _COORDINATES = np.stack([*np.meshgrid(_AXIS, _AXIS), np.ones((SIDE, SIDE), np.float32)], axis=-1)  # x, y, 1
 _INSIDE = np.array(
-    [[[share, 0, x + share / 2 - 0.5], [0, share, y + share / 2 - 0.5]] for x, y, share in _CROPS], np.float32
+    [[[share, 0, x + share / 2 - 0.5], [0, share, y + share / 2 - 0.5]] for x, y, share in CROPS], np.float32
 )
 # A crop of the other photo under the whole of this one, or the other way about.
 _STARTS = np.concatenate([_INSIDE, _inverse(_INSIDE[1:])])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from ml.data import thumbnails
+from ml.data.copies import copy_hashes
+from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.copy_hashes import SOUGHT_AMONG, sought_hashes, stored_hashes
+from ml.data.copies.thumbnails import Grey, as_grey
 from ml.data.image_statistics import measure
-from ml.data.near_copies import as_grey
-from ml.data.thumbnails import SOUGHT_AMONG, Grey, copy_evidence, sought_hashes, stored_hashes
 from ml.ingest.digits import write_digits
 
 PAIRS = 20
@@ -74,7 +75,7 @@ def is_proposed(first: Grey, second: Grey) -> bool:
     return any(
         found.kind in SOUGHT_AMONG[sought.kind]
         and any((one ^ other).bit_count() <= 1 for one, other in zip(sought.words, found.words, strict=True))
-        and (sought.bits ^ found.bits).bit_count() <= thumbnails.MOST_BITS
+        and (sought.bits ^ found.bits).bit_count() <= copy_hashes.MOST_BITS
         for sought in sought_hashes(first)
         for found in stored
     )

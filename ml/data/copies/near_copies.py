@@ -7,7 +7,6 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
@@ -23,9 +22,11 @@ from ml.catalog.images.copy_index import (
     save_statistics,
 )
 from ml.catalog.object_store import image_key
-from ml.data import thumbnails
+from ml.data.copies import copy_hashes
+from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.copy_hashes import CopyHash
+from ml.data.copies.thumbnails import Grey, as_grey
 from ml.data.image_statistics import measure
-from ml.data.thumbnails import SIDE, CopyHash, Grey
 from ml.errors import ImageStoreError
 
 _AT_ONCE = 200
@@ -62,9 +63,9 @@ def find_near_copies(
     """
     grey = as_grey(thumbnail)
     most = MOST_PROPOSALS + len(but)
-    proposed = propose_copies(connection, sought_in_index(grey), thumbnails.MOST_BITS, most)
+    proposed = propose_copies(connection, sought_in_index(grey), copy_hashes.MOST_BITS, most)
     judged = [each for each in proposed if each.sha256 not in but]
-    evidence = thumbnails.copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
+    evidence = copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
     sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
     return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
@@ -80,7 +81,7 @@ def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCop
 def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:
     """Add measured images to the index, so that a search finds their copies."""
     for sha256, thumbnail in find_unindexed(connection, sha256s).items():
-        index_image(connection, sha256, [_indexed(each) for each in thumbnails.stored_hashes(as_grey(thumbnail))])
+        index_image(connection, sha256, [_indexed(each) for each in copy_hashes.stored_hashes(as_grey(thumbnail))])
 
 
 def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
@@ -121,14 +122,9 @@ def sought_in_index(grey: Grey) -> list[tuple[int, IndexedHash]]:
     """What to look for in the index: the kind of hash to look among, and the hash."""
     return [
         (among, _indexed(each))
-        for each in thumbnails.sought_hashes(grey)
-        for among in thumbnails.SOUGHT_AMONG[each.kind]
+        for each in copy_hashes.sought_hashes(grey)
+        for among in copy_hashes.SOUGHT_AMONG[each.kind]
     ]
-
-
-def as_grey(thumbnail: bytes) -> Grey:
-    """A stored thumbnail as an array."""
-    return np.frombuffer(thumbnail, dtype=np.uint8).reshape(SIDE, SIDE).astype(np.float32)
 
 
 def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:

@@ -19,9 +19,9 @@ from ml.catalog.images.copy_index import (
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import image_statistics, images
+from ml.data.copies.near_copies import copies_of, let_be_found, measure_all, measure_images
 from ml.data.membership import Arrival, enter
-from ml.data.near_copies import copies_of, let_be_found, measure_all, measure_images
-from tests.ml.data.test_thumbnails import scene
+from tests.ml.data.copies.test_copy_comparison import scene
 
 AddImages = Callable[..., list[str]]
 

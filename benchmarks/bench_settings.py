@@ -11,7 +11,7 @@ from ml.settings import PREFIX, describe_errors, list_wrong_names, wrong_setting
 
 
 class BenchSettings(BaseSettings):
-    """Trunk and size are read as everywhere. `.env` is left alone: a deployment is not what is measured."""
+    """Backbone and size are read as everywhere. `.env` is left alone: a deployment is not what is measured."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 

@@ -60,7 +60,7 @@ class Deployment:
 
 
 def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
-    """A deployment in a new home folder, with the defaults whatever the environment says, but for trunk and size."""
+    """A deployment in a new home folder, with the defaults whatever the environment says, but for backbone and size."""
     chosen = {
         "MYCOFLOW_HOME": str(home),
         "MYCOFLOW_WEIGHTS": settings.weights,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.drift_errors
 
-A head on a random trunk learns some digits. Of the others, each draw takes a reference, images to calibrate with and
+A head on a random backbone learns some digits. Of the others, each draw takes a reference, images to calibrate with and
 recent images at random; the recent ones are left as they are or changed.
 """
 
@@ -15,8 +15,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.confidence.estimation import estimate_accuracy, fit_temperature
 from ml.evaluation.drift import Sample, measure_drift
@@ -77,9 +77,9 @@ def see() -> dict[str, Seen]:
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     images, labels = np.stack([_enlarge(each) for each in digits.images[order]]), digits.target[order].astype(np.int64)
-    trunk = Trunk(export_trunk(resolve_weights("random"), SIDE_PIXELS))
+    backbone = OnnxBackbone(export_backbone(resolve_weights("random"), SIDE_PIXELS))
     learned = TRAINING + VALIDATION
-    features = trunk.features(images[:learned])
+    features = backbone.features(images[:learned])
     head = train_head(
         features[:TRAINING],
         labels[:TRAINING],
@@ -91,7 +91,7 @@ def see() -> dict[str, Seen]:
     )
     seen = {}
     for name, change in CHANGES.items():
-        changed = trunk.features(np.stack([change(image) for image in images[learned:]]))
+        changed = backbone.features(np.stack([change(image) for image in images[learned:]]))
         seen[name] = Seen(Sample(head.classify(changed), changed), labels[learned:])
     return seen
 

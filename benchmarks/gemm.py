@@ -1,7 +1,7 @@
-"""How far from the machine's limit the trunk is: the arithmetic it does per second beside that of one large product.
+"""How far from the machine's limit the backbone is: the arithmetic it does per second beside that of one large product.
 
 The products go through ONNX Runtime too, on all CPUs: MatMul in fp32, MatMulInteger in int8 (unsigned by signed, as
-the quantised trunk does it). A multiplication with its addition counts as two operations.
+the quantised backbone does it). A multiplication with its addition counts as two operations.
 """
 
 import time
@@ -32,9 +32,14 @@ def measure_gemm(bundle: Path) -> dict[str, float]:
     """
     fp32 = apart(product_gflops, "MatMul", np.float32, np.float32)
     int8 = apart(product_gflops, "MatMulInteger", np.uint8, np.int8)
-    precision, gflops = apart(trunk_gflops, bundle)
+    precision, gflops = apart(backbone_gflops, bundle)
     peak = int8 if precision == "int8" else fp32
-    return {"gemm_fp32_gflops": fp32, "gemm_int8_gflops": int8, "trunk_gflops": gflops, "trunk_share": gflops / peak}
+    return {
+        "gemm_fp32_gflops": fp32,
+        "gemm_int8_gflops": int8,
+        "backbone_gflops": gflops,
+        "backbone_share": gflops / peak,
+    }
 
 
 def product_gflops(operator: str, left: DTypeLike, right: DTypeLike) -> float:
@@ -45,7 +50,7 @@ def product_gflops(operator: str, left: DTypeLike, right: DTypeLike) -> float:
     return max(_product_gflops(operator, left, right, side) for side in _SIDES)
 
 
-def trunk_gflops(bundle: Path) -> tuple[str, float]:
+def backbone_gflops(bundle: Path) -> tuple[str, float]:
     """The precision of a model version, and the giga-operations per second of its convolutions, 32 images at a time."""
     classifier = Classifier.load(bundle)
     size = classifier.card.image_size

@@ -2,7 +2,7 @@
 
 `train_recipe` is the specification's recipe, written from its description: frozen VGG16, GlobalAveragePooling2D,
 Dropout 0.2, Dense softmax; images augmented anew in each epoch; batches of 32, Adam, early stopping. Its published run
-took 43 epochs. `train_on_features` is what somebody does who knows that the trunk is frozen: its features once, without
+took 43 epochs. `train_on_features` is what one does who knows that the backbone is frozen: its features once, without
 augmentation, standardised, then the same head.
 
 Source: keras.io, "Transfer learning & fine-tuning"; keras.applications.vgg16.
@@ -63,8 +63,8 @@ def train_recipe(dataset: Dataset, weights: str, image_size: int, epochs: int | 
         keras.layers.RandomRotation(0.1),
         keras.layers.RandomZoom(0.1),
     ]
-    trunk = _build_trunk(weights, image_size)
-    model = keras.Sequential([*augmentation, *trunk, *_build_head(len(training.class_names))])
+    backbone = _build_backbone(weights, image_size)
+    model = keras.Sequential([*augmentation, *backbone, *_build_head(len(training.class_names))])
     timer = _timer()
     _fit(model, {"x": training, "shuffle": False}, validation, epochs or _MOST_EPOCHS, [timer])  # it shuffles itself
     return _finish(model, evaluation, timer.seconds)
@@ -75,14 +75,14 @@ def train_on_features(dataset: Dataset, weights: str, image_size: int) -> KerasR
     keras = load_keras()
     keras.utils.set_random_seed(_SEED)
     training, validation, evaluation = _load(dataset, image_size)
-    trunk = keras.Sequential([keras.Input((image_size, image_size, 3)), *_build_trunk(weights, image_size)])
-    features, labels = _featurise(trunk, training)
+    backbone = keras.Sequential([keras.Input((image_size, image_size, 3)), *_build_backbone(weights, image_size)])
+    features, labels = _featurise(backbone, training)
     standardise = keras.layers.Normalization()
     standardise.adapt(features)
     head = keras.Sequential([standardise, *_build_head(len(training.class_names))])
     data = {"x": features, "y": labels, "batch_size": _BATCH_SIZE}
-    _fit(head, data, _featurise(trunk, validation), _MOST_EPOCHS, [])
-    return _finish(keras.Sequential([trunk, head]), evaluation, [])
+    _fit(head, data, _featurise(backbone, validation), _MOST_EPOCHS, [])
+    return _finish(keras.Sequential([backbone, head]), evaluation, [])
 
 
 def _load(dataset: Dataset, image_size: int) -> tuple[Any, Any, Any]:
@@ -95,7 +95,7 @@ def _load(dataset: Dataset, image_size: int) -> tuple[Any, Any, Any]:
     return training, validation, evaluation
 
 
-def _build_trunk(weights: str, image_size: int) -> list[Any]:
+def _build_backbone(weights: str, image_size: int) -> list[Any]:
     """Preprocessing, VGG16 frozen, pooling."""
     keras = load_keras()
     vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
@@ -118,9 +118,9 @@ def _fit(model: Any, data: dict[str, Any], validation: Any, epochs: int, callbac
     model.fit(**data, validation_data=validation, epochs=epochs, callbacks=[stopping, *callbacks], verbose=0)
 
 
-def _featurise(trunk: Any, images: Any) -> tuple[Floats, Labels]:
+def _featurise(backbone: Any, images: Any) -> tuple[Floats, Labels]:
     """The features (n, 512) and the class indices (n,) of images that come in batches."""
-    batches = [(trunk.predict_on_batch(pixels), labels.numpy()) for pixels, labels in images]
+    batches = [(backbone.predict_on_batch(pixels), labels.numpy()) for pixels, labels in images]
     features, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     return features, labels
 

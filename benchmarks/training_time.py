@@ -26,7 +26,7 @@ from ml.data.selection import SnapshotRules
 from ml.data.snapshot_rules import create_snapshot
 from ml.evaluation.scoring import deciding_evaluation
 from ml.settings import Settings
-from ml.training.chosen_backbone import ensure_trunk
+from ml.training.chosen_backbone import ensure_backbone
 
 _QUICK_EPOCHS = 2
 # What arrives before each warm retraining: turned copies, of other bytes each time.
@@ -42,7 +42,7 @@ def measure_training(
         deployment: with the dataset ingested and no model yet; it has one in production afterwards.
         folder: for the images that arrive later.
     """
-    figures = {"quantise_seconds": apart(make_trunk, deployment.settings())}
+    figures = {"quantise_seconds": apart(make_backbone, deployment.settings())}
     figures |= _measure_cold(deployment, settings.repeats)
     figures |= _measure_warm(deployment, dataset, settings.repeats, folder)
     figures |= _measure_features(dataset, settings)
@@ -59,8 +59,8 @@ def describe_champion(deployment: Deployment) -> str | None:
             return f"version {champion}, {load_model_version(connection, champion).precision}"
 
 
-def make_trunk(settings: Settings) -> float:
-    """Make the trunk that serves, as the first retraining would: export, calibrate, quantise, compare.
+def make_backbone(settings: Settings) -> float:
+    """Make the backbone that serves, as the first retraining would: export, calibrate, quantise, compare.
 
     Returns: seconds, without the imports.
     """
@@ -69,7 +69,7 @@ def make_trunk(settings: Settings) -> float:
         with workspace.catalog.begin() as connection:
             snapshot = load_snapshot(connection, create_snapshot(connection, rules, None))
         began = time.perf_counter()
-        ensure_trunk(workspace, snapshot, start=None)
+        ensure_backbone(workspace, snapshot, start=None)
         return time.perf_counter() - began
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune: the last layers of a model's trunk trained further, judged like any retraining."""
+"""Fine-tune: the last layers of a model's backbone trained further, judged like any retraining."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from typing import Any
@@ -62,8 +62,8 @@ def finetune() -> None:
     Runs by hand with parameters, or from the service's `POST /finetune`.
 
     **snapshot** pins the newest pool images and the version to start from. **train** computes once what the frozen
-    layers say of each image, trains the rest, quantises the whole trunk and fits a new head on it. The other steps are
-    those of `retrain`: what passes the gate ends in production.
+    layers say of each image, trains the rest, quantises the whole backbone and fits a new head on it. The other steps
+    are those of `retrain`: what passes the gate ends in production.
 
     One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
     same snapshot and the same model version.

@@ -17,10 +17,10 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
     tags=["mycoflow", "training"],
     params={
         **SNAPSHOT_PARAMS,
-        "base_trunk": Param(
+        "base_backbone": Param(
             False,
             type="boolean",
-            title="Base trunk",
+            title="Base backbone",
             description="Train on MYCOFLOW_WEIGHTS even where the model in production was fine-tuned",
         ),
         "selection": Param(
@@ -56,7 +56,7 @@ def retrain() -> None:
         params, request_key = context["params"], context["dag_run"].run_id
         with alerting_workspace() as workspace:
             size = params["snapshot_size"] or workspace.settings.snapshot_size
-            parameters = RetrainParameters(size, params["seed"], params["base_trunk"], params["selection"])
+            parameters = RetrainParameters(size, params["seed"], params["base_backbone"], params["selection"])
             return cycle.take_snapshot(workspace, request_key, _reason(context), parameters)
 
     train_and_judge(snapshot())

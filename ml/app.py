@@ -85,7 +85,7 @@ def remember_version(workspace: Workspace, version: int, snapshot_id: int | None
         version=version,
         mlflow_run_id=mlflow_run_id,
         snapshot_id=snapshot_id,
-        trunk_id=card.trunk_id,
+        backbone_id=card.backbone_id,
         classes=list(card.classes),
         image_size=card.image_size,
         precision=card.precision,

@@ -51,9 +51,9 @@ logger = logging.getLogger(__name__)
 
 INGEST_SECONDS = 15 * 60
 
-STEPS = ("snapshot", "trunk", "features", "train", "register", "evaluate", "gate", "promote")
+STEPS = ("snapshot", "backbone", "features", "train", "register", "evaluate", "gate", "promote")
 FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
-TUNE_STEPS = ("snapshot", "trunk", "features", "search", *STEPS[3:])
+TUNE_STEPS = ("snapshot", "backbone", "features", "search", *STEPS[3:])
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         remember_version(workspace, champion)
     settings = workspace.settings
     with workspace.catalog.begin() as connection:
-        locks.hold_pool_for_snapshot(connection)
+        locks.lock_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
             _demand_same_request(found, parameters)

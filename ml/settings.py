@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
     )
-    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served trunk")
+    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="int8 is refused below this share of equal names"
     )

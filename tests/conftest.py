@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # What makes a test heavy: an MLflow, an Airflow, a network, or servers and processes of the test's own.
-HEAVY = {"mlflow_template", "tracking_uri", "registry", "trunk_onnx", "airflow_environment", "run_python", "program"}
+HEAVY = {"mlflow_template", "tracking_uri", "registry", "backbone_onnx", "airflow_environment", "run_python", "program"}
 HEAVY |= {"home", "homes", "postgres", "server", "start"}
 FIRST = ("home", "airflow_environment")  # the whole stack, then the DAGs: each takes a minute
 
@@ -123,7 +123,7 @@ def mlflow_uri(mlflow_template: str, server_home: Path) -> Iterator[str]:
 
 @pytest.fixture
 def settings(catalog_template: str, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
-    """Small networks, a random trunk, a fresh migrated database, and a home of the test's own."""
+    """Small networks, a random backbone, a fresh migrated database, and a home of the test's own."""
     name = f"catalog_{secrets.token_hex(8)}"
     yield small_settings(tmp_path / "home", copy_database(server_home, catalog_template, name))
     drop_database(server_home, name)

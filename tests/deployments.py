@@ -27,7 +27,7 @@ class Origin:
 
 
 def small_settings(home: Path, database_url: str) -> Settings:
-    """Small networks on a random trunk."""
+    """Small networks on a random backbone."""
     return Settings(
         mycoflow_home=home,
         database_url=SecretStr(database_url),

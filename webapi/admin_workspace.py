@@ -30,7 +30,7 @@ def served_model() -> ServedModel:
         version=model.version,
         mlflow_run_id=run_id_of(model.bundle),
         snapshot_id=None,
-        trunk_id=card.trunk_id,
+        backbone_id=card.backbone_id,
         classes=list(card.classes),
         image_size=card.image_size,
         precision=card.precision,

@@ -108,7 +108,7 @@ class ModelHost:
                 "backbone": card.backbone,
                 "precision": card.precision,
                 "image_size": str(card.image_size),
-                "trunk_weights": card.trunk_weights,
+                "backbone_weights": card.backbone_weights,
             }
         )
         _logger.info("Model version %d answers from now on", model.version)

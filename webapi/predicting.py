@@ -100,12 +100,12 @@ class Predictor:
             return self._answer_known(connection, sha256)
 
     def _answer_known(self, connection: sa.Connection, sha256: str) -> Prediction | None:
-        """From the stored result, or else from the features that training or a version with this trunk left."""
+        """From the stored result, or else from the features that training or a version with this backbone left."""
         result = find_result(connection, sha256, self.model.version)
         if result is not None:
             prediction_id = save_prediction(connection, result.id, self.account_id, True)
             return Prediction(prediction_id, True, result.probabilities, result.is_only_predicted)
-        vectors = load_features(connection, [sha256], self.model.classifier.card.trunk_id, [IDENTITY])
+        vectors = load_features(connection, [sha256], self.model.classifier.card.backbone_id, [IDENTITY])
         features = vectors.get((sha256, IDENTITY))
         if features is None:
             return None
@@ -135,7 +135,7 @@ class Predictor:
                 output = self.model.classifier.predict(pixels[np.newaxis])
             computed_at = time.perf_counter()
             add_predicted(connection, _record(image, source))
-            save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.trunk_id)
+            save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.backbone_id)
             prediction = self._answer_computed(connection, image.sha256, output.probabilities[0])
         self.metrics.observe_store(store_seconds + time.perf_counter() - computed_at)
         return prediction

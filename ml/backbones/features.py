@@ -1,4 +1,4 @@
-"""Features: what the trunk says of an image. Computed where they are missing, kept for everybody."""
+"""Features: what the backbone says of an image. Computed where they are missing, kept for everybody."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Compute = Callable[[np.ndarray], np.ndarray]
 def ensure_features(
     catalog: Catalog,
     compute: Compute,
-    trunk_id: str,
+    backbone_id: str,
     image_size: int,
     sha256s: Sequence[str],
     on_progress: Progress | None = None,
@@ -33,14 +33,14 @@ def ensure_features(
 
     Returns: float32 (len(sha256s), feature count).
     """
-    (features,) = ensure_views(catalog, compute, trunk_id, image_size, sha256s, (IDENTITY,), on_progress)
+    (features,) = ensure_views(catalog, compute, backbone_id, image_size, sha256s, (IDENTITY,), on_progress)
     return np.asarray(features)
 
 
 def ensure_views(
     catalog: Catalog,
     compute: Compute,
-    trunk_id: str,
+    backbone_id: str,
     image_size: int,
     sha256s: Sequence[str],
     views: Sequence[str],
@@ -51,8 +51,8 @@ def ensure_views(
     Any number of workers may ask for the same: they share the work, and each gets all of it.
 
     Args:
-        compute: the trunk: uint8 RGB (n, size, size, 3) -> float32 (n, feature count).
-        trunk_id: of that trunk.
+        compute: the backbone: uint8 RGB (n, size, size, 3) -> float32 (n, feature count).
+        backbone_id: of that backbone.
         image_size: side of its input, pixels.
         sha256s: stored images.
         views: names in ml.backbones.views.VIEWS.
@@ -61,10 +61,10 @@ def ensure_views(
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
-        vectors = load_features(connection, sha256s, trunk_id, views)
+        vectors = load_features(connection, sha256s, backbone_id, views)
     missing = [sha256 for sha256 in dict.fromkeys(sha256s) if any((sha256, view) not in vectors for view in views)]
     to_compute = len(missing)
-    worker = _Worker(catalog, compute, trunk_id, image_size, views)
+    worker = _Worker(catalog, compute, backbone_id, image_size, views)
     while missing:
         batch, missing = missing[:BATCH_IMAGES], missing[BATCH_IMAGES:]
         done = worker.fill(batch)
@@ -82,7 +82,7 @@ def ensure_views(
 class _Worker:
     catalog: Catalog
     compute: Compute
-    trunk_id: str
+    backbone_id: str
     image_size: int
     views: Sequence[str]
 
@@ -92,10 +92,12 @@ class _Worker:
         Each batch is kept at once: a killed run loses one, and workers side by side see each other's.
         """
         with self.catalog.begin() as connection:
-            mine = claim_images(connection, batch, self.trunk_id)
-            found = load_features(connection, mine, self.trunk_id, self.views)  # another worker may have been quicker
+            mine = claim_images(connection, batch, self.backbone_id)
+            found = load_features(
+                connection, mine, self.backbone_id, self.views
+            )  # another worker may have been quicker
             computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], found)
-            save_features(connection, computed, self.trunk_id)
+            save_features(connection, computed, self.backbone_id)
         return found | computed
 
     def _compute(self, wanted: Sequence[tuple[str, str]], found: Vectors) -> Vectors:

@@ -70,7 +70,8 @@ def parse(content: bytes) -> "onnx.ModelProto":
         return load_model_from_string(content)
     except DecodeError as error:
         raise ModelLoadError(
-            f"Expected an ONNX file. Received {len(content)} bytes that are not one ({error}). Export the trunk again."
+            f"Expected an ONNX file. Received {len(content)} bytes that are not one ({error}). "
+            "Export the backbone again."
         ) from error
 
 

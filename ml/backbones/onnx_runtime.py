@@ -1,4 +1,4 @@
-"""Run a trunk or a whole model version with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
+"""Run a backbone or a whole model version with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
 
 import hashlib
 import logging
@@ -24,19 +24,19 @@ Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-class Trunk:
+class OnnxBackbone:
     """A backbone, ready to run.
 
-    Args: onnx, the path or the bytes of a trunk's ONNX file.
+    Args: onnx, the path or the bytes of a backbone's ONNX file.
     Raises: ModelLoadError, it is not one.
     """
 
     def __init__(self, onnx: Path | bytes) -> None:
         content = onnx if isinstance(onnx, bytes) else read_file(onnx)
-        self._session = open_session(content, "the trunk", usable_cpus())
+        self._session = open_session(content, "the backbone", usable_cpus())
         self.feature_count = _count_features(self._session)
         self.image_size = input_size(self._session)
-        self.trunk_id = trunk_id(content)
+        self.backbone_id = backbone_id(content)
 
     def features(self, images: Images) -> Floats:
         """Compute the features of images. Safe to call from several threads.
@@ -50,9 +50,9 @@ class Trunk:
         return features
 
 
-def trunk_id(trunk_onnx: bytes) -> str:
-    """Name a trunk by its bytes and by the preprocessing in front of it."""
-    return f"{hashlib.sha256(trunk_onnx).hexdigest()}:{PREPROCESSING_VERSION}"
+def backbone_id(backbone_onnx: bytes) -> str:
+    """Name a backbone by its bytes and by the preprocessing in front of it."""
+    return f"{hashlib.sha256(backbone_onnx).hexdigest()}:{PREPROCESSING_VERSION}"
 
 
 class Turns:
@@ -119,8 +119,8 @@ def _count_features(session: onnxruntime.InferenceSession) -> int:
     count = found.get("features")
     if list(found) != ["features"] or not isinstance(count, int):
         raise ModelLoadError(
-            "Expected a trunk with the one output `features`, a fixed number of values per image. "
-            f"Received the outputs {found} (name: values per image). Export the trunk again."
+            "Expected a backbone with the one output `features`, a fixed number of values per image. "
+            f"Received the outputs {found} (name: values per image). Export the backbone again."
         )
     return count
 

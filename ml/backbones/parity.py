@@ -1,4 +1,4 @@
-"""Does a trunk in int8 name images as its fp32 original does? Asked once per trunk, before anything learns from it."""
+"""Does a backbone in int8 name images as in fp32? Asked once per backbone, before anything learns from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.features import ensure_features
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.standardisation import Standardisation
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
@@ -29,7 +29,7 @@ Labels = NDArray[np.str_]
 
 
 @dataclass(frozen=True)
-class TrunkParity:
+class BackboneParity:
     """int8 against fp32, each with a logistic regression on its own features, and what follows.
 
     Args:
@@ -51,21 +51,21 @@ class TrunkParity:
     training_images: int
 
 
-def compare_trunks(
+def compare_backbones(
     catalog: Catalog,
-    fp32: Trunk,
-    int8: Trunk,
+    fp32: OnnxBackbone,
+    int8: OnnxBackbone,
     snapshot: Snapshot,
     minimum_agreement: float,
     on_progress: Progress | None = None,
-) -> TrunkParity:
+) -> BackboneParity:
     """Fit on the snapshot's training fold, compare on the evaluation set, and decide.
 
-    The features go to the cache: those of the trunk that wins are needed next anyway.
+    The features go to the cache: those of the backbone that wins are needed next anyway.
 
     Args:
         minimum_agreement: int8 is refused below it, 0 to 1.
-        on_progress: called with (features computed, features to compute), of both trunks.
+        on_progress: called with (features computed, features to compute), of both backbones.
     Raises: EvaluationSetError, it has no image of the snapshot's classes.
     """
     training = take_evenly([image for image in snapshot.images if image.fold == "train"], TRAINING_IMAGES)
@@ -78,7 +78,9 @@ def compare_trunks(
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     sha256s = [image.sha256 for image in training] + [image.sha256 for image in evaluation]
-    features = [_features(catalog, trunk, sha256s, index, on_progress) for index, trunk in enumerate((fp32, int8))]
+    features = [
+        _features(catalog, backbone, sha256s, index, on_progress) for index, backbone in enumerate((fp32, int8))
+    ]
     labels = np.array([image.label for image in training])
     truth = np.array([image.label for image in evaluation])
     answers = [_answers(each[: len(training)], labels, each[len(training) :]) for each in features]
@@ -87,8 +89,8 @@ def compare_trunks(
 
 def judge_answers(
     truth: Labels, fp32: Labels, int8: Labels, training_images: int, minimum_agreement: float
-) -> TrunkParity:
-    """Decide from the names that both trunks gave to the same images.
+) -> BackboneParity:
+    """Decide from the names that both backbones gave to the same images.
 
     Args: truth, fp32, int8: class names, (n,), n from 1.
     Source: McNemar 1947, doi 10.1007/BF02295996, in its exact form.
@@ -106,7 +108,7 @@ def judge_answers(
         f"names {agreement:.1%} of {len(truth)} images as fp32 does ({minimum_agreement:.1%} wanted), "
         f"accuracy {int8_accuracy:.1%} against {fp32_accuracy:.1%}, p = {p_value:.2g}."
     )
-    return TrunkParity(
+    return BackboneParity(
         decision="int8" if is_accepted else "fp32",
         reason=f"int8 {figures}" if is_accepted else f"int8 was refused: it {figures}",
         agreement=agreement,
@@ -119,13 +121,13 @@ def judge_answers(
 
 
 def _features(
-    catalog: Catalog, trunk: Trunk, sha256s: Sequence[str], index: int, on_progress: Progress | None
+    catalog: Catalog, backbone: OnnxBackbone, sha256s: Sequence[str], index: int, on_progress: Progress | None
 ) -> Features:
     def tell(done: int, _: int) -> None:
         if on_progress:
             on_progress(index * len(sha256s) + done, 2 * len(sha256s))
 
-    return ensure_features(catalog, trunk.features, trunk.trunk_id, trunk.image_size, sha256s, tell)
+    return ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, tell)
 
 
 def _answers(features: Features, labels: Labels, asked: Features) -> Labels:

@@ -9,7 +9,7 @@ from PIL import Image
 from ml.errors import InvalidImageError
 
 INPUT_CHANNELS = 3  # RGB
-# Part of every trunk id: a change of decoder, resize or layout changes what cached features mean. Raise it then.
+# Part of every backbone id: a change of decoder, resize or layout changes what cached features mean. Raise it then.
 PREPROCESSING_VERSION = "rgb-bilinear-1"
 
 

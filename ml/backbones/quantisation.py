@@ -1,4 +1,4 @@
-"""A trunk in int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
+"""A backbone in int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CALIBRATION_IMAGES = 64
 
 
-def quantise_trunk(
+def quantise_backbone(
     fp32_onnx: bytes,
     images: NDArray[np.uint8],
     kept_in_fp32: Sequence[str],
@@ -29,11 +29,11 @@ def quantise_trunk(
     Args:
         fp32_onnx: what the backbone's `export_onnx` returned.
         images: calibration images, uint8 RGB, (n, image_size, image_size, 3), n from 1. They set the activations'
-            ranges: whatever the trunk will see should look like them.
+            ranges: whatever the backbone will see should look like them.
         kept_in_fp32: names of the nodes that stay as they are.
         reduce_range: weights of 7 bits, for CPUs whose 8-bit products saturate.
         on_progress: called with (images seen, images) while ranges are measured.
-    Returns: ONNX with the trunk's input and output.
+    Returns: ONNX with the backbone's input and output.
     Source: arXiv 1712.05877; onnxruntime.quantization, format QDQ.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - imports onnx

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
-from ml.catalog.locks import hold_migrations
+from ml.catalog.locks import lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
@@ -183,7 +183,7 @@ def migrate(settings: Settings) -> None:
 def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
-            hold_migrations(connection)
+            lock_migrations(connection)
             current = _current_revision(connection)
             if current != head_revision():
                 _demand_known_revision(current, settings)

@@ -1,4 +1,4 @@
-"""Where bytes live, images and trunks alike: a local folder, or any S3 store."""
+"""Where bytes live, images and backbones alike: a local folder, or any S3 store."""
 
 import os
 from collections.abc import Iterator
@@ -49,9 +49,9 @@ def image_key(sha256: str) -> str:
     return f"images/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-def trunk_key(onnx_sha256: str) -> str:
-    """The key of a trunk's ONNX file."""
-    return f"trunks/{onnx_sha256}.onnx"
+def backbone_key(onnx_sha256: str) -> str:
+    """The key of a backbone's ONNX file."""
+    return f"backbones/{onnx_sha256}.onnx"
 
 
 def report_key(content_sha256: str) -> str:

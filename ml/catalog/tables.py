@@ -162,8 +162,8 @@ home_choices = Table(
     schema="training",
 )
 
-trunks = Table(
-    "trunks",
+backbones = Table(
+    "backbones",
     metadata,
     Column("recipe", Text, primary_key=True),  # backbone, weights, input size, precision, preprocessing
     Column("backbone", Text, nullable=False),
@@ -181,9 +181,9 @@ features = Table(
     "features",
     metadata,
     _image(primary_key=True),
-    Column("trunk_id", Text, primary_key=True),
+    Column("backbone_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
-    Column("vector", LargeBinary, nullable=False),  # float32 little endian, as long as the trunk says
+    Column("vector", LargeBinary, nullable=False),  # float32 little endian, as long as the backbone says
     schema="training",
 )
 
@@ -193,7 +193,7 @@ model_versions = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("mlflow_run_id", Text, nullable=False),
     Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id")),
-    Column("trunk_id", Text, nullable=False),
+    Column("backbone_id", Text, nullable=False),
     Column("classes", ARRAY(Text), nullable=False),
     Column("image_size", Integer, nullable=False),
     Column("precision", Text, nullable=False),

@@ -134,8 +134,8 @@ def retrain(
         str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
     ] = str(NEWEST),
     seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
-    base_trunk: Annotated[
-        bool, typer.Option("--base-trunk", help="Train on MYCOFLOW_WEIGHTS even after a fine-tuned champion.")
+    base_backbone: Annotated[
+        bool, typer.Option("--base-backbone", help="Train on MYCOFLOW_WEIGHTS even after a fine-tuned champion.")
     ] = False,
     reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
     request_key: Annotated[
@@ -145,7 +145,7 @@ def retrain(
     """Snapshot, train, register, evaluate, judge, and promote what passes the gate."""
     with alerting_workspace() as workspace:
         size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
-        parameters = RetrainParameters(size, seed, base_trunk, selection)
+        parameters = RetrainParameters(size, seed, base_backbone, selection)
         run_training(command, workspace, request_key, reason, parameters, cycle.STEPS)
 
 

@@ -53,7 +53,7 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, i
 
 @house_app.command()
 def backup(folder: Folder) -> None:
-    """Write database, images, trunks and models into a new folder. Services may go on meanwhile."""
+    """Write database, images, backbones and models into a new folder. Services may go on meanwhile."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
         manifest = back_up(workspace, folder, on_progress)
     out.print(f"{len(manifest.files)} files in {escape(str(folder))}.", highlight=False)

@@ -7,7 +7,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from ml.catalog.images.batches import find_waiting, load_batch
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images
 from ml.data.membership import confirm, exclude
@@ -67,7 +67,7 @@ def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: s
         UnknownImageError: naming the images that nobody knows.
         ImageChangeError: an image without a label is to be certified.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     _demand_known(connection, {change.sha256 for change in changes})
     return [_apply(connection, change, actor, mirrored) for change in changes]
 
@@ -83,7 +83,7 @@ def decide_batches(
     Returns: how many images.
     Raises: UnknownBatchError.
     """
-    hold_membership(connection, "pool")  # before looking: another admin may be deciding the same images
+    lock_membership(connection, "pool")  # before looking: another admin may be deciding the same images
     for batch_id in batch_ids:
         load_batch(connection, batch_id)
     changes = [Change(action, sha256) for sha256 in find_waiting(connection, batch_ids)]

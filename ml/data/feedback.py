@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import feedback, images, model_versions, predictions, results
 from ml.data.membership import confirm, suspend
 
@@ -138,7 +138,7 @@ def _apply(
 
 
 def _suspend(connection: sa.Connection, sha256: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     is_harvested = (images.c.sha256 == sha256) & (images.c.label_origin == "harvested") & images.c.held_back.is_(None)
     label = connection.execute(sa.select(images.c.label).where(is_harvested)).scalar_one_or_none()
     if label is None or not opinion.contradicts(label):

@@ -8,7 +8,7 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.images.copy_index import ImageStatistics, load_statistics
 from ml.catalog.images.image_records import is_only_predicted
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import feedback, harvests, images, labels, predictions, results
 from ml.data import membership
 from ml.data.copies.near_copies import copies_of
@@ -46,7 +46,7 @@ def harvest(
         shows_something: whether a photo is no even surface, no darkness and no blur.
     Returns: whether it is in the pool now through this call.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     statistics = load_statistics(connection, [sha256]).get(sha256)
     if statistics is None or not shows_something(statistics) or not is_harvestable(connection, sha256, account_id):
         return False
@@ -69,7 +69,7 @@ def take_back(connection: sa.Connection, account_id: int, actor: str) -> int:
     Args: actor, who takes it back, for the record.
     Returns: how many images were taken out.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     is_in = images.c.split.is_not(None) & images.c.held_back.is_(None)
     harvested = (
         sa.select(images.c.sha256)

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.images.image_records import ImageRecord, Split
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import events, images, labels, snapshot_images
 from ml.data.copies.near_copies import NearCopies, copies_of, let_be_found
 
@@ -150,7 +150,7 @@ def confirm(
         is_readmitted: whether this ends an admin's exclusion; without, an excluded image stays so.
     Returns: whether anything changed.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     (state,) = read_states(connection, [sha256]).values()
     is_human = state.label_origin in HUMAN_ORIGINS
     is_settled = is_human and state.label == label and state.held_back is None
@@ -189,7 +189,7 @@ def choose_split(connection: sa.Connection, sha256: str, group_key: str) -> Spli
     """The side of an arrival with a human label: pool, or the recent part of the evaluation set.
 
     A permanent share of groups, by their hash, is held out. A group that is known stays together where it is, and
-    whatever a model may have learned from is never held out afterwards. Call `hold_membership` first.
+    whatever a model may have learned from is never held out afterwards. Call `lock_membership` first.
 
     Args:
         sha256: the image; it may be in the pool already with a harvested label.
@@ -282,7 +282,7 @@ def _write(
     """Write rows of images that may be unknown so far."""
     if not arrivals:
         return
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     before = read_states(connection, [each.image.sha256 for each in arrivals])
     arrived: dict[str, Any] = {} if received_at is None else {"received_at": received_at}
     rows = [
@@ -304,7 +304,7 @@ def _change(
     **detail: object,
 ) -> int:
     """Change images that are known. Returns how many of them it changed."""
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     before = read_states(connection, sha256s)
     connection.execute(sa.update(images).where(images.c.sha256.in_(sha256s)).values(**becomes))
     return _record(connection, kind, actor, before, sha256s, detail)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import images, snapshot_images
 from ml.data.evaluation_sets import current_members
@@ -29,11 +29,11 @@ def admit_new_classes(
 
     A label qualifies with NEW_CLASS_IMAGES human-labelled images in the pool. Those that are held out of it count on:
     a class does not lose by that what it qualified with. What the evaluation set lacks of NEW_CLASS_EVALUATION_IMAGES
-    is held out now; a label of which that cannot be had waits. Call `locks.hold_pool_for_snapshot` first.
+    is held out now; a label of which that cannot be had waits. Call `locks.lock_pool_for_snapshot` first.
 
     Args: validation_ratio, of the snapshot that is being made.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     qualified = sorted(large_labels(connection) - set(champion_classes))
     if not qualified:
         return []

@@ -35,7 +35,7 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
     Raises: SnapshotError, fewer than two classes, a class that misses a fold, nothing since the date, or a size for
         fewer images than classes.
     """
-    cutoff = locks.hold_pool_for_snapshot(connection)
+    cutoff = locks.lock_pool_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
     rows = _assign_folds(connection, rules, classes)
     learned = _demand_both_folds(rows, classes, champion_classes)

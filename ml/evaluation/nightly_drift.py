@@ -60,7 +60,7 @@ def _check(connection: sa.Connection, facts: ModelVersion, learned_from: Sequenc
 
 def _load_sample(connection: sa.Connection, facts: ModelVersion, sha256s: Sequence[str]) -> Sample:
     answers = load_results(connection, facts.version, sha256s)
-    vectors = load_features(connection, list(answers), facts.trunk_id, [IDENTITY])
+    vectors = load_features(connection, list(answers), facts.backbone_id, [IDENTITY])
     return Sample(_stack(list(answers.values()), len(facts.classes)), np.array(list(vectors.values())))
 
 

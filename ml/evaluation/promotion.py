@@ -79,7 +79,7 @@ def note_external_move(workspace: Workspace) -> int | None:
     Returns: the version in production, None where there is none.
     """
     with workspace.catalog.begin() as lock:
-        locks.hold_promotions(lock)
+        locks.lock_promotions(lock)
         return _reconcile(workspace)
 
 
@@ -92,7 +92,7 @@ def _move(
     reason: str,
 ) -> None:
     with workspace.catalog.begin() as lock:
-        locks.hold_promotions(lock)
+        locks.lock_promotions(lock)
         current = _reconcile(workspace)
         if current == version:
             return

@@ -124,7 +124,7 @@ def distributions(
         features = ensure_features(
             catalog,
             lambda images: scorer.predict(images).features,
-            scorer.card.trunk_id,
+            scorer.card.backbone_id,
             scorer.card.image_size,
             missing,
             on_progress,

@@ -1,4 +1,4 @@
-"""Letting an inspected image in, or not, in the light of all that is known then. Call `hold_membership` first."""
+"""Letting an inspected image in, or not, in the light of all that is known then. Call `lock_membership` first."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import Split
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.data.copies.near_copies import NearCopies, measure_all
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
@@ -161,7 +161,7 @@ class _Run:
         """Write the rows. Others may have written since the first look, so each is looked at again, now alone."""
         report = IngestReport()
         with self.catalog.begin() as connection:
-            hold_membership(connection, "pool")
+            lock_membership(connection, "pool")
             for path, accepted in found:
                 try:
                     copies = admit_from_person(connection, accepted, self.split, self.mirrored, self.received_at)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
 from ml.data.copies.near_copies import measure_all
@@ -118,7 +118,7 @@ def _demand_reachable(found: list[Inspected]) -> None:
 def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected]) -> int:
     """Write a batch with its images. Others may have written since the first look, so each is looked at again."""
     with catalog.begin() as connection:
-        hold_membership(connection, "pool")
+        lock_membership(connection, "pool")
         found = [_admitted(connection, each, rules) for each in inspected]
         rejects, share = _judge(found)
         is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share

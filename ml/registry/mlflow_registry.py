@@ -25,8 +25,8 @@ TRAINING_EXPERIMENT = "mycoflow-training"
 # What a version's page should say without a look at its run.
 INHERITED_TAGS = (
     "backbone",
-    "trunk_weights",
-    "trunk_id",
+    "backbone_weights",
+    "backbone_id",
     "precision",
     "precision_reason",
     "keras_accuracy",

@@ -47,5 +47,5 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
             signature=signature,
             input_example=np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIRED_PACKAGES],
-            metadata={"classes": list(card.classes), "backbone": card.backbone, "trunk_id": card.trunk_id},
+            metadata={"classes": list(card.classes), "backbone": card.backbone, "backbone_id": card.backbone_id},
         )

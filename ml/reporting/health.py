@@ -10,7 +10,7 @@ from ml.catalog.images.batches import count_quarantined, count_waiting
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models import journal
 from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cutoff, last_failure, last_retraining
-from ml.catalog.models.backbone_records import find_trunk_of_version
+from ml.catalog.models.backbone_records import find_backbone_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
 from ml.catalog.models.evaluations import Shortfall, find_figures, read_shortfalls
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
@@ -81,7 +81,7 @@ class Health:
     # Of the champion:
     classes: Sequence[str] = ()
     precision: str | None = None
-    trunk_weights: str | None = None
+    backbone_weights: str | None = None
     image_size: int | None = None
     parts: Sequence[PartAccuracy] = ()
     snapshot_cutoff: datetime | None = None
@@ -136,7 +136,7 @@ def read_health(connection: sa.Connection, settings: Settings) -> Health:
 
 
 def _with_champion(connection: sa.Connection, health: Health, champion: ModelVersion, settings: Settings) -> Health:
-    trunk = find_trunk_of_version(connection, champion.version)
+    backbone = find_backbone_of_version(connection, champion.version)
     until = knows_images_until(connection, champion.version)
     last, rules = last_decided_cutoff(connection), nightly_rules(settings)
     tried_until = until if last is None else max(until, last)
@@ -144,7 +144,7 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
         health,
         classes=champion.classes,
         precision=champion.precision,
-        trunk_weights=None if trunk is None else trunk.weights_recipe,
+        backbone_weights=None if backbone is None else backbone.weights_recipe,
         image_size=champion.image_size,
         parts=_latest_parts(connection, champion.version),
         snapshot_cutoff=None if champion.snapshot_id is None else until,

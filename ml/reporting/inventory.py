@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ml.app import Workspace
 from ml.catalog.models import evaluations, model_versions
 from ml.catalog.models.attempts import StoredVerdict, verdicts_by_version
-from ml.catalog.models.backbone_records import StoredTrunk, find_trunk_of_version
+from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
 from ml.reporting.overview import describe_catalog
 from ml.reporting.serving_notices import tell_served
@@ -75,19 +75,19 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
         measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
-        trunk = None if champion is None else find_trunk_of_version(connection, champion.version)
+        backbone = None if champion is None else find_backbone_of_version(connection, champion.version)
         version = None if champion is None else champion.version
         served = tell_served(version, living_processes(connection))
         return {
             "in production": in_production,
             "service": served,
-            **_describe_trunk(trunk),
+            **_describe_backbone(backbone),
             **describe_catalog(connection),
         }
 
 
-def _describe_trunk(trunk: StoredTrunk | None) -> dict[str, str]:
-    if trunk is None:
+def _describe_backbone(backbone: StoredBackbone | None) -> dict[str, str]:
+    if backbone is None:
         return {}  # no champion, or one that was made elsewhere
-    reason = "" if trunk.parity is None else f"; {trunk.parity['reason']}"
-    return {"its trunk": f"{trunk.weights_recipe}, {trunk.image_size} px, {trunk.precision}{reason}"}
+    reason = "" if backbone.parity is None else f"; {backbone.parity['reason']}"
+    return {"its backbone": f"{backbone.weights_recipe}, {backbone.image_size} px, {backbone.precision}{reason}"}

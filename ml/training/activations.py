@@ -1,4 +1,4 @@
-"""Activations at a cut point: computed once by the fp32 trunk, kept as fp16 in one file while they are needed.
+"""Activations at a cut point: computed once by the fp32 backbone, kept as fp16 in one file while they are needed.
 
 The file's name says what it holds, so a run that died and starts again takes what its forerunner left.
 """
@@ -57,12 +57,12 @@ def kept_activations(
     Args:
         home: MYCOFLOW_HOME.
         read: gives them, uint8 RGB (n, size, size, 3).
-        fp32_onnx: the trunk before quantisation.
+        fp32_onnx: the backbone before quantisation.
         cut: where it is cut.
         seen: views of stored images.
         on_progress: called with (images computed, images to compute).
     Returns: fp16 (len(seen), height, width, channels), times SCALE, mapped from the file.
-    Raises: TrainingError, the trunk's output is not finite, or the disk is full.
+    Raises: TrainingError, the backbone's output is not finite, or the disk is full.
     """
     folder = home / "activations"
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,8 +77,8 @@ def kept_activations(
 
 
 def _content_key(fp32_onnx: bytes, cut: CutPoint, seen: Sequence[SeenImage]) -> str:
-    trunk = hashlib.sha256(fp32_onnx).hexdigest()
-    return hashlib.sha256(repr((trunk, cut, SCALE, list(seen))).encode()).hexdigest()
+    backbone = hashlib.sha256(fp32_onnx).hexdigest()
+    return hashlib.sha256(repr((backbone, cut, SCALE, list(seen))).encode()).hexdigest()
 
 
 def _remove_stale(folder: Path) -> None:
@@ -125,7 +125,7 @@ def _fill(
     seen: Sequence[SeenImage],
     on_progress: Progress | None,
 ) -> None:
-    session = _open_session(cut_trunk(fp32_onnx, cut))
+    session = _open_session(cut_backbone(fp32_onnx, cut))
     for start in range(0, len(seen), BATCH_IMAGES):
         images = read(seen[start : start + BATCH_IMAGES])
         (batch,) = session.run([_OUTPUT], {"images": images})
@@ -139,12 +139,12 @@ def _check_finite(batch: Activations, cut: CutPoint) -> None:
     if not np.isfinite(batch).all():
         raise TrainingError(
             f"Expected finite activations at {cut.tensor}, up to {float(np.finfo(np.float16).max) / SCALE:.3g}. "
-            "Received others. The trunk's weights are damaged: retrain on the base trunk, or give other weights."
+            "Received others. The backbone's weights are damaged: retrain on the base backbone, or give other weights."
         )
 
 
-def cut_trunk(fp32_onnx: bytes, cut: CutPoint) -> bytes:
-    """The trunk up to a cut point, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
+def cut_backbone(fp32_onnx: bytes, cut: CutPoint) -> bytes:
+    """The backbone up to a cut point, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
     import onnx  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: PLC0415
     from onnx.utils import Extractor  # noqa: PLC0415

@@ -11,8 +11,8 @@ import numpy as np
 
 from ml.app import Workspace
 from ml.backbones.features import read_pixels
-from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.served_backbone import ServedTrunk
+from ml.backbones.onnx_runtime import OnnxBackbone
+from ml.backbones.served_backbone import ServedBackbone
 from ml.backbones.views import training_views
 from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import Attempt
@@ -27,8 +27,8 @@ from ml.tasks.classification.classification_metrics import Metrics
 from ml.tasks.classification.head_training import TrainedHead
 from ml.tasks.classification.hyperparameters import chosen_hyperparameters
 from ml.training import training_plots
-from ml.training.chosen_backbone import ensure_trunk, start_version
-from ml.training.finetuning import finetune_trunk
+from ml.training.chosen_backbone import ensure_backbone, start_version
+from ml.training.finetuning import finetune_backbone
 from ml.training.head_fitting import fit_head
 from ml.training.training_requests import FINETUNE
 
@@ -41,7 +41,7 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
 
     Args:
         attempt: its snapshot and its parameters, among them the seed.
-        on_step: called with ("activations", "tune", "trunk", "features" or "train", done, total).
+        on_step: called with ("activations", "tune", "backbone", "features" or "train", done, total).
     Returns: the MLflow run's id; the run is finished.
     Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
     """
@@ -50,34 +50,40 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
     with catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
     with workspace.registry.start_run(attempt.id) as run:
-        served = _prepare_trunk(workspace, attempt, snapshot, run, on_step)
-        trunk = Trunk(served.onnx)
+        served = _prepare_backbone(workspace, attempt, snapshot, run, on_step)
+        backbone = OnnxBackbone(served.onnx)
         run.log_parameters({**attempt.parameters, "validation_ratio": settings.validation_ratio})
         hyperparameters = chosen_hyperparameters(attempt.parameters)
         run.log_parameters({f"head_{name}": value for name, value in asdict(hyperparameters).items()})
         run.log_dataset(_describe(snapshot), "training")
         run.tag({"backbone": served.backbone, "precision": served.precision})
-        run.tag({"trunk_weights": served.weights_recipe, "trunk_id": trunk.trunk_id, "snapshot_id": str(snapshot.id)})
+        run.tag(
+            {
+                "backbone_weights": served.weights_recipe,
+                "backbone_id": backbone.backbone_id,
+                "snapshot_id": str(snapshot.id),
+            }
+        )
         run.tag({"precision_reason": served.precision_reason})
         deadline = started + settings.training_budget_minutes * 60
         head, validation = fit_head(
-            catalog, trunk, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters
+            catalog, backbone, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters
         )
         _log_training(run, snapshot, head, validation)
         _log_model(run, catalog, served, head, make_card(served, snapshot.classes), started)
     return run.mlflow_run_id
 
 
-def _prepare_trunk(
+def _prepare_backbone(
     workspace: Workspace, attempt: Attempt, snapshot: Snapshot, run: Run, on_step: StepProgress | None
-) -> ServedTrunk:
+) -> ServedBackbone:
     tell = on_step or (lambda _step, _done, _total: None)
     if attempt.parameters.get("kind") == FINETUNE:
-        served = finetune_trunk(workspace, attempt, snapshot, run, on_step)
+        served = finetune_backbone(workspace, attempt, snapshot, run, on_step)
     else:
         start = start_version(workspace, attempt)
-        served = ensure_trunk(workspace, snapshot, start, lambda done, total: tell("trunk", done, total))
-    tell("trunk", 1, 1)
+        served = ensure_backbone(workspace, snapshot, start, lambda done, total: tell("backbone", done, total))
+    tell("backbone", 1, 1)
     return served
 
 
@@ -119,13 +125,13 @@ def _log_training(run: Run, snapshot: Snapshot, head: TrainedHead, validation: M
 
 
 def _log_model(
-    run: Run, catalog: Catalog, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, started: float
+    run: Run, catalog: Catalog, backbone: ServedBackbone, head: TrainedHead, card: ModelCard, started: float
 ) -> None:
     """Log the model last: MLflow calls a run finished once it has one, and a finished run is taken as it is."""
     pixels, labels = _evaluation_sample(catalog, card)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
-        parity = write_bundle(bundle, trunk, head, card, pixels)
+        parity = write_bundle(bundle, backbone, head, card, pixels)
         accuracy = keras_accuracy(bundle, pixels, labels)
         run.tag({"keras_accuracy": f"{accuracy:.4f}", "keras_accuracy_images": str(len(labels))})
         run.log_metrics(

@@ -1,4 +1,4 @@
-"""The trunk that a training puts its head on."""
+"""The backbone that a training puts its head on."""
 
 import logging
 from typing import cast
@@ -6,7 +6,7 @@ from typing import cast
 from ml.app import Workspace
 from ml.backbones.base import Backbone
 from ml.backbones.registered import FIRST_BACKBONE, find_backbone
-from ml.backbones.served_backbone import ServedTrunk, finetuned_weights, make_trunk
+from ml.backbones.served_backbone import ServedBackbone, finetuned_weights, make_served_backbone
 from ml.catalog.database import Catalog
 from ml.catalog.models import home_choices
 from ml.catalog.models.attempts import Attempt
@@ -19,16 +19,16 @@ logger = logging.getLogger(__name__)
 _BACKBONE = "backbone"  # the choice
 
 
-def ensure_trunk(
+def ensure_backbone(
     workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
-) -> ServedTrunk:
-    """The trunk to train a head on, made now if nobody made it before.
+) -> ServedBackbone:
+    """The backbone to train a head on, made now if nobody made it before.
 
     It is the one that the settings ask for, or that of the version to start from, where that is the same backbone,
     fine-tuned.
 
     Args:
-        snapshot: gives the images that a new trunk is calibrated and compared on.
+        snapshot: gives the images that a new backbone is calibrated and compared on.
         start: the version to start from, if any.
         on_progress: called with (images done, images to do) while one is made.
     Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made; SettingsError.
@@ -37,7 +37,7 @@ def ensure_trunk(
     backbone = chosen_backbone(catalog, settings)
     finetuned = None if start is None else finetuned_weights(catalog, start, backbone)
     weights = finetuned or backbone.resolve_weights(chosen_weights(catalog, settings, backbone))
-    return make_trunk(catalog, settings, backbone, weights, settings.image_size, snapshot, on_progress)
+    return make_served_backbone(catalog, settings, backbone, weights, settings.image_size, snapshot, on_progress)
 
 
 def chosen_backbone(catalog: Catalog, settings: Settings) -> Backbone:
@@ -76,7 +76,7 @@ def chosen_weights(catalog: Catalog, settings: Settings, backbone: Backbone) -> 
 
 
 def start_version(workspace: Workspace, attempt: Attempt) -> int | None:
-    """The version whose trunk an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
+    """The version whose backbone an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
     if "model_version" in attempt.parameters:
         return cast("int | None", attempt.parameters["model_version"])
-    return None if attempt.parameters.get("base_trunk") else workspace.registry.champion()
+    return None if attempt.parameters.get("base_backbone") else workspace.registry.champion()

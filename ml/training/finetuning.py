@@ -1,4 +1,4 @@
-"""Fine-tuning: the last layers of a version's trunk trained further. What comes out is a trunk of its own."""
+"""Fine-tuning: the last layers of a version's backbone trained further. What comes out is a backbone of its own."""
 
 import tempfile
 import time
@@ -13,9 +13,9 @@ from ml.app import Workspace, remember_version
 from ml.backbones.base import Backbone
 from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.features import ensure_features, read_pixels
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.registered import find_backbone
-from ml.backbones.served_backbone import ServedTrunk, load_trunk, make_trunk
+from ml.backbones.served_backbone import ServedBackbone, load_served_backbone, make_served_backbone
 from ml.backbones.standardisation import Standardisation
 from ml.backbones.views import VIEWS, training_views
 from ml.catalog.database import Catalog
@@ -31,27 +31,27 @@ from ml.training.training_requests import FinetuneParameters, demand_layers
 from ml.training.unfrozen_layers import build_tail, tuned_weights
 from ml.training.unfrozen_training import Examples, best_epoch, train_tail
 
-# The rest of the training budget is for quantising, the features of the new trunk, and its head.
+# The rest of the training budget is for quantising, the features of the new backbone, and its head.
 BUDGET_SHARE = 0.8
 
 
-def finetune_trunk(
+def finetune_backbone(
     workspace: Workspace, attempt: Attempt, snapshot: Snapshot, run: Run, on_step: StepProgress | None = None
-) -> ServedTrunk:
-    """Train the last layers of a version's trunk on a snapshot, and make a trunk of the result.
+) -> ServedBackbone:
+    """Train the last layers of a version's backbone on a snapshot, and make a backbone of the result.
 
     Args:
         attempt: its parameters are those of a FinetuneParameters, recorded.
         snapshot: the attempt's.
         run: told how it went.
-        on_step: called with ("activations", "tune" or "trunk", done, total).
-    Raises: WeightsError, the version's trunk was not made here; SettingsError, it has fewer layers; TrainingError.
+        on_step: called with ("activations", "tune" or "backbone", done, total).
+    Raises: WeightsError, the version's backbone was not made here; SettingsError, it has fewer layers; TrainingError.
     """
     deadline = time.monotonic() + workspace.settings.training_budget_minutes * 60 * BUDGET_SHARE
     tell = on_step or (lambda _step, _done, _total: None)
     views = training_views(workspace.settings.mirrored_views)
     asked, lesson = FinetuneParameters.from_record(attempt.parameters), _Lesson.of(snapshot, views)
-    start = load_trunk(workspace.catalog, _trunk_id(workspace, asked))
+    start = load_served_backbone(workspace.catalog, _backbone_id(workspace, asked))
     room = room_bytes(workspace.settings)
     backbone = find_backbone(start.backbone)
     cut = choose_cut_point(
@@ -59,10 +59,10 @@ def finetune_trunk(
     )
     # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
     # large, aimless gradients into weights that are good already.
-    trunk = Trunk(start.onnx)
-    head, before = fit_head(workspace.catalog, trunk, snapshot, views, asked.seed, deadline)
+    runnable = OnnxBackbone(start.onnx)
+    head, before = fit_head(workspace.catalog, runnable, snapshot, views, asked.seed, deadline)
     weights = backbone.read_onnx(start.fp32_onnx, start.weights_recipe)
-    standardisation = _standardise(workspace.catalog, trunk, snapshot)
+    standardisation = _standardise(workspace.catalog, runnable, snapshot)
     tail = build_tail(backbone, weights, head, standardisation, cut, asked.layers, asked.seed)
     with kept_activations(
         workspace.settings.mycoflow_home,
@@ -81,17 +81,17 @@ def finetune_trunk(
             deadline - time.monotonic(),
             lambda epoch, _: tell("tune", epoch + 1, asked.epochs),
         )
-    run.tag({"finetuned_from_version": str(asked.model_version), "finetuned_from_trunk": start.trunk_id})
+    run.tag({"finetuned_from_version": str(asked.model_version), "finetuned_from_backbone": start.backbone_id})
     run.log_metrics({"validation_accuracy_before": before.accuracy})
     _log_training(run, cut, len(lesson.seen), history)
-    return make_trunk(
+    return make_served_backbone(
         workspace.catalog,
         workspace.settings,
         backbone,
         tuned_weights(weights, tail),
         start.image_size,
         snapshot,
-        lambda done, total: tell("trunk", done, total),
+        lambda done, total: tell("backbone", done, total),
     )
 
 
@@ -131,14 +131,16 @@ def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) ->
     return np.concatenate([VIEWS[view](pixels[[row]]) for row, (_, view) in enumerate(seen)])
 
 
-def _standardise(catalog: Catalog, trunk: Trunk, snapshot: Snapshot) -> Standardisation:
+def _standardise(catalog: Catalog, backbone: OnnxBackbone, snapshot: Snapshot) -> Standardisation:
     training = [image.sha256 for image in snapshot.images if image.fold == "train"]
-    return Standardisation.of(ensure_features(catalog, trunk.features, trunk.trunk_id, trunk.image_size, training))
+    return Standardisation.of(
+        ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, training)
+    )
 
 
-def _trunk_id(workspace: Workspace, asked: FinetuneParameters) -> str:
+def _backbone_id(workspace: Workspace, asked: FinetuneParameters) -> str:
     assert asked.model_version is not None  # noqa: S101 - recorded parameters name one
-    return remember_version(workspace, asked.model_version).trunk_id
+    return remember_version(workspace, asked.model_version).backbone_id
 
 
 def _log_training(run: Run, cut: CutPoint, image_count: int, history: dict[str, list[float]]) -> None:

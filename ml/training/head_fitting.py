@@ -1,4 +1,4 @@
-"""Fit a head to a snapshot, on the features of the very trunk that will serve."""
+"""Fit a head to a snapshot, on the features of the very backbone that will serve."""
 
 import time
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.features import ensure_views
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotImage
@@ -31,7 +31,7 @@ class Folds:
 
 def fit_head(
     catalog: Catalog,
-    trunk: Trunk,
+    backbone: OnnxBackbone,
     snapshot: Snapshot,
     views: Sequence[str],
     seed: int,
@@ -42,7 +42,7 @@ def fit_head(
     """Compute the features that are missing and train a head on them.
 
     Args:
-        trunk: that will serve.
+        backbone: that will serve.
         views: of the training fold, names in ml.backbones.views.VIEWS.
         seed: of the initial kernel, the shuffling and the dropout.
         deadline: training stops here, by time.monotonic().
@@ -52,7 +52,7 @@ def fit_head(
     Raises: TrainingError.
     """
     tell = on_step or (lambda _step, _done, _total: None)
-    folds = read_folds(catalog, trunk, snapshot, views, lambda done, total: tell("features", done, total))
+    folds = read_folds(catalog, backbone, snapshot, views, lambda done, total: tell("features", done, total))
     return fit_folds(
         folds,
         seed,
@@ -63,7 +63,11 @@ def fit_head(
 
 
 def read_folds(
-    catalog: Catalog, trunk: Trunk, snapshot: Snapshot, views: Sequence[str], on_progress: Progress | None = None
+    catalog: Catalog,
+    backbone: OnnxBackbone,
+    snapshot: Snapshot,
+    views: Sequence[str],
+    on_progress: Progress | None = None,
 ) -> Folds:
     """The features of a snapshot's images; those that are missing are computed.
 
@@ -72,7 +76,9 @@ def read_folds(
 
     def features_of(images: Sequence[SnapshotImage], views: Sequence[str]) -> Fold:
         sha256s = [image.sha256 for image in images]
-        features = ensure_views(catalog, trunk.features, trunk.trunk_id, trunk.image_size, sha256s, views, on_progress)
+        features = ensure_views(
+            catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, views, on_progress
+        )
         labels = [snapshot.classes.index(image.label) for image in images]
         return np.concatenate(features), np.tile(np.array(labels, np.int64), len(views))
 

@@ -16,12 +16,12 @@ LEARNING_RATE = 1e-5  # of fine-tuning; measured in docs/decisions/0056
 
 @dataclass(frozen=True)
 class RetrainParameters:
-    """A new head on the trunk as it is.
+    """A new head on the backbone as it is.
 
     Args:
         snapshot_size: images of the selections `newest` and `balanced`, from 2.
         seed: of the initial head, the shuffling and the dropout, from 0.
-        base_trunk: take the settings' trunk even where the champion was fine-tuned.
+        base_backbone: take the settings' backbone even where the champion was fine-tuned.
         selection: which pool images, as ml.data.selection reads it: `newest`, `balanced`, `all` or `since:DATE`.
     Raises: SettingsError, one of them is out of range.
     """
@@ -29,7 +29,7 @@ class RetrainParameters:
     kind: ClassVar[str] = RETRAIN
     snapshot_size: int
     seed: int = 0
-    base_trunk: bool = False
+    base_backbone: bool = False
     selection: str = str(NEWEST)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class RetrainParameters:
 
 @dataclass(frozen=True)
 class FinetuneParameters:
-    """The last layers of a model's trunk trained further, and a new head on them.
+    """The last layers of a model's backbone trained further, and a new head on them.
 
     Args:
         snapshot_size: newest pool images, from 2.
@@ -140,7 +140,7 @@ class TuneParameters:
         return _rules(self.snapshot_size, settings, NEWEST)
 
     def to_record(self, settings: Settings, champion: int | None) -> dict[str, object]:
-        """What the search starts from, the version pinned: its workers and what trains on their choice use one trunk.
+        """What the search starts from, the version pinned: its workers and the training after them share a backbone.
 
         What it chose comes in later, as `hyperparameters` and `mirrored_views`.
         """

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from ml.app import Workspace
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.views import training_views
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.progress import EpochProgress, StepProgress
-from ml.training.chosen_backbone import ensure_trunk, start_version
+from ml.training.chosen_backbone import ensure_backbone, start_version
 from ml.training.head_fitting import Folds, fit_folds, read_folds
 from ml.training.search_space import defaults, suggest, to_record
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -36,7 +36,7 @@ def run_trials(workspace: Workspace, attempt: Attempt, on_step: StepProgress | N
 
     Args:
         attempt: its parameters are those of a TuneParameters, recorded.
-        on_step: called with ("trunk", "features" or "search", done, total).
+        on_step: called with ("backbone", "features" or "search", done, total).
     Returns: how many trials this worker ran.
     Raises: WeightsError; DatabaseUnavailableError.
     """
@@ -87,15 +87,15 @@ class _Objective:
     @classmethod
     def of(cls, workspace: Workspace, attempt: Attempt, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
         start = start_version(workspace, attempt)
-        served = ensure_trunk(workspace, snapshot, start, lambda done, total: tell("trunk", done, total))
-        tell("trunk", 1, 1)
-        trunk = Trunk(served.onnx)
+        served = ensure_backbone(workspace, snapshot, start, lambda done, total: tell("backbone", done, total))
+        tell("backbone", 1, 1)
+        backbone = OnnxBackbone(served.onnx)
 
         @cache
         def folds(is_mirrored: bool) -> Folds:
             views = training_views(is_mirrored)
             return read_folds(
-                workspace.catalog, trunk, snapshot, views, lambda done, total: tell("features", done, total)
+                workspace.catalog, backbone, snapshot, views, lambda done, total: tell("features", done, total)
             )
 
         return cls(

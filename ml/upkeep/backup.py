@@ -1,4 +1,4 @@
-"""A backup: a folder with the database, the images and trunks, and MLflow where it is embedded.
+"""A backup: a folder with the database, the images and backbones, and MLflow where it is embedded.
 
 catalog.dump    the catalog's database
 mlflow.dump     MLflow's database
@@ -25,7 +25,7 @@ from ml.errors import BackupError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
-from ml.upkeep.forgetting import hold_house
+from ml.upkeep.forgetting import lock_house
 from ml.upkeep.stored_objects import object_keys
 
 CATALOG_DUMP, MLFLOW_DUMP, MLFLOW_FILES, STORE = "catalog.dump", "mlflow.dump", "mlflow", "store"
@@ -42,7 +42,7 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
     Raises: BackupError, the folder holds something or a tool fails; CatalogError, a purge is running;
         ImageStoreError, an object cannot be read.
     """
-    with hold_house(workspace.catalog):  # before anything is touched: the folder may be that of a backup under way
+    with lock_house(workspace.catalog):  # before anything is touched: the folder may be that of a backup under way
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another.")
         folder = folder.absolute()
@@ -63,7 +63,7 @@ def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> 
     settings, catalog = workspace.settings, workspace.catalog
     has_mlflow = is_mlflow_embedded(settings)
     with catalog.begin() as lock:
-        locks.hold_promotions(lock)
+        locks.lock_promotions(lock)
         dump_database(catalog.engine.url, folder / CATALOG_DUMP)
         if has_mlflow:
             dump_database(sa.make_url(mlflow_uri(settings)), folder / MLFLOW_DUMP)

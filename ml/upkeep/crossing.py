@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import evaluation_set_images, evaluations, images, model_versions, snapshot_images
 from ml.data.copies.near_copies import copies_of, measure_all
 from ml.data.membership import withdraw
@@ -37,7 +37,7 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
     withdrawn = {}
     for sha256, original in _find_crossing(catalog, mirrored).items():
         with catalog.begin() as connection:
-            hold_membership(connection, "pool")
+            lock_membership(connection, "pool")
             if _is_in_pool(connection, sha256) and withdraw(connection, sha256, original, actor):
                 withdrawn[sha256] = original
     with catalog.begin() as connection:

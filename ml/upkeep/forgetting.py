@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import is_only_predicted
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import (
     attempts,
+    backbones,
     events,
     features,
     feedback,
@@ -24,12 +25,11 @@ from ml.catalog.tables import (
     metadata,
     predictions,
     results,
-    trunks,
 )
 from ml.errors import CatalogError
 
 IMAGES_AT_ONCE = 500
-# A trunk that a training has just made has no version yet.
+# A backbone that a training has just made has no version yet.
 TRAINING_DAYS = 1
 # What is known of an image through predictions alone; it goes with the image. Any other reference keeps the image.
 _GOES_WITH_THE_IMAGE = {results, features, image_statistics, images}  # `images`: a copy outlives its original
@@ -44,7 +44,7 @@ class Amount:
 
 
 @contextmanager
-def hold_house(catalog: Catalog) -> Iterator[None]:
+def lock_house(catalog: Catalog) -> Iterator[None]:
     """Let nobody else purge or back up as long as the block runs.
 
     Raises: CatalogError, somebody is at it.
@@ -69,7 +69,7 @@ def forget_images(connection: sa.Connection, days: int) -> dict[str, int]:
 
     Returns: the bytes of each, by hash; their objects are to be deleted once this transaction is committed.
     """
-    hold_membership(connection, "pool")
+    lock_membership(connection, "pool")
     # Locked first, then looked at again: nobody adds a prediction or a result to them meanwhile.
     candidates = list(
         connection.scalars(
@@ -115,41 +115,41 @@ def forget_events(connection: sa.Connection, days: int) -> Amount:
 
 
 def is_training(connection: sa.Connection) -> bool:
-    """Whether a training may be under way; `locks.hold_pool_for_snapshot` keeps the next one from starting."""
+    """Whether a training may be under way; `locks.lock_pool_for_snapshot` keeps the next one from starting."""
     started_lately = ~_is_before(attempts.c.started_at, TRAINING_DAYS)
     query = sa.select(sa.exists().where(attempts.c.finished_at.is_(None), started_lately))
     found: bool = connection.execute(query).scalar_one()
     return found
 
 
-def dead_features(connection: sa.Connection, live_trunk_ids: Collection[str]) -> Amount:
-    """Feature vectors of trunks other than these."""
+def dead_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> Amount:
+    """Feature vectors of backbones other than these."""
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.octet_length(features.c.vector)), 0))
-    return Amount(*connection.execute(query.where(features.c.trunk_id.not_in(live_trunk_ids))).one())
+    return Amount(*connection.execute(query.where(features.c.backbone_id.not_in(live_backbone_ids))).one())
 
 
-def forget_features(connection: sa.Connection, live_trunk_ids: Collection[str]) -> None:
+def forget_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
     """Delete these vectors."""
-    connection.execute(sa.delete(features).where(features.c.trunk_id.not_in(live_trunk_ids)))
+    connection.execute(sa.delete(features).where(features.c.backbone_id.not_in(live_backbone_ids)))
 
 
-def dead_trunk_files(connection: sa.Connection, live_trunk_ids: Collection[str]) -> list[str]:
-    """Hashes of the trunk files that only trunks other than these use."""
-    is_live = _is_live(live_trunk_ids)
-    both = (trunks.c.onnx_sha256, trunks.c.fp32_sha256)
+def dead_backbone_files(connection: sa.Connection, live_backbone_ids: Collection[str]) -> list[str]:
+    """Hashes of the backbone files that only backbones other than these use."""
+    is_live = _is_live(live_backbone_ids)
+    both = (backbones.c.onnx_sha256, backbones.c.fp32_sha256)
     live = sa.union(*(sa.select(column).where(is_live) for column in both)).subquery()
     dead = sa.union(*(sa.select(column.label("sha256")).where(~is_live) for column in both)).subquery()
     query = sa.select(dead.c.sha256).where(dead.c.sha256.not_in(sa.select(live.c[0]))).order_by(dead.c.sha256)
     return list(connection.scalars(query))
 
 
-def forget_trunks(connection: sa.Connection, live_trunk_ids: Collection[str]) -> None:
-    """Delete the rows of trunks other than these. Their files are to be deleted once this transaction is committed."""
-    connection.execute(sa.delete(trunks).where(~_is_live(live_trunk_ids)))
+def forget_backbones(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
+    """Delete the rows of other backbones than these. Delete their files once this transaction is committed."""
+    connection.execute(sa.delete(backbones).where(~_is_live(live_backbone_ids)))
 
 
-def _is_live(live_trunk_ids: Collection[str]) -> sa.ColumnElement[bool]:
-    return trunks.c.onnx_sha256.in_([trunk_id.partition(":")[0] for trunk_id in live_trunk_ids])
+def _is_live(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:
+    return backbones.c.onnx_sha256.in_([backbone_id.partition(":")[0] for backbone_id in live_backbone_ids])
 
 
 def _is_forgettable(days: int) -> sa.ColumnElement[bool]:

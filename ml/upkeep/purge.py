@@ -14,7 +14,7 @@ from pathlib import Path
 from ml.app import Workspace
 from ml.catalog import locks
 from ml.catalog.models import journal, model_versions
-from ml.catalog.object_store import ObjectStore, image_key, trunk_key
+from ml.catalog.object_store import ObjectStore, backbone_key, image_key
 from ml.registry.mlflow_registry import RegisteredVersion
 from ml.upkeep import forgetting
 from ml.upkeep.forgetting import Amount
@@ -41,7 +41,7 @@ def purge_workspace(workspace: Workspace, *, is_dry_run: bool) -> list[Removal]:
 
     Raises: CatalogError, another purge or a backup is running; RegistryUnavailableError.
     """
-    with forgetting.hold_house(workspace.catalog):
+    with forgetting.lock_house(workspace.catalog):
         return list(_steps(workspace, is_dry_run))
 
 
@@ -57,9 +57,9 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("files of model versions", newest, versions)
     yield Removal("local copies of versions", "fetched again when needed", _purge_copies(workspace, is_dry_run))
     why = "used by no model version"
-    vectors, files = _purge_trunks(workspace, without_files, is_dry_run)
-    yield Removal("feature vectors of trunks", why, vectors)
-    yield Removal("trunk files", why, files)
+    vectors, files = _purge_backbones(workspace, without_files, is_dry_run)
+    yield Removal("feature vectors of backbones", why, vectors)
+    yield Removal("backbone files", why, files)
 
 
 def _purge_images(workspace: Workspace, is_dry_run: bool) -> Amount:
@@ -101,7 +101,7 @@ def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Col
     """Returns: what goes, and the versions that have no files then."""
     registry = workspace.registry
     with workspace.catalog.begin() as lock:
-        locks.hold_promotions(lock)
+        locks.lock_promotions(lock)
         unused = _unused_versions(workspace)
         gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
         going = registry.own_files([each.version for each in unused if each.version not in gone])
@@ -139,21 +139,21 @@ def _folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _purge_trunks(workspace: Workspace, without_files: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
-    """Nothing while a training is under way: its trunk has no version yet."""
+def _purge_backbones(workspace: Workspace, without_files: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
+    """Nothing while a training is under way: its backbone has no version yet."""
     catalog = workspace.catalog
     with catalog.begin() as connection:
         if not is_dry_run:
-            locks.hold_pool_for_snapshot(connection)  # no training starts meanwhile
+            locks.lock_pool_for_snapshot(connection)  # no training starts meanwhile
         if forgetting.is_training(connection):
             return Amount(0), Amount(0)
-        live = model_versions.trunk_ids(connection, but_not_of=without_files)
+        live = model_versions.backbone_ids(connection, but_not_of=without_files)
         vectors = forgetting.dead_features(connection, live)
-        files = [trunk_key(sha256) for sha256 in forgetting.dead_trunk_files(connection, live)]
+        files = [backbone_key(sha256) for sha256 in forgetting.dead_backbone_files(connection, live)]
         sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]
         if not is_dry_run:
             forgetting.forget_features(connection, live)
-            forgetting.forget_trunks(connection, live)
+            forgetting.forget_backbones(connection, live)
     if not is_dry_run:
         _delete_objects(catalog.store, files)
     return vectors, Amount(len(files), sum(sizes))

@@ -2,14 +2,14 @@
 
 import sqlalchemy as sa
 
-from ml.catalog.object_store import image_key, trunk_key
-from ml.catalog.tables import images, ingest_batches, trunks
+from ml.catalog.object_store import backbone_key, image_key
+from ml.catalog.tables import backbones, images, ingest_batches
 
 
 def object_keys(connection: sa.Connection) -> list[str]:
-    """The keys of all objects that a row names: images, the files of trunks, and the contact sheets of batches."""
-    files = sa.union(sa.select(trunks.c.onnx_sha256), sa.select(trunks.c.fp32_sha256))
+    """The keys of all objects that a row names: images, the files of backbones, and the contact sheets of batches."""
+    files = sa.union(sa.select(backbones.c.onnx_sha256), sa.select(backbones.c.fp32_sha256))
     keys = [image_key(sha256) for sha256 in connection.scalars(sa.select(images.c.sha256))]
-    keys += [trunk_key(sha256) for sha256 in connection.scalars(files)]
+    keys += [backbone_key(sha256) for sha256 in connection.scalars(files)]
     sheets = sa.select(ingest_batches.c.contact_sheet_key).where(ingest_batches.c.contact_sheet_key.is_not(None))
     return keys + list(connection.scalars(sheets.distinct()))

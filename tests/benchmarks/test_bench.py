@@ -33,7 +33,7 @@ def test_training_and_products_leave_their_figures_in_latest_json(folder: Path) 
     expected = (
         "quantise_seconds retrain_cold_seconds retrain_warm_seconds retrain_accuracy keras_features_seconds "
         "keras_features_accuracy recipe_epoch_seconds recipe_total_seconds speedup_cold speedup_warm speedup_features "
-        "gemm_fp32_gflops gemm_int8_gflops trunk_gflops trunk_share"
+        "gemm_fp32_gflops gemm_int8_gflops backbone_gflops backbone_share"
     )
     assert set(expected.split()) <= latest["figures"].keys()
     assert all(value > 0 for value in latest["figures"].values())

@@ -9,9 +9,9 @@ from benchmarks.client import Plan, Route, post
 from benchmarks.dataset import fresh_images
 from benchmarks.deployment import Deployment, plain_environment
 from benchmarks.serving_speed import as_upload, measure_serving, running_service, served_bundle
-from ml.backbones.onnx_runtime import trunk_id
+from ml.backbones.onnx_runtime import backbone_id
 from ml.backbones.vgg16.architecture import FEATURE_COUNT
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.errors import MycoflowError
 from ml.settings import Settings
@@ -29,12 +29,12 @@ def deployment(settings: Settings) -> Deployment:
     bundle = settings.mycoflow_home / "serving" / "1-run"
     bundle.mkdir(parents=True)
     (bundle.parent / "current").write_text("1-run\n")
-    trunk = export_trunk(resolve_weights("random"), settings.image_size)
+    backbone = export_backbone(resolve_weights("random"), settings.image_size)
     kernel = np.random.default_rng(0).normal(size=(FEATURE_COUNT, len(CLASSES))).astype(np.float32)
     head = Head(kernel, np.zeros(len(CLASSES), np.float32))
-    (bundle / "model.onnx").write_bytes(join_head(trunk, head))
+    (bundle / "model.onnx").write_bytes(join_head(backbone, head))
     save_head(head, bundle / "head.npz")
-    save_card(ModelCard(CLASSES, settings.image_size, trunk_id(trunk), "random:0"), bundle)
+    save_card(ModelCard(CLASSES, settings.image_size, backbone_id(backbone), "random:0"), bundle)
     assert settings.database_url is not None
     own = {
         "MYCOFLOW_HOME": str(settings.mycoflow_home),

@@ -112,7 +112,7 @@ def test_parameters_of_retrain_have_types_and_bounds(described: dict[str, Any]) 
     assert params["snapshot_size"]["minimum"] == 2
     assert (params["seed"]["type"], params["seed"]["minimum"]) == ("integer", 0)
     assert (params["reason"]["type"], params["reason"]["minLength"]) == ("string", 1)
-    assert params["base_trunk"]["type"] == "boolean"
+    assert params["base_backbone"]["type"] == "boolean"
     assert re.fullmatch(params["selection"]["pattern"], "since:2026-05-01")
     assert not re.fullmatch(params["selection"]["pattern"], "oldest")
 

@@ -111,7 +111,7 @@ def nights(catalog: Catalog) -> None:
         set_version = connection.execute(
             sa.insert(evaluation_sets).values(content_sha256="0" * 64).returning(evaluation_sets.c.version)
         ).scalar_one()
-        save_model_version(connection, ModelVersion(2, "run", None, "trunk", ["<b>0</b>"], 32, "fp32"))
+        save_model_version(connection, ModelVersion(2, "run", None, "backbone", ["<b>0</b>"], 32, "fp32"))
         complete_move(connection, write_intent(connection, "promotion", None, 2, "cli:ada", "the first one"))
         save_evaluation(
             connection,

@@ -91,7 +91,7 @@ def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace)
         cycle.promote_challenger(filled_workspace, attempt_id)
 
 
-def test_the_first_trunk_is_int8_and_what_decided_so_is_told(filled_workspace: Workspace) -> None:
+def test_the_first_backbone_is_int8_and_what_decided_so_is_told(filled_workspace: Workspace) -> None:
     # Sixty images to compare on: two that differ would be below 98 %.
     settings = filled_workspace.settings.model_copy(update={"model_precision": "int8", "int8_minimum_agreement": 0.9})
     trained = replace(filled_workspace, settings=settings)
@@ -99,7 +99,7 @@ def test_the_first_trunk_is_int8_and_what_decided_so_is_told(filled_workspace: W
     (version,) = trained.registry.versions()
     assert version.tags["precision"] == "int8"
     assert "images as fp32 does" in version.tags["precision_reason"]
-    assert describe_state(trained)["its trunk"] == f"random:0, 32 px, int8; {version.tags['precision_reason']}"
+    assert describe_state(trained)["its backbone"] == f"random:0, 32 px, int8; {version.tags['precision_reason']}"
 
 
 def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> None:

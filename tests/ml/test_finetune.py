@@ -1,4 +1,4 @@
-"""Fine-tuning as a story: from the champion to a version on a trunk of its own, and what later trainings make of it."""
+"""Fine-tuning as a story: from the champion to a version on its own backbone, and what later trainings make of it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +27,10 @@ def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def trunk_id(trained: Workspace) -> Callable[[int], str]:
+def backbone_id(trained: Workspace) -> Callable[[int], str]:
     def look_up(version: int) -> str:
         with trained.catalog.begin() as connection:
-            return load_model_version(connection, version).trunk_id
+            return load_model_version(connection, version).backbone_id
 
     return look_up
 
@@ -45,8 +45,8 @@ def count(workspace: Workspace, table: str) -> int:
         return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
-def test_a_fine_tuned_trunk_is_kept_until_another_is_asked_for(
-    trained: Workspace, trunk_id: Callable[[int], str]
+def test_a_fine_tuned_backbone_is_kept_until_another_is_asked_for(
+    trained: Workspace, backbone_id: Callable[[int], str]
 ) -> None:
     steps: list[str] = []
     report = cycle.retrain(trained, "tune", "test", FINETUNE, lambda step, _done, _total: steps.append(step))
@@ -54,18 +54,18 @@ def test_a_fine_tuned_trunk_is_kept_until_another_is_asked_for(
     seen = [*dict.fromkeys(steps)]
     assert seen == [step for step in cycle.FINETUNE_STEPS if step in seen]
     assert {"activations", "tune", "train"} <= set(seen)
-    assert trunk_id(2) != trunk_id(1)
+    assert backbone_id(2) != backbone_id(1)
     assert tags(trained, 2)["finetuned_from_version"] == "1"
-    assert load_classifier(trained, 2).card.trunk_weights.startswith("finetuned:")
+    assert load_classifier(trained, 2).card.backbone_weights.startswith("finetuned:")
     assert list((trained.settings.mycoflow_home / "activations").iterdir()) == []
 
     promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
     cycle.retrain(trained, "kept", "test", RETRAIN)
-    assert trunk_id(3) == trunk_id(2)
+    assert backbone_id(3) == backbone_id(2)
 
     promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
-    cycle.retrain(trained, "base", "test", RetrainParameters(snapshot_size=200, base_trunk=True))
-    assert trunk_id(4) == trunk_id(1)
+    cycle.retrain(trained, "base", "test", RetrainParameters(snapshot_size=200, base_backbone=True))
+    assert backbone_id(4) == backbone_id(1)
 
 
 def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(

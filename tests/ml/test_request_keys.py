@@ -30,7 +30,7 @@ TUNE = TuneParameters(200, trials=3)
         (RETRAIN, replace(RETRAIN, seed=8), "seed 7", "seed 8"),
         (RETRAIN, replace(RETRAIN, seed=0), "seed 7", "seed 0"),
         (RETRAIN, replace(RETRAIN, snapshot_size=100), "snapshot_size 200", "snapshot_size 100"),
-        (RETRAIN, replace(RETRAIN, base_trunk=True), "base_trunk False", "base_trunk True"),
+        (RETRAIN, replace(RETRAIN, base_backbone=True), "base_backbone False", "base_backbone True"),
         (RETRAIN, replace(RETRAIN, selection="all", seed=1), "seed 7, selection newest", "seed 1, selection all"),
         (FINETUNE, replace(FINETUNE, epochs=3), "epochs 2", "epochs 3"),
         (FINETUNE, replace(FINETUNE, model_version=2), "model_version 1", "model_version 2"),

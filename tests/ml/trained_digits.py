@@ -1,4 +1,4 @@
-"""A small trained model on the handwritten digits: random trunk at 32x32, built once for all the tests here."""
+"""A small trained model on the handwritten digits: random backbone at 32x32, built once for all the tests here."""
 
 import os
 import shutil
@@ -18,10 +18,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ml.backbones.base import BackboneWeights
-from ml.backbones.onnx_runtime import Trunk, trunk_id
-from ml.backbones.quantisation import quantise_trunk
-from ml.backbones.served_backbone import ServedTrunk
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.onnx_runtime import OnnxBackbone, backbone_id
+from ml.backbones.quantisation import quantise_backbone
+from ml.backbones.served_backbone import ServedBackbone
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.ingest.digits import write_digits
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Digits:
-    """Digits: images (n, 32, 32, 3), labels (n,), and the random trunk's features (n, 512)."""
+    """Digits: images (n, 32, 32, 3), labels (n,), and the random backbone's features (n, 512)."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -54,16 +54,16 @@ def weights() -> BackboneWeights:
 
 
 @pytest.fixture(scope="session")
-def trunk_onnx(weights: BackboneWeights) -> bytes:
-    return export_trunk(weights, IMAGE_SIZE)
+def backbone_onnx(weights: BackboneWeights) -> bytes:
+    return export_backbone(weights, IMAGE_SIZE)
 
 
 @pytest.fixture(scope="session")
-def digit_images(trunk_onnx: bytes) -> Digits:
+def digit_images(backbone_onnx: bytes) -> Digits:
     sample = load_digits()
     grey = [Image.fromarray((each * 255 / 16).astype(np.uint8)) for each in sample.images[:IMAGE_COUNT]]
     images = np.stack([np.asarray(each.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE))) for each in grey])
-    return Digits(images, sample.target[:IMAGE_COUNT].astype(np.int64), Trunk(trunk_onnx).features(images))
+    return Digits(images, sample.target[:IMAGE_COUNT].astype(np.int64), OnnxBackbone(backbone_onnx).features(images))
 
 
 @pytest.fixture(scope="session")
@@ -106,34 +106,36 @@ def head(train: Callable[..., TrainedHead]) -> TrainedHead:
 
 
 @pytest.fixture(scope="session")
-def trunk(trunk_onnx: bytes) -> ServedTrunk:
-    """The fp32 trunk, as everybody uses it."""
-    return ServedTrunk("vgg16", trunk_onnx, trunk_id(trunk_onnx), trunk_onnx, "random:0", "fp32", IMAGE_SIZE)
+def backbone(backbone_onnx: bytes) -> ServedBackbone:
+    """The fp32 backbone, as everybody uses it."""
+    return ServedBackbone(
+        "vgg16", backbone_onnx, backbone_id(backbone_onnx), backbone_onnx, "random:0", "fp32", IMAGE_SIZE
+    )
 
 
 @pytest.fixture(scope="session")
-def int8_trunk(trunk: ServedTrunk, training_fold: Digits) -> ServedTrunk:
+def int8_backbone(backbone: ServedBackbone, training_fold: Digits) -> ServedBackbone:
     """The same quantised on 16 digits."""
-    onnx = quantise_trunk(trunk.fp32_onnx, training_fold.images[:16], BACKBONE.kept_in_fp32, reduce_range=False)
-    return replace(trunk, onnx=onnx, trunk_id=trunk_id(onnx), precision="int8")
+    onnx = quantise_backbone(backbone.fp32_onnx, training_fold.images[:16], BACKBONE.kept_in_fp32, reduce_range=False)
+    return replace(backbone, onnx=onnx, backbone_id=backbone_id(onnx), precision="int8")
 
 
 @pytest.fixture(scope="session")
-def card(trunk: ServedTrunk) -> ModelCard:
-    return make_card(trunk, CLASSES)
+def card(backbone: ServedBackbone) -> ModelCard:
+    return make_card(backbone, CLASSES)
 
 
 @pytest.fixture(scope="session")
 def bundle(
     tmp_path_factory: pytest.TempPathFactory,
-    trunk: ServedTrunk,
+    backbone: ServedBackbone,
     head: TrainedHead,
     card: ModelCard,
     digit_images: Digits,
 ) -> Path:
     """A model version's files. Shared: copy it before changing it."""
     folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(folder, trunk, head, card, digit_images.images[:8])
+    write_bundle(folder, backbone, head, card, digit_images.images[:8])
     return folder
 
 

@@ -70,7 +70,7 @@ def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) ->
 
 @pytest.fixture(scope="session")
 def write_bundle() -> Callable[[Path, int], Path]:
-    """Writes a bundle: one trunk for all, a head of its own for each seed."""
+    """Writes a bundle: one backbone for all, a head of its own for each seed."""
 
     def write(folder: Path, seed: int) -> Path:
         folder.mkdir(parents=True)
@@ -84,8 +84,8 @@ def write_bundle() -> Callable[[Path, int], Path]:
             "image_size": IMAGE_SIZE,
             "preprocessing": PREPROCESSING_VERSION,
             "precision": "fp32",
-            "trunk_weights": "random:0",
-            "trunk_id": f"{'0' * 64}:{PREPROCESSING_VERSION}",
+            "backbone_weights": "random:0",
+            "backbone_id": f"{'0' * 64}:{PREPROCESSING_VERSION}",
         }
         (folder / "model.json").write_text(json.dumps(card))
         return folder

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from urllib3 import Timeout
 
 from ml.catalog.database import Catalog
-from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
+from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.errors import SettingsError
 from ml.settings import Settings, load_settings, variable
@@ -316,7 +316,7 @@ def test_a_finetuning_that_does_not_fit_never_reaches_airflow(
     assert admin.post("/finetune", json=BODY).status_code == 503  # no model yet
     serve_version(1)
     with catalog.begin() as connection:
-        save_trunk(connection, StoredTrunk("a recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
+        save_backbone(connection, StoredBackbone("a recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
         save_model_version(connection, ModelVersion(1, "run", None, f"{'0' * 64}:1", ["b", "a"], 32, "fp32"))
     refused: Any = admin.post("/finetune", json=BODY | {"variables": 14})
     assert (refused.status_code, refused.json["detail"]) == (422, "variables: expected 1 to 13 for this model, got 14")

@@ -13,7 +13,7 @@ from flask import Flask
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.locks import hold_membership
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import events, images, labels
 from ml.settings import Settings
 from webapi import application_state
@@ -151,7 +151,7 @@ def test_requests_that_harvest_nothing_do_not_wait_for_the_membership(
 ) -> None:
     post(pictures[True])
     with ThreadPoolExecutor(2) as threads, catalog.begin() as connection:
-        hold_membership(connection, "pool")  # a long ingestion
+        lock_membership(connection, "pool")  # a long ingestion
         for content in pictures.values():
             assert threads.submit(post, content).result(timeout=60).status_code == 200
 
@@ -160,7 +160,7 @@ def test_a_harvest_that_cannot_be_does_not_fail_the_prediction_and_is_made_up_fo
     settings: Settings, post: Post, pictures: dict[bool, bytes], catalog: Catalog
 ) -> None:
     with ThreadPoolExecutor(1) as threads, catalog.begin() as connection:
-        hold_membership(connection, "pool")
+        lock_membership(connection, "pool")
         assert threads.submit(post, pictures[True]).result(timeout=60).status_code == 200
     (image,) = rows(catalog, images)
     assert image.split is None

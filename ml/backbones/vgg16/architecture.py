@@ -1,4 +1,4 @@
-"""VGG16's trunk as plain data, for the code that builds it in Keras, writes it as ONNX, or checks a weights file.
+"""VGG16's backbone as plain data, for the code that builds it in Keras, writes it as ONNX, or checks a weights file.
 
 Source: arXiv 1409.1556, configuration D; names as in keras.applications.vgg16.
 """

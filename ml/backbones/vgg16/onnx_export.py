@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import onnx
 
 
-def export_trunk(weights: BackboneWeights, image_size: int) -> bytes:
-    """Write the trunk as an ONNX file.
+def export_backbone(weights: BackboneWeights, image_size: int) -> bytes:
+    """Write the backbone as an ONNX file.
 
     Args:
         weights: the 13 convolutions.
@@ -50,24 +50,24 @@ def export_trunk(weights: BackboneWeights, image_size: int) -> bytes:
     return make_backbone(nodes, initializers, "vgg16", image_size, FEATURE_COUNT)
 
 
-def read_trunk(trunk_onnx: bytes, recipe: str) -> BackboneWeights:
-    """Read the convolutions back out of a trunk, so that nothing but the ONNX file needs to be kept.
+def read_backbone(backbone_onnx: bytes, recipe: str) -> BackboneWeights:
+    """Read the convolutions back out of a backbone, so that nothing but the ONNX file needs to be kept.
 
     Args:
-        trunk_onnx: what `export_trunk` returned.
+        backbone_onnx: what `export_backbone` returned.
         recipe: where its weights came from.
-    Raises: ModelLoadError, the bytes are not a trunk.
+    Raises: ModelLoadError, the bytes are not a backbone.
     """
     from onnx import numpy_helper  # noqa: PLC0415
 
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in parse(trunk_onnx).graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in parse(backbone_onnx).graph.initializer}
     try:
         kernels = {f"{n}/kernel": arrays[f"{n}_kernel"].transpose(2, 3, 1, 0) for n in layer_names()}
         biases = {f"{name}/bias": arrays[f"{name}_bias"] for name in layer_names()}
     except KeyError as error:
         raise ModelLoadError(
-            f"Expected an fp32 trunk with the weights {error}. Received initialisers: {sorted(arrays)}. "
-            "Export the trunk again."
+            f"Expected an fp32 backbone with the weights {error}. Received initialisers: {sorted(arrays)}. "
+            "Export the backbone again."
         ) from error
     return BackboneWeights(recipe, {name: np.ascontiguousarray(each) for name, each in (kernels | biases).items()})
 

@@ -11,7 +11,7 @@ from ml.backbones.vgg16.architecture import (
     layer_names,
 )
 from ml.backbones.vgg16.keras_vgg16 import build_layers
-from ml.backbones.vgg16.onnx_export import export_trunk, read_trunk
+from ml.backbones.vgg16.onnx_export import export_backbone, read_backbone
 from ml.backbones.vgg16.weights import choose_weights, resolve_weights
 
 
@@ -53,8 +53,8 @@ class Vgg16:
     choose_weights = staticmethod(choose_weights)
     resolve_weights = staticmethod(resolve_weights)
     build_layers = staticmethod(build_layers)
-    export_onnx = staticmethod(export_trunk)
-    read_onnx = staticmethod(read_trunk)
+    export_onnx = staticmethod(export_backbone)
+    read_onnx = staticmethod(read_backbone)
     cut_points = staticmethod(cut_points)
 
 

@@ -1,4 +1,4 @@
-"""The feature cache: one vector per (image, trunk, view), computed once and shared by whoever trains or scores."""
+"""The feature cache: one vector per (image, backbone, view), computed once and shared by whoever trains or scores."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,38 +13,38 @@ IDENTITY = "identity"  # the view that is the image as it is
 # Built once: every new prediction asks it, too.
 _LOAD = sa.select(features.c.image_sha256, features.c.view, features.c.vector).where(
     features.c.image_sha256.in_(sa.bindparam("sha256s", expanding=True)),
-    features.c.trunk_id == sa.bindparam("trunk_id"),
+    features.c.backbone_id == sa.bindparam("backbone_id"),
     features.c.view.in_(sa.bindparam("views", expanding=True)),
 )
 
 Vectors = dict[tuple[str, str], np.ndarray]  # (image hash, view) -> float32 (feature count,)
 
 
-def load_features(connection: sa.Connection, sha256s: Sequence[str], trunk_id: str, views: Sequence[str]) -> Vectors:
+def load_features(connection: sa.Connection, sha256s: Sequence[str], backbone_id: str, views: Sequence[str]) -> Vectors:
     """The vectors that are there, in one query.
 
     Args: sha256s, the images wanted.
     Returns: those of images and views not computed yet are missing.
     """
-    rows = connection.execute(_LOAD, {"sha256s": sha256s, "trunk_id": trunk_id, "views": views})
+    rows = connection.execute(_LOAD, {"sha256s": sha256s, "backbone_id": backbone_id, "views": views})
     return {(sha256, view): np.frombuffer(vector, dtype="<f4") for sha256, view, vector in rows}
 
 
-def claim_images(connection: sa.Connection, sha256s: Sequence[str], trunk_id: str) -> list[str]:
+def claim_images(connection: sa.Connection, sha256s: Sequence[str], backbone_id: str) -> list[str]:
     """Of these images, those that no other worker computes features of at the moment; ours to the transaction's end."""
     wanted = sa.func.unnest(sa.cast(sha256s, sa.ARRAY(sa.Text))).column_valued("sha256")
-    key = sa.func.hashtextextended(sa.func.concat(wanted, trunk_id), 0)
+    key = sa.func.hashtextextended(sa.func.concat(wanted, backbone_id), 0)
     claimed = set(connection.scalars(sa.select(wanted).where(sa.func.pg_try_advisory_xact_lock(key))))
     return [sha256 for sha256 in sha256s if sha256 in claimed]
 
 
-def save_features(connection: sa.Connection, vectors: Mapping[tuple[str, str], np.ndarray], trunk_id: str) -> None:
+def save_features(connection: sa.Connection, vectors: Mapping[tuple[str, str], np.ndarray], backbone_id: str) -> None:
     """Keep vectors; one that is there already stays, since it is the same.
 
     Args: vectors, (hash, view) -> float32 (feature count,).
     """
     rows = [
-        {"image_sha256": sha256, "trunk_id": trunk_id, "view": view, "vector": vector.astype("<f4").tobytes()}
+        {"image_sha256": sha256, "backbone_id": backbone_id, "view": view, "vector": vector.astype("<f4").tobytes()}
         for (sha256, view), vector in sorted(vectors.items())  # one order for all, so that two writers never deadlock
     ]
     if rows:

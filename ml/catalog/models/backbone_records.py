@@ -1,15 +1,15 @@
-"""Which trunk a recipe stands for. One that was made once is used by everybody: its bytes decide its features."""
+"""Which backbone a recipe stands for. One that was made once is used by everybody: its bytes decide its features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml.catalog.tables import model_versions, trunks
+from ml.catalog.tables import backbones, model_versions
 
 
 @dataclass(frozen=True)
-class StoredTrunk:
+class StoredBackbone:
     """What was made for a recipe.
 
     Args:
@@ -33,30 +33,30 @@ class StoredTrunk:
     parity: Mapping[str, object] | None
 
 
-_FIELDS = [trunks.c[name] for name in StoredTrunk.__dataclass_fields__]
+_FIELDS = [backbones.c[name] for name in StoredBackbone.__dataclass_fields__]
 
 
-def find_trunk(connection: sa.Connection, recipe: str) -> StoredTrunk | None:
+def find_backbone_by_recipe(connection: sa.Connection, recipe: str) -> StoredBackbone | None:
     """What was made for a recipe, if it was."""
-    row = connection.execute(sa.select(*_FIELDS).where(trunks.c.recipe == recipe)).one_or_none()
-    return None if row is None else StoredTrunk(*row)
+    row = connection.execute(sa.select(*_FIELDS).where(backbones.c.recipe == recipe)).one_or_none()
+    return None if row is None else StoredBackbone(*row)
 
 
-def find_trunk_by_bytes(connection: sa.Connection, onnx_sha256: str) -> StoredTrunk | None:
-    """The first trunk that was made with these bytes; recipes that asked for different precisions may share them."""
-    query = sa.select(*_FIELDS).where(trunks.c.onnx_sha256 == onnx_sha256).order_by(trunks.c.made_at).limit(1)
+def find_backbone_by_bytes(connection: sa.Connection, onnx_sha256: str) -> StoredBackbone | None:
+    """The first backbone that was made with these bytes; recipes that asked for different precisions may share them."""
+    query = sa.select(*_FIELDS).where(backbones.c.onnx_sha256 == onnx_sha256).order_by(backbones.c.made_at).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else StoredTrunk(*row)
+    return None if row is None else StoredBackbone(*row)
 
 
-def find_trunk_of_version(connection: sa.Connection, version: int) -> StoredTrunk | None:
-    """The trunk of a model version; None where the version or its trunk was not made here."""
-    query = sa.select(model_versions.c.trunk_id).where(model_versions.c.version == version)
-    trunk_id = connection.execute(query).scalar_one_or_none()
-    return None if trunk_id is None else find_trunk_by_bytes(connection, trunk_id.partition(":")[0])
+def find_backbone_of_version(connection: sa.Connection, version: int) -> StoredBackbone | None:
+    """The backbone of a model version; None where the version or its backbone was not made here."""
+    query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version == version)
+    backbone_id = connection.execute(query).scalar_one_or_none()
+    return None if backbone_id is None else find_backbone_by_bytes(connection, backbone_id.partition(":")[0])
 
 
-def save_trunk(connection: sa.Connection, trunk: StoredTrunk) -> None:
+def save_backbone(connection: sa.Connection, backbone: StoredBackbone) -> None:
     """Remember what was made for a recipe."""
-    values = {name: getattr(trunk, name) for name in StoredTrunk.__dataclass_fields__}
-    connection.execute(sa.insert(trunks).values(**values))
+    values = {name: getattr(backbone, name) for name in StoredBackbone.__dataclass_fields__}
+    connection.execute(sa.insert(backbones).values(**values))

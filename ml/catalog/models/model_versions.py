@@ -18,7 +18,7 @@ class ModelVersion:
     version: int
     mlflow_run_id: str
     snapshot_id: int | None
-    trunk_id: str
+    backbone_id: str
     classes: list[str]
     image_size: int
     precision: str
@@ -69,7 +69,7 @@ def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
     return dict(connection.execute(query).tuples().all())
 
 
-def trunk_ids(connection: sa.Connection, but_not_of: Collection[int]) -> list[str]:
-    """The trunks of the known versions but those of these."""
-    query = sa.select(model_versions.c.trunk_id).where(model_versions.c.version.not_in(but_not_of)).distinct()
+def backbone_ids(connection: sa.Connection, but_not_of: Collection[int]) -> list[str]:
+    """The backbones of the known versions but those of these."""
+    query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version.not_in(but_not_of)).distinct()
     return list(connection.scalars(query))

@@ -1,6 +1,6 @@
 """The files of one model version, and the proof that its two networks say the same.
 
-model.onnx   what is scored and served: probabilities and features, from the trunk as it serves (int8 or fp32)
+model.onnx   what is scored and served: probabilities and features, from the backbone as it serves (int8 or fp32)
 model.keras  the same network in fp32 for Keras, with the same head
 head.npz     the head alone, for images whose features are known
 model.json   the model card
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.onnx_runtime import Floats, Images, Trunk
+from ml.backbones.onnx_runtime import Floats, Images, OnnxBackbone
 from ml.backbones.registered import find_backbone
-from ml.backbones.served_backbone import ServedTrunk
+from ml.backbones.served_backbone import ServedBackbone
 from ml.errors import ModelLoadError
 from ml.tasks.classification.card import ModelCard, save_card
 from ml.tasks.classification.classifier import Classifier
@@ -30,7 +30,7 @@ PARITY_IMAGES = 32
 # Both compute in fp32; sums in another order move a probability by some 1e-6. A wrong weight or a swapped channel
 # moves it by tenths.
 PARITY_TOLERANCE = 1e-3
-# How close int8 must come was decided when the trunk was made. Here it only must be the same network at all: rounding
+# How close int8 must come was decided when the backbone was made. Here it only must be the same network: rounding
 # never gives most images another name, a wrong file does.
 SERVED_AGREEMENT = 0.5
 
@@ -53,45 +53,45 @@ class Parity:
     served_agreement: float
 
 
-def make_card(trunk: ServedTrunk, classes: Sequence[str]) -> ModelCard:
-    """The model card of a version that puts a head for these classes on this trunk."""
+def make_card(served: ServedBackbone, classes: Sequence[str]) -> ModelCard:
+    """The model card of a version that puts a head for these classes on this backbone."""
     return ModelCard(
         classes=tuple(classes),
-        image_size=trunk.image_size,
-        trunk_id=trunk.trunk_id,
-        backbone=trunk.backbone,
-        trunk_weights=trunk.weights_recipe,
-        precision=trunk.precision,
-        precision_reason=trunk.precision_reason,
-        reduce_range=trunk.reduce_range,
+        image_size=served.image_size,
+        backbone_id=served.backbone_id,
+        backbone=served.backbone,
+        backbone_weights=served.weights_recipe,
+        precision=served.precision,
+        precision_reason=served.precision_reason,
+        reduce_range=served.reduce_range,
     )
 
 
-def write_bundle(folder: Path, trunk: ServedTrunk, head: Head, card: ModelCard, images: Images) -> Parity:
+def write_bundle(folder: Path, served: ServedBackbone, head: Head, card: ModelCard, images: Images) -> Parity:
     """Write the files of a model version and compare its networks.
 
     Args:
         folder: an existing folder.
-        trunk: the trunk on whose features the head was trained.
+        served: the backbone on whose features the head was trained.
         head: the trained head.
-        card: classes, size and trunk id.
+        card: classes, size and backbone id.
         images: uint8 RGB, (n, image_size, image_size, 3), n from 1; the first 32 are compared.
     Raises: ModelLoadError, the files do not load; probabilities of the fp32 networks differ by more than
         PARITY_TOLERANCE; or what serves gives fewer than half of the images Keras' name.
     """
-    joined = join_head(trunk.onnx, head)
+    joined = join_head(served.onnx, head)
     (folder / "model.onnx").write_bytes(joined)
     save_head(head, folder / "head.npz")
     save_card(replace(card, model_sha256=hashlib.sha256(joined).hexdigest()), folder)
-    backbone = find_backbone(trunk.backbone)
-    weights = backbone.read_onnx(trunk.fp32_onnx, trunk.weights_recipe)
+    backbone = find_backbone(served.backbone)
+    weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
     network = build_classifier(backbone, weights, head, card.image_size)
     network.save(folder / "model.keras")
     chosen = images[:PARITY_IMAGES]
-    served = Classifier.load(folder).predict(chosen).probabilities
-    is_int8 = trunk.precision == "int8"
-    fp32 = head.classify(Trunk(trunk.fp32_onnx).features(chosen)) if is_int8 else served
-    return _compare(_probabilities(network, chosen), fp32, served)
+    as_served = Classifier.load(folder).predict(chosen).probabilities
+    is_int8 = served.precision == "int8"
+    fp32 = head.classify(OnnxBackbone(served.fp32_onnx).features(chosen)) if is_int8 else as_served
+    return _compare(_probabilities(network, chosen), fp32, as_served)
 
 
 def keras_accuracy(folder: Path, images: Images, labels: NDArray[np.int64]) -> float:

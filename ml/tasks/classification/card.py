@@ -18,11 +18,11 @@ class ModelCard:
     Args:
         classes: names, in the order of the probabilities.
         image_size: side of the square input, pixels.
-        trunk_id: SHA-256 of the trunk's ONNX file, a colon, the preprocessing version.
-        trunk_weights: where the trunk's weights came from, as ml.backbones.base.BackboneWeights names it.
+        backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
+        backbone_weights: where the backbone's weights came from, as ml.backbones.base.BackboneWeights names it.
         backbone: its name; that of the first one in versions from before it was kept.
         preprocessing: version of the code that makes pixels of bytes.
-        precision: arithmetic of the trunk, `int8` or `fp32`. The head is always fp32.
+        precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
         precision_reason: why this precision, in a sentence.
         reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
         model_sha256: of model.onnx; `write_bundle` fills it in. None in versions from before it was kept.
@@ -30,8 +30,8 @@ class ModelCard:
 
     classes: tuple[str, ...]
     image_size: int
-    trunk_id: str
-    trunk_weights: str
+    backbone_id: str
+    backbone_weights: str
     backbone: str = FIRST_BACKBONE
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"

@@ -1,4 +1,4 @@
-"""The head: one dense softmax layer over the trunk's features, in NumPy."""
+"""The head: one dense softmax layer over the backbone's features, in NumPy."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Train the head on features, the trunk being frozen. Same features, labels and seed give the same bits."""
+"""Train the head on features, the backbone being frozen. Same features, labels and seed give the same bits."""
 
 import time
 from dataclasses import dataclass
@@ -85,7 +85,8 @@ def _check(fold: str, features: Floats, labels: Labels, class_count: int, featur
         )
     if not np.isfinite(features).all():
         raise TrainingError(
-            f"Expected finite {fold} features. Received NaN or infinity. The trunk's weights are damaged: give others."
+            f"Expected finite {fold} features. Received NaN or infinity. "
+            "The weights of the backbone are damaged: give others."
         )
     if labels.min() < 0 or labels.max() >= class_count or class_count < 2:
         raise TrainingError(

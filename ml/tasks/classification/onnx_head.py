@@ -6,18 +6,18 @@ from ml.tasks.classification.head import Head
 PROBABILITIES_NAME = "probabilities"
 
 
-def join_head(trunk_onnx: bytes, head: Head) -> bytes:
-    """Put a head on a trunk. The head is fp32, whatever the trunk is.
+def join_head(backbone_onnx: bytes, head: Head) -> bytes:
+    """Put a head on a backbone. The head is fp32, whatever the backbone is.
 
     Args:
-        trunk_onnx: what a backbone's `export_onnx` or `quantise_trunk` returned.
+        backbone_onnx: what a backbone's `export_onnx` or `quantise_backbone` returned.
         head: the dense layer, kernel (features, classes) and bias (classes,).
-    Returns: ONNX with the trunk's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
-    Raises: ModelLoadError, the bytes are not a trunk.
+    Returns: ONNX with the backbone's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
+    Raises: ModelLoadError, the bytes are not a backbone.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
-    graph = parse(trunk_onnx).graph
+    graph = parse(backbone_onnx).graph
     graph.node.extend(
         [
             helper.make_node("Gemm", [FEATURES_NAME, "head_kernel", "head_bias"], ["logits"], "head"),

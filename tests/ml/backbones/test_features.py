@@ -17,12 +17,12 @@ from ml.errors import ImageStoreError
 from ml.ingest.folder import ingest_folder
 
 SIZE = 32
-TRUNK_ID = "a-trunk:rgb-bilinear-1"
+BACKBONE_ID = "a-backbone:rgb-bilinear-1"
 IMAGES = 3 * BATCH_IMAGES + 5
 
 
-class CountingTrunk:
-    """Stands in for the trunk: the mean colour and, so that views differ, the left half's, 512 numbers long."""
+class CountingBackbone:
+    """Stands in for the backbone: the mean colour and, so that views differ, the left half's, 512 numbers long."""
 
     def __init__(self) -> None:
         self.seen: Counter[bytes] = Counter()
@@ -49,44 +49,44 @@ def sha256s(catalog: Catalog, tmp_path: Path) -> list[str]:
 
 
 def test_features_are_computed_once_and_come_in_the_order_asked_for(catalog: Catalog, sha256s: list[str]) -> None:
-    trunk = CountingTrunk()
-    first = ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
-    again = ensure_features(catalog, trunk, TRUNK_ID, SIZE, [*sha256s[::-1], sha256s[0]])
+    backbone = CountingBackbone()
+    first = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
+    again = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, [*sha256s[::-1], sha256s[0]])
     assert first.shape == (IMAGES, 512)
     assert first.dtype == np.float32
     np.testing.assert_array_equal(again, [*first[::-1], first[0]])
-    assert set(trunk.seen.values()) == {1}
+    assert set(backbone.seen.values()) == {1}
 
 
-def test_another_trunk_computes_its_own(catalog: Catalog, sha256s: list[str]) -> None:
-    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s)
-    other = CountingTrunk()
-    ensure_features(catalog, other, "another-trunk:rgb-bilinear-1", SIZE, sha256s)
+def test_another_backbone_computes_its_own(catalog: Catalog, sha256s: list[str]) -> None:
+    ensure_features(catalog, CountingBackbone(), BACKBONE_ID, SIZE, sha256s)
+    other = CountingBackbone()
+    ensure_features(catalog, other, "another-backbone:rgb-bilinear-1", SIZE, sha256s)
     assert other.seen.total() == IMAGES
 
 
 def test_a_view_costs_only_itself(catalog: Catalog, sha256s: list[str]) -> None:
-    trunk = CountingTrunk()
-    plain = ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
-    views = ensure_views(catalog, trunk, TRUNK_ID, SIZE, sha256s, ["mirrored", "identity"])
+    backbone = CountingBackbone()
+    plain = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
+    views = ensure_views(catalog, backbone, BACKBONE_ID, SIZE, sha256s, ["mirrored", "identity"])
     np.testing.assert_array_equal(views[1], plain)
     assert (views[0] != plain).any(axis=1).all()
-    assert trunk.seen.total() == 2 * IMAGES
+    assert backbone.seen.total() == 2 * IMAGES
 
 
 def test_workers_side_by_side_share_the_work(catalog: Catalog, sha256s: list[str]) -> None:
-    trunk, start = CountingTrunk(), threading.Barrier(4)
+    backbone, start = CountingBackbone(), threading.Barrier(4)
 
     def work(order: int) -> np.ndarray:
         wanted = sha256s if order % 2 else sha256s[::-1]
         start.wait()
-        return ensure_features(catalog, trunk, TRUNK_ID, SIZE, wanted)[:: 1 if order % 2 else -1]
+        return ensure_features(catalog, backbone, BACKBONE_ID, SIZE, wanted)[:: 1 if order % 2 else -1]
 
     with ThreadPoolExecutor(4) as workers:
         found = list(workers.map(work, range(4)))
     for features_of_one in found[1:]:
         np.testing.assert_array_equal(features_of_one, found[0])
-    assert trunk.seen.total() == IMAGES
+    assert backbone.seen.total() == IMAGES
 
 
 def test_a_worker_that_fails_loses_one_batch_and_holds_nothing(catalog: Catalog, sha256s: list[str]) -> None:
@@ -97,25 +97,25 @@ def test_a_worker_that_fails_loses_one_batch_and_holds_nothing(catalog: Catalog,
         batches += 1
         if batches == 2:
             raise MemoryError
-        return CountingTrunk()(pixels)
+        return CountingBackbone()(pixels)
 
     with pytest.raises(MemoryError):
-        ensure_features(catalog, fail_at_the_second, TRUNK_ID, SIZE, sha256s)
+        ensure_features(catalog, fail_at_the_second, BACKBONE_ID, SIZE, sha256s)
     with catalog.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(features)) == BATCH_IMAGES
-    trunk = CountingTrunk()
-    ensure_features(catalog, trunk, TRUNK_ID, SIZE, sha256s)
-    assert trunk.seen.total() == IMAGES - BATCH_IMAGES
+    backbone = CountingBackbone()
+    ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
+    assert backbone.seen.total() == IMAGES - BATCH_IMAGES
 
 
 def test_a_missing_image_is_named(catalog: Catalog, sha256s: list[str]) -> None:
     with pytest.raises(ImageStoreError, match="f" * 64):
-        ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, [*sha256s, "f" * 64])
+        ensure_features(catalog, CountingBackbone(), BACKBONE_ID, SIZE, [*sha256s, "f" * 64])
 
 
 def test_progress_reaches_the_number_of_images_that_were_missing(catalog: Catalog, sha256s: list[str]) -> None:
-    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s[:10])
+    ensure_features(catalog, CountingBackbone(), BACKBONE_ID, SIZE, sha256s[:10])
     told: list[tuple[int, int]] = []
-    ensure_features(catalog, CountingTrunk(), TRUNK_ID, SIZE, sha256s, lambda *step: told.append(step))
+    ensure_features(catalog, CountingBackbone(), BACKBONE_ID, SIZE, sha256s, lambda *step: told.append(step))
     assert told[-1] == (IMAGES - 10, IMAGES - 10)
     assert told == sorted(told)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.backbones.parity import TrunkParity, judge_answers
+from ml.backbones.parity import BackboneParity, judge_answers
 
 TRUTH = np.array(["a", "b"] * 100)
 
@@ -12,7 +12,7 @@ def wrong_at(*positions: int) -> np.ndarray:
     return answers
 
 
-def judge(fp32: np.ndarray, int8: np.ndarray, minimum_agreement: float = 0.98) -> TrunkParity:
+def judge(fp32: np.ndarray, int8: np.ndarray, minimum_agreement: float = 0.98) -> BackboneParity:
     return judge_answers(TRUTH, fp32, int8, 500, minimum_agreement)
 
 

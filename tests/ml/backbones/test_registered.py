@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from ml import cycle
 from ml.app import Workspace, load_classifier, open_workspace
 from ml.backbones.keras_backend import build_network
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.tables import accounts, features
 from ml.errors import SettingsError
@@ -73,7 +73,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
     report = cycle.retrain(tiny, "first", "test", RETRAIN)
     assert (report.production_version, report.verdict.decision) == (1, "promote")
     card = load_classifier(tiny, 1).card
-    assert (card.backbone, card.trunk_weights) == (three_layers.NAME, "random:0")
+    assert (card.backbone, card.backbone_weights) == (three_layers.NAME, "random:0")
     assert run_tags(tiny, 1)["backbone"] == three_layers.NAME
     (version,) = tiny.registry.versions()
     assert version.tags["backbone"] == three_layers.NAME
@@ -87,7 +87,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
     second = cycle.retrain(tiny, "second", "test", RETRAIN)
     assert second.verdict.champion_version == 1
     third = cycle.retrain(tiny, "third", "test", FinetuneParameters(200, layers=2, epochs=2, learning_rate=1e-4))
-    assert load_classifier(tiny, third.model_version).card.trunk_weights.startswith("finetuned:")
+    assert load_classifier(tiny, third.model_version).card.backbone_weights.startswith("finetuned:")
     with pytest.raises(SettingsError, match="layers: expected 1 to 3"):
         cycle.retrain(tiny, "fourth", "test", FinetuneParameters(200, layers=4, epochs=1))
 
@@ -103,7 +103,7 @@ def test_its_onnx_file_computes_what_keras_computes(size: int) -> None:
     images = np.random.default_rng(1).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
     onnx = three_layers.BACKBONE.export_onnx(weights, size)
     expected = build_network(three_layers.BACKBONE, weights, size).predict(images, verbose=0)
-    np.testing.assert_allclose(Trunk(onnx).features(images), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(OnnxBackbone(onnx).features(images), expected, rtol=1e-4, atol=1e-5)
     assert three_layers.BACKBONE.export_onnx(three_layers.BACKBONE.read_onnx(onnx, "random:0"), size) == onnx
 
 

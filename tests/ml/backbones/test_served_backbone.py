@@ -1,4 +1,4 @@
-"""Trunks made for real digits in a real catalog: 32 pixels, random weights."""
+"""Backbones made for real digits in a real catalog: 32 pixels, random weights."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from ml.app import Workspace, open_registry
-from ml.backbones import served_backbone as trunks_module
+from ml.backbones import served_backbone as served_backbone_module
 from ml.backbones.base import BackboneWeights
-from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.served_backbone import load_trunk, make_trunk
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
+from ml.backbones.served_backbone import load_served_backbone, make_served_backbone
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.catalog.database import Catalog
-from ml.catalog.object_store import trunk_key
+from ml.catalog.object_store import backbone_key
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.catalog.tables import trunks as trunks_table
+from ml.catalog.tables import backbones as backbones_table
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import WeightsError
 from ml.ingest.folder import ingest_folder
@@ -44,50 +44,52 @@ def snapshot(catalog: Catalog, small_digits: tuple[Path, Path]) -> Snapshot:
 
 
 @pytest.fixture
-def quantised(int8_trunk: trunks_module.ServedTrunk, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Quantising, which takes seconds, is not the question: it gives the trunk of other digits. What it gave so far."""
+def quantised(int8_backbone: served_backbone_module.ServedBackbone, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Quantising takes seconds and is not the question: this gives another backbone, and lists what it gave."""
     given: list[bytes] = []
 
     def quantise(*_: object) -> bytes:
-        given.append(int8_trunk.onnx)
-        return int8_trunk.onnx
+        given.append(int8_backbone.onnx)
+        return int8_backbone.onnx
 
-    monkeypatch.setattr(trunks_module, "quantise_trunk", quantise)
+    monkeypatch.setattr(served_backbone_module, "quantise_backbone", quantise)
     return given
 
 
-def make(place: Workspace, weights: BackboneWeights, snapshot: Snapshot, **settings: Any) -> trunks_module.ServedTrunk:
+def make(
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot, **settings: Any
+) -> served_backbone_module.ServedBackbone:
     changed = replace(place, settings=place.settings.model_copy(update=settings))
-    return make_trunk(changed.catalog, changed.settings, BACKBONE, weights, 32, snapshot)
+    return make_served_backbone(changed.catalog, changed.settings, BACKBONE, weights, 32, snapshot)
 
 
 def rows(catalog: Catalog) -> list[Any]:
     with catalog.begin() as connection:
-        return list(connection.execute(sa.select(trunks_table).order_by(trunks_table.c.made_at)))
+        return list(connection.execute(sa.select(backbones_table).order_by(backbones_table.c.made_at)))
 
 
 def refuse(*_: object) -> bytes:
-    raise AssertionError("a trunk was made again")
+    raise AssertionError("a backbone was made again")
 
 
-def test_a_trunk_is_quantised_judged_and_kept_with_the_decision(
+def test_a_backbone_is_quantised_judged_and_kept_with_the_decision(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot
 ) -> None:
     told: list[tuple[int, int]] = []
-    trunk = make_trunk(
+    backbone = make_served_backbone(
         place.catalog, place.settings, BACKBONE, weights, 32, snapshot, lambda done, total: told.append((done, total))
     )
-    assert (trunk.precision, trunk.weights_recipe, trunk.image_size) == ("int8", "random:0", 32)
-    assert len(trunk.onnx) < 0.27 * len(trunk.fp32_onnx)
-    assert trunk.trunk_id == Trunk(trunk.onnx).trunk_id
+    assert (backbone.precision, backbone.weights_recipe, backbone.image_size) == ("int8", "random:0", 32)
+    assert len(backbone.onnx) < 0.27 * len(backbone.fp32_onnx)
+    assert backbone.backbone_id == OnnxBackbone(backbone.onnx).backbone_id
     (row,) = rows(place.catalog)
-    assert row.onnx_sha256 == hashlib.sha256(trunk.onnx).hexdigest()
-    assert row.fp32_sha256 == hashlib.sha256(trunk.fp32_onnx).hexdigest()
+    assert row.onnx_sha256 == hashlib.sha256(backbone.onnx).hexdigest()
+    assert row.fp32_sha256 == hashlib.sha256(backbone.fp32_onnx).hexdigest()
     assert row.parity["decision"] == "int8"
-    assert row.parity["reason"] == trunk.precision_reason
+    assert row.parity["reason"] == backbone.precision_reason
     assert row.parity["evaluation_images"] == 40
     assert row.parity["calibration_images"] == row.parity["training_images"] == 50
-    assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both trunks
+    assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both backbones
 
 
 def test_it_is_made_once_and_found_again(
@@ -95,7 +97,7 @@ def test_it_is_made_once_and_found_again(
 ) -> None:
     made = make(place, weights, snapshot)
     assert make(place, weights, snapshot) == made
-    assert load_trunk(place.catalog, made.trunk_id) == made
+    assert load_served_backbone(place.catalog, made.backbone_id) == made
     assert quantised == [made.onnx]
 
 
@@ -116,13 +118,13 @@ def test_fp32_serves_where_int8_is_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     nothing = BackboneWeights("nothing", {name: np.zeros_like(each) for name, each in weights.arrays.items()})
-    monkeypatch.setattr(trunks_module, "quantise_trunk", lambda *_: export_trunk(nothing, 32))
-    trunk = make(place, weights, snapshot)
-    assert (trunk.precision, trunk.onnx) == ("fp32", trunk.fp32_onnx)
-    assert trunk.precision_reason.startswith("int8 was refused")
-    assert trunk.precision_reason in caplog.text
-    monkeypatch.setattr(trunks_module, "quantise_trunk", refuse)
-    assert make(place, weights, snapshot) == trunk
+    monkeypatch.setattr(served_backbone_module, "quantise_backbone", lambda *_: export_backbone(nothing, 32))
+    backbone = make(place, weights, snapshot)
+    assert (backbone.precision, backbone.onnx) == ("fp32", backbone.fp32_onnx)
+    assert backbone.precision_reason.startswith("int8 was refused")
+    assert backbone.precision_reason in caplog.text
+    monkeypatch.setattr(served_backbone_module, "quantise_backbone", refuse)
+    assert make(place, weights, snapshot) == backbone
     assert rows(place.catalog)[0].parity["decision"] == "fp32"
 
 
@@ -134,9 +136,9 @@ def test_another_minimum_is_another_question(place: Workspace, weights: Backbone
 
 
 def test_fp32_is_not_compared_with_anything(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
-    trunk = make(place, weights, snapshot, model_precision="fp32")
-    assert trunk.onnx == trunk.fp32_onnx == export_trunk(weights, 32)
-    assert trunk.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
+    backbone = make(place, weights, snapshot, model_precision="fp32")
+    assert backbone.onnx == backbone.fp32_onnx == export_backbone(weights, 32)
+    assert backbone.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
     assert rows(place.catalog)[0].parity is None
 
 
@@ -145,21 +147,21 @@ def test_fp32_is_not_compared_with_anything(place: Workspace, weights: BackboneW
 def test_bytes_that_changed_in_the_store_are_refused(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot, which: str
 ) -> None:
-    trunk = make(place, weights, snapshot)
-    place.catalog.store.put(trunk_key(getattr(rows(place.catalog)[0], which)), b"something else")
+    backbone = make(place, weights, snapshot)
+    place.catalog.store.put(backbone_key(getattr(rows(place.catalog)[0], which)), b"something else")
     with pytest.raises(WeightsError, match="its bytes are others"):
-        load_trunk(place.catalog, trunk.trunk_id)
+        load_served_backbone(place.catalog, backbone.backbone_id)
 
 
-@pytest.mark.parametrize("trunk_id", [f"{'0' * 64}:rgb-bilinear-1", "nonsense"])
-def test_a_trunk_that_was_not_made_here_is_refused(catalog: Catalog, trunk_id: str) -> None:
+@pytest.mark.parametrize("backbone_id", [f"{'0' * 64}:rgb-bilinear-1", "nonsense"])
+def test_a_backbone_that_was_not_made_here_is_refused(catalog: Catalog, backbone_id: str) -> None:
     with pytest.raises(WeightsError, match="Retrain to make one"):
-        load_trunk(catalog, trunk_id)
+        load_served_backbone(catalog, backbone_id)
 
 
-def test_a_trunk_for_another_preprocessing_is_refused(
+def test_a_backbone_for_another_preprocessing_is_refused(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot
 ) -> None:
-    trunk = make(place, weights, snapshot, model_precision="fp32")
+    backbone = make(place, weights, snapshot, model_precision="fp32")
     with pytest.raises(WeightsError, match="rgb-bilinear-1"):
-        load_trunk(place.catalog, trunk.trunk_id.partition(":")[0] + ":another")
+        load_served_backbone(place.catalog, backbone.backbone_id.partition(":")[0] + ":another")

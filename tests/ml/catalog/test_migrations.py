@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from ml.catalog import database
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models.backbone_records import find_trunk
+from ml.catalog.models.backbone_records import find_backbone_by_recipe
 from ml.catalog.models.home_choices import find_choice
-from ml.catalog.tables import metadata, trunks
+from ml.catalog.tables import backbones, metadata
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 
-TRUNK = sa.insert(trunks).values(
+BACKBONE = sa.insert(backbones).values(
     recipe="kept",
     backbone="vgg16",
     onnx_sha256="a",
@@ -43,7 +43,7 @@ depends_on = None
 
 def upgrade():
     op.execute(
-        "ALTER TABLE training.trunks ADD COLUMN note text NOT NULL DEFAULT 'none'; "
+        "ALTER TABLE training.backbones ADD COLUMN note text NOT NULL DEFAULT 'none'; "
         "CREATE TABLE training.appended (id bigint PRIMARY KEY); GRANT SELECT ON training.appended TO web"
     )
 """
@@ -78,10 +78,10 @@ def test_migrating_twice_changes_nothing_the_second_time(new_database: Callable[
     settings = Settings(mycoflow_home=tmp_path, database_url=SecretStr(new_database()))
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        connection.execute(TRUNK)
+        connection.execute(BACKBONE)
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        assert connection.execute(sa.select(trunks.c.recipe)).scalars().all() == ["kept"]
+        assert connection.execute(sa.select(backbones.c.recipe)).scalars().all() == ["kept"]
 
 
 @pytest.fixture
@@ -97,14 +97,14 @@ def test_an_appended_migration_brings_a_database_along_with_its_data_and_grants(
     settings: Settings, newer_code: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        connection.execute(TRUNK)
+        connection.execute(BACKBONE)
         before = grants_on_tables(connection)
     monkeypatch.setattr(database, "MIGRATIONS", newer_code)
     with pytest.raises(SchemaVersionError, match=r"expected schema_9999\. Run `mycoflow migrate`"):
         open_catalog(settings).__enter__()
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        assert connection.execute(sa.text("SELECT recipe, note FROM training.trunks")).all() == [("kept", "none")]
+        assert connection.execute(sa.text("SELECT recipe, note FROM training.backbones")).all() == [("kept", "none")]
         assert grants_on_tables(connection) - before == {("web", "training.appended", "SELECT")}
         assert before <= grants_on_tables(connection)
     assert {role for role, _, _ in before} == {"web", "training", "grafana_ro"}
@@ -150,13 +150,13 @@ def test_nights_from_before_the_floor_was_stored_are_below_it_where_their_reason
     assert stored == [(False, []), (True, [{"label": None, "value": 0.65, "floor": 0.725}])]
 
 
-def test_trunks_and_choices_from_before_backbones_had_names_become_those_of_vgg16(
+def test_backbones_and_choices_from_before_backbones_had_names_become_those_of_vgg16(
     older: Callable[[int, str], Settings],
 ) -> None:
     settings = older(4, OLD_ROWS)
     migrate(settings)
     with open_catalog(settings) as catalog, catalog.begin() as connection:
-        kept = find_trunk(connection, "vgg16 random:0 32px fp32 rgb-bilinear-1")
+        kept = find_backbone_by_recipe(connection, "vgg16 random:0 32px fp32 rgb-bilinear-1")
         assert kept is not None
         assert kept.backbone == "vgg16"
         assert find_choice(connection, "weights of vgg16") == "bundled"
@@ -164,7 +164,7 @@ def test_trunks_and_choices_from_before_backbones_had_names_become_those_of_vgg1
 
 @pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])
 def test_features_may_have_any_whole_number_of_values(catalog: Catalog, byte_count: int, is_kept: bool) -> None:
-    insert = sa.text("INSERT INTO training.features VALUES ('none', 'trunk', 'identity', :vector)")
+    insert = sa.text("INSERT INTO training.features VALUES ('none', 'backbone', 'identity', :vector)")
     refusal = "foreign key" if is_kept else "features_vector_check"  # there is no such image
     with pytest.raises(sa.exc.IntegrityError, match=refusal), catalog.begin() as connection:
         connection.execute(insert, {"vector": bytes(byte_count)})
@@ -252,9 +252,9 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("web", "training.attempts", True),
         ("training", "users.accounts", False),
         ("training", "training.features", True),
-        ("web", "training.trunks", True),
-        ("training", "training.trunks", True),
-        ("grafana_ro", "training.trunks", True),
+        ("web", "training.backbones", True),
+        ("training", "training.backbones", True),
+        ("grafana_ro", "training.backbones", True),
         ("grafana_ro", "users.accounts", False),
         ("grafana_ro", "training.evaluations", True),
         ("grafana_ro", "training.drift_checks", True),
@@ -294,7 +294,7 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
         for role, table in [
             ("grafana_ro", "training.images"),
             ("web", "training.attempts"),
-            ("web", "training.trunks"),
+            ("web", "training.backbones"),
             ("web", "training.drift_checks"),
             ("web", "training.snapshots"),
             ("training", "tuning.alembic_version"),

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ml.catalog.object_store import FolderStore, ObjectStore, S3Store, image_key, open_object_store, trunk_key
+from ml.catalog.object_store import FolderStore, ObjectStore, S3Store, backbone_key, image_key, open_object_store
 from ml.errors import ImageStoreError, SettingsError
 from ml.settings import Settings
 
@@ -84,7 +84,7 @@ def test_size_and_age_are_told_without_reading(store: ObjectStore) -> None:
 
 
 def test_threads_may_share_a_store(store: ObjectStore) -> None:
-    keys = [trunk_key(str(number)) for number in range(20)]
+    keys = [backbone_key(str(number)) for number in range(20)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda key: store.put(key, key.encode()), keys))
         assert list(threads.map(store.get, keys)) == [key.encode() for key in keys]
@@ -162,7 +162,7 @@ def test_a_disk_that_is_really_full_leaves_nothing_half_written(small_disk: Path
     store = FolderStore(small_disk)
     store.put(KEY, bytes(150_000))
     with pytest.raises(ImageStoreError, match="No space left on device"):
-        store.put(trunk_key("t"), bytes(150_000))
+        store.put(backbone_key("t"), bytes(150_000))
     assert [path.relative_to(small_disk) for path in files_under(small_disk)] == [Path(KEY)]
     store.delete(KEY)
-    store.put(trunk_key("t"), bytes(150_000))
+    store.put(backbone_key("t"), bytes(150_000))

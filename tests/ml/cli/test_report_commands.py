@@ -71,7 +71,7 @@ def test_after_real_nights_it_says_what_the_catalog_knows(
     for part in (
         percent(health.deciding.accuracy),
         "Version 1 is in production",
-        "Its trunk: random:0",
+        "Its backbone: random:0",
         "120 new images",
         "Too few images to compare",
         "the first model",

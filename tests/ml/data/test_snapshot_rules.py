@@ -135,12 +135,12 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
     def write() -> None:
         with catalog.begin() as connection:
             is_waiting.set()
-            locks.hold_pool_for_writing(connection)
+            locks.lock_pool_for_writing(connection)
             connection.execute(sa.update(images).values(entered_pool_at=sa.func.clock_timestamp()))
 
     writer = threading.Thread(target=write)
     with catalog.begin() as connection:
-        cutoff = locks.hold_pool_for_snapshot(connection)
+        cutoff = locks.lock_pool_for_snapshot(connection)
         writer.start()
         is_waiting.wait(60)
         writer.join(0.2)

@@ -1,4 +1,4 @@
-"""Drift as it happens: digits that are turned or darkened, seen by a real trunk and a trained head."""
+"""Drift as it happens: digits that are turned or darkened, seen by a real backbone and a trained head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.confidence.estimation import estimate_accuracy, fit_temperature
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
 from ml.tasks.classification.head_training import TrainedHead
@@ -31,12 +31,12 @@ def leave(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def look(trunk_onnx: bytes, head: TrainedHead) -> Callable[[np.ndarray, Change], Sample]:
+def look(backbone_onnx: bytes, head: TrainedHead) -> Callable[[np.ndarray, Change], Sample]:
     """What the model says of images after a change."""
-    trunk = Trunk(trunk_onnx)
+    backbone = OnnxBackbone(backbone_onnx)
 
     def look_at(images: np.ndarray, change: Change) -> Sample:
-        features = trunk.features(np.stack([change(image) for image in images]))
+        features = backbone.features(np.stack([change(image) for image in images]))
         return Sample(head.classify(features), features)
 
     return look_at

@@ -38,7 +38,7 @@ def _predict(workspace: Workspace, classifier: Classifier, content: bytes) -> in
     record = ImageRecord(image.sha256, image.sha256, "upload", image.media_type, image.width, image.height, size)
     with workspace.catalog.begin() as connection:
         add_predicted(connection, record)
-        save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.trunk_id)
+        save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.backbone_id)
         result_id = save_result(connection, image.sha256, 1, output.probabilities[0].tolist()).id
         return save_prediction(connection, result_id, None, False)
 

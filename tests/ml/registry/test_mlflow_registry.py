@@ -108,12 +108,12 @@ def test_a_run_holds_what_people_look_for(registry: Registry, head: TrainedHead,
         run.log_dataset(DatasetNote("snapshot-7", "ab" * 32, {"images": 1000}), "training")
         run.log_report("report.json", {"per_class": {"0": {"f1": 0.5}}})
         run.log_picture(picture)
-        run.tag({"trunk_weights": "random:0"})
+        run.tag({"backbone_weights": "random:0"})
     client = client_of(registry)
     stored = client.get_run(run.mlflow_run_id)
     assert stored.data.params == {"seed": "0", "snapshot_size": "1000"}
     assert stored.data.metrics["validation_accuracy"] == 0.9
-    assert stored.data.tags["trunk_weights"] == "random:0"
+    assert stored.data.tags["backbone_weights"] == "random:0"
     assert stored.data.tags["mycoflow.attempt_id"] == "3"
     curve = client.get_metric_history(run.mlflow_run_id, "val_loss")
     assert [(point.step, point.value) for point in curve] == list(enumerate(head.history["val_loss"]))

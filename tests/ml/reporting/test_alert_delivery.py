@@ -20,7 +20,7 @@ from ml.app import Workspace, open_registry
 from ml.catalog.accounts.account_names import name_accounts
 from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
-from ml.catalog.locks import hold_delivery
+from ml.catalog.locks import try_to_lock_delivery
 from ml.catalog.logs.outbox import Alert, Kind, latest_alerts, raise_alert
 from ml.cli.alert_commands import alerts_app
 from ml.errors import SettingsError
@@ -219,7 +219,7 @@ def test_an_address_that_is_none_is_a_wrong_setting_and_is_not_repeated(monkeypa
 def test_two_processes_do_not_send_the_same(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
     put(catalog, "one")
     with catalog.begin() as other:
-        assert hold_delivery(other)
+        assert try_to_lock_delivery(other)
         deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
     assert webhook.received == []
 

@@ -12,7 +12,7 @@ from ml.catalog.images.batches import FileOutcome, add_batch
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.logs.outbox import APPROVAL_KEY, raise_alert
 from ml.catalog.models.attempts import StoredVerdict, finish_attempt, save_verdict, start_attempt
-from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
+from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import Shortfall, save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
@@ -63,9 +63,14 @@ def test_the_champion_is_told_with_its_latest_figures_of_each_part(catalog: Cata
     add_champion(2, 0.6)
     add_champion(2, 0.8)
     with catalog.begin() as connection:
-        save_trunk(connection, StoredTrunk("recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
+        save_backbone(connection, StoredBackbone("recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
     health = read(catalog)
-    assert (health.champion, health.precision, health.image_size, health.trunk_weights) == (2, "fp32", 32, "random:0")
+    assert (health.champion, health.precision, health.image_size, health.backbone_weights) == (
+        2,
+        "fp32",
+        32,
+        "random:0",
+    )
     assert health.classes == ["b", "a"]
     assert [(part.part, part.accuracy) for part in health.parts] == [("anchor", pytest.approx(0.85)), ("recent", 0.8)]
     assert health.deciding is not None

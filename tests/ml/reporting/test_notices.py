@@ -26,7 +26,7 @@ def evaluation_set(catalog: Catalog) -> int:
     """Three versions and an evaluation set for the nights to speak of; gives the set's version."""
     with catalog.begin() as connection:
         for version in (1, 2, 3):
-            save_model_version(connection, ModelVersion(version, "run", None, "trunk", ["a", "b"], 32, "fp32"))
+            save_model_version(connection, ModelVersion(version, "run", None, "backbone", ["a", "b"], 32, "fp32"))
         insert = sa.insert(evaluation_sets).values(content_sha256="a").returning(evaluation_sets.c.version)
         return int(connection.execute(insert).scalar_one())
 

@@ -1,4 +1,4 @@
-"""The parts of fine-tuning, on handwritten digits at 32x32 with a random trunk."""
+"""The parts of fine-tuning, on handwritten digits at 32x32 with a random backbone."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from ml.backbones.base import BackboneWeights
 from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import layer_names
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.errors import ImageStoreError, TrainingError
 from ml.tasks.classification.head import Head
@@ -42,9 +42,9 @@ def read(digit_images: Any) -> Read:
 
 
 @pytest.fixture(scope="module")
-def activations_at(read: Read, trunk_onnx: bytes, tmp_path_factory: pytest.TempPathFactory) -> Keep:
+def activations_at(read: Read, backbone_onnx: bytes, tmp_path_factory: pytest.TempPathFactory) -> Keep:
     def keep(cut: CutPoint) -> NDArray[np.float16]:
-        with kept_activations(tmp_path_factory.mktemp("home"), read, trunk_onnx, cut, SEEN) as activations:
+        with kept_activations(tmp_path_factory.mktemp("home"), read, backbone_onnx, cut, SEEN) as activations:
             return np.array(activations)
 
     return keep
@@ -143,9 +143,9 @@ def test_a_loss_that_runs_away_is_an_error(
         train_tail(tail, examples, 3, 1e12, 0, 60.0)
 
 
-def test_activations_are_computed_once_and_removed_at_the_end(read: Read, trunk_onnx: bytes, tmp_path: Path) -> None:
+def test_activations_are_computed_once_and_removed_at_the_end(read: Read, backbone_onnx: bytes, tmp_path: Path) -> None:
     cut, computed = CUTS[12], []
-    arguments = (tmp_path, read, trunk_onnx, cut, SEEN, lambda done, _: computed.append(done))
+    arguments = (tmp_path, read, backbone_onnx, cut, SEEN, lambda done, _: computed.append(done))
     with pytest.raises(RuntimeError, match="killed"), kept_activations(*arguments) as activations:
         first = np.array(activations)
         raise RuntimeError("killed")
@@ -162,7 +162,7 @@ def test_activations_are_computed_once_and_removed_at_the_end(read: Read, trunk_
 
 
 def test_what_a_dead_run_left_half_written_or_long_ago_is_not_taken(
-    read: Read, trunk_onnx: bytes, tmp_path: Path
+    read: Read, backbone_onnx: bytes, tmp_path: Path
 ) -> None:
     folder = tmp_path / "activations"
     folder.mkdir()
@@ -174,7 +174,7 @@ def test_what_a_dead_run_left_half_written_or_long_ago_is_not_taken(
             return read(seen)
         raise ImageStoreError("the store is down")
 
-    arguments = (tmp_path, die_in_the_second_batch, trunk_onnx, CUTS[12], SEEN)
+    arguments = (tmp_path, die_in_the_second_batch, backbone_onnx, CUTS[12], SEEN)
     with pytest.raises(ImageStoreError, match="is down"), kept_activations(*arguments):
         pass
     assert list(folder.iterdir()) == []
@@ -182,7 +182,7 @@ def test_what_a_dead_run_left_half_written_or_long_ago_is_not_taken(
 
 def test_activations_that_are_not_numbers_are_refused(read: Read, weights: BackboneWeights, tmp_path: Path) -> None:
     first = weights.arrays["block1_conv1/kernel"] * np.float32(1e30)
-    damaged = export_trunk(BackboneWeights("random:0", {**weights.arrays, "block1_conv1/kernel": first}), 32)
+    damaged = export_backbone(BackboneWeights("random:0", {**weights.arrays, "block1_conv1/kernel": first}), 32)
     with (
         pytest.raises(TrainingError, match="damaged"),
         kept_activations(tmp_path, read, damaged, CUTS[12], SEEN[:2]),

@@ -23,7 +23,7 @@ from ml.settings import Settings
 from ml.training.training_requests import RetrainParameters
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
-from ml.upkeep.forgetting import hold_house
+from ml.upkeep.forgetting import lock_house
 from ml.upkeep.restore import restore
 from tests.deployments import small_settings
 from tests.memory import memory_folder
@@ -51,7 +51,7 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
     before = cycle.predict(trained, content)
     seen: list[tuple[int, int]] = []
     manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)))
-    assert seen[-1][0] == seen[-1][1] > 240  # images and trunks
+    assert seen[-1][0] == seen[-1][1] > 240  # images and backbones
     assert load_manifest(folder) == manifest
     trained.settings.mycoflow_home.rename(folder.parent / "lost")
 
@@ -72,7 +72,7 @@ def test_a_backup_needs_a_folder_of_its_own_and_is_whole_or_not_there(workspace:
     with pytest.raises(BackupError, match="empty or missing folder"):
         back_up(workspace, folder)
     other = folder.with_name("tuesday")
-    with hold_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+    with lock_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         back_up(workspace, other)
     assert [path.name for path in folder.parent.iterdir()] == ["monday"]
 

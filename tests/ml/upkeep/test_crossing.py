@@ -66,7 +66,7 @@ def test_mirror_images_stay_where_left_and_right_differ(leaking: Catalog) -> Non
 def test_figures_that_stood_on_a_learned_copy_are_marked_and_no_others(leaking: Catalog) -> None:
     model = """
         INSERT INTO training.model_versions
-            (version, mlflow_run_id, snapshot_id, trunk_id, classes, image_size, precision)
+            (version, mlflow_run_id, snapshot_id, backbone_id, classes, image_size, precision)
         VALUES (:version, 'r', :snapshot, 't', '{a,b}', 32, 'fp32')
     """
     with leaking.begin() as connection:

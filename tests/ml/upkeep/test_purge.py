@@ -19,9 +19,9 @@ from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.logs.events import write_event
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models import attempts
-from ml.catalog.models.backbone_records import StoredTrunk, save_trunk
-from ml.catalog.object_store import FolderStore, image_key, trunk_key
-from ml.catalog.tables import events, feedback, images, labels, predictions, results, trunks
+from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
+from ml.catalog.object_store import FolderStore, backbone_key, image_key
+from ml.catalog.tables import backbones, events, feedback, images, labels, predictions, results
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
 from ml.training.training_requests import RetrainParameters
@@ -179,7 +179,7 @@ def test_old_predictions_and_events_go_unless_there_is_feedback(
 
 
 def test_only_one_keeps_house_at_a_time(workspace: Workspace) -> None:
-    with forgetting.hold_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+    with forgetting.lock_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         purge_workspace(workspace, is_dry_run=True)
     purge_workspace(workspace, is_dry_run=True)
 
@@ -213,7 +213,7 @@ def test_files_of_versions_that_never_served_go_and_others_stay(
     before = size_of(home / "mlflow"), size_of(home / "models")
     said = amounts(purge_workspace(workspace, is_dry_run=True))
     assert (said["files of model versions"].count, said["local copies of versions"].count) == (1, 1)
-    assert said["feature vectors of trunks"].count == 0  # a training is under way, as far as anybody knows
+    assert said["feature vectors of backbones"].count == 0  # a training is under way, as far as anybody knows
     with workspace.catalog.begin() as connection:
         for attempt_id in connection.scalars(sa.text("SELECT id FROM training.attempts")).all():
             attempts.finish_attempt(connection, attempt_id)
@@ -221,13 +221,13 @@ def test_files_of_versions_that_never_served_go_and_others_stay(
     done = amounts(purge_workspace(workspace, is_dry_run=False))
     assert before[0] - size_of(home / "mlflow") == done["files of model versions"].byte_count > 0
     assert before[1] - size_of(home / "models") == done["local copies of versions"].byte_count > 0
-    assert done["feature vectors of trunks"].count > 0
-    assert done["trunk files"].count == 0  # the int8 trunk of versions 1 and 3 was made from the same fp32 file
+    assert done["feature vectors of backbones"].count > 0
+    assert done["backbone files"].count == 0  # the int8 backbone of versions 1 and 3 was made from the same fp32 file
     with pytest.raises(ModelLoadError, match="train again"):
         load_classifier(workspace, 2)
     load_classifier(workspace, 1)
     load_classifier(workspace, 3)
-    register(workspace, "fourth")  # the trunk is still there
+    register(workspace, "fourth")  # the backbone is still there
     assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 1  # version 3 now
     mlflow_uri = settings.mlflow_tracking_uri
     MlflowClient(mlflow_uri, registry_uri=mlflow_uri).set_registered_model_alias("mycoflow", "favourite", "3")
@@ -257,14 +257,14 @@ def test_the_champion_still_loads_where_an_unused_version_has_the_same_files(
         load_classifier(workspace, version)
 
 
-def test_the_files_of_a_dead_trunk_go(workspace: Workspace) -> None:
+def test_the_files_of_a_dead_backbone_go(workspace: Workspace) -> None:
     content = b"an old network"
     sha256 = hashlib.sha256(content).hexdigest()
-    workspace.catalog.store.put(trunk_key(sha256), content)
-    age(workspace, trunk_key(sha256))
+    workspace.catalog.store.put(backbone_key(sha256), content)
+    age(workspace, backbone_key(sha256))
     with workspace.catalog.begin() as connection:
-        save_trunk(connection, StoredTrunk("old", "vgg16", sha256, sha256, "random:9", "fp32", 32, None))
-    assert amounts(purge_workspace(workspace, is_dry_run=False))["trunk files"] == Amount(1, len(content))
-    assert not workspace.catalog.store.exists(trunk_key(sha256))
+        save_backbone(connection, StoredBackbone("old", "vgg16", sha256, sha256, "random:9", "fp32", 32, None))
+    assert amounts(purge_workspace(workspace, is_dry_run=False))["backbone files"] == Amount(1, len(content))
+    assert not workspace.catalog.store.exists(backbone_key(sha256))
     with workspace.catalog.begin() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(trunks)).scalar_one() == 0
+        assert connection.execute(sa.select(sa.func.count()).select_from(backbones)).scalar_one() == 0

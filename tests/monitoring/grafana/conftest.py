@@ -83,7 +83,7 @@ def _add_nights(connection: sa.Connection) -> None:
     now = sa.func.clock_timestamp()
     snapshot = {"cutoff": now, "requested_size": 5, "strategy": "newest", "classes": ["a", "b"], "pool_state": "5"}
     snapshot_id = _add(connection, tables.snapshots, **snapshot)
-    model = {"trunk_id": "t:1", "classes": ["a", "b"], "image_size": 32, "precision": "fp32"}
+    model = {"backbone_id": "t:1", "classes": ["a", "b"], "image_size": 32, "precision": "fp32"}
     _add(connection, tables.model_versions, version=1, mlflow_run_id="run", snapshot_id=snapshot_id, **model)
     move = {"kind": "promotion", "to_version": 1, "actor": "test", "reason": "Better."}
     _add(connection, tables.promotions, **move, completed_at=now)

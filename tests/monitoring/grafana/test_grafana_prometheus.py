@@ -41,7 +41,7 @@ def service_port(filled_settings: Settings) -> Iterator[int]:
 
 def predict(metrics: Metrics) -> None:
     """What a prediction that is answered, one from the cache, one that is refused and an opinion leave behind."""
-    metrics.model.info({"version": "1", "precision": "fp32", "trunk_weights": "random:0", "image_size": "32"})
+    metrics.model.info({"version": "1", "precision": "fp32", "backbone_weights": "random:0", "image_size": "32"})
     metrics.model_load_seconds.set(0.2)
     for stage in ("decode", "inference"):
         with metrics.predictions.time_stage(stage):  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_records import ImageRecord, Split, add_predicted
-from ml.catalog.locks import hold_membership, hold_pool_for_snapshot
+from ml.catalog.locks import lock_membership, lock_pool_for_snapshot
 from ml.catalog.tables import images
 from ml.data.membership import Arrival, enter, read_states
 from ml.data.pool import count_by_label, newest_labelled
@@ -63,7 +63,7 @@ def test_a_prediction_changes_nothing_about_a_member(catalog: Catalog) -> None:
 
 def wait_for_membership(catalog: Catalog, split: Literal["pool", "evaluation"]) -> None:
     with catalog.begin() as connection:
-        hold_membership(connection, split)
+        lock_membership(connection, split)
 
 
 @pytest.mark.parametrize("split", ["pool", "evaluation"])
@@ -72,7 +72,7 @@ def test_only_one_transaction_decides_membership_at_a_time(
 ) -> None:
     with ThreadPoolExecutor(1) as threads:
         with catalog.begin() as connection:
-            hold_membership(connection, "pool")
+            lock_membership(connection, "pool")
             waiting = threads.submit(wait_for_membership, catalog, split)
             with pytest.raises(FutureTimeoutError):
                 waiting.result(timeout=0.3)
@@ -82,7 +82,7 @@ def test_only_one_transaction_decides_membership_at_a_time(
 def test_a_snapshot_being_pinned_keeps_new_pool_members_out(catalog: Catalog) -> None:
     with ThreadPoolExecutor(2) as threads:
         with catalog.begin() as connection:
-            hold_pool_for_snapshot(connection)
+            lock_pool_for_snapshot(connection)
             waiting = threads.submit(wait_for_membership, catalog, "pool")
             with pytest.raises(FutureTimeoutError):
                 waiting.result(timeout=0.3)

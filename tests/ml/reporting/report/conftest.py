@@ -71,7 +71,7 @@ def health(drift: DriftCheck) -> Health:
         is_promotion_held=False,
         classes=CLASSES,
         precision="int8",
-        trunk_weights="imagenet",
+        backbone_weights="imagenet",
         image_size=160,
         parts=[
             PartAccuracy("anchor", 0.95, 500, False, AT, per_class, confusion, []),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ml.backbones.base import BackboneWeights
-from ml.backbones.onnx_runtime import Trunk
-from ml.backbones.served_backbone import ServedTrunk
-from ml.backbones.vgg16.onnx_export import export_trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
+from ml.backbones.served_backbone import ServedBackbone
+from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import Vgg16
 from ml.errors import ModelLoadError
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
@@ -32,24 +32,24 @@ def test_a_bundle_holds_its_four_files_and_nothing_else(bundle: Path) -> None:
 
 
 def test_both_networks_of_a_bundle_agree(
-    tmp_path: Path, trunk: ServedTrunk, head: TrainedHead, card: ModelCard, unseen: Any
+    tmp_path: Path, backbone: ServedBackbone, head: TrainedHead, card: ModelCard, unseen: Any
 ) -> None:
-    parity = write_bundle(tmp_path, trunk, head, card, unseen.images)
+    parity = write_bundle(tmp_path, backbone, head, card, unseen.images)
     assert parity.image_count == 32
     assert parity.maximum_difference < 1e-4
     assert parity.top1_agreement == 1.0
 
 
 def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
-    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any
+    tmp_path: Path, int8_backbone: ServedBackbone, head: TrainedHead, unseen: Any
 ) -> None:
-    parity = write_bundle(tmp_path, int8_trunk, head, make_card(int8_trunk, CLASSES), unseen.images)
+    parity = write_bundle(tmp_path, int8_backbone, head, make_card(int8_backbone, CLASSES), unseen.images)
     assert parity.maximum_difference < 1e-4 < parity.served_difference
     assert parity.served_agreement > 0.8
     card = load_card(tmp_path)
-    assert (card.precision, card.trunk_id) == ("int8", int8_trunk.trunk_id)
+    assert (card.precision, card.backbone_id) == ("int8", int8_backbone.backbone_id)
     served = Classifier.load(tmp_path).predict(unseen.images)
-    np.testing.assert_array_equal(served.features, Trunk(int8_trunk.onnx).features(unseen.images))
+    np.testing.assert_array_equal(served.features, OnnxBackbone(int8_backbone.onnx).features(unseen.images))
     accuracy = (served.probabilities.argmax(axis=1) == unseen.labels).mean()
     assert keras_accuracy(tmp_path, unseen.images, unseen.labels) == pytest.approx(accuracy, abs=0.05)
 
@@ -71,7 +71,7 @@ def test_the_stored_keras_model_scores_like_the_served_one(bundle: Path, unseen:
 
 def test_networks_that_disagree_are_not_let_through(
     tmp_path: Path,
-    trunk: ServedTrunk,
+    backbone: ServedBackbone,
     head: TrainedHead,
     card: ModelCard,
     unseen: Any,
@@ -81,13 +81,13 @@ def test_networks_that_disagree_are_not_let_through(
     swapped = {**weights.arrays, "block1_conv1/kernel": weights.arrays["block1_conv1/kernel"][:, ::-1]}
     monkeypatch.setattr(Vgg16, "read_onnx", lambda *_: BackboneWeights("wrong", swapped))
     with pytest.raises(ModelLoadError, match="agree within"):
-        write_bundle(tmp_path, trunk, head, card, unseen.images)
+        write_bundle(tmp_path, backbone, head, card, unseen.images)
 
 
 def test_a_served_network_that_is_another_is_not_let_through(
-    tmp_path: Path, int8_trunk: ServedTrunk, head: TrainedHead, unseen: Any, weights: BackboneWeights
+    tmp_path: Path, int8_backbone: ServedBackbone, head: TrainedHead, unseen: Any, weights: BackboneWeights
 ) -> None:
     nothing = BackboneWeights("nothing", {name: np.zeros_like(each) for name, each in weights.arrays.items()})
-    other = replace(int8_trunk, onnx=export_trunk(nothing, 32))
+    other = replace(int8_backbone, onnx=export_backbone(nothing, 32))
     with pytest.raises(ModelLoadError, match="at least 50%"):
         write_bundle(tmp_path, other, head, make_card(other, CLASSES), unseen.images)

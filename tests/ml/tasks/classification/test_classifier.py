@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.backbones.onnx_runtime import Trunk
+from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.errors import ModelLoadError
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head import Head, save_head
@@ -47,10 +47,10 @@ def test_the_head_alone_gives_the_same_probabilities(classifier: Classifier, uns
     np.testing.assert_allclose(classifier.classify(output.features), output.probabilities, atol=1e-5)
 
 
-def test_an_image_gets_the_same_features_in_every_batch(trunk_onnx: bytes, unseen: Any) -> None:
-    trunk = Trunk(trunk_onnx)
-    alone = np.concatenate([trunk.features(unseen.images[i : i + 1]) for i in range(5)])
-    np.testing.assert_array_equal(alone, trunk.features(unseen.images)[:5])
+def test_an_image_gets_the_same_features_in_every_batch(backbone_onnx: bytes, unseen: Any) -> None:
+    backbone = OnnxBackbone(backbone_onnx)
+    alone = np.concatenate([backbone.features(unseen.images[i : i + 1]) for i in range(5)])
+    np.testing.assert_array_equal(alone, backbone.features(unseen.images)[:5])
 
 
 def test_threads_share_a_classifier(classifier: Classifier, unseen: Any) -> None:
@@ -125,10 +125,10 @@ def change_card(folder: Path, **changed: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
-def test_a_trunk_is_no_classifier_and_the_other_way_round(copy: Path, trunk_onnx: bytes) -> None:
+def test_a_backbone_is_no_classifier_and_the_other_way_round(copy: Path, backbone_onnx: bytes) -> None:
     with pytest.raises(ModelLoadError, match="outputs"):
-        Trunk(copy / "model.onnx")
-    (copy / "model.onnx").write_bytes(trunk_onnx)
+        OnnxBackbone(copy / "model.onnx")
+    (copy / "model.onnx").write_bytes(backbone_onnx)
     change_card(copy, model_sha256=None)
     with pytest.raises(ModelLoadError, match="outputs"):
         Classifier.load(copy)
@@ -142,7 +142,9 @@ def test_a_network_that_is_not_the_cards_is_refused(copy: Path) -> None:
 
 def test_a_version_from_before_the_hash_was_kept_loads(copy: Path) -> None:
     written = json.loads((copy / "model.json").read_text())
-    old = {name: written[name] for name in ("classes", "image_size", "trunk_id", "trunk_weights", "preprocessing")}
+    old = {
+        name: written[name] for name in ("classes", "image_size", "backbone_id", "backbone_weights", "preprocessing")
+    }
     (copy / "model.json").write_text(json.dumps(old))
     card = Classifier.load(copy).card
     assert (card.precision, card.backbone) == ("fp32", "vgg16")

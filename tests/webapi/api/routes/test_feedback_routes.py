@@ -205,7 +205,7 @@ def test_a_prediction_of_an_earlier_version_is_judged_by_that_versions_names(
     model = application_state.current(app).models.current
     assert model is not None
     with catalog.begin() as connection:
-        row = {"version": 1, "mlflow_run_id": "run", "trunk_id": "t", "image_size": 32, "precision": "fp32"}
+        row = {"version": 1, "mlflow_run_id": "run", "backbone_id": "t", "image_size": 32, "precision": "fp32"}
         connection.execute(sa.insert(model_versions).values(row | {"classes": list(model.classifier.card.classes)}))
     assert give(expert, prediction, "ok").json["effect"] == "confirmed"
     assert read(catalog).label == names(prediction)[0]

@@ -90,7 +90,7 @@ def test_an_image_is_kept_without_its_metadata_and_belongs_to_no_split(
     assert catalog.store.get(image_key(image.sha256)).startswith(b"\x89PNG")
 
 
-def test_the_features_are_kept_and_spare_the_next_version_the_trunk(
+def test_the_features_are_kept_and_spare_the_next_version_the_backbone(
     post: Post, serve_version: Serve, png: Png, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, app: Flask
 ) -> None:
     serve_version(1)
@@ -100,7 +100,7 @@ def test_the_features_are_kept_and_spare_the_next_version_the_trunk(
     assert model is not None
     with catalog.begin() as connection:
         row = connection.execute(sa.select(features)).one()
-    assert row.trunk_id == model.classifier.card.trunk_id
+    assert row.backbone_id == model.classifier.card.backbone_id
     expected = model.classifier.classify(np.frombuffer(row.vector, "<f4")[np.newaxis])[0]
     monkeypatch.delattr(Classifier, "predict")
     answer = post(png(1), nb_preds="4").json

@@ -267,7 +267,7 @@ def test_new_images_are_those_after_the_snapshot_of_the_version_in_production(
     cutoff = datetime(2026, 1, 1, tzinfo=UTC)
     serve_version(1)
     snapshot = {"requested_size": 1000, "strategy": "newest", "classes": ["amanita"], "pool_state": "test"}
-    version = {"version": 1, "mlflow_run_id": "run", "trunk_id": "t", "image_size": 32, "precision": "fp32"}
+    version = {"version": 1, "mlflow_run_id": "run", "backbone_id": "t", "image_size": 32, "precision": "fp32"}
     with catalog.begin() as connection:
         made = sa.insert(snapshots).values(cutoff=cutoff, **snapshot).returning(snapshots.c.id)
         snapshot_id = connection.execute(made).scalar_one()

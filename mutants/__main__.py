@@ -15,16 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from mutants.mutation_targets import TARGETS
+from mutants.warm_tests import SECONDS
 
 ROOT = Path(__file__).parents[1]
 COSMIC_RAY = ROOT / ".venv-mutants" / "bin" / "cosmic-ray"
-SECONDS = 600  # for the tests of one fault; what takes longer hangs, and so is noticed
+SOCKET = "tests.sock"
 # A type such as `int | None` has no answer to other signs, and `is` stands for `==` among small numbers.
 _LEFT_OUT = [
     "core/ReplaceBinaryOperator_BitOr_(?!BitAnd)",
@@ -64,11 +66,12 @@ def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
     began = time.monotonic()
     session, config = tree.parent / "session.sqlite", tree.parent / "config.toml"
     session.unlink(missing_ok=True)
-    config.write_text(_configure(module, tests))
-    for command in (["baseline", str(config)], ["init", str(config), str(session)]):
-        _run([str(COSMIC_RAY), *command], tree)
+    config.write_text(_configure(module, tree.parent / SOCKET))
+    _run([str(COSMIC_RAY), "init", str(config), str(session)], tree)
     _run([str(COSMIC_RAY.with_name("cr-filter-operators")), str(session), str(config)], tree)
-    _run([str(COSMIC_RAY), "exec", str(config), str(session)], tree)
+    with _warm_tests(tree, tests):
+        _run([str(COSMIC_RAY), "baseline", str(config)], tree)
+        _run([str(COSMIC_RAY), "exec", str(config), str(session)], tree)
     results = list(_read_results(session))
     survivors = [fault for outcome, fault in results if outcome == "survived"]
     for survivor in survivors:
@@ -78,8 +81,25 @@ def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
     out.print(f"{name}: {module}: {share}, {caught} of {len(results)} noticed, {minutes:.1f} minutes")
 
 
-def _configure(module: str, tests: Sequence[str]) -> str:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+@contextmanager
+def _warm_tests(tree: Path, tests: Sequence[str]) -> Iterator[None]:
+    """Keep a process ready that runs these tests; see mutants/warm_tests.py."""
+    address = tree.parent / SOCKET
+    address.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "mutants.warm_tests", "serve", str(address), *tests]
+    with subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:  # noqa: S603
+        try:
+            while not address.exists():
+                if server.poll() is not None:
+                    sys.exit(f"{' '.join(command)} ended with status {server.returncode}. Run it to see why.")
+                time.sleep(0.1)
+            yield
+        finally:
+            server.terminate()
+
+
+def _configure(module: str, socket: Path) -> str:
+    command = [sys.executable, "-S", "-m", "mutants.warm_tests", "ask", str(socket)]
     return (
         f"[cosmic-ray]\nmodule-path = {json.dumps(module)}\ntimeout = {SECONDS}.0\nexcluded-modules = []\n"
         f"test-command = {json.dumps(' '.join(command))}\n"

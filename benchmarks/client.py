@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.apart import apart
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 
 _TIMEOUT_SECONDS = 60
@@ -132,7 +133,7 @@ def _post_all(route: Route, bodies: Sequence[bytes], clients: int, seconds: floa
     latencies: list[float] = []
     failures: list[Exception] = []
     began = time.perf_counter()
-    arguments = (route, waiting, began + seconds, latencies, failures)
+    arguments = (route, waiting, Deadline(seconds), latencies, failures)
     threads = [threading.Thread(target=_keep_posting, args=arguments) for _ in range(clients)]
     for thread in threads:
         thread.start()
@@ -144,11 +145,11 @@ def _post_all(route: Route, bodies: Sequence[bytes], clients: int, seconds: floa
 
 
 def _keep_posting(
-    route: Route, waiting: Iterator[bytes], end: float, latencies: list[float], failures: list[Exception]
+    route: Route, waiting: Iterator[bytes], deadline: Deadline, latencies: list[float], failures: list[Exception]
 ) -> None:
     connection = _connect(route)
     try:
-        while time.perf_counter() < end and (body := next(waiting, None)) is not None:
+        while deadline.remaining() and (body := next(waiting, None)) is not None:
             began = time.perf_counter()
             _ask(connection, route, body)
             latencies.append(time.perf_counter() - began)

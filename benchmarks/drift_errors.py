@@ -19,6 +19,7 @@ from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.confidence.estimation import estimate_accuracy, fit_temperature
+from ml.deadlines import Deadline
 from ml.evaluation.drift import Sample, measure_drift
 from ml.tasks.classification.head_training import train_head
 
@@ -87,7 +88,7 @@ def see() -> dict[str, Seen]:
         labels[TRAINING:learned],
         class_count=10,
         seed=0,
-        budget_seconds=300.0,
+        deadline=Deadline(300.0),
     )
     seen = {}
     for name, change in CHANGES.items():

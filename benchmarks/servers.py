@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 
 START_SECONDS = 120.0
@@ -65,9 +66,9 @@ def running(
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = Deadline(START_SECONDS)
     with httpx.Client(trust_env=False, timeout=5) as client:
-        while time.monotonic() < deadline and process.poll() is None:
+        while deadline.remaining() and process.poll() is None:
             try:
                 if client.get(url).status_code == httpx.codes.OK:
                     return

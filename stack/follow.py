@@ -9,6 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.status import Status
 
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 from stack.airflow_api import AirflowClient, TaskState
 
@@ -53,9 +54,9 @@ def wait_for(what: str, look: Callable[[], Found | None], timeout_seconds: float
 
     Raises: MycoflowError, nothing came in time.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = Deadline(timeout_seconds)
     while (found := look()) is None:
-        if time.monotonic() > deadline:
+        if not deadline.remaining():
             raise MycoflowError(f"Expected {what} within {timeout_seconds:.0f} s, but it did not come.")
         time.sleep(POLL_SECONDS)
     return found

@@ -1,4 +1,4 @@
-"""From the catalog's figures to HTML."""
+"""Render the catalog's figures as HTML."""
 
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ LISTED = 10
 
 
 def render_health(settings: Settings) -> str:
-    """Read how things stand, and make the page of it.
+    """Read the figures, and render the page.
 
     Raises: DatabaseUnavailableError, SchemaVersionError, SettingsError.
     """
@@ -43,7 +43,7 @@ def render_health(settings: Settings) -> str:
 
 
 def render_problem(error: MycoflowError) -> str:
-    """The page for when there are no figures: the kind of error, and nothing that it says."""
+    """Render the error page. It shows the class of the error, not its message."""
     return _templates().get_template("problem.html").render(kind=type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""The accuracy of the last nights, as the lines and points of a plot; the template draws them in the page's colours."""
+"""The layout of the accuracy plot: lines and points of the last nights. The template draws them in its colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from ml.reporting.health import NightPoint
 
 WIDTH, HEIGHT = 960, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 26, 22, HEIGHT - 30
-_LABEL_ROOM = 92  # pixels that a date takes
+_LABEL_ROOM = 92  # width of a date label, pixels
 _GRID_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something at a place on an axis, and its words."""
+    """A position on an axis, and its label."""
 
     at: float
     words: str
@@ -21,7 +21,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Point:
-    """One night."""
+    """The point of one night. Args: words, its tooltip."""
 
     x: float
     y: float
@@ -31,9 +31,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """A plot in its own coordinates.
+    """The layout of the plot, in its own coordinates.
 
-    Args: grid, heights; dates, places below; changes, places where another version was in production.
+    Args: grid, heights of the lines; dates, labels below; changes, nights from which on another version was in
+        production.
     """
 
     points: Sequence[Point]
@@ -44,7 +45,7 @@ class Trend:
 
     @property
     def line(self) -> str:
-        """The points as SVG writes them."""
+        """The points in SVG's format."""
         return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
 
 
@@ -82,7 +83,7 @@ def _point(night: NightPoint, x: float, y: float) -> Point:
 
 
 def _places(nights: Sequence[NightPoint]) -> list[float]:
-    """Where each night stands between left and right, by its time; one alone stands in the middle."""
+    """Return the horizontal position of each night, by its time. A single night is in the middle."""
     first, last = nights[0].monitored_at, nights[-1].monitored_at
     if first == last:
         return [(LEFT + RIGHT) / 2 for _ in nights]
@@ -90,7 +91,7 @@ def _places(nights: Sequence[NightPoint]) -> list[float]:
 
 
 def _dates(nights: Sequence[NightPoint], places: Sequence[float]) -> list[Mark]:
-    """Dates with room between them, the last one always."""
+    """Return the labels of the dates, from the last one back, without those that would overlap."""
     dates: list[Mark] = []
     for night, x in zip(reversed(nights), reversed(places), strict=True):
         if not dates or dates[-1].at - x >= _LABEL_ROOM:

@@ -158,7 +158,7 @@ def test_whoever_is_logged_in_sees_how_the_model_is_and_before_the_first_one_wha
     assert (answers["viewer"]["status"], answers["cookie"]["status"]) == (200, 200), page
     for figure in ("version 2", "65.0%", "81.2%", "the floor of 70.0%", "2026-05-02 00:01", "<svg", "required_actions"):
         assert figure in page
-    assert "<dt>Last training judged</dt>" in page
+    assert "<dt>Last training with a verdict</dt>" in page
     assert "&lt;b&gt;0.650&lt;/b&gt;" in page
     assert "<b>0.650" not in page
     assert answers["viewer"]["headers"]["cache-control"] == "no-store"
@@ -166,7 +166,7 @@ def test_whoever_is_logged_in_sees_how_the_model_is_and_before_the_first_one_wha
     outage = answers["no database"]
     assert outage["status"] == 503
     assert "DatabaseUnavailableError" in outage["text"]
-    assert "Look at the log" in outage["text"]
+    assert "The log of Airflow" in outage["text"]
     for words in ("PostgreSQL does not answer", "/gone"):  # for whoever runs Airflow, not for whoever looks at it
         assert words in answers["output"]
         assert words not in outage["text"]

@@ -280,7 +280,7 @@ _TRAININGS = (
         "time from that training's start to its verdict",
         "about a minute; longer for a fine-tuning or a search",
         columns=("attempts.started_at", "verdicts.decided_at"),
-        panels=("It took", "Seconds to a verdict"),
+        panels=("Last training took", "Seconds to a verdict"),
         is_reported=True,
     ),
     Figure(

@@ -1,4 +1,4 @@
-"""`mycoflow models|register|promote|rollback|release`: which model version is in production."""
+"""`mycoflow models|register|promote|rollback|release`: list model versions, and choose the one in production."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +51,7 @@ def register(
 
 @model_app.command()
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
-    """Put a version into production, whatever the gate said of it."""
+    """Put a version into production, whatever the gate's verdict is."""
     with alerting_workspace() as workspace:
         promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
@@ -62,20 +62,20 @@ def rollback() -> None:
     """Put the former version back and hold automatic promotion until `mycoflow release`."""
     with alerting_workspace() as workspace:
         version = roll_back(workspace, actor=person(), reason="rolled back by hand")
-    out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
+    out.print(f"Version {version} is in production. Automatic promotion is held until `mycoflow release`.")
 
 
 @model_app.command()
 def release() -> None:
-    """Let automatic promotion go on after a rollback."""
+    """Allow automatic promotion again after a rollback."""
     with open_workspace() as workspace:
         release_promotion(workspace, actor=person(), reason="released by hand")
-    out.print("Automatic promotion goes on.")
+    out.print("Automatic promotion is on again.")
 
 
 @model_app.command()
 def models() -> None:
-    """List the model versions: in production or served, verdict, accuracy, snapshot."""
+    """List the model versions: whether in production or served, verdict, accuracy and snapshot."""
     with open_workspace() as workspace:
         rows = list_models(workspace)
     table = Table("version", "state", "verdict", "accuracy", "snapshot", "registered")

@@ -1,4 +1,4 @@
-"""The app that Airflow mounts: Airflow authenticates no app of a plugin, so each route asks for its user."""
+"""The app that Airflow mounts. Airflow does not authenticate a plugin's app, so each route checks its user."""
 
 import logging
 
@@ -14,7 +14,7 @@ from ml.settings import load_settings
 
 logger = logging.getLogger(__name__)
 
-# Whoever may see the runs of the nightly check may see what they found.
+# A user who may see the runs of the nightly check may see their results.
 _MAY_SEE = Depends(requires_access_dag("GET", DagAccessEntity.RUN, "monitor_production"))
 _PROBLEM = """<!doctype html>
 <html lang="en">
@@ -28,7 +28,7 @@ reload this page when it is repaired.</p>
 
 
 def create_app() -> FastAPI:
-    """Build the app: one page and no documentation of an API, for it has none."""
+    """Build the app: one page. It has no API, so no API documentation."""
     app = FastAPI(title="Mycoflow", openapi_url=None)
     app.add_api_route("/health", show_health, response_class=HTMLResponse, dependencies=[_MAY_SEE])
     return app
@@ -37,7 +37,7 @@ def create_app() -> FastAPI:
 def show_health() -> HTMLResponse:
     """The report; or, where the figures cannot be read, a page that says so.
 
-    The log has the reason: it may name hosts and roles, which are not for every viewer.
+    Only the log has the reason: it may name hosts and database roles, which not every viewer may see.
     """
     try:
         settings = load_settings()

@@ -172,7 +172,7 @@ def test_whoever_is_logged_in_sees_how_the_model_is_and_before_the_first_one_wha
     outage = answers["no database"]
     assert outage["status"] == 503
     assert "DatabaseUnavailableError" in outage["text"]
-    assert "Look at the log" in outage["text"]
+    assert "The log of Airflow" in outage["text"]
     for words in ("PostgreSQL does not answer", "/gone"):  # for whoever runs Airflow, not for whoever looks at it
         assert words in answers["output"]
         assert words not in outage["text"]

@@ -50,9 +50,9 @@ def test_a_night_that_went_wrong_is_noticed(lived: tuple[list[Night], Settings])
     quiet = next(index for index, night in enumerate(nights) if not night.reasons)
     promoted = next(index for index, night in enumerate(nights) if night.decision == "promote")
     for index, changes, words in (
-        (quiet, {"alerts": ["Accuracy is below the floor: 12.0%"]}, "out of place"),
+        (quiet, {"alerts": ["Accuracy is below the floor: 12.0%"]}, "an unexpected alert"),
         (quiet, {"reasons": ["none"], "decision": "keep"}, "without a cause"),
-        (promoted, {"alerts": []}, "nobody was told of"),
+        (promoted, {"alerts": []}, "a promotion without an alert"),
         (promoted + 1, {"served_version": 99}, "version 99 answered"),
     ):
         wrong = [*nights[:index], replace(nights[index], **changes), *nights[index + 1 :]]

@@ -20,7 +20,7 @@ def test_int8_is_taken_where_it_names_nearly_all_images_as_fp32_does() -> None:
     parity = judge(wrong_at(0, 1), wrong_at(1, 2, 3))
     assert (parity.decision, parity.agreement) == ("int8", 0.985)
     assert (parity.fp32_accuracy, parity.int8_accuracy) == (0.99, 0.985)
-    assert "names 98.5% of 200 images as fp32 does" in parity.reason
+    assert "gives 98.5% of 200 images the class that fp32 gives" in parity.reason
 
 
 def test_the_minimum_itself_is_enough() -> None:
@@ -30,7 +30,7 @@ def test_the_minimum_itself_is_enough() -> None:
 def test_int8_is_refused_below_the_minimum_even_where_it_is_no_worse() -> None:
     parity = judge(wrong_at(0, 1, 2), wrong_at(3, 4, 5))
     assert (parity.decision, parity.mcnemar_p) == ("fp32", 1.0)
-    assert parity.reason.startswith("int8 was refused: it names 97.0%")
+    assert parity.reason.startswith("int8 was refused: it gives 97.0%")
 
 
 def test_int8_is_refused_where_it_is_significantly_worse() -> None:

@@ -109,7 +109,7 @@ def test_its_onnx_file_computes_what_keras_computes(size: int) -> None:
 
 def test_an_unknown_backbone_is_refused_by_every_command_with_the_known_ones(settings: Settings) -> None:
     with (
-        pytest.raises(SettingsError, match=r"knows: vgg16.*Received: 'vgg61'.*MYCOFLOW_BACKBONE"),
+        pytest.raises(SettingsError, match=r"backbones: vgg16.*Received: 'vgg61'.*MYCOFLOW_BACKBONE"),
         open_workspace(settings.model_copy(update={"backbone": "vgg61"})),
     ):
         pass

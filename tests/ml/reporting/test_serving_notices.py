@@ -51,7 +51,7 @@ def test_without_a_model_or_a_service_there_is_nothing_to_tell(catalog: Catalog,
     add_champion(1, 0.9)
     let_pass(catalog, timedelta(days=1))
     assert told(catalog) == []
-    assert served(catalog) == "No process of the service has said that it runs."
+    assert served(catalog) == "No process of the service has reported itself."
 
 
 @pytest.mark.parametrize("version", [None, 1])

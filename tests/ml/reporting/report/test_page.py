@@ -56,7 +56,7 @@ def test_it_says_how_things_stand(facts: Facts) -> None:
         "92.0%",  # accuracy of the part that decides
         "85.0% to 95.9%",  # its interval by Wilson
         "Version 2 is in production since 2026-03-28 06:00",
-        "150 new images since the model learned: 120 labelled by people, 30 harvested.",
+        "150 new images since the model's snapshot: 120 labelled by people, 30 harvested.",
         "24 images entered the pool in 2 days; most on 2026-03-30: 24.",
         "91.4%, estimated from its confidence in the last 60 images, calibrated on 150 labelled ones.",
         "90.0% of 40 images that people judged; with 95% certainty between 76.9% and 96.0%.",
@@ -70,7 +70,7 @@ def test_it_says_how_things_stand(facts: Facts) -> None:
 
 def test_classes_come_with_the_least_recognised_first(facts: Facts) -> None:
     words = Page(render(facts)).words
-    listed = words[words.index("Class by class") : words.index("What is taken for what")]
+    listed = words[words.index("Figures per class") : words.index("Confusion matrix")]
     assert sorted(facts.health.classes, key=listed.index) == ["russula", "amanita", "boletus"]
 
 
@@ -143,7 +143,7 @@ def test_many_classes_with_long_names_leave_it_light_enough_to_mail(facts: Facts
     many = replace(facts, nights=facts.nights * 6, arrivals=facts.arrivals * 15)
     html = render(replace(many, health=replace(health, classes=classes, parts=[part])))
     assert len(html.encode()) < MOST_BYTES
-    assert "What is taken for what most often" in html
+    assert "Most frequent confusions" in html
     assert "20 of 300 classes" in html
 
 
@@ -158,5 +158,5 @@ def test_what_waits_says_what_to_do(facts: Facts, health: Health, is_held: bool)
 
 def test_a_challenger_that_was_kept_out_leaves_two_counts_of_new_images(facts: Facts, health: Health) -> None:
     rejected = replace(health, untried_images=20)
-    assert "20 of them came since the last training" in Page(render(replace(facts, health=rejected))).words
-    assert "of them came since the last training" not in Page(render(facts)).words
+    assert "20 of them are newer than the last training" in Page(render(replace(facts, health=rejected))).words
+    assert "of them are newer than the last training" not in Page(render(facts)).words

@@ -22,7 +22,7 @@ def signals(facts: Facts, **changes: Any) -> list[Signal]:
 def test_all_is_well(facts: Facts) -> None:
     found = read_signals(facts)
     assert [signal.state for signal in found] == ["good"] * 4
-    assert [signal.figure for signal in found] == ["92.0%", "Steady", "4 hours ago", "Nothing"]
+    assert [signal.figure for signal in found] == ["92.0%", "Stable", "4 hours ago", "Nothing"]
     assert sum_up(found) == "All is well."
 
 
@@ -48,7 +48,7 @@ def test_only_the_part_that_decides_counts(facts: Facts) -> None:
 
 def test_drift_is_to_be_looked_at_and_too_few_predictions_tell_nothing(facts: Facts, drift: DriftCheck) -> None:
     assert signals(facts, drift=replace(drift, moved=["classes", "features"]))[DATA] == Signal(
-        "The data", "look", "Moving", "Away from what the model learned: classes and features."
+        "The data", "look", "Drifting", "Different from the training data: classes and features."
     )
     found = signals(facts, drift=replace(drift, confidence_psi=None))
     assert found[DATA].state == "unknown"

@@ -12,13 +12,13 @@ from ml.reporting.report.formats import ago, count, lasted, listed
 from ml.reporting.report.words import tell_drift, tell_estimated, tell_observed, tell_outcome
 
 
-def test_drift_is_told_by_what_moved(drift: DriftCheck) -> None:
-    assert "nothing differs considerably" in tell_drift(drift)
+def test_the_description_of_drift_names_what_drifts(drift: DriftCheck) -> None:
+    assert "No considerable and significant drift" in tell_drift(drift)
     moved = tell_drift(replace(drift, moved=["confidence", "features"]))
-    assert "how sure it is of its answers and what the images look like" in moved
+    assert "the confidence of the answers and the features of the images" in moved
 
 
-def test_too_few_images_are_told_with_how_many_it_takes(drift: DriftCheck) -> None:
+def test_missing_figures_are_described_with_their_cause(drift: DriftCheck) -> None:
     assert tell_drift(replace(drift, recent_images=7, confidence_psi=None)).startswith("Too few images to compare: 7,")
     assert tell_estimated(replace(drift, estimated_accuracy=None)).startswith("Not estimated")
     assert tell_observed(replace(drift, observed_accuracy=None)).startswith("Not observed")
@@ -29,7 +29,7 @@ def test_too_few_images_are_told_with_how_many_it_takes(drift: DriftCheck) -> No
     [
         ({}, "promoted"),
         ({"was_promoted": False}, "passed the gate, not in production"),
-        ({"decision": "keep", "was_promoted": False}, "kept out"),
+        ({"decision": "keep", "was_promoted": False}, "not promoted"),
         ({"decision": None, "finished_at": None}, "no verdict yet, begun at 05:00"),
         ({"decision": None}, "ended without a verdict"),
     ],

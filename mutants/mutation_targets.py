@@ -58,6 +58,9 @@ TARGETS = {
         ),
         (_ACCESS,),
     ),
-    "addresses": Target(("ml/ingest/addresses.py", "ml/ingest/fetch.py"), ("tests/ml/ingest/test_fetch.py",)),
+    "addresses": Target(
+        ("ml/ingest/addresses.py", "ml/ingest/fetch.py"),
+        ("tests/ml/ingest/test_addresses.py", "tests/ml/ingest/test_fetch.py"),
+    ),
     "preprocessing": Target(("ml/backbones/preprocessing.py",), ("tests/ml/backbones/test_preprocessing.py",)),
 }

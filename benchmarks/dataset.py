@@ -33,7 +33,7 @@ class Dataset:
 
 
 def open_dataset(settings: BenchSettings, folder: Path) -> Dataset:
-    """Return the photos that DATA names; without DATA, the handwritten digits, written to a folder at the network's size."""
+    """Return the photos that DATA names; without DATA, digits at the network's size, written to a folder."""
     if settings.data is not None:
         return Dataset(settings.data.name, settings.data / "initial", settings.data / "evaluation")
     with tempfile.TemporaryDirectory() as temporary:

@@ -78,8 +78,7 @@ def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
 def plain_environment() -> dict[str, str]:
     """Return this process's environment without Mycoflow's settings, and with its code on the import path."""
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    path = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    )  # as in an activated environment
+    # As in an activated environment.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
     return without_settings(os.environ) | quiet | {"PYTHONPATH": python_path, "PATH": path}

@@ -46,7 +46,7 @@ DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_aler
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
-def test_a_dag_has_a_description_and_a_limit_of_parallel_runs(described: dict[str, Any], dag_id: str) -> None:
+def test_a_dag_has_a_description_and_runs_or_trains_once_at_a_time(described: dict[str, Any], dag_id: str) -> None:
     dag = described["dags"][dag_id]
     assert dag["doc"].startswith("###")
     assert "mycoflow" in dag["tags"]

@@ -67,7 +67,7 @@ def test_a_first_model_is_promoted_and_enough_new_images_request_retraining(run_
     assert "50 new images" in due["returned"]["monitor"]
 
 
-# Quicker: tests/ml/test_finetune.py; the tasks are those of `retrain`, which runs above.
+# Quick: tests/ml/test_finetune.py; the tasks are those of `retrain`, which runs above.
 @pytest.mark.slow
 def test_fine_tuning_runs_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
@@ -83,7 +83,7 @@ def test_fine_tuning_runs_all_steps_to_a_second_version(run_dag: RunDag, ingest:
     assert tuned["returned"]["gate"] in ("promote", "keep")
 
 
-# Quicker: tests/ml/test_tuning.py; the tasks after the search are those of `retrain`, which runs above.
+# Quick: tests/ml/test_tuning.py; the tasks after the search are those of `retrain`, which runs above.
 @pytest.mark.slow
 def test_a_search_by_two_workers_ends_in_a_model(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)

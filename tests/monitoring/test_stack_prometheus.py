@@ -49,7 +49,7 @@ def test_the_stack_runs_without_it_if_it_is_not_installed(
     assert "prometheus" not in {child.name for child in list_children(stack_settings, addresses)}
 
 
-def test_it_does_not_run_if_the_port_of_the_metrics_is_not_known(
+def test_it_does_not_run_without_a_fixed_port_of_the_metrics(
     stack_settings: Settings, program: Callable[[str, str], str]
 ) -> None:
     program("prometheus", "prometheus")

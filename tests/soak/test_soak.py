@@ -17,7 +17,7 @@ from soak.soak_nights import Night
 from soak.soak_story import surprises, tell
 from tests.memory import memory_folder
 
-# Quicker tests of the same: tests/ml/test_told_nights.py, tests/ml/test_cycle.py and tests/ml/evaluation, night by night.
+# Quick: tests/ml/test_told_nights.py, tests/ml/test_cycle.py and tests/ml/evaluation, night by night.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 

@@ -265,9 +265,7 @@ def test_messages_have_logins_and_stored_alerts_have_no_names(
         ada = add_account(connection, "ada", "admin", "correct horse battery")
         body = f"By account:{ada.id}, after account:{ada.id + 1}: because"
         raise_alert(connection, "promoted", "one", "In production: version 2", body)
-        connection.execute(
-            sa.text("SET LOCAL ROLE training")
-        )  # the role that sends; of accounts it may read only logins
+        connection.execute(sa.text("SET LOCAL ROLE training"))  # it sends, and may read only the logins of accounts
         assert name_accounts(connection, body) == "By ada, after a former account: because"
     deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
     assert webhook.received[0]["message"].startswith("By ada, after a former account: because\n")

@@ -53,7 +53,7 @@ def test_files_of_former_dashboards_are_deleted(tmp_path: Path) -> None:
 
 
 def test_the_types_of_the_sdk_know_everything_in_the_files(dashboards: list[Json]) -> None:
-    """Reading into the SDK's types and writing again loses nothing: no option is misspelt, no value has a wrong type."""
+    """Reading into the SDK's types and writing again loses nothing: no option is misspelt, no value is invalid."""
     register_default_plugins()
     register_dataquery_variant(SQL_QUERY_CONFIG)
     for dashboard in dashboards:

@@ -64,7 +64,7 @@ def test_the_error_for_a_file_that_is_no_dashboard_names_the_file(
     grafana: Grafana, tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "broken.json").write_bytes(content)
-    with pytest.raises(GrafanaError, match=r"broken\.json.*Write it anew"):
+    with pytest.raises(GrafanaError, match=r"broken\.json.*Write the dashboards again"):
         publish_dashboards(settings_for(grafana.port), tmp_path)
     assert grafana.requests == []
 

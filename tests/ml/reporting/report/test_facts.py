@@ -1,4 +1,4 @@
-"""What is read for the page: people by their logins, whatever the rows call them."""
+"""Reading the facts of the page: people appear with their logins, not with the ids in the rows."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from ml.reporting.report.facts import read_facts
 from ml.settings import Settings
 
 
-def test_people_are_named_by_their_logins(
+def test_people_appear_with_their_logins(
     catalog: Catalog, settings: Settings, add_images: Callable[..., list[str]]
 ) -> None:
     for label in ("a", "b"):

@@ -132,6 +132,17 @@ def test_the_address_that_is_believed_is_the_proxys(services: dict[str, Any]) ->
     assert believed - {None} == {services["caddy"]["networks"]["frontend"]["ipv4_address"]}
 
 
+def test_the_worker_reads_the_drop_folder_and_changes_nothing_there(services: dict[str, Any]) -> None:
+    assert "./drop:/drop:ro" in services["airflow-worker"]["volumes"]
+
+
+def test_only_the_worker_has_the_keys_of_sources(services: dict[str, Any]) -> None:
+    with_keys = {
+        name for name, each in services.items() if "MYCOFLOW_INGEST_S3_ACCOUNTS" in each.get("environment", {})
+    }
+    assert with_keys == {"airflow-worker"}
+
+
 def test_the_proxy_cannot_reach_the_databases(services: dict[str, Any]) -> None:
     assert not set(services["caddy"]["networks"]) & set(services["postgres"]["networks"])
 

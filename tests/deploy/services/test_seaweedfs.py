@@ -18,7 +18,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.deploy.services.seaweedfs import SeaweedFS
+from tests.seaweedfs import SeaweedFS
 
 SERVICES = {
     "messaging_pb.SeaweedS3IamCache": [

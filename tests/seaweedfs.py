@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ import boto3
 import requests
 from botocore.config import Config
 
+from stack.ports import find_free_ports
+
+SCRIPT = Path(__file__).parents[1] / "docker/seaweedfs/start.sh"
 WEED = Path(sys.executable).with_name("weed")
 PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
 
@@ -46,17 +49,15 @@ class SeaweedFS:
 
 
 @contextmanager
-def running_seaweedfs(
-    script: Path, folder: Path, variables: dict[str, str], free_ports: Callable[[int], list[int]]
-) -> Iterator[SeaweedFS]:
+def running_seaweedfs(folder: Path, secrets: dict[str, str]) -> Iterator[SeaweedFS]:
     """Start it, wait until S3 is healthy, and kill it at the end: nothing in it is kept.
 
-    Args: script, docker/seaweedfs/start.sh; folder, for what it writes; variables, of .env.
+    Args: folder, for what it writes; secrets, of the S3 identities admin, images and models.
     """
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, find_free_ports(len(PORTS)), strict=True))
     (folder / "data").mkdir()
     (folder / "start.sh").write_text(
-        script.read_text().replace("/tmp/", f"{folder}/").replace("-dir=/data", f"-dir={folder}/data")
+        SCRIPT.read_text().replace("/tmp/", f"{folder}/").replace("-dir=/data", f"-dir={folder}/data")
     )
     programs = folder / "programs"
     programs.mkdir()
@@ -64,8 +65,7 @@ def running_seaweedfs(
     options = [f"-{name.removesuffix('.grpc')}.port{'.grpc' * name.endswith('.grpc')}={ports[name]}" for name in PORTS]
     (programs / "weed").write_text(f'#!/bin/sh\nexec {WEED} "$@" {" ".join(options)}\n')
     (programs / "weed").chmod(0o755)
-    secrets = {name: variables[f"S3_{name.upper()}_SECRET_KEY"] for name in ("admin", "images", "models")}
-    environment = {name: value for name, value in variables.items() if name.startswith("S3_")}
+    environment = {f"S3_{name.upper()}_SECRET_KEY": secret for name, secret in secrets.items()}
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

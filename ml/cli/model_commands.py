@@ -1,5 +1,6 @@
 """`mycoflow models|register|promote|rollback|release`: list model versions, and choose the one in production."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ from rich.table import Table
 from ml.app import open_workspace
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
-from ml.evaluation.registering import register_run
+from ml.evaluation.registering import Statement, register_run
+from ml.registry.converted_graph import SCALES
+from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import ModelSummary, list_models
 
@@ -17,10 +20,32 @@ model_app = typer.Typer()
 
 
 @model_app.command()
-def register(run_id: Annotated[str, typer.Argument(help="An MLflow run that logged a Mycoflow model.")]) -> None:
+def register(
+    run_id: Annotated[str, typer.Argument(help="An MLflow run that logged an image classifier.")],
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with a class name per line, in the order of outputs; default: the run's tag `classes`."
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Scale of the network's input pixels: {', '.join(SCALES)}; default: read from its first layer."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Side of the square input in pixels, if the network accepts any."),
+    ] = None,
+) -> None:
     """Register the model of an MLflow run as a version, and print the gate's verdict. Promote nothing."""
+    statement = Statement(image_size, scale, None if classes is None else parse_classes(classes))
     with open_workspace() as workspace, progress("Scoring") as on_progress:
-        verdict = register_run(workspace, run_id, on_progress)
+        registration = register_run(workspace, run_id, statement, on_progress)
+    verdict = registration.verdict
+    for note in registration.notes:
+        out.print(escape(note), highlight=False)
     out.print(f"Version {verdict.model_version}: {verdict.decision}.")
     for line in [*verdict.reasons, *verdict.warnings]:
         out.print(f"  {escape(line)}")

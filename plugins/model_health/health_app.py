@@ -7,14 +7,24 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
+from ml.catalog.database import open_catalog
 from ml.errors import MycoflowError
+from ml.reporting.report.page import make_report
 from ml.settings import load_settings
-from model_health.health_page import render_health, render_problem
 
 logger = logging.getLogger(__name__)
 
 # Whoever may see the runs of the nightly check may see what they found.
 _MAY_SEE = Depends(requires_access_dag("GET", DagAccessEntity.RUN, "monitor_production"))
+_PROBLEM = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Model health</title>
+<h1>Model health</h1>
+<p>The figures cannot be read just now: <b>{kind}</b>. Look at the log of Airflow's api-server, which says why, and
+reload this page when it is repaired.</p>
+</html>
+"""
 
 
 def create_app() -> FastAPI:
@@ -25,13 +35,15 @@ def create_app() -> FastAPI:
 
 
 def show_health() -> HTMLResponse:
-    """The page; or, where the figures cannot be read, one that says so.
+    """The report; or, where the figures cannot be read, a page that says so.
 
     The log has the reason: it may name hosts and roles, which are not for every viewer.
     """
     try:
-        page, status = render_health(load_settings()), 200
+        settings = load_settings()
+        with open_catalog(settings) as catalog, catalog.begin() as connection:
+            page, status = make_report(connection, settings, in_airflow=True), 200
     except MycoflowError as error:
         logger.warning("Model health cannot be read: %s", error)
-        page, status = render_problem(error), 503
+        page, status = _PROBLEM.format(kind=type(error).__name__), 503
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

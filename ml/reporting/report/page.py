@@ -16,20 +16,22 @@ from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
 
 
-def make_report(connection: sa.Connection, settings: Settings) -> str:
+def make_report(connection: sa.Connection, settings: Settings, in_airflow: bool = False) -> str:
     """Read how things stand, and make the page of it.
 
+    Args: in_airflow, whether Airflow shows the page in a frame of its own page.
     Raises: DatabaseUnavailableError, from the transaction around it.
     """
-    return render(read_facts(connection, settings))
+    return render(read_facts(connection, settings), in_airflow)
 
 
-def render(facts: Facts) -> str:
+def render(facts: Facts, in_airflow: bool = False) -> str:
     """The page. The same facts make the same page."""
     health = facts.health
     found = signals.read_signals(facts)
     return _template().render(
         facts=facts,
+        in_airflow=in_airflow,
         health=health,
         floor=facts.settings.accuracy_floor,
         class_floors=facts.settings.class_floors,

@@ -15,7 +15,6 @@ def page_environment(loader: BaseLoader) -> Environment:
         "percent": formats.percent,
         "in_unit": formats.in_unit,
         "moment": formats.moment,
-        "ago": formats.ago,
         "lasted": formats.lasted,
     }
     environment.globals |= {"words": words, "counted": formats.count, "tell_served": tell_served}

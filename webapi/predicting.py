@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ml.backbones.preprocessing import to_pixels
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.object_store import image_key
 from ml.data.copies.near_copies import measure_images
@@ -134,7 +135,7 @@ class Predictor:
             with self.load.computing.enter(self.deadline), self.metrics.time_stage("inference"):
                 output = self.model.classifier.predict(pixels[np.newaxis])
             computed_at = time.perf_counter()
-            add_predicted(connection, _record(image, source))
+            add_predicted(connection, ItemRecord(source, image.record))
             save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.backbone_id)
             prediction = self._answer_computed(connection, image.sha256, output.probabilities[0])
         self.metrics.observe_store(store_seconds + time.perf_counter() - computed_at)
@@ -166,7 +167,9 @@ class Predictor:
         measure_images(self.catalog, [sha256])
         with begin_until(self.catalog, deadline) as connection:
             mirrored = self.settings.mirrored_views
-            harvest(connection, sha256, label, self.model.version, self.account_id, mirrored, shows_something)
+            harvest(
+                connection, sha256, Annotation((label,)), self.model.version, self.account_id, mirrored, shows_something
+            )
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
@@ -177,15 +180,3 @@ class Predictor:
 def _wait_for_twin(connection: sa.Connection, sha256: str, version: int) -> None:
     """Let a request for the same image and version, in this process or another, finish first."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sha256), version)))
-
-
-def _record(image: SanitisedImage, source: str) -> ImageRecord:
-    return ImageRecord(
-        sha256=image.sha256,
-        group_key=image.sha256,  # nothing is known of what it belongs to
-        source=source,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        byte_count=len(image.content),
-    )

@@ -13,7 +13,7 @@ from ml.ingest.addresses import demand_global, is_global, resolve
 
 SECONDS = 60.0
 INSIDE = {
-    "unspecified": "0.0.0.0",  # noqa: S104 - nothing listens
+    "unspecified": "0.0.0.0",
     "this network": "0.1.2.3",
     "private": "10.1.2.3",
     "private, 172": "172.16.0.1",

@@ -91,13 +91,12 @@ class _Worker:
 
         Each batch is kept at once: a killed run loses one, and workers side by side see each other's.
         """
-        with self.catalog.begin() as connection:
-            mine = claim_images(connection, batch, self.backbone_id)
-            found = load_features(
-                connection, mine, self.backbone_id, self.views
-            )  # another worker may have been quicker
+        with claim_images(self.catalog, batch, self.backbone_id) as mine:
+            with self.catalog.begin() as connection:  # another worker may have been quicker
+                found = load_features(connection, mine, self.backbone_id, self.views)
             computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], found)
-            save_features(connection, computed, self.backbone_id)
+            with self.catalog.begin() as connection:
+                save_features(connection, computed, self.backbone_id)
         return found | computed
 
     def _compute(self, wanted: Sequence[tuple[str, str]], found: Vectors) -> Vectors:

@@ -27,7 +27,7 @@ def report(
 ) -> None:
     """Write a page, to read in a browser or to send by mail: the model, what is new, drift, nights, what waits."""
     settings = load_settings()
-    with open_catalog(settings) as catalog, catalog.begin() as connection:
-        page = make_report(connection, settings)
+    with open_catalog(settings) as catalog:
+        page = make_report(catalog, settings)
     html.write_text(page, encoding="utf-8")
     out.print(f"The report is in {html}.", highlight=False)

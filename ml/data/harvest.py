@@ -38,7 +38,7 @@ def harvest(
     """Put an image into the pool under the label that a model version gave it, if it is still harvestable.
 
     A copy of any known image is not: models would learn one photo many times. An image that was never measured is not
-    either (`ml.data.copies.near_copies.measure_images` does).
+    either (`ml.data.copies.near_copies.prepare_search` does).
 
     Args:
         account_id: whose image it is.

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from ml.app import Workspace, load_classifier, remember_version
-from ml.catalog import locks
+from ml.catalog.locks import PROMOTION
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import journal
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
@@ -78,8 +78,7 @@ def note_external_move(workspace: Workspace) -> int | None:
 
     Returns: the version in production, None where there is none.
     """
-    with workspace.catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with workspace.catalog.lock(PROMOTION):
         return _reconcile(workspace)
 
 
@@ -91,8 +90,7 @@ def _move(
     actor: str,
     reason: str,
 ) -> None:
-    with workspace.catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with workspace.catalog.lock(PROMOTION):
         current = _reconcile(workspace)
         if current == version:
             return

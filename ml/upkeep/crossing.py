@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import evaluation_set_images, evaluations, images, model_versions, snapshot_images
-from ml.data.copies.near_copies import copies_of, measure_all
+from ml.data.copies.near_copies import copies_of, measure_all, prepare_search
 from ml.data.membership import withdraw
 
 
@@ -53,6 +53,7 @@ def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
         evaluated = list(connection.scalars(sa.select(images.c.sha256).where(images.c.split == "evaluation")))
         found = _find_divided_groups(connection)
     for sha256 in evaluated:
+        prepare_search(catalog, [sha256], mirrored)
         with catalog.begin() as connection:
             inside = [each for each in copies_of(connection, sha256, mirrored).of_split("pool") if not each.held_back]
         found |= {each.sha256: sha256 for each in inside}

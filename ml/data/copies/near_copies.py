@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import (
     ImageStatistics,
-    IndexedHash,
     Proposal,
     find_unfindable,
     find_unindexed,
@@ -23,9 +22,7 @@ from ml.catalog.images.copy_index import (
 )
 from ml.catalog.object_store import image_key
 from ml.data.copies import copy_hashes
-from ml.data.copies.copy_comparison import copy_evidence
-from ml.data.copies.copy_hashes import CopyHash
-from ml.data.copies.thumbnails import Grey, as_grey
+from ml.data.copies.compared import alike, evidence_of, sought_in_index, stored_hashes
 from ml.data.image_statistics import measure
 from ml.errors import ImageStoreError
 
@@ -51,37 +48,53 @@ class NearCopies:
         return next((each for each in self.found if each in self.of_split(split or "") and each.copy_of is None), None)
 
 
-def find_near_copies(
-    connection: sa.Connection, thumbnail: bytes, mirrored: bool, but: Collection[str] = ()
-) -> NearCopies:
+def find_near_copies(connection: sa.Connection, thumbnail: bytes, mirrored: bool, but: str | None = None) -> NearCopies:
     """Find the copies of an image among those that belong somewhere, those taken out included.
 
     Args:
         thumbnail: of the image.
         mirrored: whether a mirror image is a copy: where models learn from mirrored views.
-        but: SHA-256s of images that do not count, the image itself among them.
+        but: the image's own SHA-256, where it may be known already.
     """
-    grey = as_grey(thumbnail)
-    most = MOST_PROPOSALS + len(but)
-    proposed = propose_copies(connection, sought_in_index(grey), copy_hashes.MOST_BITS, most)
-    judged = [each for each in proposed if each.sha256 not in but]
-    evidence = copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
+    judged = [each for each in _propose(connection, thumbnail) if each.sha256 != but]
+    evidence = evidence_of(thumbnail, [each.thumbnail for each in judged], mirrored)
     sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
     return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
 
 def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCopies:
-    """Find the copies of a stored image; none if it was never measured (`measure_images` does that)."""
+    """Find the copies of a stored image; none if it was never measured (`prepare_search` does that)."""
     statistics = load_statistics(connection, [sha256]).get(sha256)
-    return (
-        NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [sha256])
-    )
+    return NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, sha256)
+
+
+def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool) -> None:
+    """Compare images with all that a search will propose, each other included, outside any transaction.
+
+    `find_near_copies` has nothing left to compare then.
+    """
+    for number, thumbnail in enumerate(thumbnails):
+        sought_in_index(thumbnail)  # remembered, as is all that follows
+        with catalog.begin() as connection:
+            proposed = [each.thumbnail for each in _propose(connection, thumbnail)]
+        evidence_of(thumbnail, [*proposed, *alike(thumbnail, thumbnails[:number])], mirrored)
+
+
+def prepare_search(catalog: Catalog, sha256s: Collection[str], mirrored: bool) -> None:
+    """Do for stored images, outside any transaction, what `copies_of` needs: measure them, and compare them ahead.
+
+    Raises: ImageStoreError, the store cannot be read.
+    """
+    measure_images(catalog, sha256s)
+    with catalog.begin() as connection:
+        known = load_statistics(connection, sha256s)
+    compare_ahead(catalog, [each.thumbnail for each in known.values()], mirrored)
 
 
 def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:
     """Add measured images to the index, so that a search finds their copies."""
     for sha256, thumbnail in find_unindexed(connection, sha256s).items():
-        index_image(connection, sha256, [_indexed(each) for each in copy_hashes.stored_hashes(as_grey(thumbnail))])
+        index_image(connection, sha256, stored_hashes(thumbnail))
 
 
 def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
@@ -114,17 +127,17 @@ def measure_all(catalog: Catalog) -> None:
             return
         measure_images(catalog, unfindable)
         with catalog.begin() as connection:
+            thumbnails = find_unindexed(connection, unfindable)
+        for thumbnail in thumbnails.values():
+            stored_hashes(thumbnail)  # remembered
+        with catalog.begin() as connection:
             let_be_found(connection, unfindable)
         last = unfindable[-1]
 
 
-def sought_in_index(grey: Grey) -> list[tuple[int, IndexedHash]]:
-    """What to look for in the index: the kind of hash to look among, and the hash."""
-    return [
-        (among, _indexed(each))
-        for each in copy_hashes.sought_hashes(grey)
-        for among in copy_hashes.SOUGHT_AMONG[each.kind]
-    ]
+def _propose(connection: sa.Connection, thumbnail: bytes) -> list[Proposal]:
+    """Those to compare with. The image itself may be among them."""
+    return propose_copies(connection, sought_in_index(thumbnail), copy_hashes.MOST_BITS, MOST_PROPOSALS + 1)
 
 
 def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:
@@ -136,7 +149,3 @@ def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:
             raise
         return None
     return measure(content)
-
-
-def _indexed(found: CopyHash) -> IndexedHash:
-    return IndexedHash(found.kind, found.bits, *found.words)

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-import sqlalchemy as sa
 from jinja2 import PackageLoader, Template
 
+from ml.catalog.database import Catalog
 from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import NIGHTLY
@@ -16,12 +16,14 @@ from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
 
 
-def make_report(connection: sa.Connection, settings: Settings) -> str:
+def make_report(catalog: Catalog, settings: Settings) -> str:
     """Read how things stand, and make the page of it.
 
-    Raises: DatabaseUnavailableError, from the transaction around it.
+    Raises: DatabaseUnavailableError.
     """
-    return render(read_facts(connection, settings))
+    with catalog.begin() as connection:
+        facts = read_facts(connection, settings)
+    return render(facts)
 
 
 def render(facts: Facts) -> str:

@@ -120,8 +120,7 @@ def test_basic_credentials_are_hashed_once_and_again_after_a_new_password(
     add_account("alice", "user")
     assert [ask(client, "alice").status_code for _ in range(3)] == [200, 200, 200]
     assert len(verifications) == 1
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", "another good password")
+    reset_account(catalog, "alice", "another good password")
     assert ask(client, "alice").status_code == 401
     assert ask(client, "alice", "another good password").status_code == 200
     assert ask(client, "alice", "another good password").status_code == 200
@@ -165,8 +164,7 @@ def test_a_disabled_account_is_refused_at_once(
         disable_account(connection, "alice")
         disable_account(connection, "bob")
     assert (ask(client, "alice").status_code, bob.get("/user").status_code) == (401, 401)
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", PASSWORD)
+    reset_account(catalog, "alice", PASSWORD)
     assert ask(client, "alice").status_code == 200
 
 
@@ -318,8 +316,7 @@ def test_tokens_of_no_use_are_forgotten(add_account: Add, catalog: Catalog) -> N
 
 def test_a_new_password_ends_all_sessions(log_in: LogIn, catalog: Catalog) -> None:
     alice = log_in("user", "alice")
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", "another good password")
+    reset_account(catalog, "alice", "another good password")
     assert alice.get("/user").status_code == 401
 
 

@@ -6,7 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from ml.reporting.report.page import make_report
 from webapi import application_state
 from webapi.access.authentication import requires
-from webapi.request_deadlines import begin_until, current_deadline
+from webapi.request_deadlines import current_deadline
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="supervision")])
 
@@ -23,6 +23,5 @@ _PAGE = {"description": "OK", "content": {"text/html": {"schema": {"type": "stri
 def get_health_report() -> Response:
     """One page to read or to send by mail: accuracy, drift, new images, the last nights, what waits, alerts."""
     current = application_state.current()
-    with begin_until(current.database.catalog(), current_deadline()) as connection:
-        page = make_report(connection, current.settings)
+    page = make_report(current.database.catalog().until(current_deadline()), current.settings)
     return Response(page, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -210,3 +210,32 @@ def _answer_once(connection: socket.socket, script: Script, tls: ssl.SSLContext 
         while request.readline().strip():
             pass
         script(path, connection)
+
+
+@pytest.fixture(scope="session")
+def write_bundle() -> Callable[[Path, int], Path]:
+    """Writes the bundle of a very small model: another seed, another head."""
+    from tests.tiny_model import write_tiny_bundle  # onnx takes a while, and few tests need it
+
+    return write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int], bytes]:
+    """Makes images: another number, another image."""
+    from tests.tiny_model import noise_png
+
+    return noise_png
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Finds ports that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    return find

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
-from ml.catalog.images.image_queries import HeldBack, ImageFilter, LabelOrigin
-from ml.catalog.logs.log_queries import LogFilter
 from ml.data.data_changes import Action, Change
 from ml.data.feedback import Verdict
+from ml.reporting.browsing import HeldBack, ImageFilter, LabelOrigin, LogFilter
 from webapi.api.parameters import DigitsOnly, Query, Strict
 from webapi.api.prediction_models import Label
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml.catalog.accounts.user_accounts import Account, erase_account
+from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
-from ml.catalog.logs.events import write_event
 from ml.catalog.tables import accounts, events, feedback, labels, predictions, results, tokens
 
 _PAGE_SIZE = 1000
@@ -48,16 +47,6 @@ def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
         "labels": _pages(catalog, said.where(labels.c.said_by == actor), labels.c.id),
         "events": _pages(catalog, done.where(events.c.actor == actor), events.c.id),
     }
-
-
-def erase_owner(catalog: Catalog, account: Account) -> None:
-    """Erase an account for good. Its predictions and feedback stay, and nobody knows whose they were.
-
-    Raises: AccountError, it is the last admin's.
-    """
-    with catalog.begin() as connection:
-        erase_account(connection, account)
-        write_event(connection, "account.erased", actor_name(account), {})
 
 
 def actor_name(account: Account | int) -> str:

@@ -21,6 +21,7 @@ from ml.catalog.accounts.user_accounts import Account, Role, disable_account, fi
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts, tokens
 from ml.settings import Settings
+from tests.application import add_to_api
 from webapi.access import limits
 from webapi.access.authentication import requires
 from webapi.access.passwords import PasswordChecker
@@ -64,21 +65,18 @@ def bearer(token: str) -> dict[str, str]:
 def test_a_role_opens_its_own_doors_and_those_below(
     app: Flask, log_in: LogIn, needed: Role, allowed: set[Role]
 ) -> None:
-    @app.get("/door")
     @requires(needed)
     def door() -> str:
         return "open"
 
+    add_to_api(app, "/door", door)
     statuses = {role: log_in(role).get("/door").status_code for role in ("user", "expert", "admin")}
     assert statuses == {role: 200 if role in allowed else 403 for role in statuses}
     assert app.test_client().get("/door").status_code == 401
 
 
 def test_a_route_that_says_nothing_is_the_admins(app: Flask, user: FlaskClient, admin: FlaskClient) -> None:
-    @app.get("/forgotten")
-    def forgotten() -> str:
-        return "open"
-
+    add_to_api(app, "/forgotten", lambda: "open")
     assert [client.get("/forgotten").status_code for client in (app.test_client(), user, admin)] == [401, 403, 200]
 
 

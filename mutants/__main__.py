@@ -1,10 +1,10 @@
-"""`make mutants`: put faults into what must never be wrong, one at a time, and count those that the tests notice.
+"""`make mutants`: put faults into critical code, one at a time, and count those that the tests notice.
 
     python -m mutants [TARGET ...]
 
-The targets are those of mutation_targets.py; all of them by default. Cosmic Ray makes the faults, in a copy of the
-tree, and runs the tests of the target on each; a fault that they let pass is printed. How long each module took stands
-in its line.
+mutation_targets.py lists the targets; without arguments, all of them run. Cosmic Ray makes the faults in a copy of the
+tree, and runs the target's tests on each. A fault that no test notices is printed. The last line of each module has its
+share of noticed faults and the time that it took.
 """
 
 import argparse
@@ -15,17 +15,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from mutants.mutation_targets import TARGETS
+from mutants.warm_tests import SECONDS
 
 ROOT = Path(__file__).parents[1]
 COSMIC_RAY = ROOT / ".venv-mutants" / "bin" / "cosmic-ray"
-SECONDS = 600  # for the tests of one fault; what takes longer hangs, and so is noticed
-# A type such as `int | None` has no answer to other signs, and `is` stands for `==` among small numbers.
+SOCKET = "tests.sock"
+# These faults prove nothing: other operators in a type such as `int | None`, and `is` in place of `==` for small ints.
 _LEFT_OUT = [
     "core/ReplaceBinaryOperator_BitOr_(?!BitAnd)",
     "core/ReplaceComparisonOperator_Is(Not)?_(?!Is)",
@@ -36,7 +38,7 @@ out = Console(soft_wrap=True, highlight=False)
 
 
 def main() -> None:
-    """Measure the targets that are named."""
+    """Measure the targets on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     names = parser.parse_args().targets or list(TARGETS)
@@ -60,15 +62,16 @@ def _copy_tree(tree: Path) -> Path:
 
 
 def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
-    """Put every fault into a module, one after the other, and say which ones its tests let pass."""
+    """Try every fault of a module, one after the other, and print those that its tests do not notice."""
     began = time.monotonic()
     session, config = tree.parent / "session.sqlite", tree.parent / "config.toml"
     session.unlink(missing_ok=True)
-    config.write_text(_configure(module, tests))
-    for command in (["baseline", str(config)], ["init", str(config), str(session)]):
-        _run([str(COSMIC_RAY), *command], tree)
+    config.write_text(_configure(module, tree.parent / SOCKET))
+    _run([str(COSMIC_RAY), "init", str(config), str(session)], tree)
     _run([str(COSMIC_RAY.with_name("cr-filter-operators")), str(session), str(config)], tree)
-    _run([str(COSMIC_RAY), "exec", str(config), str(session)], tree)
+    with _warm_tests(tree, tests):
+        _run([str(COSMIC_RAY), "baseline", str(config)], tree)
+        _run([str(COSMIC_RAY), "exec", str(config), str(session)], tree)
     results = list(_read_results(session))
     survivors = [fault for outcome, fault in results if outcome == "survived"]
     for survivor in survivors:
@@ -78,8 +81,25 @@ def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
     out.print(f"{name}: {module}: {share}, {caught} of {len(results)} noticed, {minutes:.1f} minutes")
 
 
-def _configure(module: str, tests: Sequence[str]) -> str:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+@contextmanager
+def _warm_tests(tree: Path, tests: Sequence[str]) -> Iterator[None]:
+    """Start a process that runs these tests on request; see mutants/warm_tests.py."""
+    address = tree.parent / SOCKET
+    address.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "mutants.warm_tests", "serve", str(address), *tests]
+    with subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:  # noqa: S603
+        try:
+            while not address.exists():
+                if server.poll() is not None:
+                    sys.exit(f"{' '.join(command)} ended with status {server.returncode}. Run it to see why.")
+                time.sleep(0.1)
+            yield
+        finally:
+            server.terminate()
+
+
+def _configure(module: str, socket: Path) -> str:
+    command = [sys.executable, "-S", "-m", "mutants.warm_tests", "ask", str(socket)]
     return (
         f"[cosmic-ray]\nmodule-path = {json.dumps(module)}\ntimeout = {SECONDS}.0\nexcluded-modules = []\n"
         f"test-command = {json.dumps(' '.join(command))}\n"
@@ -89,7 +109,7 @@ def _configure(module: str, tests: Sequence[str]) -> str:
 
 
 def _read_results(session: Path) -> Iterator[tuple[str, str]]:
-    """What became of each fault that was tried, and the fault as a difference to the code."""
+    """Yield (outcome, diff of the code) for each fault that was tried."""
     for line in _run([str(COSMIC_RAY), "dump", str(session)], session.parent).splitlines():
         _, result = json.loads(line)
         if result is not None and result["worker_outcome"] == "normal":

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts SeaweedFS with three S3 identities: an administrator, and one per bucket that can do nothing elsewhere.
-# Master, volume server and filer have no login of their own, so they listen inside this container only.
+# Starts SeaweedFS with three S3 identities: an administrator, and one for each bucket without access to others.
+# Master, volume server and filer have no login, so they listen only inside this container.
 set -eu
 umask 077
 cat >/tmp/s3.json <<EOF

@@ -68,7 +68,7 @@ class Catalog:
 
         Raises: DatabaseUnavailableError, the server does not answer or went away, or the deadline came first.
         """
-        with _unavailability(), self.engine.begin() as connection:
+        with _translated_errors(), self.engine.begin() as connection:
             if self.deadline is not None:
                 milliseconds = str(round(1000 * self.deadline.remaining()) or 1)  # 0 would mean: for ever
                 connection.execute(sa.select(sa.func.set_config("statement_timeout", milliseconds, True)))
@@ -80,7 +80,7 @@ class Catalog:
 
         Raises: as `begin`.
         """
-        with _unavailability(), self.singles.connect() as connection:
+        with _translated_errors(), self.singles.connect() as connection:
             yield connection
 
     @contextmanager
@@ -119,7 +119,7 @@ def _take(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
 
 
 @contextmanager
-def _unavailability() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:

@@ -1,4 +1,4 @@
-"""What the commands that train share: a run with its progress, and how it ended."""
+"""Shared by all commands that train: run the training, show its progress, and print its result."""
 
 import uuid
 from collections.abc import Sequence
@@ -24,22 +24,23 @@ def run_training(
     parameters: TrainingParameters,
     names: Sequence[str],
 ) -> None:
-    """Run a training in this process and say how it ended.
+    """Run a training in this process and print its result.
 
     Args:
-        command: whose options these are.
-        request_key: of an interrupted run, whose options hold where none were given; a new one when None.
-        names: its steps, in order.
+        command: context of the typer command; it tells which options the user gave.
+        request_key: key of an interrupted run to continue. The run keeps its own options, except those that the user
+            gives now. None starts a new run.
+        names: names of the training's steps, in order.
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
     out.print(f"Request {key}")
-    found = _find_attempt(workspace, key)
-    if found is not None:
-        parameters = _resume(command, found, parameters)
+    attempt = _find_attempt(workspace, key)
+    if attempt is not None:
+        parameters = _resume(command, attempt, parameters)
     with steps(names) as on_step:
         report = cycle.retrain(workspace, key, reason, parameters, on_step)
-    if found is not None and found.finished_at is not None:
-        ended_at = f"{found.finished_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if attempt is not None and attempt.finished_at is not None:
+        ended_at = f"{attempt.finished_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         out.print(f"This request ended at {ended_at}: nothing was trained now. Its verdict was:")
     out.print(f"Version {report.model_version}: {report.verdict.decision}.")
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
@@ -49,7 +50,7 @@ def run_training(
         is_promoted = report.model_version in journal.versions_ever_in_production(connection)
     if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:
         out.print(
-            f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved "
+            f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, because nobody has approved "
             f"it. `mycoflow promote {report.model_version}` puts it into production."
         )
 
@@ -59,11 +60,11 @@ def _find_attempt(workspace: Workspace, request_key: str) -> Attempt | None:
         return attempts.find_attempt(connection, request_key)
 
 
-def _resume(command: typer.Context, found: Attempt, parameters: TrainingParameters) -> TrainingParameters:
-    """What an attempt began with, but for the options that the command line gives."""
-    names = {field.name for field in fields(parameters)} & found.parameters.keys()
-    kept = {name: found.parameters[name] for name in names if not _is_given(command, name)}
-    return replace(parameters, **kept)  # type: ignore[arg-type]  # they came from such parameters
+def _resume(command: typer.Context, attempt: Attempt, parameters: TrainingParameters) -> TrainingParameters:
+    """Return the parameters of an attempt, replaced by those that the command line gives."""
+    names = {field.name for field in fields(parameters)} & attempt.parameters.keys()
+    kept = {name: attempt.parameters[name] for name in names if not _is_given(command, name)}
+    return replace(parameters, **kept)  # type: ignore[arg-type]  # stored from parameters of the same type
 
 
 def _is_given(command: typer.Context, name: str) -> bool:

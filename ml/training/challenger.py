@@ -18,6 +18,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.data.evaluation_sets import current_evaluation_set
+from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import DatasetNote, Run
@@ -46,6 +47,7 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
     Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
     """
     started = time.monotonic()
+    deadline = Deadline(workspace.settings.training_budget_minutes * 60)
     catalog, settings = workspace.catalog, workspace.settings
     with catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
@@ -65,7 +67,6 @@ def train_challenger(workspace: Workspace, attempt: Attempt, on_step: StepProgre
             }
         )
         run.tag({"precision_reason": served.precision_reason})
-        deadline = started + settings.training_budget_minutes * 60
         head, validation = fit_head(
             catalog, backbone, snapshot, _views(attempt), _seed(attempt), deadline, on_step, hyperparameters
         )

@@ -1,7 +1,6 @@
 """Fine-tuning: the last layers of a version's backbone trained further. What comes out is a backbone of its own."""
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.deadlines import Deadline
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
 from ml.training import training_plots
@@ -47,7 +47,7 @@ def finetune_backbone(
         on_step: called with ("activations", "tune" or "backbone", done, total).
     Raises: WeightsError, the version's backbone was not made here; SettingsError, it has fewer layers; TrainingError.
     """
-    deadline = time.monotonic() + workspace.settings.training_budget_minutes * 60 * BUDGET_SHARE
+    deadline = Deadline(workspace.settings.training_budget_minutes * 60 * BUDGET_SHARE)
     tell = on_step or (lambda _step, _done, _total: None)
     views = training_views(workspace.settings.mirrored_views)
     asked, lesson = FinetuneParameters.from_record(attempt.parameters), _Lesson.of(snapshot, views)
@@ -78,7 +78,7 @@ def finetune_backbone(
             asked.epochs,
             asked.learning_rate,
             asked.seed,
-            deadline - time.monotonic(),
+            deadline,
             lambda epoch, _: tell("tune", epoch + 1, asked.epochs),
         )
     run.tag({"finetuned_from_version": str(asked.model_version), "finetuned_from_backbone": start.backbone_id})

@@ -1,6 +1,5 @@
 """Fit a head to a snapshot, on the features of the very backbone that will serve."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotImage
+from ml.deadlines import Deadline
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.tasks.classification.classification_metrics import Metrics, measure
 from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead, train_head
@@ -35,7 +35,7 @@ def fit_head(
     snapshot: Snapshot,
     views: Sequence[str],
     seed: int,
-    deadline: float,
+    deadline: Deadline,
     on_step: StepProgress | None = None,
     hyperparameters: Hyperparameters = DEFAULTS,
 ) -> tuple[TrainedHead, Metrics]:
@@ -45,7 +45,7 @@ def fit_head(
         backbone: that will serve.
         views: of the training fold, names in ml.backbones.views.VIEWS.
         seed: of the initial kernel, the shuffling and the dropout.
-        deadline: training stops here, by time.monotonic().
+        deadline: training stops here.
         on_step: called with ("features" or "train", done, total).
         hyperparameters: how the head is trained.
     Returns: the head, and how it does on the validation fold, seen as it is.
@@ -56,7 +56,7 @@ def fit_head(
     return fit_folds(
         folds,
         seed,
-        deadline - time.monotonic(),
+        deadline,
         hyperparameters,
         lambda epoch, _: tell("train", epoch + 1, MAXIMUM_EPOCHS),
     )
@@ -90,7 +90,7 @@ def read_folds(
 def fit_folds(
     folds: Folds,
     seed: int,
-    budget_seconds: float,
+    deadline: Deadline,
     hyperparameters: Hyperparameters,
     on_epoch: EpochProgress | None = None,
 ) -> tuple[TrainedHead, Metrics]:
@@ -101,6 +101,6 @@ def fit_folds(
     Raises: TrainingError.
     """
     class_count = len(folds.classes)
-    head = train_head(*folds.training, *folds.validation, class_count, seed, budget_seconds, on_epoch, hyperparameters)
+    head = train_head(*folds.training, *folds.validation, class_count, seed, deadline, on_epoch, hyperparameters)
     features, labels = folds.validation
     return head, measure(labels, head.classify(features).argmax(axis=1), folds.classes)

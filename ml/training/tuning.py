@@ -16,6 +16,7 @@ from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.views import training_views
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
+from ml.deadlines import Deadline
 from ml.progress import EpochProgress, StepProgress
 from ml.training.chosen_backbone import ensure_backbone, start_version
 from ml.training.head_fitting import Folds, fit_folds, read_folds
@@ -116,7 +117,7 @@ class _Objective:
         hyperparameters, is_mirrored = suggest(trial, self.may_mirror)
         load_keras().utils.clear_session()  # a worker trains hundreds of heads
         head, validation = fit_folds(
-            self.folds(is_mirrored), self.seed, self.budget_seconds, hyperparameters, _pruning(trial)
+            self.folds(is_mirrored), self.seed, Deadline(self.budget_seconds), hyperparameters, _pruning(trial)
         )
         trial.set_user_attr(VALIDATION_LOSS, min(head.history["val_loss"]))
         return validation.accuracy

@@ -54,7 +54,7 @@ class S3Prefix:
 
     def _list(self) -> Iterator[_Object]:
         root = f"{self.prefix}/" if self.prefix else ""
-        with self._told():
+        with self._translated_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=root):
                 for found in page.get("Contents", []):
                     name = normalize("NFC", found["Key"].removeprefix(root))
@@ -64,7 +64,7 @@ class S3Prefix:
     def _groups(self, objects: dict[str, _Object]) -> dict[str, str]:
         if GROUPS_FILE not in objects:
             return {}
-        with self._told():
+        with self._translated_errors():
             content = self._read(objects[GROUPS_FILE].key)
         return parse_groups(content, set(objects), f"{self.url}/{GROUPS_FILE}")
 
@@ -91,7 +91,7 @@ class S3Prefix:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - heavy
 
         remedy = (

@@ -45,7 +45,7 @@ def test_a_changed_pool_below_the_floor_asks_again() -> None:
     assert reasons(accuracy=0.5, new_images=548, last=changed) == ["Accuracy 50.0% is below the floor of 70.0%."]
 
 
-@pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True)])
+@pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True), (501, True)])
 def test_five_hundred_images_more_ask_again(images_since: int, asks: bool) -> None:
     last = LastAttempt(
         is_under_way=False, has_same_parameters=True, has_same_pool=False, images_since=images_since, age_days=1
@@ -67,7 +67,7 @@ def test_a_training_of_this_pool_that_is_under_way_is_not_asked_for_again(
     assert reasons(accuracy, new_images, under_way, age_days=age_days) == []
 
 
-@pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True)])
+@pytest.mark.parametrize(("images_since", "asks"), [(499, False), (500, True), (501, True)])
 def test_a_training_under_way_on_an_older_pool_settles_what_it_saw(images_since: int, asks: bool) -> None:
     under_way = replace(SAME, is_under_way=True, has_same_pool=False, images_since=images_since)
     assert bool(reasons(new_images=547 + images_since, last=under_way)) is asks

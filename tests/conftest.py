@@ -29,6 +29,7 @@ from ml.evaluation.floor import floor_of
 from ml.settings import Settings, without_settings
 from tests.deployments import administer, copy_database, drop_database, small_settings
 from tests.memory import memory_folder
+from tests.transaction_watch import TransactionWatch
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -133,6 +134,12 @@ def settings(catalog_template: str, server_home: Path, tmp_path: Path) -> Iterat
 def catalog(settings: Settings) -> Iterator[Catalog]:
     with open_catalog(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def watch(catalog: Catalog) -> TransactionWatch:
+    """Looks for transactions that are open while slow work is done."""
+    return TransactionWatch(catalog)
 
 
 @pytest.fixture

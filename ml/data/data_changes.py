@@ -64,7 +64,8 @@ def change_images(catalog: Catalog, changes: Sequence[Change], actor: str, mirro
 
     Raises: also ImageStoreError, the store cannot be read.
     """
-    prepare_search(catalog, {each.sha256 for each in changes if each.action != "exclude"}, mirrored)
+    entering = list(dict.fromkeys(each.sha256 for each in changes if each.action != "exclude"))
+    prepare_search(catalog, entering, mirrored)
     with catalog.begin() as connection:
         return apply_changes(connection, changes, actor, mirrored)
 

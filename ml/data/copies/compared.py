@@ -58,14 +58,20 @@ def sought_in_index(thumbnail: bytes) -> list[tuple[int, IndexedHash]]:
 def alike(thumbnail: bytes, others: Iterable[bytes]) -> list[bytes]:
     """Those of some photos that a search for copies of one would propose if they were in the index."""
     sought = [(among, each.bits) for among, each in sought_in_index(thumbnail)]
-    kinds, bits = np.array(sought, dtype=np.int64).reshape(-1, 2).T
-    return [other for other in others if _is_near(kinds, bits, stored_hashes(other))]
+    kinds, bits = np.array(sought, dtype=np.int64).reshape(-1, 2).T[:, :, None]
+    return [other for other in others if _is_near(kinds, bits, *_stored_bits(other))]
 
 
-def _is_near(kinds: np.ndarray, bits: np.ndarray, found: Sequence[IndexedHash]) -> bool:
-    found_kinds, found_bits = np.array([(each.kind, each.bits) for each in found], dtype=np.int64).T
-    differing = np.bitwise_count(bits[:, None] ^ found_bits)
-    return bool(((differing <= copy_hashes.MOST_BITS) & (kinds[:, None] == found_kinds)).any())
+@lru_cache(_IMAGES)
+def _stored_bits(thumbnail: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The kinds of a photo's hashes, and their bits."""
+    kinds, bits = np.array([(each.kind, each.bits) for each in stored_hashes(thumbnail)], dtype=np.int64).T
+    return kinds, bits
+
+
+def _is_near(kinds: np.ndarray, bits: np.ndarray, found_kinds: np.ndarray, found_bits: np.ndarray) -> bool:
+    differing = np.bitwise_count(bits ^ found_bits)
+    return bool(((differing <= copy_hashes.MOST_BITS) & (kinds == found_kinds)).any())
 
 
 def _key(thumbnail: bytes, other: bytes, mirrored: bool) -> bytes:

@@ -69,12 +69,13 @@ def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCop
 
 
 def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool) -> None:
-    """Compare images with all that a search will propose, each other included, outside any transaction.
+    """Compare images with all that a search will propose, outside any transaction, so that the search compares nothing.
 
-    `find_near_copies` has nothing left to compare then.
+    Args: thumbnails, in the order in which they enter: each is compared with those before it, too.
     """
     for number, thumbnail in enumerate(thumbnails):
-        sought_in_index(thumbnail)  # remembered, as is all that follows
+        stored_hashes(thumbnail)  # remembered, as is all that follows
+        sought_in_index(thumbnail)
         with catalog.begin() as connection:
             proposed = [each.thumbnail for each in _propose(connection, thumbnail)]
         evidence_of(thumbnail, [*proposed, *alike(thumbnail, thumbnails[:number])], mirrored)
@@ -83,12 +84,13 @@ def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool)
 def prepare_search(catalog: Catalog, sha256s: Collection[str], mirrored: bool) -> None:
     """Do for stored images, outside any transaction, what `copies_of` needs: measure them, and compare them ahead.
 
+    Args: sha256s, in the order in which they will be searched for and become members.
     Raises: ImageStoreError, the store cannot be read.
     """
     measure_images(catalog, sha256s)
     with catalog.begin() as connection:
         known = load_statistics(connection, sha256s)
-    compare_ahead(catalog, [each.thumbnail for each in known.values()], mirrored)
+    compare_ahead(catalog, [known[sha256].thumbnail for sha256 in sha256s if sha256 in known], mirrored)
 
 
 def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
@@ -24,6 +24,32 @@ _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
 # services: MLFLOW_PORT=tcp://10.0.0.7:5000 from "mlflow", MYCOFLOW_WEB_SERVICE_HOST from "mycoflow-web".
 _LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
 _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+class S3Account(BaseModel):
+    """An S3 server and the key that a source is read with there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")
+    access_key: str = Field(min_length=1)
+    secret_key: SecretStr = Field(min_length=1)
+    region: str = "us-east-1"
+
+
+def parse_s3_accounts(text: str) -> dict[str, S3Account]:
+    """The accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
+
+    Raises: ValueError, saying what is wrong where, without any value: one may be a key.
+    """
+    try:
+        return TypeAdapter(dict[str, S3Account]).validate_json(text)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
+        raise ValueError(
+            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, and '
+            f'"region" where it is not us-east-1. {"; ".join(wrong)}'
+        ) from None
 
 
 class Settings(BaseSettings):
@@ -98,6 +124,9 @@ class Settings(BaseSettings):
     retention_model_versions: int = Field(10, ge=1, description="... and the files of this many of the newest versions")
 
     ingest_sources: str = Field("", description="URLs to ingest images from every hour, comma-separated")
+    ingest_s3_accounts: SecretStr | None = Field(
+        None, description="Servers and keys of s3://...?account=NAME sources, by name, as JSON"
+    )
     require_certification: bool = Field(True, description="Images from sources wait for an admin's certificate")
     quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with a larger share of rejects waits")
 
@@ -175,6 +204,13 @@ class Settings(BaseSettings):
         if parts.scheme == "memory" or (parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0):
             return value
         raise ValueError("expected memory:// or redis://user:password@host:port/number")
+
+    @field_validator("ingest_s3_accounts")
+    @classmethod
+    def _known_accounts(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_s3_accounts(value.get_secret_value())
+        return value
 
     @field_validator("alert_urls")
     @classmethod

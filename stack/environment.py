@@ -1,5 +1,6 @@
 """The environment of every process of the stack, made from the settings alone."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,14 @@ def _airflow_account(addresses: Addresses, secrets: AirflowSecrets) -> dict[str,
 def settings_environment(settings: Settings) -> dict[str, str]:
     """Return the settings as environment variables, without those that have no value."""
     values = {variable(name): getattr(settings, name) for name in Settings.model_fields}
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: _write(value) for name, value in values.items() if value is not None}
+
+
+def _write(value: object) -> str:
+    """A setting's value as the environment has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:

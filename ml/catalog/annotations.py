@@ -1,6 +1,8 @@
 """What an item is said to show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,3 +17,22 @@ class Annotation:
 
     class_names: tuple[str, ...]
     detail: dict[str, object] | None = None
+
+    @property
+    def label(self) -> str:
+        """The class names as people read them; of a classified item, its class."""
+        return ", ".join(self.class_names)
+
+    def columns(self) -> dict[str, Any]:
+        """What a table keeps of it."""
+        return {"class_names": list(self.class_names), "annotation": self.detail}
+
+
+def read_annotation(class_names: Sequence[str], detail: dict[str, object] | None) -> Annotation:
+    """Make an annotation of the columns of a table."""
+    return Annotation(tuple(class_names), detail)
+
+
+def label_of(annotation: Annotation | None) -> str | None:
+    """The class names as people read them; None where nothing is said."""
+    return None if annotation is None else annotation.label

@@ -7,22 +7,22 @@ import sqlalchemy as sa
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import images, predictions, results
+from ml.catalog.tables import images, items, predictions, results
 from ml.errors import UnknownImageError
 
 _TO_JUDGE = ("waiting", "suspended")
 
 
 def may_be_seen_by(account: Account) -> sa.ColumnElement[bool]:
-    """The condition on training.images.
+    """The condition on training.items.
 
     An expert may judge any prediction, and so sees the photo of each, and what waits for a person's word.
     """
     if account.role == "admin":
         return sa.true()
-    asked = sa.exists().where(results.c.image_sha256 == images.c.sha256, predictions.c.result_id == results.c.id)
+    asked = sa.exists().where(results.c.item_id == items.c.id, predictions.c.result_id == results.c.id)
     if account.role == "expert":
-        return images.c.held_back.in_(_TO_JUDGE) | asked
+        return items.c.held_back.in_(_TO_JUDGE) | asked
     return asked.where(predictions.c.account_id == account.id)
 
 
@@ -40,9 +40,9 @@ def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
     Raises: UnknownImageError, there is no such image, or the account may not see it; ImageStoreError;
         DatabaseUnavailableError.
     """
-    query = sa.select(images.c.media_type).where(images.c.sha256 == sha256, may_be_seen_by(account))
+    query = sa.select(images.c.media_type).join_from(images, items).where(images.c.sha256 == sha256)
     with catalog.begin() as connection:
-        media_type = connection.execute(query).scalar_one_or_none()
+        media_type = connection.execute(query.where(may_be_seen_by(account)).limit(1)).scalar_one_or_none()
     if media_type is None:
         raise UnknownImageError("Expected the hash of an image that you may see, got another.")
     return Photo(catalog.store.get(image_key(sha256)), media_type)

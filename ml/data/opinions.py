@@ -47,7 +47,7 @@ def judge_prediction(
     """
     prediction = _find(catalog, prediction_id, account)
     if may_certify(account):
-        prepare_search(catalog, [prediction.image_sha256], mirrored)
+        prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
         opinion = _opinion(verdict, classes[prediction.best_index], corrected_label)

@@ -114,7 +114,7 @@ def _answers(workspace: Workspace, version: int, evaluation_set_version: int) ->
     classes = remember_version(workspace, version).classes
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
-        results = load_results(connection, version, [member.sha256 for member in members])
+        results = load_results(connection, version, [member.item_id for member in members])
     return _Answers(classes, {sha256: classes[int(values.argmax())] for sha256, values in results.items()})
 
 
@@ -124,10 +124,10 @@ def _deciding_images(
     """The images and labels that the champion is measured on."""
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
-    known = [member for member in members if member.label in classes]
+    known = [member for member in members if member.annotation.label in classes]
     deciding = deciding_part(known)
     chosen = [member for member in known if member.part == deciding]
-    return [member.sha256 for member in chosen], [member.label for member in chosen]
+    return [member.item_id for member in chosen], [member.annotation.label for member in chosen]
 
 
 def _best_version(
@@ -159,6 +159,6 @@ def _new_class_recalls(
         members = load_evaluation_set(connection, evaluation_set_version)
     recalls = {}
     for label in sorted(set(mine.classes) - set(theirs.classes)):
-        images = [member.sha256 for member in members if member.label == label]
+        images = [member.item_id for member in members if member.annotation.label == label]
         recalls[label] = float(mine.right(images, [label] * len(images)).mean()) if images else 0.0
     return recalls

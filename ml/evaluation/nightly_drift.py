@@ -69,7 +69,11 @@ def _load_sample(connection: sa.Connection, facts: ModelVersion, sha256s: Sequen
 
 def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> tuple[np.ndarray, np.ndarray]:
     """What the version says of the evaluation images of its classes, (n, classes), and what they are, (n,)."""
-    labels = {each.sha256: each.label for each in current_members(connection) if each.label in facts.classes}
+    labels = {
+        each.item_id: each.annotation.label
+        for each in current_members(connection)
+        if each.annotation.label in facts.classes
+    }
     answers = load_results(connection, facts.version, list(labels))
     indices = [facts.classes.index(labels[sha256]) for sha256 in answers]
     return _stack(list(answers.values()), len(facts.classes)), np.array(indices, dtype=np.int64)

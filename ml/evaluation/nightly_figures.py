@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ml.app import Workspace, load_classifier
 from ml.catalog.models import evaluations
 from ml.catalog.models.evaluations import Evaluation
-from ml.data.evaluation_sets import EvaluationImage, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, load_evaluation_set
 from ml.errors import ImageStoreError, ModelLoadError
 from ml.evaluation.robustness import measure_robustness
 from ml.figures import NIGHTLY
@@ -26,7 +26,9 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
         members = load_evaluation_set(connection, set_version)
     if known.keys() >= {figure.name for figure in NIGHTLY}:
         return known
-    shown = [member for member in members if member.part == deciding.part and member.label in deciding.per_class]
+    shown = [
+        member for member in members if member.part == deciding.part and member.annotation.label in deciding.per_class
+    ]
     return {
         "precision_macro": deciding.precision_macro,
         "recall_macro": deciding.recall_macro,
@@ -35,7 +37,7 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
     }
 
 
-def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationImage]) -> Mapping[str, float]:
+def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationItem]) -> Mapping[str, float]:
     try:
         return measure_robustness(workspace.catalog, load_classifier(workspace, version), shown)
     except (ImageStoreError, ModelLoadError) as error:  # the check itself stands on results that are stored

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.catalog.database import Catalog
-from ml.data.evaluation_sets import EvaluationImage
+from ml.data.evaluation_sets import EvaluationItem
 from ml.tasks.classification.classifier import Classifier
 
 MOST_IMAGES = 150  # each is computed once for every distortion
@@ -25,26 +25,24 @@ LIGHT_RATIO = 0.4
 Pixels = NDArray[np.uint8]
 
 
-def measure_robustness(
-    catalog: Catalog, classifier: Classifier, members: Sequence[EvaluationImage]
-) -> dict[str, float]:
+def measure_robustness(catalog: Catalog, classifier: Classifier, members: Sequence[EvaluationItem]) -> dict[str, float]:
     """The accuracy on images of an evaluation set, distorted in each way; the same images give the same figures.
 
     Args: members, one or more, of classes that the model knows. The first MOST_IMAGES by their hashes count.
     Returns: `accuracy_under_<distortion>` -> 0 to 1.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
-    chosen = sorted(members, key=lambda member: member.sha256)[:MOST_IMAGES]
+    chosen = sorted(members, key=lambda member: member.item_id)[:MOST_IMAGES]
     batches = [chosen[start : start + BATCH_IMAGES] for start in range(0, len(chosen), BATCH_IMAGES)]
     right = np.concatenate([_right_answers(catalog, classifier, batch) for batch in batches], axis=1)
     return {f"accuracy_under_{name}": float(of_one.mean()) for name, of_one in zip(DISTORTIONS, right, strict=True)}
 
 
-def _right_answers(catalog: Catalog, classifier: Classifier, batch: Sequence[EvaluationImage]) -> NDArray[np.bool_]:
+def _right_answers(catalog: Catalog, classifier: Classifier, batch: Sequence[EvaluationItem]) -> NDArray[np.bool_]:
     """Whether each image is named right under each distortion, (distortions, images)."""
-    images = read_pixels(catalog, [member.sha256 for member in batch], classifier.card.image_size)
-    seeds = [int(member.sha256[:16], 16) for member in batch]
-    truth = np.array([classifier.card.classes.index(member.label) for member in batch])
+    images = read_pixels(catalog, [member.demand_image() for member in batch], classifier.card.image_size)
+    seeds = [int(member.item_id[:16], 16) for member in batch]
+    truth = np.array([classifier.card.classes.index(member.annotation.label) for member in batch])
     return np.array(
         [
             classifier.predict(np.stack([*map(distort, images, seeds)])).probabilities.argmax(axis=1) == truth

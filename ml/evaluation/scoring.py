@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.features import ensure_features
 from ml.catalog.database import Catalog
+from ml.catalog.items.item_records import find_item_images
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
-from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.errors import EvaluationSetError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
@@ -83,14 +84,14 @@ def score_loaded(
             evaluation_set_version, members = current_evaluation_set(connection)
         else:
             members = load_evaluation_set(connection, evaluation_set_version)
-    known = [member for member in members if member.label in classes]
+    known = [member for member in members if member.annotation.label in classes]
     if not known:
         raise EvaluationSetError(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    found = distributions(catalog, version, [member.sha256 for member in known], open_scorer, on_progress)
-    predicted = {member.sha256: int(found[member.sha256].argmax()) for member in known}
+    found = distributions(catalog, version, [member.item_id for member in known], open_scorer, on_progress)
+    predicted = {member.item_id: int(found[member.item_id].argmax()) for member in known}
     deciding = deciding_part(known)
     scored = [
         _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes, floor)
@@ -106,19 +107,19 @@ def score_loaded(
 def distributions(
     catalog: Catalog,
     version: int,
-    sha256s: Sequence[str],
+    item_ids: Sequence[str],
     open_scorer: Callable[[], Scorer],
     on_progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-    """What a version says of images, computed and kept where it never was asked before.
+    """What a version says of items with an image, computed and kept where it never was asked before.
 
     Args: open_scorer, on_progress: as above.
-    Returns: hash -> float32 (classes,).
+    Returns: item id -> float32 (classes,).
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
-        scored = load_results(connection, version, sha256s)
-    missing = [sha256 for sha256 in sha256s if sha256 not in scored]
+        scored = load_results(connection, version, item_ids)
+        missing = find_item_images(connection, [item_id for item_id in item_ids if item_id not in scored])
     if missing:
         scorer = open_scorer()
         features = ensure_features(
@@ -126,12 +127,12 @@ def distributions(
             lambda images: scorer.predict(images).features,
             scorer.card.backbone_id,
             scorer.card.image_size,
-            missing,
+            list(missing.values()),
             on_progress,
         )
         scored.update(zip(missing, scorer.classify(features), strict=True))
         with catalog.begin() as connection:
-            save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
+            save_results(connection, version, {item_id: scored[item_id] for item_id in missing})
     return scored
 
 
@@ -145,15 +146,15 @@ def _measure_part(
     evaluation_set_version: int,
     part: str,
     is_deciding: bool,
-    members: Sequence[EvaluationImage],
+    members: Sequence[EvaluationItem],
     predicted: dict[str, int],
     classes: Sequence[str],
     floor: Floor,
 ) -> Evaluation:
     chosen = [member for member in members if member.part == part]
     metrics = measure(
-        np.array([classes.index(member.label) for member in chosen]),
-        np.array([predicted[member.sha256] for member in chosen]),
+        np.array([classes.index(member.annotation.label) for member in chosen]),
+        np.array([predicted[member.item_id] for member in chosen]),
         classes,
     )
     per_class = {name: asdict(figures) for name, figures in metrics.per_class.items()}

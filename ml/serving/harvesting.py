@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.harvest import harvest, is_harvestable
@@ -51,4 +52,5 @@ class Harvester:
                 return  # found out without the lock that all writers share
         prepare_search(catalog, [sha256], mirrored)
         with catalog.begin() as connection:
-            harvest(connection, sha256, label, self.model.version, self.account_id, mirrored, shows_something)
+            said = Annotation((label,))
+            harvest(connection, sha256, said, self.model.version, self.account_id, mirrored, shows_something)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.ingest.validation import SanitisedImage
 from ml.serving.loaded_model import LoadedModel
@@ -69,7 +69,7 @@ class PredictionStore:
         Raises: DatabaseUnavailableError.
         """
         with self.catalog.begin() as connection:
-            add_predicted(connection, _record(image, source))
+            add_predicted(connection, ItemRecord(source, image.record))
             save_features(connection, {(image.sha256, IDENTITY): features}, self.model.backbone_id)
             return self._save(connection, image.sha256, probabilities)
 
@@ -78,15 +78,3 @@ class PredictionStore:
         is_cached = not result.is_new
         prediction_id = save_prediction(connection, result.id, self.account_id, is_cached)
         return Prediction(prediction_id, is_cached, list(probabilities), may_be_harvested=True)
-
-
-def _record(image: SanitisedImage, source: str) -> ImageRecord:
-    return ImageRecord(
-        sha256=image.sha256,
-        group_key=image.sha256,  # nothing is known of what it belongs to
-        source=source,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        byte_count=len(image.content),
-    )

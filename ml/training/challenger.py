@@ -97,12 +97,12 @@ def _seed(attempt: Attempt) -> int:
 
 
 def _describe(snapshot: Snapshot) -> DatasetNote:
-    counts = Counter(f"{image.label} {image.fold}" for image in snapshot.images)
-    rows = repr([(image.sha256, image.label, image.fold) for image in snapshot.images])
+    counts = Counter(f"{item.annotation.label} {item.fold}" for item in snapshot.items)
+    rows = repr([(item.item_id, item.annotation.label, item.fold) for item in snapshot.items])
     return DatasetNote(
         name=f"snapshot-{snapshot.id}",
         digest=hashlib.sha256(rows.encode()).hexdigest(),
-        profile={"images": len(snapshot.images), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
+        profile={"images": len(snapshot.items), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
     )
 
 
@@ -151,11 +151,11 @@ def _evaluation_sample(catalog: Catalog, card: ModelCard) -> tuple[np.ndarray, n
     """Some images of the evaluation set, always the same of one set: uint8 (n, size, size, 3) and class indices."""
     with catalog.begin() as connection:
         _, members = current_evaluation_set(connection)
-    chosen = [member for member in members if member.label in card.classes][:KERAS_ACCURACY_IMAGES]
+    chosen = [member for member in members if member.annotation.label in card.classes][:KERAS_ACCURACY_IMAGES]
     if not chosen:
         raise EvaluationSetError(
             f"Expected images of the classes {', '.join(card.classes)} in the evaluation set, found none. "
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    pixels = read_pixels(catalog, [each.sha256 for each in chosen], card.image_size)
-    return pixels, np.array([card.classes.index(member.label) for member in chosen])
+    pixels = read_pixels(catalog, [each.demand_image() for each in chosen], card.image_size)
+    return pixels, np.array([card.classes.index(member.annotation.label) for member in chosen])

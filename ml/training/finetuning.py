@@ -116,13 +116,11 @@ class _Lesson:
 
     @classmethod
     def of(cls, snapshot: Snapshot, views: Sequence[str]) -> "_Lesson":
-        pairs = [
-            (image, view) for image in snapshot.images for view in (views if image.fold == "train" else [IDENTITY])
-        ]
+        pairs = [(item, view) for item in snapshot.items for view in (views if item.fold == "train" else [IDENTITY])]
         return cls(
-            [(image.sha256, view) for image, view in pairs],
-            np.array([snapshot.classes.index(image.label) for image, _ in pairs]),
-            np.array([image.fold == "train" for image, _ in pairs]),
+            [(item.demand_image(), view) for item, view in pairs],
+            np.array([snapshot.classes.index(item.annotation.label) for item, _ in pairs]),
+            np.array([item.fold == "train" for item, _ in pairs]),
         )
 
 
@@ -132,7 +130,7 @@ def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) ->
 
 
 def _standardise(catalog: Catalog, backbone: OnnxBackbone, snapshot: Snapshot) -> Standardisation:
-    training = [image.sha256 for image in snapshot.images if image.fold == "train"]
+    training = [item.demand_image() for item in snapshot.items if item.fold == "train"]
     return Standardisation.of(
         ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, training)
     )

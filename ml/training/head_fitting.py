@@ -10,7 +10,7 @@ from ml.backbones.features import ensure_views
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
-from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotImage
+from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.tasks.classification.classification_metrics import Metrics, measure
@@ -74,16 +74,16 @@ def read_folds(
     Args: as for `fit_head`; on_progress, called with (images done, images to do).
     """
 
-    def features_of(images: Sequence[SnapshotImage], views: Sequence[str]) -> Fold:
-        sha256s = [image.sha256 for image in images]
+    def features_of(items: Sequence[SnapshotItem], views: Sequence[str]) -> Fold:
+        sha256s = [item.demand_image() for item in items]
         features = ensure_views(
             catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, views, on_progress
         )
-        labels = [snapshot.classes.index(image.label) for image in images]
+        labels = [snapshot.classes.index(item.annotation.label) for item in items]
         return np.concatenate(features), np.tile(np.array(labels, np.int64), len(views))
 
-    training = features_of([image for image in snapshot.images if image.fold == "train"], views)
-    validation = features_of([image for image in snapshot.images if image.fold == "validation"], [IDENTITY])
+    training = features_of([item for item in snapshot.items if item.fold == "train"], views)
+    validation = features_of([item for item in snapshot.items if item.fold == "validation"], [IDENTITY])
     return Folds(training, validation, snapshot.classes)
 
 

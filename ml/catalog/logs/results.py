@@ -1,4 +1,4 @@
-"""Results (image, model version) -> full distribution, computed once; and the predictions that asked for them."""
+"""Results (item, model version) -> full distribution, computed once; and the predictions that asked for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.images.image_records import is_only_predicted
-from ml.catalog.tables import images, predictions, results
+from ml.catalog.items.item_records import is_only_predicted
+from ml.catalog.tables import items, predictions, results
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a model version says of an image.
+    """What a model version says of an item.
 
     Args:
         probabilities: (classes,), in the order of the version's classes.
-        is_only_predicted: nobody has given the image a label or a place yet.
+        is_only_predicted: nobody has given the item an annotation or a place yet.
     """
 
     id: int
@@ -27,18 +27,18 @@ class Result:
 
 
 # Built once: every prediction runs these.
-_ONE_RESULT = (results.c.image_sha256 == sa.bindparam("sha256")) & (
+_ONE_RESULT = (results.c.item_id == sa.bindparam("item_id")) & (
     results.c.model_version == sa.bindparam("model_version")
 )
-_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(images).where(_ONE_RESULT)
+_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(items).where(_ONE_RESULT)
 _FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
 _SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
 _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 
 
-def find_result(connection: sa.Connection, sha256: str, model_version: int) -> Result | None:
-    """The stored result of one image, if it was ever computed."""
-    row = connection.execute(_FIND_RESULT, {"sha256": sha256, "model_version": model_version}).one_or_none()
+def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
+    """The stored result of one item, if it was ever computed."""
+    row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
     return None if row is None else Result(*row)
 
 
@@ -50,36 +50,36 @@ class SavedResult(NamedTuple):
 
 
 def save_result(
-    connection: sa.Connection, sha256: str, model_version: int, probabilities: Sequence[float]
+    connection: sa.Connection, item_id: str, model_version: int, probabilities: Sequence[float]
 ) -> SavedResult:
     """Keep a result, if it is not there yet."""
-    values = {"image_sha256": sha256, "model_version": model_version, "probabilities": probabilities}
+    values = {"item_id": item_id, "model_version": model_version, "probabilities": probabilities}
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
     if saved is not None:
         return SavedResult(saved, is_new=True)
-    known: int = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
+    known: int = connection.execute(_FIND_ID, {"item_id": item_id, "model_version": model_version}).scalar_one()
     return SavedResult(known, is_new=False)
 
 
 def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:
     """Keep many results of one version; those that are there already stay.
 
-    Args: distributions, hash -> probabilities (classes,).
+    Args: distributions, item id -> probabilities (classes,).
     """
     rows = [
-        {"image_sha256": sha256, "model_version": model_version, "probabilities": values.tolist()}
-        for sha256, values in sorted(distributions.items())
+        {"item_id": item_id, "model_version": model_version, "probabilities": values.tolist()}
+        for item_id, values in sorted(distributions.items())
     ]
     if rows:
         connection.execute(insert(results).on_conflict_do_nothing(), rows)
 
 
-def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, np.ndarray]:
-    """The stored distributions of some images: hash -> float32 (classes,); images not scored yet are missing."""
-    query = sa.select(results.c.image_sha256, results.c.probabilities).where(
-        results.c.image_sha256.in_(sha256s), results.c.model_version == model_version
+def load_results(connection: sa.Connection, model_version: int, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """The stored distributions of some items: id -> float32 (classes,); items not scored yet are missing."""
+    query = sa.select(results.c.item_id, results.c.probabilities).where(
+        results.c.item_id.in_(item_ids), results.c.model_version == model_version
     )
-    return {sha256: np.asarray(values, dtype=np.float32) for sha256, values in connection.execute(query)}
+    return {item_id: np.asarray(values, dtype=np.float32) for item_id, values in connection.execute(query)}
 
 
 def save_prediction(connection: sa.Connection, result_id: int, account_id: int | None, is_cached: bool) -> int:

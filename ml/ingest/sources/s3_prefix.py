@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from unicodedata import normalize
+from urllib.parse import quote
 
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.class_folders import mix_classes
@@ -28,15 +29,20 @@ class _Object:
 
 @dataclass(frozen=True)
 class S3Prefix:
-    """A bucket and a prefix; an empty one is the whole bucket. Nothing is written there."""
+    """A bucket and a prefix; an empty one is the whole bucket. Nothing is written there.
+
+    Args: account, the name of the one that the client has, if any: servers may have buckets of the same name.
+    """
 
     client: "S3Client"
     bucket: str
     prefix: str
+    account: str | None = None
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        place = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        return place if self.account is None else f"{place}?account={quote(self.account)}"
 
     def files(self) -> Iterator[ArrivedFile]:
         objects = {each.name: each for each in self._list()}
@@ -94,9 +100,8 @@ class S3Prefix:
     def _translated_errors(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - heavy
 
-        remedy = (
-            "Expected a bucket that may be listed and read: check MYCOFLOW_INGEST_SOURCES and the AWS_... variables."
-        )
+        key = f"account {self.account!r} of MYCOFLOW_INGEST_S3_ACCOUNTS" if self.account else "AWS_... variables"
+        remedy = f"Expected a bucket that may be listed and read: check MYCOFLOW_INGEST_SOURCES and the {key}."
         try:
             yield
         except (ClientError, NoCredentialsError) as error:

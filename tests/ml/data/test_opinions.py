@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.tables import feedback
 from ml.data.opinions import judge_prediction
@@ -38,7 +39,7 @@ def asker(new_account: NewAccount) -> Account:
 def prediction_id(catalog: Catalog, asker: Account) -> int:
     sha256 = "ab" * 32
     with catalog.begin() as connection:
-        add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 8, 8, 100))
+        add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 8, 8, 100)))
         result = save_result(connection, sha256, VERSION, [0.9, 0.1])
         return save_prediction(connection, result.id, asker.id, False)
 

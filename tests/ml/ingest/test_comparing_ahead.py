@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.data.copies import compared, copy_hashes, near_copies
 from ml.data.copies.copy_comparison import copy_evidence
 from ml.data.copies.thumbnails import Grey
@@ -93,9 +94,8 @@ def ask(catalog: Catalog) -> Callable[[Image.Image, int | None], tuple[str, int]
     def asked(picture: Image.Image, account_id: int | None = None) -> tuple[str, int]:
         image = sanitise(jpeg(picture))
         catalog.store.put(image_key(image.sha256), image.content)
-        record = ImageRecord(image.sha256, image.sha256, "upload", image.media_type, image.width, image.height, 1)
         with catalog.begin() as connection:
-            add_predicted(connection, record)
+            add_predicted(connection, ItemRecord("upload", image.record))
             result = save_result(connection, image.sha256, 1, [0.9, 0.1])
             return image.sha256, save_prediction(connection, result.id, account_id, False)
 
@@ -104,7 +104,8 @@ def ask(catalog: Catalog) -> Callable[[Image.Image, int | None], tuple[str, int]
 
 def label_of(catalog: Catalog, sha256: str) -> str | None:
     with catalog.begin() as connection:
-        return connection.scalar(sa.select(images.c.label).where(images.c.sha256 == sha256))
+        (names,) = connection.scalars(sa.select(items.c.class_names).where(items.c.id == sha256))
+        return None if names is None else ", ".join(names)
 
 
 def test_a_folder_s_photos_are_compared_with_what_is_there_and_with_each_other(
@@ -127,7 +128,7 @@ def test_a_batch_s_photos_are_compared_with_what_is_there_and_with_each_other(
         folder = put(f"drop/a/{name}", picture)
     assert len(pull(catalog, folder, TRUSTED)) == 1
     with catalog.begin() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).where(images.c.split.is_not(None))) == 3
+        assert connection.scalar(sa.select(sa.func.count()).where(items.c.split.is_not(None))) == 3
     assert sum(compares) >= 2
     assert comparisons.open == []
 
@@ -157,9 +158,9 @@ def test_copies_that_are_relabelled_together_are_compared_before(
 ) -> None:
     pictures = [larger(1), smaller(1)]
     sha256s = [ask(picture)[0] for picture in (pictures[::-1] if is_turned else pictures)]
-    change_images(catalog, [Change("relabel", sha256, "a") for sha256 in sha256s], "ada", mirrored=True)
+    change_images(catalog, [Change("relabel", sha256, Annotation(("a",))) for sha256 in sha256s], "ada", mirrored=True)
     with catalog.begin() as connection:
-        assert connection.scalar(sa.select(sa.func.count(images.c.group_key.distinct()))) == 1
+        assert connection.scalar(sa.select(sa.func.count(items.c.group_key.distinct()))) == 1
     assert compares == [1]
     assert comparisons.open == []
 
@@ -189,8 +190,8 @@ def test_the_check_for_crossing_copies_compares_in_no_transaction(
     ingest_folder(catalog, put("second/a/1", smaller(1)), "pool")
     crossing = {"split": "evaluation", "evaluation_part": "anchor", "entered_pool_at": None, "copy_of": None}
     with catalog.begin() as connection:  # as a release that knew no copies left it
-        (copy,) = connection.scalars(sa.select(images.c.sha256).where(images.c.copy_of.is_not(None)))
-        connection.execute(sa.update(images).where(images.c.sha256 == copy).values(crossing))
+        (copy,) = connection.scalars(sa.select(items.c.id).where(items.c.copy_of.is_not(None)))
+        connection.execute(sa.update(items).where(items.c.id == copy).values(crossing))
     compared._evidence.clear()  # they came long ago
     compares.clear()
     assert list(check_crossing(catalog, True, "test").withdrawn.values()) == [copy]

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.tables import images, predictions
+from ml.catalog.tables import items, predictions
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
 
@@ -60,8 +60,13 @@ def test_keeping_twice_keeps_one_result(store: PredictionStore, png: Png) -> Non
 def test_only_what_has_no_place_may_be_harvested(store: PredictionStore, png: Png, catalog: Catalog) -> None:
     sha256, kept = keep(store, png(1))
     with catalog.begin() as connection:
-        placed = {"split": "pool", "label": "boletus", "label_origin": "curated", "entered_pool_at": sa.func.now()}
-        connection.execute(sa.update(images).values(placed))
+        placed = {
+            "split": "pool",
+            "class_names": ["boletus"],
+            "label_origin": "curated",
+            "entered_pool_at": sa.func.now(),
+        }
+        connection.execute(sa.update(items).values(placed))
     found = store.find(sha256)
     assert found is not None
     assert (kept.may_be_harvested, found.may_be_harvested) == (True, False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response, jsonify
 
+from ml.catalog.annotations import label_of
 from ml.data.data_changes import change_images
 from ml.reporting.browsing import browse_events, browse_feedback, browse_images, browse_predictions
 from webapi import application_state
@@ -41,25 +42,30 @@ def get_data(query: DataQuery) -> Response:
 
 
 def _read_images(query: DataQuery) -> ImagesPage:
-    return ImagesPage.model_validate(
-        browse_images(current_catalog(), current_account(), query.images, query.limit, query.cursor)
-    )
+    page = browse_images(current_catalog(), current_account(), query.images, query.limit, query.cursor)
+    rows = [vars(row) | {"sha256": row.id, "label": label_of(row.annotation)} for row in page.items]
+    return ImagesPage.model_validate({"images": rows, "next_cursor": page.next_cursor})
 
 
 def _read_predictions(query: DataQuery) -> PredictionsPage:
     page = browse_predictions(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
-    rows = [_with_percent(asdict(row)) for row in page.rows]
+    rows = [_with_percent(_named(row)) for row in page.rows]
     return PredictionsPage.model_validate({"predictions": rows, "next_cursor": page.next_cursor})
 
 
 def _read_feedback(query: DataQuery) -> FeedbackPage:
     page = browse_feedback(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
-    return FeedbackPage.model_validate({"feedback": list(map(asdict, page.rows)), "next_cursor": page.next_cursor})
+    return FeedbackPage.model_validate({"feedback": list(map(_named, page.rows)), "next_cursor": page.next_cursor})
 
 
 def _read_events(query: DataQuery) -> EventsPage:
     page = browse_events(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
     return EventsPage.model_validate({"events": list(map(asdict, page.rows)), "next_cursor": page.next_cursor})
+
+
+def _named(row: Any) -> dict[str, Any]:
+    """A row in the words of the API."""
+    return asdict(row) | {"image_sha256": row.item_id}
 
 
 def _with_percent(row: dict[str, Any]) -> dict[str, object]:
@@ -84,11 +90,11 @@ def post_changes(body: ChangesBody) -> Response:
     return jsonify(
         changes=[
             {
-                "sha256": each.change.sha256,
+                "sha256": each.change.item_id,
                 "action": each.change.action,
                 "is_changed": each.is_changed,
-                "before": asdict(each.before),
-                "after": asdict(each.after),
+                "before": each.before.shown(),
+                "after": each.after.shown(),
             }
             for each in done
         ]

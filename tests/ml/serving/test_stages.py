@@ -18,8 +18,10 @@ from ml.settings import Settings
 
 
 @pytest.fixture
-def workspace(settings: Settings, catalog: Catalog) -> Workspace:
-    return Workspace(settings, catalog, open_registry(settings))
+def workspace(settings: Settings, catalog: Catalog, free_port: Callable[[], int]) -> Workspace:
+    """Nobody listens where its MLflow is."""
+    nowhere = settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}"})
+    return Workspace(nowhere, catalog, open_registry(nowhere))
 
 
 @pytest.fixture

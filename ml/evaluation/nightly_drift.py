@@ -31,16 +31,19 @@ def check_drift(workspace: Workspace, version: int) -> DriftCheck:
         learned_from = reference_images(connection, version)
     distributions(workspace.catalog, version, learned_from, lambda: load_classifier(workspace, version))
     with workspace.catalog.begin() as connection:
-        check = _check(connection, facts, learned_from)
+        reference = _load_sample(connection, facts, learned_from)
+        recent = _load_sample(connection, facts, recent_images(connection, version, RECENT_IMAGES))
+        calibration = _load_calibration(connection, facts)
+        right, judged = count_feedback(connection, version, RECENT_IMAGES)
+    check = _compare(version, reference, recent, calibration, right, judged)
+    with workspace.catalog.begin() as connection:
         save_drift_check(connection, check)
     return check
 
 
-def _check(connection: sa.Connection, facts: ModelVersion, learned_from: Sequence[str]) -> DriftCheck:
-    reference = _load_sample(connection, facts, learned_from)
-    recent = _load_sample(connection, facts, recent_images(connection, facts.version, RECENT_IMAGES))
-    calibration = _load_calibration(connection, facts)
-    right, judged = count_feedback(connection, facts.version, RECENT_IMAGES)
+def _compare(
+    version: int, reference: Sample, recent: Sample, calibration: tuple[np.ndarray, np.ndarray], right: int, judged: int
+) -> DriftCheck:
     counts = {
         "reference_images": len(reference.probabilities),
         "recent_images": len(recent.probabilities),
@@ -50,7 +53,7 @@ def _check(connection: sa.Connection, facts: ModelVersion, learned_from: Sequenc
         "feedback_images": judged,
     }
     return _summarise(
-        facts.version,
+        version,
         counts,
         measure_drift(reference, recent),
         _estimate(*calibration, recent.probabilities),

@@ -90,16 +90,3 @@ def save_prediction(connection: sa.Connection, result_id: int, account_id: int |
     values = {"result_id": result_id, "account_id": account_id, "is_cached": is_cached}
     prediction_id: int = connection.execute(_SAVE_PREDICTION, values).scalar_one()
     return prediction_id
-
-
-def mean_top_confidence(connection: sa.Connection, count: int) -> float | None:
-    """How sure the models were on average in the last predictions, 0 to 1; None before the first.
-
-    Args: count, predictions to look at; those that there are, where there are fewer.
-    """
-    last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
-    probability = sa.func.unnest(results.c.probabilities).column_valued("probability")
-    best = sa.select(sa.func.max(probability)).correlate(results).scalar_subquery()
-    mean = sa.select(sa.func.avg(best)).select_from(last.join(results, results.c.id == last.c.result_id))
-    found: float | None = connection.execute(mean).scalar_one()
-    return found

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-import sqlalchemy as sa
 from jinja2 import PackageLoader, Template
 
+from ml.catalog.database import Catalog
 from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import NIGHTLY
@@ -16,13 +16,15 @@ from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
 
 
-def make_report(connection: sa.Connection, settings: Settings, in_airflow: bool = False) -> str:
+def make_report(catalog: Catalog, settings: Settings, in_airflow: bool = False) -> str:
     """Read the facts, and render the page.
 
     Args: in_airflow, whether Airflow shows the page in a frame of its own page.
-    Raises: DatabaseUnavailableError, from the transaction around it.
+    Raises: DatabaseUnavailableError.
     """
-    return render(read_facts(connection, settings), in_airflow)
+    with catalog.begin() as connection:
+        facts = read_facts(connection, settings)
+    return render(facts, in_airflow)
 
 
 def render(facts: Facts, in_airflow: bool = False) -> str:

@@ -61,7 +61,8 @@ def ask_the_service(workspace: Workspace, settings: Settings, image: Path) -> tu
         current.models.poll()
         headers, data = {"Authorization": f"Bearer {token}"}, {"file": (io.BytesIO(image.read_bytes()), image.name)}
         answer: Any = app.test_client().post("/predictions", data=data, headers=headers)
-        (told,) = (sample.labels for metric in current.metrics.model.collect() for sample in metric.samples)
+        shown = [sample for metric in current.metrics.registry.collect() for sample in metric.samples]
+        (told,) = (sample.labels for sample in shown if sample.name == "mycoflow_model_info")
     assert answer.status_code == 200, answer.text
     return told, answer.json["results"][0]["name"]
 

@@ -193,7 +193,7 @@ def test_quarantine_ends_when_no_image_of_the_batch_waits(catalog: Catalog, add_
         connection.execute(sa.update(items).values(held_back="waiting"))
         for number, is_quarantined in enumerate([True, True, False]):
             file = FileOutcome(f"{number}.png", "1", "a", "waiting", item_id=waiting[number])
-            add_batch(connection, "drop", [file, file], is_quarantined, 0.5, None)
+            add_batch(connection, "drop", [file, file], is_quarantined, 0.5)
     assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (2, 3)
     with catalog.begin() as connection:
         decided = items.c.id == waiting[0]

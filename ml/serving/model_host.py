@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from ml.catalog.models.served_versions import ServingState
-from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
-from ml.serving.serving_cache import ServingCache, version_of
-from ml.tasks.classification.classifier import Classifier
-from webapi.telemetry.metrics import Metrics
+from ml.errors import (
+    DatabaseUnavailableError,
+    ModelError,
+    ModelLoadError,
+    NoChampionError,
+    RegistryUnavailableError,
+)
+from ml.serving.loaded_model import LoadedModel
+from ml.serving.serving_cache import ServingCache
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
@@ -20,13 +25,21 @@ _SHOWN_CHARACTERS = 500  # of an error
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """One model version, loaded. A request keeps the one it began with."""
+@dataclass
+class HostFigures:
+    """What a host counts and times.
 
-    version: int
-    bundle: Path
-    classifier: Classifier
+    Args:
+        swaps: times that another model version took over.
+        load_failures: model versions that could not be served.
+        load_seconds: to load and warm the model that answers.
+        swap_seconds: of the last swap, from the look at the alias to the first answer, with the download.
+    """
+
+    swaps: int = 0
+    load_failures: int = 0
+    load_seconds: float = 0.0
+    swap_seconds: float = 0.0
 
 
 class ModelSource(Protocol):
@@ -44,7 +57,6 @@ class ModelHost:
 
     Args:
         cache: where bundles are kept between restarts.
-        metrics: told of each swap and each version that does not load.
         open_registry: called at the first look at the alias, and again until it succeeds.
         poll_seconds: between two looks.
         record: told after each look what answers now; it never raises.
@@ -53,17 +65,16 @@ class ModelHost:
     def __init__(
         self,
         cache: ServingCache,
-        metrics: Metrics,
         open_registry: Callable[[], ModelSource],
         poll_seconds: float,
         record: Callable[[ServingState], None],
     ) -> None:
         self._cache = cache
-        self._metrics = metrics
         self._open_registry = open_registry
         self._poll_seconds = poll_seconds
         self._record = record
-        self._current: ServedModel | None = None
+        self._current: LoadedModel | None = None
+        self.figures = HostFigures()
         self._registry: ModelSource | None = None
         self._is_registry_down = False
         self._confirmed: int | None = None  # the version that the registry gave, not only the cache
@@ -76,8 +87,17 @@ class ModelHost:
         self._thread = threading.Thread(target=self._follow, name="model-host", daemon=True)
 
     @property
-    def current(self) -> ServedModel | None:
+    def current(self) -> LoadedModel | None:
         """The model to answer with; None before the first."""
+        return self._current
+
+    def demand_current(self) -> LoadedModel:
+        """The model to answer with.
+
+        Raises: NoChampionError, there is none yet.
+        """
+        if self._current is None:
+            raise NoChampionError("No model version is in production yet. Train one, then try again.")
         return self._current
 
     @property
@@ -94,23 +114,12 @@ class ModelHost:
             return ServingState(version)
         return ServingState(version, refused, self._load_error)
 
-    def serve(self, model: ServedModel) -> None:
+    def serve(self, model: LoadedModel) -> None:
         """Answer with this model from now on."""
         previous = self._current
         self._current = model  # one reference: a request sees the old model or the new one
         if previous is not None and previous.version != model.version:
-            self._metrics.model_swaps.inc()
-        self._metrics.served_version.set(model.version)
-        card = model.classifier.card
-        self._metrics.model.info(
-            {
-                "version": str(model.version),
-                "backbone": card.backbone,
-                "precision": card.precision,
-                "image_size": str(card.image_size),
-                "backbone_weights": card.backbone_weights,
-            }
-        )
+            self.figures.swaps += 1
         _logger.info("Model version %d answers from now on", model.version)
 
     def load_cached(self) -> None:
@@ -180,7 +189,7 @@ class ModelHost:
             bundle = registry.download(version, self._cache.folder)
             if previous is None or previous.bundle != bundle:
                 self.serve(self._load(bundle))
-                self._metrics.model_swap_seconds.set(time.perf_counter() - began_at)
+                self.figures.swap_seconds = time.perf_counter() - began_at
         except RegistryUnavailableError:
             raise
         except (ModelError, OSError) as error:
@@ -189,13 +198,13 @@ class ModelHost:
         self._confirmed, self._refused, self._refused_version = version, None, None
         self._remember(bundle, previous)
 
-    def _load(self, bundle: Path) -> ServedModel:
+    def _load(self, bundle: Path) -> LoadedModel:
         began_at = time.perf_counter()
-        model = load(bundle)
-        self._metrics.model_load_seconds.set(time.perf_counter() - began_at)
+        model = LoadedModel.load(bundle)
+        self.figures.load_seconds = time.perf_counter() - began_at
         return model
 
-    def _remember(self, bundle: Path, previous: ServedModel | None) -> None:
+    def _remember(self, bundle: Path, previous: LoadedModel | None) -> None:
         try:
             self._cache.set_current(bundle)
             self._cache.keep_only({bundle} | ({previous.bundle} if previous else set()))
@@ -206,7 +215,7 @@ class ModelHost:
         self._refused, self._refused_version = (version, time.monotonic()), version
         self._load_error = str(error)[:_SHOWN_CHARACTERS]
         self._cache.remove_version(version)  # fresh files the next time
-        self._metrics.model_load_failures.inc()
+        self.figures.load_failures += 1
         _logger.error(
             "Model version %d cannot be served and is tried again in %.0f s; %s: %s",
             version,
@@ -224,11 +233,3 @@ class ModelHost:
         if self._is_registry_down:
             _logger.info("MLflow answers again")
         self._is_registry_down = False
-
-
-def load(bundle: Path) -> ServedModel:
-    """Load a bundle from the cache; the classifier answers once while it loads, so it is warm.
-
-    Raises: ModelLoadError.
-    """
-    return ServedModel(version_of(bundle), bundle, Classifier.load(bundle))

@@ -10,9 +10,8 @@ import pytest
 
 from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
+from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
-from webapi.model_host import ModelHost
-from webapi.telemetry.metrics import Metrics
 
 
 @dataclass
@@ -46,22 +45,15 @@ def registry(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> Scrip
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
 def said() -> list[ServingState]:
     """What a host said after each look."""
     return []
 
 
 @pytest.fixture
-def new_host(
-    tmp_path: Path, registry: ScriptedRegistry, metrics: Metrics, said: list[ServingState]
-) -> Callable[[], ModelHost]:
+def new_host(tmp_path: Path, registry: ScriptedRegistry, said: list[ServingState]) -> Callable[[], ModelHost]:
     """Starts anew on the same machine: another host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), metrics, lambda: registry, 0.02, said.append)
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, said.append)
 
 
 def served(host: ModelHost) -> int | None:
@@ -85,20 +77,13 @@ def test_the_alias_is_followed(registry: ScriptedRegistry, new_host: Callable[[]
     assert registry.downloads == [1, 2]  # going back costs no download
 
 
-def test_loading_and_swapping_are_timed(
-    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], metrics: Metrics
-) -> None:
+def test_loading_and_swapping_are_timed(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
     host = new_host()
     for version in (1, 2):
         registry.alias = version
         host.poll()
-    load_seconds, swap_seconds = (
-        metrics.registry.get_sample_value(f"mycoflow_model_{name}_seconds") for name in ("load", "swap")
-    )
-    assert load_seconds is not None
-    assert swap_seconds is not None
-    assert 0 < load_seconds < swap_seconds < 60
-    assert metrics.registry.get_sample_value("mycoflow_model_swaps_total") == 1
+    assert 0 < host.figures.load_seconds < host.figures.swap_seconds < 60
+    assert host.figures.swaps == 1
 
 
 def test_a_request_under_way_keeps_its_model(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
@@ -145,7 +130,7 @@ def test_an_outage_is_told_once_and_ends_by_itself(
 
 
 def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
-    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], metrics: Metrics, caplog: pytest.LogCaptureFixture
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], caplog: pytest.LogCaptureFixture
 ) -> None:
     host = new_host()
     registry.alias = 1
@@ -156,7 +141,7 @@ def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
         host.poll()
     assert served(host) == 1
     assert registry.downloads == [1, 2]
-    assert metrics.registry.get_sample_value("mycoflow_model_load_failures_total") == 1
+    assert host.figures.load_failures == 1
     assert len([text for text in caplog.messages if "Model version 2 cannot be served" in text]) == 1
     registry.alias = 3
     host.poll()
@@ -164,11 +149,10 @@ def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
 
 
 def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
-    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], metrics: Metrics, said: list[ServingState]
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], said: list[ServingState]
 ) -> None:
     host = new_host()
     host.poll()
-    assert metrics.registry.get_sample_value("mycoflow_served_version") == 0
     (registry.bundles / "2" / "model.onnx").write_bytes(b"damaged")
     for version in (1, 2, 2, 1, 3):
         registry.alias = version
@@ -180,7 +164,6 @@ def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
         (None, None), (1, None), (1, 2), (1, 2), (1, None), (3, None), (3, None),
     ]  # fmt: skip
     assert [state.load_error is None for state in said] == [state.refused_version is None for state in said]
-    assert metrics.registry.get_sample_value("mycoflow_served_version") == 3
 
 
 def test_a_refused_version_is_tried_again_later_with_fresh_files(
@@ -196,7 +179,7 @@ def test_a_refused_version_is_tried_again_later_with_fresh_files(
     shutil.rmtree(registry.bundles / "2")
     write_bundle(registry.bundles / "2", 2)
     later = time.monotonic() + 301
-    monkeypatch.setattr("webapi.model_host.time.monotonic", lambda: later)
+    monkeypatch.setattr("ml.serving.model_host.time.monotonic", lambda: later)
     host.poll()
     assert served(host) == 2
 

@@ -1,6 +1,6 @@
 """What keeps a rush of requests from piling up: a bounded number under way, and few at once in each costly step.
 
-gunicorn's threads must be more than the places here, so that somebody is left to say no, and to answer /status.
+A server's threads must be more than the places here, so that somebody is left to say no, and to answer /status.
 """
 
 import threading
@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 from ml.backbones.cpus import usable_cpus
 from ml.deadlines import Deadline
-from webapi.problems import unavailable
-from webapi.telemetry.prediction_metrics import PredictionMetrics
+from ml.errors import BusyError
 
 # A picture of 50 megapixels takes seconds and about a gigabyte while it is decoded and written again.
 _DECODED_AT_ONCE = 2
@@ -30,10 +29,10 @@ class Step:
     def enter(self, deadline: Deadline) -> Iterator[None]:
         """Wait for one's turn, then take it for the length of the block.
 
-        Raises: ProblemError, 503: the deadline came first.
+        Raises: BusyError, the deadline came first.
         """
         if not self._slots.acquire(timeout=deadline.remaining()):
-            raise unavailable("busy", "The service has more to do than it can in the time of a request. Try again.")
+            raise BusyError("The service has more to do than it can in the time of a request. Try again.")
         try:
             yield
         finally:
@@ -41,31 +40,36 @@ class Step:
 
 
 class Load:
-    """The predictions under way that cost something. One per application.
+    """The predictions under way that cost something. One per process.
 
-    Args:
-        places: how many there may be, those that wait included.
-        metrics: shows how many of them are taken.
+    Args: places, how many there may be, those that wait included.
     """
 
-    def __init__(self, places: int, metrics: PredictionMetrics) -> None:
-        metrics.places.set(places)
-        self._in_progress = metrics.in_progress
-        self._places = threading.Semaphore(places)
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._lock = threading.Lock()
+        self._in_progress = 0
         self.fetching = Step(_FETCHED_AT_ONCE)
         self.decoding = Step(_DECODED_AT_ONCE)
         self.computing = Step(usable_cpus())
+
+    @property
+    def in_progress(self) -> int:
+        """How many places are taken."""
+        return self._in_progress
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Take a place for the length of the block.
 
-        Raises: ProblemError, 503 at once: all are taken.
+        Raises: BusyError, at once: all are taken.
         """
-        if not self._places.acquire(blocking=False):
-            raise unavailable("busy", "The service is making as many predictions as it can. Try again in a moment.")
+        with self._lock:
+            if self._in_progress == self.places:
+                raise BusyError("The service is making as many predictions as it can. Try again in a moment.")
+            self._in_progress += 1
         try:
-            with self._in_progress.track_inprogress():
-                yield
+            yield
         finally:
-            self._places.release()
+            with self._lock:
+                self._in_progress -= 1

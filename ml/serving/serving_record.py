@@ -9,8 +9,7 @@ from datetime import timedelta
 from ml.catalog.models.served_versions import ServingState, forget_process, note_state
 from ml.deadlines import Deadline
 from ml.errors import MycoflowError
-from webapi.lazy_catalog import Database
-from webapi.request_deadlines import begin_until
+from ml.serving.lazy_catalog import Database
 
 _REPEAT_SECONDS = 60.0
 _ALIVE_SECONDS = 300.0  # longer than a download of a version, during which no word is given
@@ -37,7 +36,7 @@ class ServingRecord:
             return
         self._process = self._process or _name_process()
         try:
-            with begin_until(self._database.catalog(), Deadline(_STATEMENT_SECONDS)) as connection:
+            with self._database.catalog().until(Deadline(_STATEMENT_SECONDS)).begin() as connection:
                 note_state(connection, self._process, state, self._alive_for)
         except MycoflowError:  # which everything else tells: /readyz, the metrics, each request
             return
@@ -48,7 +47,7 @@ class ServingRecord:
         if self._written is None:
             return
         try:
-            with begin_until(self._database.catalog(), Deadline(_STATEMENT_SECONDS)) as connection:
+            with self._database.catalog().until(Deadline(_STATEMENT_SECONDS)).begin() as connection:
                 forget_process(connection, self._process)
         except MycoflowError:
             return

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from ml.catalog.database import migrate
 from ml.errors import DatabaseUnavailableError, SchemaVersionError
+from ml.serving.lazy_catalog import Database
 from ml.settings import Settings
-from webapi.lazy_catalog import Database
 
 
 def at(settings: Settings, url: str) -> Settings:

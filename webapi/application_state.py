@@ -10,6 +10,7 @@ from ml.app import open_registry
 from ml.errors import DatabaseUnavailableError
 from ml.serving.serving_cache import ServingCache
 from ml.settings import Settings
+from ml.tasks.registered import find_task
 from webapi.admission import Load
 from webapi.lazy_catalog import Database
 from webapi.model_host import ModelHost
@@ -63,7 +64,14 @@ def init_app(app: Flask, settings: Settings) -> Service:
     cache = ServingCache(settings.mycoflow_home / "serving")
     database = Database(settings)
     record = ServingRecord(database, settings.alias_poll_seconds)
-    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds, record.write)
+    models = ModelHost(
+        cache,
+        metrics,
+        partial(open_registry, settings),
+        settings.alias_poll_seconds,
+        record.write,
+        find_task(settings.task),
+    )
     database_metrics.register(metrics.registry, settings, database)
     service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions), record)
     app.extensions[_EXTENSION] = service

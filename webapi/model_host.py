@@ -11,7 +11,8 @@ from typing import Protocol
 from ml.catalog.models.served_versions import ServingState
 from ml.errors import DatabaseUnavailableError, ModelError, ModelLoadError, RegistryUnavailableError
 from ml.serving.serving_cache import ServingCache, version_of
-from ml.tasks.classification.classifier import Classifier
+from ml.tasks.base import Model, Task
+from ml.tasks.registered import load_model
 from webapi.telemetry.metrics import Metrics
 
 _RETRY_REFUSED_SECONDS = 300.0
@@ -26,7 +27,7 @@ class ServedModel:
 
     version: int
     bundle: Path
-    classifier: Classifier
+    classifier: Model
 
 
 class ModelSource(Protocol):
@@ -48,6 +49,7 @@ class ModelHost:
         open_registry: called at the first look at the alias, and again until it succeeds.
         poll_seconds: between two looks.
         record: told after each look what answers now; it never raises.
+        task: what the models are trained for.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class ModelHost:
         open_registry: Callable[[], ModelSource],
         poll_seconds: float,
         record: Callable[[ServingState], None],
+        task: Task,
     ) -> None:
         self._cache = cache
         self._metrics = metrics
         self._open_registry = open_registry
         self._poll_seconds = poll_seconds
         self._record = record
+        self._task = task
         self._current: ServedModel | None = None
         self._registry: ModelSource | None = None
         self._is_registry_down = False
@@ -191,7 +195,7 @@ class ModelHost:
 
     def _load(self, bundle: Path) -> ServedModel:
         began_at = time.perf_counter()
-        model = load(bundle)
+        model = load(bundle, self._task)
         self._metrics.model_load_seconds.set(time.perf_counter() - began_at)
         return model
 
@@ -226,9 +230,9 @@ class ModelHost:
         self._is_registry_down = False
 
 
-def load(bundle: Path) -> ServedModel:
-    """Load a bundle from the cache; the classifier answers once while it loads, so it is warm.
+def load(bundle: Path, task: Task) -> ServedModel:
+    """Load a bundle from the cache; the model answers once while it loads, so it is warm.
 
     Raises: ModelLoadError.
     """
-    return ServedModel(version_of(bundle), bundle, Classifier.load(bundle))
+    return ServedModel(version_of(bundle), bundle, load_model(task, bundle))

@@ -9,9 +9,9 @@ from hashlib import sha256 as sha256_of
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from ml.backbones.preprocessing import to_pixels
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
 from ml.catalog.images.image_records import ImageRecord, add_predicted
@@ -25,6 +25,7 @@ from ml.ingest.fetch import fetch_image
 from ml.ingest.photo_quality import shows_something
 from ml.ingest.validation import SanitisedImage, sanitise
 from ml.settings import Settings
+from ml.tasks.registered import find_task
 from webapi.admission import Load
 from webapi.model_host import ServedModel
 from webapi.request_deadlines import begin_until
@@ -36,14 +37,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one request gets: its own id, and the full distribution (classes,) in the order of the model's classes.
+    """What one request gets: its own id, and the answer.
 
     may_be_harvested: the image may be in no split yet.
     """
 
     id: int
     is_cached: bool
-    probabilities: list[float]
+    answer: Answer
     may_be_harvested: bool
 
 
@@ -104,21 +105,18 @@ class Predictor:
         result = find_result(connection, sha256, self.model.version)
         if result is not None:
             prediction_id = save_prediction(connection, result.id, self.account_id, True)
-            return Prediction(prediction_id, True, result.probabilities, result.is_only_predicted)
+            return Prediction(prediction_id, True, result.answer, result.is_only_predicted)
         vectors = load_features(connection, [sha256], self.model.classifier.card.backbone_id, [IDENTITY])
         features = vectors.get((sha256, IDENTITY))
         if features is None:
             return None
-        return self._answer_computed(connection, sha256, self.model.classifier.classify(features[np.newaxis])[0])
+        return self._answer_computed(connection, sha256, self.model.classifier.answer(features[np.newaxis])[0])
 
-    def _answer_computed(
-        self, connection: sa.Connection, sha256: str, probabilities: NDArray[np.float32]
-    ) -> Prediction:
-        values: list[float] = probabilities.tolist()
-        result = save_result(connection, sha256, self.model.version, values)
+    def _answer_computed(self, connection: sa.Connection, sha256: str, answer: Answer) -> Prediction:
+        result = save_result(connection, sha256, self.model.version, answer)
         is_cached = not result.is_new
         prediction_id = save_prediction(connection, result.id, self.account_id, is_cached)
-        return Prediction(prediction_id, is_cached, values, may_be_harvested=True)
+        return Prediction(prediction_id, is_cached, answer, may_be_harvested=True)
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         card = self.model.classifier.card
@@ -136,7 +134,7 @@ class Predictor:
             computed_at = time.perf_counter()
             add_predicted(connection, _record(image, source))
             save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.backbone_id)
-            prediction = self._answer_computed(connection, image.sha256, output.probabilities[0])
+            prediction = self._answer_computed(connection, image.sha256, output.answers[0])
         self.metrics.observe_store(store_seconds + time.perf_counter() - computed_at)
         return prediction
 
@@ -147,12 +145,12 @@ class Predictor:
 
     def _finished(self, sha256: str, prediction: Prediction) -> Prediction:
         """Count an answer, and keep what the model is sure about for training. The answer stands, whatever comes."""
-        best = max(prediction.probabilities)
-        label = self.model.classifier.card.classes[prediction.probabilities.index(best)]
-        self.metrics.count_answer(label, best, prediction.is_cached)
-        if prediction.may_be_harvested and best > self.settings.harvest_confidence:
+        answer = prediction.answer
+        self.metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
+        annotation = find_task(self.settings.task).harvest(answer, self.settings.harvest_confidence)
+        if prediction.may_be_harvested and annotation is not None:
             try:
-                self._harvest(sha256, label)
+                self._harvest(sha256, annotation.class_names[0])
             except CatalogError as error:  # the next request for this image tries again
                 _logger.warning("Image %s is not harvested for now: %s", sha256, error)
         return prediction

@@ -5,21 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.catalog.answers import Answer
 from ml.deadlines import Deadline
-from ml.tasks.classification.card import ModelCard
-from ml.tasks.classification.classifier import Classifier, Output
+from ml.tasks.base import Model, Output
+from ml.tasks.card import ModelCard
 from webapi.admission import Load
 from webapi.problems import unavailable
 
 
 @dataclass(frozen=True)
 class PatientScorer:
-    """A classifier that waits for its turn before each batch, and stops at the deadline.
+    """A model that waits for its turn before each batch, and stops at the deadline.
 
     What was computed by then is kept by whoever asked for it, so the same request goes on there.
     """
 
-    classifier: Classifier
+    classifier: Model
     load: Load
     deadline: Deadline
 
@@ -39,6 +40,6 @@ class PatientScorer:
         with self.load.computing.enter(self.deadline):
             return self.classifier.predict(images)
 
-    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities from features."""
-        return self.classifier.classify(features)
+    def answer(self, features: NDArray[np.float32]) -> list[Answer]:
+        """Answers from features."""
+        return self.classifier.answer(features)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.tables import evaluation_set_images, evaluation_sets, images
 from ml.errors import EvaluationSetError
 
@@ -21,6 +22,11 @@ class EvaluationImage:
     sha256: str
     label: str
     part: str
+
+    @property
+    def annotation(self) -> Annotation:
+        """What it is said to show."""
+        return Annotation((self.label,))
 
 
 def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[EvaluationImage]]:

@@ -28,7 +28,8 @@ def below_floor(version: int, shortfall: Shortfall, since: int | None) -> Notice
     Args: since, the id of the first nightly check that found it so: one event until it recovers or another comes.
     """
     of_class = "" if shortfall.label is None else f"class {shortfall.label}:"
-    what = "Accuracy is below the floor" if shortfall.label is None else f"{shortfall.label} is below its floor"
+    figure = shortfall.figure.replace("_", " ").capitalize()
+    what = f"{figure} is below the floor" if shortfall.label is None else f"{shortfall.label} is below its floor"
     return Notice(
         "below_floor",
         f"below-floor:version {version}:{of_class}since check {since}",

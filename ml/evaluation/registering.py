@@ -8,7 +8,7 @@ from ml.catalog.models.attempts import StoredVerdict
 from ml.evaluation.judging import judge_challenger, tell_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
-from ml.tasks.classification.classifier import Classifier
+from ml.tasks.registered import load_model
 
 
 def register_run(workspace: Workspace, mlflow_run_id: str, on_progress: Progress | None = None) -> StoredVerdict:
@@ -23,7 +23,7 @@ def register_run(workspace: Workspace, mlflow_run_id: str, on_progress: Progress
         ModelLoadError: the model is none of ours, or does not load and answer; nothing is registered then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        Classifier.load(workspace.registry.download_logged(mlflow_run_id, Path(folder)))
+        load_model(workspace.task, workspace.registry.download_logged(mlflow_run_id, Path(folder)))
     version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"})
     score_version(workspace, version, None, on_progress)
     verdict = judge_challenger(workspace, version)

@@ -1,14 +1,9 @@
 """Score a model version on the evaluation set. Only images that it never scored cost anything."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping, Sequence
 
 from ml.app import Workspace, load_classifier, remember_version
-from ml.backbones.features import ensure_features
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
@@ -16,23 +11,7 @@ from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set, dec
 from ml.errors import EvaluationSetError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
-from ml.tasks.classification.card import ModelCard
-from ml.tasks.classification.classification_metrics import measure
-from ml.tasks.classification.classifier import Output
-
-
-class Scorer(Protocol):
-    """What scoring needs of a ml.tasks.classification.classifier.Classifier."""
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model expects and answers."""
-
-    def predict(self, images: NDArray[np.uint8]) -> Output:
-        """Compute the features of images."""
-
-    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities from features."""
+from ml.tasks.base import Model, Task
 
 
 def score_version(
@@ -52,6 +31,7 @@ def score_version(
     classes = remember_version(workspace, version).classes
     return score_loaded(
         workspace.catalog,
+        workspace.task,
         version,
         classes,
         lambda: load_classifier(workspace, version),
@@ -63,9 +43,10 @@ def score_version(
 
 def score_loaded(
     catalog: Catalog,
+    task: Task,
     version: int,
     classes: Sequence[str],
-    open_scorer: Callable[[], Scorer],
+    open_model: Callable[[], Model],
     floor: Floor,
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
@@ -74,7 +55,7 @@ def score_loaded(
 
     Args:
         classes: the version's.
-        open_scorer: called when there are images that the version never scored.
+        open_model: called when there are images that the version never scored.
         floor: what the figures are compared with.
     Raises: EvaluationSetError as above.
     """
@@ -83,17 +64,16 @@ def score_loaded(
             evaluation_set_version, members = current_evaluation_set(connection)
         else:
             members = load_evaluation_set(connection, evaluation_set_version)
-    known = [member for member in members if member.label in classes]
+    known = [member for member in members if member.annotation.is_known(classes)]
     if not known:
         raise EvaluationSetError(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    found = distributions(catalog, version, [member.sha256 for member in known], open_scorer, on_progress)
-    predicted = {member.sha256: int(found[member.sha256].argmax()) for member in known}
+    answers = answer_items(catalog, task, version, [member.sha256 for member in known], open_model, on_progress)
     deciding = deciding_part(known)
     scored = [
-        _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes, floor)
+        _measure_part(task, version, evaluation_set_version, part, part == deciding, known, answers, classes, floor)
         for part in ("anchor", "recent")
         if any(member.part == part for member in known)
     ]
@@ -103,36 +83,28 @@ def score_loaded(
     return scored
 
 
-def distributions(
+def answer_items(
     catalog: Catalog,
+    task: Task,
     version: int,
     sha256s: Sequence[str],
-    open_scorer: Callable[[], Scorer],
+    open_model: Callable[[], Model],
     on_progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
-    """What a version says of images, computed and kept where it never was asked before.
+) -> dict[str, Answer]:
+    """What a version says of images, by their hashes; computed and kept where it never was asked before.
 
-    Args: open_scorer, on_progress: as above.
-    Returns: hash -> float32 (classes,).
+    Args: open_model, on_progress: as above.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
-        scored = load_results(connection, version, sha256s)
-    missing = [sha256 for sha256 in sha256s if sha256 not in scored]
+        answers = load_results(connection, version, sha256s)
+    missing = [sha256 for sha256 in sha256s if sha256 not in answers]
     if missing:
-        scorer = open_scorer()
-        features = ensure_features(
-            catalog,
-            lambda images: scorer.predict(images).features,
-            scorer.card.backbone_id,
-            scorer.card.image_size,
-            missing,
-            on_progress,
-        )
-        scored.update(zip(missing, scorer.classify(features), strict=True))
+        computed = dict(zip(missing, task.answer_stored(catalog, open_model(), missing, on_progress), strict=True))
+        answers |= computed
         with catalog.begin() as connection:
-            save_results(connection, version, {sha256: scored[sha256] for sha256 in missing})
-    return scored
+            save_results(connection, version, computed)
+    return answers
 
 
 def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
@@ -141,33 +113,29 @@ def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
 
 
 def _measure_part(
+    task: Task,
     version: int,
     evaluation_set_version: int,
     part: str,
     is_deciding: bool,
     members: Sequence[EvaluationImage],
-    predicted: dict[str, int],
+    answers: Mapping[str, Answer],
     classes: Sequence[str],
     floor: Floor,
 ) -> Evaluation:
     chosen = [member for member in members if member.part == part]
-    metrics = measure(
-        np.array([classes.index(member.label) for member in chosen]),
-        np.array([predicted[member.sha256] for member in chosen]),
-        classes,
+    figures = task.measure(
+        [member.annotation for member in chosen], [answers[member.sha256] for member in chosen], classes
     )
-    per_class = {name: asdict(figures) for name, figures in metrics.per_class.items()}
     return Evaluation(
         model_version=version,
         evaluation_set_version=evaluation_set_version,
         part=part,
         is_deciding=is_deciding,
         image_count=len(chosen),
-        accuracy=metrics.accuracy,
-        precision_macro=metrics.precision_macro,
-        recall_macro=metrics.recall_macro,
-        f1_macro=metrics.f1_macro,
-        per_class=per_class,
-        confusion=metrics.confusion,
-        shortfalls=floor.shortfalls(metrics.accuracy, measured_recalls(per_class)),
+        main_figure=figures.main,
+        **{name: figures.shares.get(name) for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro")},
+        per_class=figures.per_class,
+        confusion=figures.confusion,
+        shortfalls=floor.shortfalls(figures.main, measured_recalls(figures.per_class)),
     )

@@ -34,7 +34,7 @@ class PartAccuracy:
     """
 
     part: str
-    accuracy: float
+    main_figure: float
     image_count: int
     is_deciding: bool
     evaluated_at: datetime
@@ -105,7 +105,7 @@ class NightPoint:
 
     monitored_at: datetime
     model_version: int
-    accuracy: float
+    main_figure: float
     new_images: NewImages
     reasons: Sequence[str]
     shortfalls: Sequence[Shortfall]
@@ -162,7 +162,7 @@ def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
         NightPoint(
             row.monitored_at,
             row.model_version,
-            row.accuracy,
+            row.main_figure,
             NewImages(row.new_images_human, row.new_images_harvested),
             row.reasons,
             read_shortfalls(row.shortfalls),

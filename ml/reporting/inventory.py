@@ -30,7 +30,7 @@ class ModelSummary:
     load_error: str | None
     verdict: str
     reasons: list[str]
-    accuracy: float | None
+    main_figure: float | None
     snapshot_id: int | None
     registered_at: datetime
 
@@ -38,7 +38,7 @@ class ModelSummary:
 def list_models(workspace: Workspace) -> list[ModelSummary]:
     """The registered versions, newest first."""
     with workspace.catalog.begin() as connection:
-        accuracies = evaluations.latest_accuracies(connection)
+        figures = evaluations.latest_main_figures(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
         verdicts = verdicts_by_version(connection)
         serving = living_processes(connection)
@@ -52,7 +52,7 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
             load_error=errors.get(each.version),
             verdict=each.tags.get("verdict", ""),
             reasons=_reasons(verdicts.get(each.version), each.tags),
-            accuracy=accuracies[each.version][0] if each.version in accuracies else None,
+            main_figure=figures[each.version][0] if each.version in figures else None,
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
@@ -72,7 +72,8 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
     else:
-        measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
+        main_figure = workspace.task.main_figure.replace("_", " ")
+        measured = "" if champion.main_figure is None else f", {main_figure} {champion.main_figure:.1%}"
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
         backbone = None if champion is None else find_backbone_of_version(connection, champion.version)

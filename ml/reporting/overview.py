@@ -29,4 +29,4 @@ def _last_monitoring(connection: sa.Connection) -> str:
     if row is None:
         return "never"
     new_images = row.new_images_human + row.new_images_harvested
-    return f"{row.monitored_at:%Y-%m-%d %H:%M}, accuracy {row.accuracy:.1%}, {new_images} new images"
+    return f"{row.monitored_at:%Y-%m-%d %H:%M}, accuracy {row.main_figure:.1%}, {new_images} new images"

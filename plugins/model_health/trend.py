@@ -53,7 +53,7 @@ def draw_trend(nights: Sequence[NightPoint], floor: float) -> Trend:
 
     Args: nights, oldest first, one or more; floor, 0 to 1.
     """
-    lowest = min(floor, *(night.accuracy for night in nights))
+    lowest = min(floor, *(night.main_figure for night in nights))
     low = max(0.0, int(lowest * 10 - 0.5) / 10)
     places = _places(nights)
 
@@ -61,7 +61,7 @@ def draw_trend(nights: Sequence[NightPoint], floor: float) -> Trend:
         return BOTTOM - (accuracy - low) / (1 - low) * (BOTTOM - TOP)
 
     return Trend(
-        points=[_point(night, x, y(night.accuracy)) for night, x in zip(nights, places, strict=True)],
+        points=[_point(night, x, y(night.main_figure)) for night, x in zip(nights, places, strict=True)],
         floor=Mark(y(floor), f"floor {floor:.0%}"),
         grid=[
             Mark(y(value), f"{value:.0%}")
@@ -77,7 +77,7 @@ def draw_trend(nights: Sequence[NightPoint], floor: float) -> Trend:
 
 
 def _point(night: NightPoint, x: float, y: float) -> Point:
-    words = f"{night.monitored_at:%Y-%m-%d %H:%M}, version {night.model_version}: {night.accuracy:.1%}"
+    words = f"{night.monitored_at:%Y-%m-%d %H:%M}, version {night.model_version}: {night.main_figure:.1%}"
     return Point(x, y, words, bool(night.shortfalls))
 
 

@@ -14,10 +14,10 @@ from ml.catalog.models.model_versions import load_model_version
 from ml.catalog.tables import images, snapshot_images
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 
 OLD, NEW = ("0", "1", "2"), ("6", "7")
-PARAMETERS = RetrainParameters(snapshot_size=500)
+PARAMETERS = Retrain(snapshot_size=500)
 
 
 EACH = 80

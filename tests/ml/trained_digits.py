@@ -24,10 +24,11 @@ from ml.backbones.served_backbone import ServedBackbone
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.backbones.vgg16.weights import resolve_weights
+from ml.deadlines import Deadline
 from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
+from ml.tasks.card import ModelCard
 from ml.tasks.classification.bundle import make_card, write_bundle
-from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.head_training import TrainedHead, train_head
 
 CLASSES = tuple("0123456789")
@@ -93,7 +94,7 @@ def train(training_fold: Digits, validation_fold: Digits) -> Callable[..., Train
             "validation_labels": validation_fold.labels,
             "class_count": len(CLASSES),
             "seed": 0,
-            "budget_seconds": 120.0,
+            "deadline": Deadline(120.0),
         }
         return train_head(**{**arguments, **replaced})  # type: ignore[arg-type]
 

@@ -30,6 +30,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from tests.application import application_as_web
 from webapi import application_state
 from webapi.model_host import load
@@ -207,7 +208,7 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
 
     def serve(version: int) -> None:
         models = application_state.current(app).models
-        models.serve(load(write_bundle(tmp_path / f"{version}-run", version)))
+        models.serve(load(write_bundle(tmp_path / f"{version}-run", version), TASK))
 
     return serve
 

@@ -11,6 +11,7 @@ import pytest
 from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
 from ml.serving.serving_cache import ServingCache
+from ml.tasks.classification.classification_task import TASK
 from webapi.model_host import ModelHost
 from webapi.telemetry.metrics import Metrics
 
@@ -61,7 +62,7 @@ def new_host(
     tmp_path: Path, registry: ScriptedRegistry, metrics: Metrics, said: list[ServingState]
 ) -> Callable[[], ModelHost]:
     """Starts anew on the same machine: another host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), metrics, lambda: registry, 0.02, said.append)
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), metrics, lambda: registry, 0.02, said.append, TASK)
 
 
 def served(host: ModelHost) -> int | None:

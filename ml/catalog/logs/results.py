@@ -1,4 +1,4 @@
-"""Results (image, model version) -> full distribution, computed once; and the predictions that asked for them."""
+"""Results (image, model version) -> answer, computed once; and the predictions that asked for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ml.catalog.answers import Answer
 from ml.catalog.images.image_records import is_only_predicted
 from ml.catalog.tables import images, predictions, results
 
@@ -16,13 +17,11 @@ from ml.catalog.tables import images, predictions, results
 class Result:
     """What a model version says of an image.
 
-    Args:
-        probabilities: (classes,), in the order of the version's classes.
-        is_only_predicted: nobody has given the image a label or a place yet.
+    Args: is_only_predicted, nobody has given the image a label or a place yet.
     """
 
     id: int
-    probabilities: list[float]
+    answer: Answer
     is_only_predicted: bool
 
 
@@ -30,7 +29,15 @@ class Result:
 _ONE_RESULT = (results.c.image_sha256 == sa.bindparam("sha256")) & (
     results.c.model_version == sa.bindparam("model_version")
 )
-_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(images).where(_ONE_RESULT)
+_ANSWER = (
+    results.c.top_class,
+    results.c.confidence,
+    results.c.margin,
+    results.c.probabilities,
+    results.c.novelty,
+    results.c.answer,
+)
+_FIND_RESULT = sa.select(results.c.id, is_only_predicted(), *_ANSWER).join(images).where(_ONE_RESULT)
 _FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
 _SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
 _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
@@ -39,7 +46,7 @@ _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 def find_result(connection: sa.Connection, sha256: str, model_version: int) -> Result | None:
     """The stored result of one image, if it was ever computed."""
     row = connection.execute(_FIND_RESULT, {"sha256": sha256, "model_version": model_version}).one_or_none()
-    return None if row is None else Result(*row)
+    return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
 
 
 class SavedResult(NamedTuple):
@@ -49,11 +56,9 @@ class SavedResult(NamedTuple):
     is_new: bool
 
 
-def save_result(
-    connection: sa.Connection, sha256: str, model_version: int, probabilities: Sequence[float]
-) -> SavedResult:
+def save_result(connection: sa.Connection, sha256: str, model_version: int, answer: Answer) -> SavedResult:
     """Keep a result, if it is not there yet."""
-    values = {"image_sha256": sha256, "model_version": model_version, "probabilities": probabilities}
+    values = _row(sha256, model_version, answer)
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
     if saved is not None:
         return SavedResult(saved, is_new=True)
@@ -61,25 +66,43 @@ def save_result(
     return SavedResult(known, is_new=False)
 
 
-def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:
-    """Keep many results of one version; those that are there already stay.
-
-    Args: distributions, hash -> probabilities (classes,).
-    """
-    rows = [
-        {"image_sha256": sha256, "model_version": model_version, "probabilities": values.tolist()}
-        for sha256, values in sorted(distributions.items())
-    ]
+def save_results(connection: sa.Connection, model_version: int, answers: Mapping[str, Answer]) -> None:
+    """Keep many results of one version, by the image's hash; those that are there already stay."""
+    rows = [_row(sha256, model_version, answer) for sha256, answer in sorted(answers.items())]
     if rows:
         connection.execute(insert(results).on_conflict_do_nothing(), rows)
 
 
-def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, np.ndarray]:
-    """The stored distributions of some images: hash -> float32 (classes,); images not scored yet are missing."""
-    query = sa.select(results.c.image_sha256, results.c.probabilities).where(
+def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, Answer]:
+    """The stored answers to some images, by hash; images not scored yet are missing."""
+    query = sa.select(results.c.image_sha256, *_ANSWER).where(
         results.c.image_sha256.in_(sha256s), results.c.model_version == model_version
     )
-    return {sha256: np.asarray(values, dtype=np.float32) for sha256, values in connection.execute(query)}
+    return {row[0]: _read_answer(*row[1:]) for row in connection.execute(query)}
+
+
+def _row(sha256: str, model_version: int, answer: Answer) -> dict[str, object]:
+    return {
+        "image_sha256": sha256,
+        "model_version": model_version,
+        "probabilities": answer.probabilities.tolist(),
+        "top_class": answer.top_class,
+        "confidence": answer.confidence,
+        "margin": answer.margin,
+        "novelty": answer.novelty,
+        "answer": answer.detail,
+    }
+
+
+def _read_answer(
+    top_class: str | None,
+    confidence: float,
+    margin: float,
+    probabilities: list[float],
+    novelty: float | None,
+    detail: dict[str, object] | None,
+) -> Answer:
+    return Answer(top_class, confidence, margin, np.asarray(probabilities, np.float32), novelty, detail)
 
 
 def save_prediction(connection: sa.Connection, result_id: int, account_id: int | None, is_cached: bool) -> int:
@@ -98,8 +121,7 @@ def mean_top_confidence(connection: sa.Connection, count: int) -> float | None:
     Args: count, predictions to look at; those that there are, where there are fewer.
     """
     last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
-    probability = sa.func.unnest(results.c.probabilities).column_valued("probability")
-    best = sa.select(sa.func.max(probability)).correlate(results).scalar_subquery()
-    mean = sa.select(sa.func.avg(best)).select_from(last.join(results, results.c.id == last.c.result_id))
+    answered = last.join(results, results.c.id == last.c.result_id)
+    mean = sa.select(sa.func.avg(results.c.confidence)).select_from(answered)
     found: float | None = connection.execute(mean).scalar_one()
     return found

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.tables import snapshot_images, snapshots
 from ml.errors import SnapshotError
 
@@ -17,6 +18,11 @@ class SnapshotImage:
     label: str
     label_origin: str
     fold: str
+
+    @property
+    def annotation(self) -> Annotation:
+        """What it is said to show."""
+        return Annotation((self.label,))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _unmeasured_floors(facts: Facts) -> list[str]:
 
 def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
     """Of a part, which has images: there is an interval."""
-    return observed_accuracy(round(part.accuracy * part.image_count), part.image_count)
+    return observed_accuracy(round(part.main_figure * part.image_count), part.image_count)
 
 
 @cache

@@ -53,7 +53,7 @@ def tell_observed(drift: DriftCheck) -> str:
 
 def describe_trend(nights: Sequence[NightPoint], floor: float) -> str:
     """The plot of accuracies, for those who do not see it. Args: nights, oldest first, one or more."""
-    accuracies = [night.accuracy for night in nights]
+    accuracies = [night.main_figure for night in nights]
     below = sum(bool(night.shortfalls) for night in nights)
     return (
         f"Accuracy at the last {count(len(nights), 'nightly check')}: first {percent(accuracies[0])}, "

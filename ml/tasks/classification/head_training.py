@@ -1,6 +1,5 @@
 """Train the head on features, the backbone being frozen. Same features, labels and seed give the same bits."""
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.backbones.standardisation import Standardisation
+from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
 from ml.tasks.classification.head import Head, fold_into
@@ -42,11 +42,11 @@ def train_head(
     validation_labels: Labels,
     class_count: int,
     seed: int,
-    budget_seconds: float,
+    deadline: Deadline,
     on_epoch: EpochProgress | None = None,
     hyperparameters: Hyperparameters = DEFAULTS,
 ) -> TrainedHead:
-    """Fit the head with Adam; stop early, or at the end of the budget, with the weights of the best epoch.
+    """Fit the head with Adam; stop early, or at the deadline, with the weights of the best epoch.
 
     The features are standardised for training; that is folded into the returned kernel and bias.
 
@@ -55,14 +55,13 @@ def train_head(
         validation_features, validation_labels: the validation fold, by whose loss the best epoch is chosen.
         class_count: number of classes.
         seed: of the initial kernel, the shuffling and the dropout.
-        budget_seconds: training stops here.
+        deadline: training stops here.
         on_epoch: called with the epoch, from 0, and its figures. What it raises ends training.
         hyperparameters: how it is trained.
-    Raises: TrainingError, the data cannot be trained on, the loss diverged, or the budget did not do for one epoch.
+    Raises: TrainingError, the data cannot be trained on, the loss diverged, or the deadline left no time for one epoch.
     """
     _check("training", features, labels, class_count, features.shape[-1])
     _check("validation", validation_features, validation_labels, class_count, features.shape[-1])
-    deadline = time.monotonic() + budget_seconds
     standardisation = Standardisation.of(features)
     model = _build(features.shape[1], class_count, seed, hyperparameters)
     history = _fit(
@@ -71,7 +70,7 @@ def train_head(
         (standardisation.apply(features), labels),
         (standardisation.apply(validation_features), validation_labels),
         seed,
-        [_within_budget(deadline, budget_seconds, on_epoch)],
+        [_within(deadline, on_epoch)],
     )
     head = fold_into(standardisation, Head(*model.layers[-1].get_weights()))
     return TrainedHead(head.kernel, head.bias, history)
@@ -138,15 +137,15 @@ def _fit(
     )
 
 
-def _within_budget(deadline: float, budget_seconds: float, on_epoch: EpochProgress | None) -> Any:
+def _within(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
     """A Keras callback that reports each epoch, and ends training at the deadline or when the loss is lost."""
     keras = load_keras()
 
-    class WithinBudget(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+    class Within(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-            if time.monotonic() >= deadline:
+            if not deadline.remaining():
                 raise TrainingError(
-                    f"Expected time for one epoch at least in a budget of {budget_seconds:g} s. It ran out before. "
+                    "Expected time for one epoch at least. The budget ran out before. "
                     "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
                 )
 
@@ -159,7 +158,7 @@ def _within_budget(deadline: float, budget_seconds: float, on_epoch: EpochProgre
                 )
             if on_epoch:
                 on_epoch(epoch, figures)
-            if time.monotonic() >= deadline:
+            if not deadline.remaining():
                 self.model.stop_training = True
 
-    return WithinBudget()
+    return Within()

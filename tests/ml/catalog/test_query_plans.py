@@ -77,8 +77,8 @@ SELECT 'account-' || n, 'none', 'user' FROM generate_series(1, 20) AS n;
 INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count)
 SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'test', 'image/png', 32, 32, 100
 FROM generate_series(1, 50000) AS n;
-INSERT INTO logs.results (image_sha256, model_version, probabilities)
-SELECT sha256, 1, '{0.5,0.5}' FROM training.images;
+INSERT INTO logs.results (image_sha256, model_version, probabilities, confidence, margin)
+SELECT sha256, 1, '{0.5,0.5}', 0.5, 0 FROM training.images;
 INSERT INTO logs.predictions (result_id, account_id, is_cached)
 SELECT id, CASE WHEN id % 500 = 0 THEN 7 ELSE 1 + id % 5 END, false FROM logs.results;
 INSERT INTO logs.feedback (prediction_id, account_id, verdict) SELECT id, account_id, 'ok' FROM logs.predictions;

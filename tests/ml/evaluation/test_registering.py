@@ -23,7 +23,7 @@ def test_a_run_of_any_experiment_is_judged_and_then_served_when_a_person_says_so
     run_id = log_run(trained, trained.registry.download(1, trained.settings.mycoflow_home / "models"))
     verdict = register_run(trained, run_id)
     assert (verdict.model_version, verdict.champion_version, verdict.decision) == (2, 1, "promote")
-    assert verdict.challenger_accuracy == verdict.champion_accuracy
+    assert verdict.challenger_figure == verdict.champion_figure
     assert register_run(trained, run_id) == verdict
     described = {model.version: (model.is_champion, model.verdict) for model in list_models(trained)}
     assert described == {2: (False, "promote"), 1: (True, "promote")}

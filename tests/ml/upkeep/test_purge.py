@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
 from ml.app import Workspace, load_classifier
+from ml.catalog.answers import Answer
 from ml.catalog.images.image_records import ImageRecord, add_predicted
 from ml.catalog.logs.events import write_event
 from ml.catalog.logs.results import save_prediction, save_result
@@ -24,14 +26,15 @@ from ml.catalog.object_store import FolderStore, backbone_key, image_key
 from ml.catalog.tables import backbones, events, feedback, images, labels, predictions, results
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from ml.upkeep import forgetting
 from ml.upkeep.forgetting import Amount
 from ml.upkeep.purge import Removal, purge_workspace
 
+ANSWER = Answer("0", 1.0, 1.0, np.ones(1, np.float32))
 CONTENT = b"bytes of an image"
 LONG_AGO = timedelta(days=400)
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 AddPredicted = Callable[..., str]
 
 
@@ -55,7 +58,7 @@ def add_predicted_image(workspace: Workspace) -> AddPredicted:
         with workspace.catalog.begin() as connection:
             add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 32, 32, len(CONTENT)))
             connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
-            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, False)
+            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, ANSWER).id, None, False)
             at = sa.func.now() - asked_before
             of_it = predictions.c.id == prediction_id
             connection.execute(sa.update(predictions).values(requested_at=at).where(of_it))
@@ -105,7 +108,7 @@ def test_many_images_go_in_batches(
 def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
     lately, disputed, labelled, held_back = (add_predicted_image(), *(add_predicted_image() for _ in range(3)))
     with workspace.catalog.begin() as connection:
-        asked_again = save_result(connection, lately, 2, [1.0]).id
+        asked_again = save_result(connection, lately, 2, ANSWER).id
         save_prediction(connection, asked_again, None, False)
         opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "nok"}
         connection.execute(sa.insert(feedback).values(opinion))
@@ -118,7 +121,7 @@ def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predic
 
 def test_members_snapshots_and_evaluation_sets_stay(filled_workspace: Workspace) -> None:
     workspace = filled_workspace
-    cycle.take_snapshot(workspace, "key", "test", RetrainParameters(snapshot_size=100))
+    cycle.take_snapshot(workspace, "key", "test", Retrain(snapshot_size=100))
     with workspace.catalog.begin() as connection:
         # As if they were only predicted: what a snapshot or a label's history names must stay nevertheless.
         nothing = {"split": None, "label": None, "label_origin": None, "entered_pool_at": None}
@@ -151,7 +154,7 @@ def test_an_image_that_is_asked_for_at_the_same_moment_stays(
     sha256 = add_predicted_image()
     purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
     with workspace.catalog.begin() as connection:
-        save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, True)
+        save_prediction(connection, save_result(connection, sha256, 1, ANSWER).id, None, True)
         purging.start()
         purging.join(0.5)
     purging.join(60)

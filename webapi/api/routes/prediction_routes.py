@@ -1,14 +1,13 @@
 """What is on this picture?"""
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from flask import Response, jsonify, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ValidationError
 
-from ml.registry.mlflow_registry import MODEL_NAME
+from ml.catalog.answers import Answer
+from ml.tasks.registered import find_task
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
@@ -46,7 +45,7 @@ def get_predictions(query: NamesQuery) -> Response:
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
     prediction = _predictor(model).predict_url(query.file)
-    names = best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds)
+    names = _encode(model, prediction.answer, query.nb_preds)
     return _with_headers(jsonify(names), prediction.id)
 
 
@@ -70,9 +69,9 @@ def post_prediction(query: CountQuery) -> Response:
         prediction = _predictor(model).predict_upload(content)
     answer = jsonify(
         id=prediction.id,
-        model={"name": MODEL_NAME, "version": model.version},
+        model={"name": application_state.current().settings.model_name, "version": model.version},
         cached=prediction.is_cached,
-        results=best_names(model.classifier.card.classes, prediction.probabilities, count),
+        results=_encode(model, prediction.answer, count),
     )
     return _with_headers(answer, prediction.id)
 
@@ -84,10 +83,9 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
     return answer
 
 
-def best_names(classes: Sequence[str], probabilities: Sequence[float], count: int) -> list[dict[str, object]]:
-    """The most probable names, best first, with their probabilities in percent, two decimals."""
-    best = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
-    return [{"name": classes[index], "proba": round(100 * probabilities[index], 2)} for index in best]
+def _encode(model: ServedModel, answer: Answer, count: int) -> list[dict[str, object]]:
+    task = find_task(application_state.current().settings.task)
+    return task.encode(answer, model.classifier.card.classes, count)
 
 
 def _predictor(model: ServedModel) -> Predictor:

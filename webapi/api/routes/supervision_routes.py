@@ -15,6 +15,7 @@ from ml.catalog.models.model_versions import knows_images_until, load_model_vers
 from ml.data.snapshot_rules import count_new_images, nightly_rules
 from ml.evaluation.floor import floor_of
 from ml.evaluation.scoring import deciding_evaluation, score_loaded
+from ml.tasks.registered import find_task
 from webapi import airflow_runs, application_state
 from webapi.access.authentication import current_account, requires
 from webapi.admin_workspace import served_model
@@ -76,12 +77,13 @@ def get_accuracy() -> Response:
     current, deadline = application_state.current(), current_deadline()
     scored = score_loaded(
         current.database.catalog(),
+        find_task(current.settings.task),
         model.version,
         model.classifier.card.classes,
         lambda: PatientScorer(model.classifier, current.load, deadline),
         floor_of(current.settings),
     )
-    return jsonify(_percent(deciding_evaluation(scored).accuracy))
+    return jsonify(_percent(deciding_evaluation(scored).main_figure))
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml import deadlines
+from ml.deadlines import Deadline
 from ml.errors import TrainingError
-from ml.tasks.classification import head_training
 from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead
 from ml.tasks.classification.hyperparameters import Hyperparameters
 
 TRAIN_ELSEWHERE = """
 import hashlib, numpy as np
+from ml.deadlines import Deadline
 from ml.tasks.classification.head_training import train_head
 data = np.load({path!r})
-head = train_head(data["f"], data["y"], data["vf"], data["vy"], 10, 0, 120.0)
+head = train_head(data["f"], data["y"], data["vf"], data["vy"], 10, 0, Deadline(120.0))
 print(hashlib.sha256(head.kernel.tobytes() + head.bias.tobytes()).hexdigest())
 """
 
@@ -79,19 +81,19 @@ def test_training_stops_at_the_end_of_its_budget_with_the_best_weights(
     train: Train, validation_fold: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(head_training, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    monkeypatch.setattr(deadlines, "time", SimpleNamespace(monotonic=lambda: now[-1]))
 
     def use_up_the_budget(epoch: int, _: dict[str, float]) -> None:
         now.append(3.0 * epoch)
 
-    head = train(budget_seconds=6.0, on_epoch=use_up_the_budget)
+    head = train(deadline=Deadline(6.0), on_epoch=use_up_the_budget)
     assert len(head.history["loss"]) == 3
     assert validation_loss(head, validation_fold) == pytest.approx(min(head.history["val_loss"]), abs=1e-4)
 
 
 def test_a_budget_too_small_for_one_epoch_is_an_error(train: Train) -> None:
     with pytest.raises(TrainingError, match="MYCOFLOW_TRAINING_BUDGET_MINUTES"):
-        train(budget_seconds=0.0)
+        train(deadline=Deadline(0.0))
 
 
 def test_a_diverging_loss_is_an_error(train: Train, validation_fold: Any) -> None:

@@ -21,7 +21,8 @@ from ml.catalog.tables import evaluations, features, images, model_versions, res
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
-from ml.tasks.classification.classifier import Classifier, Output
+from ml.tasks.base import Output
+from ml.tasks.classification.classifier import Classifier
 from webapi import application_state
 from webapi.factory import create_app
 from webapi.request_deadlines import current_deadline

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ml import deadlines
+from ml.backbones.activations import BATCH_IMAGES, SCALE, kept_activations
 from ml.backbones.base import BackboneWeights
 from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.standardisation import Standardisation
 from ml.backbones.vgg16.architecture import layer_names
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
+from ml.deadlines import Deadline
 from ml.errors import ImageStoreError, TrainingError
+from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
+from ml.tasks.classification.finetuning.unfrozen_training import Examples, train_tail
 from ml.tasks.classification.head import Head
 from ml.tasks.classification.keras_classifier import build_classifier
-from ml.training import unfrozen_training
-from ml.training.activations import BATCH_IMAGES, SCALE, kept_activations
-from ml.training.unfrozen_layers import build_tail, tuned_weights
-from ml.training.unfrozen_training import Examples, train_tail
 
 IMAGE_COUNT = 120
 LEARNING_RATE = 1e-4
@@ -79,7 +80,7 @@ def test_only_the_tuned_layers_change(
     cut = CUTS[9]  # one frozen convolution lies behind it
     tail = build_tail(BACKBONE, weights, head, standardisation, cut, layers=3, seed=0)
     examples = Examples(activations_at(cut), digit_images.labels[:IMAGE_COUNT], np.arange(IMAGE_COUNT) < 90)
-    train_tail(tail, examples, 1, LEARNING_RATE, 0, 60.0)
+    train_tail(tail, examples, 1, LEARNING_RATE, 0, Deadline(60.0))
     tuned = tuned_weights(weights, tail)
     for name in layer_names():
         before, after = weights.arrays[f"{name}/kernel"], tuned.arrays[f"{name}/kernel"]
@@ -96,7 +97,7 @@ def test_the_best_epoch_is_kept_and_training_can_be_repeated_exactly(
     recipes, histories = [], []
     for _ in range(2):
         tail = build_tail(BACKBONE, weights, head, standardisation, CUTS[11], layers=2, seed=0)
-        histories.append(train_tail(tail, examples, 4, 3e-3, 0, 60.0))
+        histories.append(train_tail(tail, examples, 4, 3e-3, 0, Deadline(60.0)))
         recipes.append(tuned_weights(weights, tail).recipe)
         validation = examples.activations[90:], examples.labels[90:]
         _, accuracy = tail.evaluate(*validation, verbose=0)
@@ -111,7 +112,7 @@ def test_training_learns(
 ) -> None:
     unfitted = Head(np.zeros_like(head.kernel), np.zeros_like(head.bias))
     tail = build_tail(BACKBONE, weights, unfitted, standardisation, CUTS[11], layers=2, seed=0)
-    history = train_tail(tail, examples, 8, 3e-4, 0, 60.0)
+    history = train_tail(tail, examples, 8, 3e-4, 0, Deadline(60.0))
     assert history["loss"][-1] < history["loss"][0] * 0.7
 
 
@@ -123,16 +124,16 @@ def test_training_stops_when_its_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(unfrozen_training, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    monkeypatch.setattr(deadlines, "time", SimpleNamespace(monotonic=lambda: now[-1]))
 
     def use_up_the_budget(_epoch: int, _: dict[str, float]) -> None:
         now.append(3.0)
 
     tail = build_tail(BACKBONE, weights, head, standardisation, CUTS[11], layers=2, seed=0)
-    history = train_tail(tail, examples, 50, LEARNING_RATE, 0, 3.0, use_up_the_budget)
+    history = train_tail(tail, examples, 50, LEARNING_RATE, 0, Deadline(3.0), use_up_the_budget)
     assert len(history["loss"]) == 2  # the second epoch ends after its first batch
     with pytest.raises(TrainingError, match="MYCOFLOW_TRAINING_BUDGET_MINUTES"):
-        train_tail(tail, examples, 50, LEARNING_RATE, 0, 0.0)
+        train_tail(tail, examples, 50, LEARNING_RATE, 0, Deadline(0.0))
 
 
 def test_a_loss_that_runs_away_is_an_error(
@@ -140,7 +141,7 @@ def test_a_loss_that_runs_away_is_an_error(
 ) -> None:
     tail = build_tail(BACKBONE, weights, head, standardisation, CUTS[11], layers=2, seed=0)
     with pytest.raises(TrainingError, match="lower learning rate"):
-        train_tail(tail, examples, 3, 1e12, 0, 60.0)
+        train_tail(tail, examples, 3, 1e12, 0, Deadline(60.0))
 
 
 def test_activations_are_computed_once_and_removed_at_the_end(read: Read, backbone_onnx: bytes, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Train the tail on kept activations: so many epochs, within a time limit, with the weights of the best epoch."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.backbones.activations import Activations
 from ml.backbones.keras_backend import load_keras, load_tensorflow
+from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
-from ml.training.activations import Activations
 
 BATCH_SIZE = 32
 
@@ -38,13 +38,13 @@ def train_tail(
     epochs: int,
     learning_rate: float,
     seed: int,
-    budget_seconds: float,
+    deadline: Deadline,
     on_epoch: EpochProgress | None = None,
 ) -> dict[str, list[float]]:
     """Train with Adam, and leave the tail with the weights of its best epoch.
 
     The best epoch is the one with the highest validation accuracy; among equals, the lowest validation loss. When the
-    budget ends within an epoch, that epoch ends there and counts like any other.
+    time is up within an epoch, that epoch ends there and counts like any other.
 
     Args:
         tail: what `build_tail` built; changed in place.
@@ -52,13 +52,12 @@ def train_tail(
         epochs: times through the training fold.
         learning_rate: of Adam.
         seed: of the shuffling.
-        budget_seconds: training stops here.
+        deadline: training stops here.
         on_epoch: called with the epoch, from 0, and its figures.
     Returns: for each of loss, accuracy, val_loss and val_accuracy, one value per epoch.
     Raises: TrainingError, no time was left to begin, or the loss diverged.
     """
-    deadline = time.monotonic() + budget_seconds
-    if budget_seconds <= 0:
+    if not deadline.remaining():
         raise TrainingError(
             "Expected time left to fine-tune. The budget went on features and activations: raise "
             "MYCOFLOW_TRAINING_BUDGET_MINUTES, tune fewer layers or take a smaller snapshot."
@@ -108,7 +107,7 @@ def _batches(examples: Examples, is_chosen: NDArray[np.bool_], shuffle_seed: int
     return Batches()
 
 
-def _keep_best(deadline: float, on_epoch: EpochProgress | None) -> Any:
+def _keep_best(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
     """A Keras callback that reports each epoch, ends training at the deadline, and puts the best weights back."""
     keras = load_keras()
 
@@ -118,7 +117,7 @@ def _keep_best(deadline: float, on_epoch: EpochProgress | None) -> Any:
             self._weights: list[NDArray[np.float32]] = []
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            if time.monotonic() >= deadline:
+            if not deadline.remaining():
                 self.model.stop_training = True
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

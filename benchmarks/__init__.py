@@ -1,1 +1,1 @@
-"""Each figure that the documentation quotes, measured again with one command: `make bench`."""
+"""Measure each speed figure of the documentation again with one command: `make bench`."""

@@ -1,4 +1,4 @@
-"""`make bench`: measure everything, one thing at a time, then print a table and write var/bench/latest.json.
+"""`make bench`: measure all parts, one after the other, then print a table and write var/bench/latest.json.
 
     python -m benchmarks [--data FOLDER] [--quick] [PART ...]
 
@@ -30,7 +30,7 @@ from stack.home_lock import exclusive
 
 @dataclass(frozen=True)
 class Bench:
-    """What the parts work on: a deployment with the photos ingested."""
+    """The deployment that the parts measure. Its photos are ingested."""
 
     settings: BenchSettings
     folder: Path
@@ -38,11 +38,11 @@ class Bench:
     deployment: Deployment
 
     def measure(self, part: str) -> dict[str, float]:
-        """Measure one part. Serving and the products need a model, which training makes, or else `mycoflow retrain`."""
+        """Measure one part. Serving and gemm need a model: training makes one, otherwise `mycoflow retrain`."""
         return PARTS[part](self)
 
     def need_model(self) -> None:
-        """Put a model into production where there is none."""
+        """Put a model into production if there is none."""
         if describe_champion(self.deployment) is None:
             self.deployment.run("retrain")
 
@@ -76,13 +76,13 @@ PARTS: dict[str, Callable[[Bench], dict[str, float]]] = {
 
 
 def main() -> None:
-    """The command: expected errors become one message and exit status 1."""
+    """Run the command. An expected error becomes one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *PARTS], help=", ".join(PARTS))
     parser.add_argument("--data", type=Path, help="folder with initial/ and evaluation/; the digits by default")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     told = parser.parse_args()
-    os.environ.update(plain_environment())  # for everything that is measured in a process of its own
+    os.environ.update(plain_environment())  # for everything that is measured in a separate process
     try:
         run(told.parts or list(PARTS), load_settings(told.data, quick=told.quick), ROOT / "var" / "bench", Console())
     except MycoflowError as error:
@@ -91,9 +91,9 @@ def main() -> None:
 
 
 def run(parts: list[str], settings: BenchSettings, folder: Path, console: Console) -> None:
-    """Measure some parts in a folder, and leave latest.json there.
+    """Measure some parts in a folder, and write latest.json there.
 
-    Raises: SettingsError, another run has the folder.
+    Raises: SettingsError, another run uses the folder.
     """
     with exclusive(folder, "bench"):
         bench = _prepare(settings, folder, console)
@@ -107,7 +107,7 @@ def run(parts: list[str], settings: BenchSettings, folder: Path, console: Consol
 
 
 def _prepare(settings: BenchSettings, folder: Path, console: Console) -> Bench:
-    """A new deployment that has the photos."""
+    """Make a new deployment, and ingest the photos."""
     for name in ("home", "data", "arrivals"):
         shutil.rmtree(folder / name, ignore_errors=True)
     console.print("Preparing a deployment with the photos ...")

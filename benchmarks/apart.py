@@ -1,4 +1,4 @@
-"""Run a function in a process of its own, so that nothing measured shares imports, threads or memory with the rest."""
+"""Run a function in a separate process, so that a measurement shares no imports, threads or memory with others."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +10,6 @@ _T = TypeVar("_T")
 
 
 def apart(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call a module's function in a fresh Python process, and wait for what it returns."""
+    """Call a module's function in a new Python process. Returns: the function's result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         return executor.submit(function, *args, **kwargs).result()

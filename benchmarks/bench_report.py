@@ -1,4 +1,4 @@
-"""What a run of the benchmarks leaves: a table for people, latest.json for programs."""
+"""The report of the benchmarks: a table for people, latest.json for programs."""
 
 import json
 import os
@@ -20,18 +20,18 @@ from ml.backbones.cpus import usable_cpus
 
 @dataclass(frozen=True)
 class Report:
-    """One run.
+    """The report of one run.
 
     Args:
         about: the machine, the photos and the settings.
-        sections: what was measured, by its part; accuracies are shares between 0 and 1.
+        sections: part -> its figures; accuracies are shares between 0 and 1.
     """
 
     about: dict[str, str]
     sections: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """All figures of all sections, and the ratios between them."""
+        """Return the figures of all sections, and the ratios between them."""
         measured = {name: value for section in self.sections.values() for name, value in section.items()}
         return measured | compare(measured)
 
@@ -41,7 +41,7 @@ class Report:
 
 
 def describe(settings: BenchSettings, dataset: Dataset) -> dict[str, str]:
-    """On what the figures were measured, and with which settings."""
+    """Describe the machine, the photos and the settings of the measurement."""
     return {
         "measured at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{_processor()}, {usable_cpus()} CPUs, {psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -54,7 +54,7 @@ def describe(settings: BenchSettings, dataset: Dataset) -> dict[str, str]:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """The machine, then every figure with its target."""
+    """Print the machine, then each figure with its target."""
     about = Table(show_header=False, box=None)
     for name, value in report.about.items():
         about.add_row(name, value)
@@ -81,7 +81,7 @@ def _rows(figures: Mapping[str, float]) -> list[tuple[str, str, str, str]]:
 
 
 def _rounded(value: float) -> str:
-    """Three digits that count, none lost before the point."""
+    """Round to three significant digits, but keep all digits before the decimal point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks may be told, on its command line and in the environment."""
+"""The settings of the benchmarks, from the command line and the environment."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ml.settings import PREFIX, describe_errors, list_wrong_names, wrong_setting
 
 
 class BenchSettings(BaseSettings):
-    """Backbone and size are read as everywhere. `.env` is left alone: a deployment is not what is measured."""
+    """Backbone and image size have their usual variables. `.env` is not read: it belongs to another deployment."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -32,20 +32,20 @@ class BenchSettings(BaseSettings):
 
     @property
     def plan(self) -> Plan:
-        """How long servers are measured."""
+        """The duration of the measurement of a server."""
         return Plan(rounds=1, seconds=4) if self.quick else Plan(rounds=3, seconds=10)
 
     @property
     def repeats(self) -> int:
-        """How often everything else is measured; the median counts."""
+        """How often everything else is measured; the report has the median."""
         return 1 if self.quick else 3
 
 
 def load_settings(data: Path | None, *, quick: bool) -> BenchSettings:
-    """Read them.
+    """Read the settings.
 
-    Args: data, quick, as the command line says.
-    Raises: SettingsError, one of them is wrong.
+    Args: data, quick, from the command line.
+    Raises: SettingsError, a setting is wrong.
     """
     wrong = list_wrong_names()
     if wrong:

@@ -1,4 +1,4 @@
-"""The questions that the nights and the data routes ask, on a catalog of a million images."""
+"""The speed of the queries of the nightly checks and the data routes, on a catalog of a million images."""
 
 import time
 from collections.abc import Callable
@@ -22,9 +22,10 @@ _RUNS = 100
 _NEWEST = 1000
 _NEW_IMAGES = 500
 _PAGE = 100
-_CLASSES = 7  # shares no factor with the tenths, so that every class has images of every origin
+_CLASSES = 7  # has no common factor with 10, so that every class has images of every origin
 
-# One second apart, the newest now. One in a hundred is held out, one in ten is only predicted, one in ten harvested.
+# The images are one second apart, the newest is from now. One in 100 is held out, one in 10 has only a prediction, and
+# one in 10 is harvested.
 _FILL = """
 INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, received_at,
                              split, evaluation_part, label, label_origin, entered_pool_at)
@@ -42,12 +43,12 @@ FROM (SELECT number, encode(sha256(number::text::bytea), 'hex') AS sha256,
 
 
 def measure_catalog(home: Path, image_count: int = IMAGE_COUNT, runs: int = _RUNS) -> dict[str, float]:
-    """Fill a database of its own on the embedded server, and time each question.
+    """Fill a separate database on the embedded server, and time each query.
 
     Args:
-        home: whose embedded server is used.
-        image_count: rows.
-        runs: how often each question is asked.
+        home: the folder of the embedded server.
+        image_count: number of rows.
+        runs: how often each query runs.
     """
     url = SecretStr(embedded_url(home, "bench_catalog"))
     settings = load_settings(mycoflow_home=home, database_url=url)

@@ -1,8 +1,8 @@
-"""The clients of a server under load: they keep their connections and note how long each answer takes.
+"""The clients for a load test: they keep their connections open, and measure the time to each answer.
 
-Threads over the standard library's HTTP client, in one process apart from the server. The general load tools either
-cannot send another image with every request or cost several times the CPU per request, and on two cores what the
-clients cost, the server lacks. All bodies are ready before the clock starts.
+They are threads with the standard library's HTTP client, in a process separate from the server. General load tools
+cannot send another image with every request, or need several times the CPU per request; on two cores, the server would
+lack that CPU time. All request bodies are ready before the measurement starts.
 """
 
 import math
@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.apart import apart
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 
 _TIMEOUT_SECONDS = 60
@@ -24,7 +25,7 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Route:
-    """Where the requests go: host and port, path, and the headers of each."""
+    """The target of the requests: host and port, path, and headers."""
 
     address: str
     path: str
@@ -33,12 +34,12 @@ class Route:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a server is measured.
+    """The plan of a load test.
 
     Args:
-        rounds: for each number of clients; medians count.
-        seconds: of one round.
-        clients: numbers of clients that ask at the same time, each as soon as it has its answer.
+        rounds: number of rounds for each number of clients; the report has medians.
+        seconds: duration of one round.
+        clients: numbers of parallel clients. A client sends its next request as soon as it has the answer.
     """
 
     rounds: int
@@ -48,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Round:
-    """What the clients of one round saw.
+    """The measurements of one round.
 
     Args:
         latencies: seconds per answer.
@@ -61,19 +62,19 @@ class Round:
 
 @dataclass(frozen=True)
 class Load:
-    """What a server did at a number of clients: medians over the rounds."""
+    """The throughput and latencies of a server at a number of clients: medians over the rounds."""
 
     rps: float
     p50_ms: float
     p95_ms: float
 
     def figures(self, name: str, clients: int) -> dict[str, float]:
-        """As they stand in the report, such as `serve_p50_ms_8`."""
+        """Return the figures with their names in the report, such as `serve_p50_ms_8`."""
         return {f"{name}_{metric}_{clients}": value for metric, value in vars(self).items()}
 
 
 def summarise(rounds: Sequence[Round]) -> Load:
-    """Throughput and latencies of each round, then the median of each over the rounds."""
+    """Compute throughput and latencies of each round, and return their medians over the rounds."""
     percentiles = [np.percentile(each.latencies, (50, 95)) * 1000 for each in rounds]
     return Load(
         rps=median(len(each.latencies) / each.seconds for each in rounds),
@@ -85,22 +86,22 @@ def summarise(rounds: Sequence[Round]) -> Load:
 def measure_fresh(
     name: str, route: Route, bodies: Iterator[bytes], plan: Plan, most_per_second: int
 ) -> dict[str, float]:
-    """Measure a server with a body that it has never seen in each request.
+    """Measure a server with a new body in each request.
 
     Args:
-        name: the figures begin with it.
-        bodies: as many as are asked for.
-        most_per_second: so many are made ready; a round in which a server does more is over sooner.
-    Raises: MycoflowError, an answer was not 200.
+        name: prefix of the figures' names.
+        bodies: an unlimited supply of request bodies.
+        most_per_second: number of bodies prepared for each second. A faster server ends its round earlier.
+    Raises: MycoflowError, the status of an answer was not 200.
     """
     count = math.ceil(most_per_second * plan.seconds)
     return _measure(name, plan, lambda clients: (route, list(islice(bodies, count)), clients, plan.seconds, False))
 
 
 def measure_repeated(name: str, route: Route, bodies: Sequence[bytes], plan: Plan) -> dict[str, float]:
-    """Measure a server with the same few bodies again and again.
+    """Measure a server with the same few bodies repeated.
 
-    Raises: MycoflowError, an answer was not 200.
+    Raises: MycoflowError, the status of an answer was not 200.
     """
     return _measure(name, plan, lambda clients: (route, bodies, clients, plan.seconds, True))
 
@@ -108,7 +109,7 @@ def measure_repeated(name: str, route: Route, bodies: Sequence[bytes], plan: Pla
 def post(route: Route, body: bytes) -> bytes:
     """Send one request.
 
-    Raises: MycoflowError, the answer was not 200.
+    Raises: MycoflowError, the status of the answer was not 200.
     """
     connection = _connect(route)
     try:
@@ -132,7 +133,7 @@ def _post_all(route: Route, bodies: Sequence[bytes], clients: int, seconds: floa
     latencies: list[float] = []
     failures: list[Exception] = []
     began = time.perf_counter()
-    arguments = (route, waiting, began + seconds, latencies, failures)
+    arguments = (route, waiting, Deadline(seconds), latencies, failures)
     threads = [threading.Thread(target=_keep_posting, args=arguments) for _ in range(clients)]
     for thread in threads:
         thread.start()
@@ -144,11 +145,11 @@ def _post_all(route: Route, bodies: Sequence[bytes], clients: int, seconds: floa
 
 
 def _keep_posting(
-    route: Route, waiting: Iterator[bytes], end: float, latencies: list[float], failures: list[Exception]
+    route: Route, waiting: Iterator[bytes], deadline: Deadline, latencies: list[float], failures: list[Exception]
 ) -> None:
     connection = _connect(route)
     try:
-        while time.perf_counter() < end and (body := next(waiting, None)) is not None:
+        while deadline.remaining() and (body := next(waiting, None)) is not None:
             began = time.perf_counter()
             _ask(connection, route, body)
             latencies.append(time.perf_counter() - began)

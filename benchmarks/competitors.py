@@ -1,8 +1,8 @@
-"""What a user would put up instead, under the same clients with the same photos.
+"""The speed of other servers that a user could choose, with the same clients and the same photos.
 
-`mlflow_keras_`: `mlflow models serve` of the Keras flavour of the same network. `mlflow_mycoflow_`: the same command
-for our own model version. `litserve_`: LitServe with the same ONNX file. None of them checks a password or stores
-anything. MLflow takes no photos, so its clients send pixels as JSON, decoded and resized before the clock starts.
+`mlflow_keras_`: `mlflow models serve` with the Keras flavour of the same network. `mlflow_mycoflow_`: the same command
+with our own model version. `litserve_`: LitServe with the same ONNX file. None of them checks a password or stores
+anything. MLflow accepts no image files, so its clients send pixels as JSON, decoded and resized before the measurement.
 """
 
 import json
@@ -37,13 +37,13 @@ class Competitor:
     """A server to compare with.
 
     Args:
-        name: its figures begin with it.
-        command: what starts it, on a port.
-        health: path that answers 200 once it is ready.
-        route: where predictions are asked for.
-        encode: makes a request body of an image file.
-        read: makes (best name, percent) of an answer; None where another network answers.
-        most_per_second: bodies made ready for each second.
+        name: prefix of its figures' names.
+        command: the command that starts it.
+        health: path that answers 200 when the server is ready.
+        route: the route for predictions.
+        encode: image file -> request body.
+        read: answer -> (best class, percent); None if the server runs another network.
+        most_per_second: number of bodies prepared for each second.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Competitor:
 
 
 def measure_competitors(deployment: Deployment, images: Iterator[bytes], plan: Plan) -> dict[str, float]:
-    """Measure them all, one after the other.
+    """Measure all competitors, one after the other.
 
     Args:
-        deployment: with a model in production.
-        images: image files, no two alike.
-        plan: how long.
-    Raises: MycoflowError, one does not start, or does not give the answers that it must give.
+        deployment: a deployment with a model in production.
+        images: image files, all different.
+        plan: the plan of the load test.
+    Raises: MycoflowError, a server does not start, or gives wrong answers.
     """
     bundle = served_bundle(deployment)
     classifier = Classifier.load(bundle)

@@ -1,4 +1,4 @@
-"""The photos that everything is measured on, and photos that nobody has seen yet."""
+"""The photos of the benchmarks, and an unlimited supply of new photos."""
 
 import io
 import tempfile
@@ -22,9 +22,9 @@ class Dataset:
     """Labelled photos, one folder per class.
 
     Args:
-        name: for the table.
-        initial: to train on.
-        evaluation: to measure with.
+        name: its name in the report.
+        initial: folder of the photos for training.
+        evaluation: folder of the photos for evaluation.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Dataset:
 
 
 def open_dataset(settings: BenchSettings, folder: Path) -> Dataset:
-    """The photos that DATA names, or else the handwritten digits at the network's size, written below a folder."""
+    """Return the photos that DATA names; without DATA, digits at the network's size, written to a folder."""
     if settings.data is not None:
         return Dataset(settings.data.name, settings.data / "initial", settings.data / "evaluation")
     with tempfile.TemporaryDirectory() as temporary:
@@ -44,14 +44,14 @@ def open_dataset(settings: BenchSettings, folder: Path) -> Dataset:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a dataset's folder, class by class."""
+    """List the image files of a dataset's folder, class by class."""
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in _SUFFIXES)
 
 
 def write_changed(source: Path, target: Path, turn: Image.Transpose) -> int:
-    """Write a turned copy of every second image, so that half of the newest images are new.
+    """Write a rotated copy of every second image, so that half of the newest images are new.
 
-    Returns: how many.
+    Returns: the number of copies.
     """
     paths = list_images(source)[::2]
     for path in paths:
@@ -63,7 +63,7 @@ def write_changed(source: Path, target: Path, turn: Image.Transpose) -> int:
 
 
 def fresh_images(folder: Path) -> Iterator[bytes]:
-    """Photos without end, no two alike: those of a folder, each with another patch of noise, as JPEG files."""
+    """Yield different photos without end: JPEG files of a folder's photos, each with another patch of noise."""
     paths = list_images(folder)
     generator = np.random.default_rng(0)
     while True:

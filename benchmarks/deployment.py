@@ -1,4 +1,4 @@
-"""A deployment of its own to measure: a home folder, the embedded PostgreSQL, and the commands that people type."""
+"""A separate deployment for measurements: a home folder, the embedded PostgreSQL, and the `mycoflow` commands."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that ended well: how long the whole process took, and what it said."""
+    """A command that succeeded: the duration of its process, and its output."""
 
     seconds: float
     output: str
@@ -25,11 +25,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where it lives.
+    """A deployment.
 
     Args:
         home: MYCOFLOW_HOME; commands run there, so that no `.env` is read.
-        environment: of every process, MYCOFLOW_HOME among it.
+        environment: the environment of every process, with MYCOFLOW_HOME.
     """
 
     home: Path
@@ -38,8 +38,8 @@ class Deployment:
     def run(self, *arguments: str, said: str = "") -> Finished:
         """Run `mycoflow ...` as a process.
 
-        Args: said, on its standard input.
-        Raises: MycoflowError, it failed.
+        Args: said, the text for its standard input.
+        Raises: MycoflowError, the command failed.
         """
         command = [str(Path(sys.executable).with_name("mycoflow")), *arguments]
         began = time.perf_counter()
@@ -52,7 +52,7 @@ class Deployment:
         return Finished(seconds, done.stdout)
 
     def settings(self) -> Settings:
-        """The settings as the deployment's own processes read them."""
+        """Return the settings that the deployment's processes read."""
         fields = Settings.model_fields
         return Settings.model_validate(
             {name: self.environment.get(variable(name), field.default) for name, field in fields.items()}
@@ -60,24 +60,25 @@ class Deployment:
 
 
 def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
-    """A deployment in a new home folder, with the defaults whatever the environment says, but for backbone and size."""
+    """Make a deployment in a new home folder. Backbone and size come from `settings`, all else has its default."""
     chosen = {
         "MYCOFLOW_HOME": str(home),
         "MYCOFLOW_WEIGHTS": settings.weights,
         "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
         "MYCOFLOW_METRICS_PORT": "0",
-        "MYCOFLOW_RATE_LIMIT": "1000000 per minute",  # the clients here all are one account
+        "MYCOFLOW_RATE_LIMIT": "1000000 per minute",  # all clients use one account
     }
     if settings.weights == "random":
-        # Random weights fail the comparison of int8 with fp32 on most photos; how fast int8 is, they show all the same.
+        # With random weights, int8 fails the comparison with fp32 on most photos, but has the same speed.
         chosen["MYCOFLOW_INT8_MINIMUM_AGREEMENT"] = "0"
     home.mkdir(parents=True)
     return Deployment(home, plain_environment() | chosen)
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment without any setting of the project, and with the project's code to import."""
+    """Return this process's environment without Mycoflow's settings, and with its code on the import path."""
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # as if activated
+    # As in an activated environment.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
     return without_settings(os.environ) | quiet | {"PYTHONPATH": python_path, "PATH": path}

@@ -1,4 +1,4 @@
-"""What is asked of the figures, and what follows from several of them."""
+"""The targets of the figures, and ratios between figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Target:
-    """A bound that a figure shall keep, on two cores with 1000 images of 160 x 160 pixels."""
+    """The target of a figure, on two cores with 1000 images of 160 x 160 pixels."""
 
     kind: Literal["at least", "at most"]
     bound: float
 
     def is_met_by(self, value: float) -> bool:
-        """Whether a figure keeps it."""
+        """Whether a figure meets the target."""
         return value >= self.bound if self.kind == "at least" else value <= self.bound
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ TARGETS = {
     "data_query_p95_ms": Target("at most", 50),
 }
 
-# name: (numerator, denominator); the seconds of the other way stand above ours, our requests per second above theirs
+# name: (numerator, denominator). Above 1, Mycoflow is faster: their seconds / ours, our requests per second / theirs.
 _RATIOS = {
     "speedup_cold": ("recipe_total_seconds", "retrain_cold_seconds"),
     "speedup_warm": ("recipe_total_seconds", "retrain_warm_seconds"),
@@ -51,7 +51,7 @@ _RATIOS = {
 
 
 def compare(figures: Mapping[str, float]) -> dict[str, float]:
-    """The ratios whose two figures are there."""
+    """Return the ratios for which both figures were measured."""
     return {
         name: figures[above] / figures[below]
         for name, (above, below) in _RATIOS.items()

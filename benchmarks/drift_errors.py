@@ -1,9 +1,9 @@
-"""How often does the nightly drift check call chance a drift, and how surely does it see one? On digits, by many draws.
+"""Measure false alarms and detections of the nightly drift check, on digits, over many random draws.
 
     python -m benchmarks.drift_errors
 
-A head on a random backbone learns some digits. Of the others, each draw takes a reference, images to calibrate with and
-recent images at random; the recent ones are left as they are or changed.
+A head on a random backbone is trained on some digits. From the others, each draw takes random images as reference, for
+calibration and as recent images. The recent images are unchanged or changed.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Seen:
-    """What the model says of the digits that it did not learn from, and what they are."""
+    """The model's answers to the digits that it was not trained on, and their labels."""
 
     probabilities: NDArray[np.float32]
     features: NDArray[np.float32]
@@ -74,7 +74,7 @@ CHANGES: dict[str, Callable[[Images], Images]] = {
 
 
 def see() -> dict[str, Seen]:
-    """Train once, and look at the unseen digits after each change."""
+    """Train once, and compute the answers to the unseen digits after each change."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - a second of import
 
     digits = load_digits()
@@ -100,7 +100,7 @@ def see() -> dict[str, Seen]:
 
 
 def measure_change(plain: Seen, changed: Seen, draws: int = DRAWS) -> dict[str, float]:
-    """Medians of the scores over the draws, and the shares of draws in which something moved."""
+    """Return the medians of the scores over the draws, and the shares of draws with drift."""
     random = np.random.default_rng(1)
     rows = []
     for _ in range(draws):

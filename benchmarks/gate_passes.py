@@ -1,11 +1,11 @@
-"""How often does the promotion gate let challengers through? By simulation, with the gate itself as the judge.
+"""Simulate how often challengers pass the promotion gate. The real gate decides.
 
     python -m benchmarks.gate_passes [--plot docs/gate.png]
 
-Each image is as hard as its own chance to be named right, drawn from a Beta distribution around CHAMPION_ACCURACY; a
-model names it right with that chance. How far the chances lie apart decides on how many images only one of two equally
-good models is right, and so how their answers correlate. Challengers come one after the other: whoever passes the gate
-is the champion of the next one.
+Each image has its own probability of a right answer, drawn from a Beta distribution around CHAMPION_ACCURACY. A model
+answers it correctly with that probability. The spread of the distribution sets on how many images only one of two
+equally good models is right, and so how their answers correlate. Challengers come one after the other. A challenger
+that passes the gate becomes the champion for the next one.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CLASSES = 10
 CHAMPION_ACCURACY = 0.85
 FLOOR = Floor(0.70)
 SIZES = (250, 500, 1000)  # images of the evaluation set
-DISAGREEMENTS = (0.03, 0.06, 0.10, 0.20)  # shares of images that only one of two equally good models names right
+DISAGREEMENTS = (0.03, 0.06, 0.10, 0.20)  # shares of images on which only one of two equally good models is right
 TRIES = 24
 TOLERANCES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)  # in standard errors
 CHAINS = 50
@@ -37,14 +37,14 @@ SWEPT_DRAWS = 3000
 
 @dataclass(frozen=True)
 class World:
-    """What is simulated. Args: disagreement, above 0, below 0.255, where the answers would be independent."""
+    """A simulation. Args: disagreement, above 0 and below 0.255; at 0.255 the answers would be independent."""
 
     images: int
     disagreement: float
-    has_best: bool = True  # whether the gate looks at the best version ever
+    has_best: bool = True  # whether the gate also compares with the best version ever
 
     def draw_chances(self, random: np.random.Generator) -> NDArray[np.float64]:
-        """How likely a model as good as the first champion names each image right, (images,)."""
+        """Draw the probability of a right answer of the first champion, for each image, (images,)."""
         # Two equally good models disagree on 2 E[p (1 - p)] of the images.
         spread = self.disagreement / (2 * CHAMPION_ACCURACY * (1 - CHAMPION_ACCURACY))
         concentration = spread / (1 - spread)
@@ -55,8 +55,9 @@ class World:
         """Let challengers try one after the other.
 
         Args:
-            loss: by which each is worse in truth, 0 to 1: than the first champion, or where that is heritable, than the
-                champion of the day.
+            tries: number of challengers.
+            loss: true loss of accuracy of each challenger, 0 to 1.
+            is_heritable: whether the loss is relative to the current champion; otherwise to the first one.
         """
         chances = self.draw_chances(random)
         groups = np.arange(self.images).astype(str)
@@ -79,36 +80,37 @@ class World:
 
 @dataclass(frozen=True)
 class Try:
-    """What came of a challenger. Args: behind, how much worse production is in truth afterwards, 0 to 1."""
+    """The result of one challenger. Args: behind, true loss of accuracy of production afterwards, 0 to 1."""
 
     has_passed: bool
     behind: float
 
 
 def first_share(world: World, loss: float, draws: int = DRAWS) -> float:
-    """The share of challengers that the gate promotes over a champion that nobody chose."""
+    """Return the share of challengers that the gate promotes over a champion that was not selected."""
     random = np.random.default_rng(1)
     return float(np.mean([next(world.follow(random, 1, loss, False)).has_passed for _ in range(draws)]))
 
 
 def last_share(world: World, chains: int = CHAINS, tries: int = TRIES) -> float:
-    """The share of equally good challengers that are promoted at the last try and the four before it."""
+    """Return the share of equally good challengers that are promoted, over the last five tries."""
     random = np.random.default_rng(2)
     passed = [[each.has_passed for each in world.follow(random, tries, 0, False)][-5:] for _ in range(chains)]
     return float(np.mean(passed))
 
 
 def decline(world: World, loss: float, chains: int = CHAINS) -> float:
-    """How much worse production is in truth after so many tries, where each challenger is worse than its champion."""
+    """Return the true loss of accuracy of production at the end, if each challenger is worse than its champion."""
     random = np.random.default_rng(3)
     return float(np.mean([list(world.follow(random, TRIES, loss, True))[-1].behind for _ in range(chains)]))
 
 
 def tolerance_shares(world: World, tolerance: float) -> tuple[float, float]:
-    """What another tolerance than the gate's would give, by its first criterion alone: quick, all draws at once.
+    """Simulate another tolerance than the gate's, with its first criterion alone. Quick: all draws run at once.
 
     Args: tolerance, in standard errors of the difference.
-    Returns: the shares promoted of those a point worse at the first try, and of the equally good at the last three.
+    Returns: the share of challengers one point worse that are promoted at the first try, and the share of equally good
+        challengers that are promoted at the last three tries.
     """
     random = np.random.default_rng(4)
     worse = _passes(world, random, tolerance, SWEPT_DRAWS, 1, 0.01)
@@ -119,7 +121,7 @@ def tolerance_shares(world: World, tolerance: float) -> tuple[float, float]:
 def _passes(
     world: World, random: np.random.Generator, tolerance: float, chains: int, tries: int, loss: float
 ) -> NDArray[np.bool_]:
-    """Whether each try of each chain passes, (tries, chains)."""
+    """Return whether each try of each chain passes, (tries, chains)."""
     chances = np.stack([world.draw_chances(random) for _ in range(chains)])
     champions = random.random(chances.shape) < chances
     passed = []
@@ -136,7 +138,7 @@ Swept = dict[tuple[float, int], list[tuple[float, float]]]  # (disagreement, ima
 
 
 def draw_curve(path: Path, swept: Swept) -> None:
-    """What each tolerance gives, as a PNG file: an equal challenger at the 24th try against one a point worse."""
+    """Plot for each tolerance, as a PNG file, the share of equal challengers promoted and of those one point worse."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 

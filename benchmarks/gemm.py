@@ -1,7 +1,7 @@
-"""How far from the machine's limit the backbone is: the arithmetic it does per second beside that of one large product.
+"""Compare the backbone's operations per second with those of one large matrix product, the limit of the machine.
 
-The products go through ONNX Runtime too, on all CPUs: MatMul in fp32, MatMulInteger in int8 (unsigned by signed, as
-the quantised backbone does it). A multiplication with its addition counts as two operations.
+ONNX Runtime computes the products too, on all CPUs: MatMul in fp32, MatMulInteger in int8 (unsigned by signed, as in
+the quantised backbone). A multiplication and its addition count as two operations.
 """
 
 import time
@@ -21,14 +21,14 @@ from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK
 from ml.tasks.classification.classifier import Classifier
 
-_SIDES = (512, 1024, 2048)  # the largest is bound by memory on some machines
+_SIDES = (512, 1024, 2048)  # memory limits the largest on some machines
 _RUNS = 10
 
 
 def measure_gemm(bundle: Path) -> dict[str, float]:
     """Measure both products and a model version.
 
-    Args: bundle, of the model version in production.
+    Args: bundle, folder of the files of the model version in production.
     """
     fp32 = apart(product_gflops, "MatMul", np.float32, np.float32)
     int8 = apart(product_gflops, "MatMulInteger", np.uint8, np.int8)
@@ -43,15 +43,15 @@ def measure_gemm(bundle: Path) -> dict[str, float]:
 
 
 def product_gflops(operator: str, left: DTypeLike, right: DTypeLike) -> float:
-    """Giga-operations per second of a product of two square matrices, of the size that goes best.
+    """Measure the giga-operations per second of a product of two square matrices, at the fastest size.
 
-    Args: operator, of ONNX; left and right, the types of its inputs.
+    Args: operator, the ONNX operator; left and right, the types of its inputs.
     """
     return max(_product_gflops(operator, left, right, side) for side in _SIDES)
 
 
 def backbone_gflops(bundle: Path) -> tuple[str, float]:
-    """The precision of a model version, and the giga-operations per second of its convolutions, 32 images at a time."""
+    """Return a version's precision, and the giga-operations per second of its convolutions in batches of 32 images."""
     classifier = Classifier.load(bundle)
     size = classifier.card.image_size
     images = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, size, size, INPUT_CHANNELS), np.uint8)
@@ -60,7 +60,7 @@ def backbone_gflops(bundle: Path) -> tuple[str, float]:
 
 
 def convolution_operations(image_size: int) -> int:
-    """Operations of VGG16's convolutions for one image."""
+    """Count the operations of VGG16's convolutions for one image."""
     operations, channels, side = 0, INPUT_CHANNELS, image_size
     for block in FILTERS_PER_BLOCK:
         for filters in block:
@@ -78,7 +78,7 @@ def _product_gflops(operator: str, left: DTypeLike, right: DTypeLike, side: int)
 
 
 def _open(operator: str, left: NDArray[np.generic], right: NDArray[np.generic]) -> onnxruntime.InferenceSession:
-    """A session whose right matrix is a constant, as weights are: ONNX Runtime packs it once, ahead."""
+    """Open a session with a constant right matrix, as weights are: ONNX Runtime packs it once, in advance."""
     product = TensorProto.FLOAT if operator == "MatMul" else TensorProto.INT32
     source = helper.make_tensor_value_info("a", helper.np_dtype_to_tensor_dtype(left.dtype), left.shape)
     output = helper.make_tensor_value_info("c", product, left.shape)

@@ -1,12 +1,12 @@
-"""How sure an accuracy is."""
+"""Confidence intervals of accuracies."""
 
 from scipy.stats import binomtest
 
 
 def accuracy_figures(name: str, correct: int, count: int) -> dict[str, float]:
-    """An accuracy with its 95 % Wilson interval, as they stand in the report.
+    """Return an accuracy and its 95 % Wilson interval, with their names in the report.
 
-    Args: name, the figures begin with it; correct of count images are named right.
+    Args: name, prefix of the figures' names; correct, number of right answers among count images.
     """
     interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
     return {

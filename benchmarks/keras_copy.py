@@ -1,4 +1,4 @@
-"""The Keras-flavour copy of the model in production, as somebody without Mycoflow would have logged it."""
+"""Save a copy of the model in production in MLflow's Keras flavour, as a user without Mycoflow would log it."""
 
 import tempfile
 from pathlib import Path
@@ -9,14 +9,14 @@ from ml.backbones.keras_backend import load_keras
 
 
 def save_keras_copy(tracking_uri: str, model_uri: str, folder: Path) -> None:
-    """Take model.keras out of a version and save it with MLflow's Keras flavour.
+    """Save a version's model.keras with MLflow's Keras flavour.
 
     Args:
-        tracking_uri: MLflow.
+        tracking_uri: MLflow's address.
         model_uri: such as models:/mycoflow@production.
-        folder: new; the MLflow model to serve.
+        folder: a new folder for the MLflow model.
     """
-    import mlflow  # noqa: PLC0415 - seconds, in a process of its own
+    import mlflow  # noqa: PLC0415 - takes seconds, in a separate process
 
     keras = load_keras()
     mlflow.set_tracking_uri(tracking_uri)

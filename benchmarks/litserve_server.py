@@ -1,8 +1,8 @@
-"""A LitServe server for a model version's ONNX file, as its documentation shows one: decode, predict, encode.
+"""A LitServe server for a model version's ONNX file, written as in LitServe's documentation: decode, predict, encode.
 
     python -m benchmarks.litserve_server BUNDLE PORT
 
-It takes the same upload as the prediction service and gives the same names, with no accounts and nothing stored.
+It takes the same upload as the prediction service and returns the same classes, without accounts and without storing.
 
 Source: lightning.ai/docs/litserve, LitAPI and LitServer.
 """
@@ -37,16 +37,16 @@ class OnnxApi(LitAPI):  # type: ignore[misc]
         self._session = onnxruntime.InferenceSession(str(self._bundle / "model.onnx"))
 
     def decode_request(self, request: Request) -> NDArray[np.uint8]:
-        """Make pixels (size, size, 3) of the uploaded file; LitServe hands over the form where it says Request."""
+        """Decode the uploaded file to pixels (size, size, 3). The type Request makes LitServe pass the form."""
         return to_pixels(request["file"].file.read(), self._card.image_size)
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The probabilities (classes,) of one image."""
+        """Return the probabilities (classes,) of one image."""
         probabilities: NDArray[np.float32] = self._session.run(["probabilities"], {"images": pixels[np.newaxis]})[0][0]
         return probabilities
 
     def encode_response(self, probabilities: NDArray[np.float32]) -> dict[str, object]:
-        """The best name with its probability in percent."""
+        """Return the best class with its probability in percent."""
         best = int(probabilities.argmax())
         return {"results": [{"name": self._card.classes[best], "proba": round(100 * float(probabilities[best]), 2)}]}
 

@@ -1,9 +1,9 @@
-"""How often are different images called copies, and how surely are copies found? And how long does one search take?
+"""Measure false alarms and recall of the search for copies, and the time of one search.
 
     python -m benchmarks.near_copy_errors [--images N] [--rows N] [FOLDER ...]
 
-The digits and each folder of images are looked at. Pairs of one folder count as different; those that are called
-copies are named, since a folder may hold some. A search goes through so many generated images, 15 hashes each.
+The images are the digits and those of each folder. Two images of one folder count as different. Pairs that are called
+copies are printed, because a folder may contain copies. A search goes through --rows generated images, 15 hashes each.
 """
 
 import argparse
@@ -52,14 +52,14 @@ Change = Callable[[Image.Image, random.Random], Image.Image]
 
 
 def encoded(image: Image.Image, quality: int = 95) -> bytes:
-    """A JPEG file."""
+    """Encode an image as a JPEG file."""
     buffer = BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def _cut(image: Image.Image, draw: random.Random) -> Image.Image:
-    """Up to a tenth of the width and of the height cut off, somewhere."""
+    """Cut off up to a tenth of the width and of the height, at random sides."""
     width, height = image.width * (1 - draw.random() / 10), image.height * (1 - draw.random() / 10)
     left, top = draw.random() * (image.width - width), draw.random() * (image.height - height)
     return image.crop((int(left), int(top), int(left + width), int(top + height)))
@@ -71,7 +71,7 @@ def _cut_to_eight_tenths(image: Image.Image, _: random.Random) -> Image.Image:
 
 
 def _caption(image: Image.Image, draw: random.Random) -> Image.Image:
-    """A bar over the lowest eighth."""
+    """Cover the lowest eighth with a bar."""
     captioned = image.copy()
     captioned.paste(draw.choice([(0, 0, 0), (255, 255, 255)]), (0, image.height * 7 // 8, *image.size))
     return captioned
@@ -99,12 +99,12 @@ CHANGES: dict[str, Change] = {
 
 
 def grey_of(image: Image.Image) -> Grey:
-    """The thumbnail that the catalog would keep."""
+    """Return the thumbnail that the catalog would store."""
     return as_grey(measure(encoded(image)).thumbnail)
 
 
 def is_proposed(first: Grey, second: Grey) -> bool:
-    """Whether the hashes of one propose the other, as the search in the catalog does."""
+    """Whether the hashes of one image propose the other, by the rule of the search in the catalog."""
     stored = copy_hashes.stored_hashes(second)
     return any(
         found.kind in copy_hashes.SOUGHT_AMONG[sought.kind]
@@ -116,7 +116,7 @@ def is_proposed(first: Grey, second: Grey) -> bool:
 
 
 def called_copies(greys: list[Grey]) -> list[tuple[int, int]]:
-    """The pairs that are called copies."""
+    """Return the pairs that are called copies."""
     found = np.array([[each.bits for each in copy_hashes.stored_hashes(grey)] for grey in greys], dtype=np.uint64)
     kinds = np.array([each.kind for each in copy_hashes.stored_hashes(greys[0])])
     called = []
@@ -135,7 +135,7 @@ def called_copies(greys: list[Grey]) -> list[tuple[int, int]]:
 
 
 def search_milliseconds(rows: int) -> list[float]:
-    """The time of each of some searches, in a database of its own, ordered."""
+    """Return the sorted times of several searches in a separate database."""
     draw = random.Random(0)  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory() as home:
         url = SecretStr(embedded_url(Path(home), "bench_copies"))
@@ -161,7 +161,7 @@ def main() -> None:
     """Print the tables of docs/decisions/0073."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*")
-    parser.add_argument("--images", type=int, default=600, help="of each folder, drawn at random")
+    parser.add_argument("--images", type=int, default=600, help="images of each folder, drawn at random")
     parser.add_argument("--rows", type=int, default=1_000_000, help="images to search through; 0 leaves the search out")
     asked = parser.parse_args()
     console = Console(width=140)

@@ -1,9 +1,9 @@
-"""What a user would do instead of Mycoflow to train the same model: two scripts in plain Keras.
+"""Train the same model without Mycoflow: two scripts in plain Keras.
 
-`train_recipe` is the specification's recipe, written from its description: frozen VGG16, GlobalAveragePooling2D,
-Dropout 0.2, Dense softmax; images augmented anew in each epoch; batches of 32, Adam, early stopping. Its published run
-took 43 epochs. `train_on_features` is what one does who knows that the backbone is frozen: its features once, without
-augmentation, standardised, then the same head.
+`train_recipe` follows the description in the specification: frozen VGG16, GlobalAveragePooling2D, Dropout 0.2, Dense
+softmax; images with new random augmentation in each epoch; batches of 32, Adam, early stopping. Its published run took
+43 epochs. `train_on_features` uses that the backbone is frozen: it computes the features once, without augmentation,
+standardises them, and trains the same head.
 
 Source: keras.io, "Transfer learning & fine-tuning"; keras.applications.vgg16.
 """
@@ -34,12 +34,12 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class KerasRun:
-    """What a script did.
+    """The result of a script.
 
     Args:
-        correct: images of the evaluation set that it names right.
-        count: images of the evaluation set.
-        epoch_seconds: how long each epoch took, validation included.
+        correct: number of right answers on the evaluation set.
+        count: number of images of the evaluation set.
+        epoch_seconds: duration of each epoch, with validation.
     """
 
     correct: int
@@ -48,12 +48,12 @@ class KerasRun:
 
 
 def train_recipe(dataset: Dataset, weights: str, image_size: int, epochs: int | None) -> KerasRun:
-    """Train as the specification says, evaluate, save.
+    """Train with the specification's recipe, evaluate, save.
 
     Args:
-        weights: as the setting MYCOFLOW_WEIGHTS, so that both sides have the same.
+        weights: a value of MYCOFLOW_WEIGHTS, so that both sides use the same weights.
         image_size: side of the square input, pixels.
-        epochs: so many and no more; as early stopping says when None.
+        epochs: the largest number of epochs; None leaves it to early stopping.
     """
     keras = load_keras()
     keras.utils.set_random_seed(_SEED)
@@ -66,7 +66,8 @@ def train_recipe(dataset: Dataset, weights: str, image_size: int, epochs: int | 
     backbone = _build_backbone(weights, image_size)
     model = keras.Sequential([*augmentation, *backbone, *_build_head(len(training.class_names))])
     timer = _timer()
-    _fit(model, {"x": training, "shuffle": False}, validation, epochs or _MOST_EPOCHS, [timer])  # it shuffles itself
+    # The data set shuffles itself.
+    _fit(model, {"x": training, "shuffle": False}, validation, epochs or _MOST_EPOCHS, [timer])
     return _finish(model, evaluation, timer.seconds)
 
 
@@ -86,7 +87,7 @@ def train_on_features(dataset: Dataset, weights: str, image_size: int) -> KerasR
 
 
 def _load(dataset: Dataset, image_size: int) -> tuple[Any, Any, Any]:
-    """Training, validation and evaluation images with their class indices, in batches."""
+    """Return training, validation and evaluation images with their class indices, in batches."""
     read = load_keras().utils.image_dataset_from_directory
     size = (image_size, image_size)
     options = {"image_size": size, "batch_size": _BATCH_SIZE, "seed": _SEED, "verbose": False}
@@ -96,7 +97,7 @@ def _load(dataset: Dataset, image_size: int) -> tuple[Any, Any, Any]:
 
 
 def _build_backbone(weights: str, image_size: int) -> list[Any]:
-    """Preprocessing, VGG16 frozen, pooling."""
+    """Return the layers of the backbone: preprocessing, frozen VGG16, pooling."""
     keras = load_keras()
     vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
     set_weights(vgg16, resolve_weights(weights))
@@ -119,14 +120,14 @@ def _fit(model: Any, data: dict[str, Any], validation: Any, epochs: int, callbac
 
 
 def _featurise(backbone: Any, images: Any) -> tuple[Floats, Labels]:
-    """The features (n, 512) and the class indices (n,) of images that come in batches."""
+    """Compute the features (n, 512) of batches of images, and return them with the class indices (n,)."""
     batches = [(backbone.predict_on_batch(pixels), labels.numpy()) for pixels, labels in images]
     features, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     return features, labels
 
 
 def _finish(model: Any, evaluation: Any, epoch_seconds: list[float]) -> KerasRun:
-    """Count what a model names right, and save it."""
+    """Count a model's right answers, and save the model."""
     answers = [(model.predict_on_batch(pixels).argmax(axis=1), labels.numpy()) for pixels, labels in evaluation]
     correct = sum(int((names == labels).sum()) for names, labels in answers)
     with tempfile.TemporaryDirectory() as folder:
@@ -135,7 +136,7 @@ def _finish(model: Any, evaluation: Any, epoch_seconds: list[float]) -> KerasRun
 
 
 def _timer() -> Any:
-    """A Keras callback that keeps the seconds of each epoch."""
+    """Make a Keras callback that records the seconds of each epoch."""
 
     class Timer(load_keras().callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: object = None) -> None:

@@ -1,4 +1,4 @@
-"""A server as its users start it: a process that listens after a while, and goes away when asked."""
+"""Start a server as a process, wait until it answers, and stop it."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 
 START_SECONDS = 120.0
@@ -21,12 +22,12 @@ _LAST_WORDS = 2000  # characters
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers.
+    """A running server.
 
     Args:
         address: host and port.
-        start_seconds: from the command to the first good answer on the health route.
-        process: the one that was started; what it started in turn hangs below it.
+        start_seconds: from the command to the first successful answer on the health route.
+        process: the started process, the parent of all its other processes.
     """
 
     address: str
@@ -34,7 +35,7 @@ class Server:
     process: psutil.Process
 
     def rss_mb(self) -> float:
-        """Resident memory of the process and all below it; pages that they share count each time."""
+        """Return the resident memory of the process and its children; shared pages count once for each process."""
         family = [self.process, *self.process.children(recursive=True)]
         return float(sum(each.memory_info().rss for each in family)) / 1e6
 
@@ -43,13 +44,13 @@ class Server:
 def running(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, address: str, health: str
 ) -> Iterator[Server]:
-    """Run a server for the length of the block.
+    """Run a server during the block.
 
     Args:
-        folder: where it runs and leaves its log.
-        address: host and port that the command names.
-        health: path that answers 200 as soon as predictions can be asked for.
-    Raises: MycoflowError, it ended or did not get ready in time.
+        folder: the server's working folder, with its log.
+        address: host and port in the command.
+        health: path that answers 200 when the server is ready for predictions.
+    Raises: MycoflowError, the server ended, or was not ready in time.
     """
     log = folder / "server.log"
     began = time.perf_counter()
@@ -65,9 +66,9 @@ def running(
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = Deadline(START_SECONDS)
     with httpx.Client(trust_env=False, timeout=5) as client:
-        while time.monotonic() < deadline and process.poll() is None:
+        while deadline.remaining() and process.poll() is None:
             try:
                 if client.get(url).status_code == httpx.codes.OK:
                     return
@@ -75,11 +76,13 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
                 pass  # not listening yet
             time.sleep(0.05)
     last_words = log.read_text(errors="replace")[-_LAST_WORDS:]
-    raise MycoflowError(f"Expected {url} to answer within {START_SECONDS:g} s. The server's last words:\n{last_words}")
+    raise MycoflowError(
+        f"Expected {url} to answer within {START_SECONDS:g} s. The last lines of its log:\n{last_words}"
+    )
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask the server, then end whatever is left of its session."""
+    """Stop the server, then end all remaining processes of its session."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)

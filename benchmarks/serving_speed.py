@@ -1,7 +1,7 @@
-"""The prediction service under load: gunicorn, PostgreSQL, accounts and the model in production, none of them replaced.
+"""The prediction service under load, complete: gunicorn, PostgreSQL, accounts and the model in production.
 
-Figures: `serve_` with a bearer token and `serve_basic_` with HTTP Basic, every image new by its content, so computed
-and stored; `cached_` and `cached_basic_` the same for images that the service has seen.
+Figures: `serve_` with a bearer token and `serve_basic_` with HTTP Basic. Each image has new content, so the service
+computes and stores it. `cached_` and `cached_basic_` are the same with images that the service knows already.
 """
 
 import json
@@ -26,23 +26,23 @@ from stack.ports import HOST, find_free_ports
 LOGIN = "bench"
 BOUNDARY = "----mycoflow-benchmarks"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-MOST_PER_SECOND = 120  # more than a model of this size reaches on any CPU of two cores
+MOST_PER_SECOND = 120  # more than a model of this size reaches on two cores of any CPU
 _KNOWN_IMAGES = 8
 
 
 def measure_serving(deployment: Deployment, images: Iterator[bytes], plan: Plan, repeats: int) -> dict[str, float]:
-    """Measure the service of a deployment, and how soon it is ready from its local copy of the model.
+    """Measure the service of a deployment, and its time to start with a local copy of the model.
 
     Args:
-        deployment: with a model in production.
-        images: image files, no two alike.
-        plan: how long.
+        deployment: a deployment with a model in production.
+        images: image files, all different.
+        plan: the plan of the load test.
         repeats: how often the start is measured.
     """
     password = secrets.token_urlsafe(16)
     deployment.run("user", "add", LOGIN, "--role", "user", said=f"{password}\n")
     figures: dict[str, float] = {}
-    # Nothing is cached yet: the service has asked MLflow by the time it is ready, and imports nothing any more.
+    # Nothing is cached yet. When the service is ready, it has already read MLflow and imported everything.
     with running_service(deployment) as service:
         for suffix, credentials in (("", _bearer(service, password)), ("_basic", _basic(password))):
             route = Route(service.address, "/predictions", MULTIPART | {"Authorization": credentials})
@@ -57,7 +57,7 @@ def measure_serving(deployment: Deployment, images: Iterator[bytes], plan: Plan,
 
 
 def running_service(deployment: Deployment) -> AbstractContextManager[Server]:
-    """The service as its container starts it, ready to predict, for the length of the block."""
+    """Run the service with its container's command during the block, ready for predictions."""
     address = f"{HOST}:{find_free_ports(1)[0]}"
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", address]
     command = [*gunicorn, "webapi.factory:create_app()"]
@@ -65,7 +65,7 @@ def running_service(deployment: Deployment) -> AbstractContextManager[Server]:
 
 
 def served_bundle(deployment: Deployment) -> Path:
-    """The files of the model version that the service of a deployment serves, downloaded by the service."""
+    """Return the folder of the model version that the service has downloaded and serves."""
     cache = ServingCache(deployment.home / "serving")
     if cache.current() is None:
         with running_service(deployment):
@@ -77,7 +77,7 @@ def served_bundle(deployment: Deployment) -> Path:
 
 
 def as_upload(image: bytes) -> bytes:
-    """The body of a multipart form with an image in the field `file`."""
+    """Return the body of a multipart form with an image in the field `file`."""
     files = {"file": ("photo.jpg", image, "image/jpeg")}
     return httpx.Request("POST", f"http://{HOST}", files=files, headers=MULTIPART).read()
 
@@ -93,10 +93,10 @@ def _basic(password: str) -> str:
 
 
 def _check_cached(route: Route, bodies: list[bytes]) -> None:
-    """Let the service see some images, and make sure that it knows them then and did not before."""
+    """Send some images to the service twice, and check that only the second answers come from its cache."""
     answers = [json.loads(post(route, body))["cached"] for _ in range(2) for body in bodies]
     if answers != [False] * len(bodies) + [True] * len(bodies):
-        raise MycoflowError(f"Expected images to be computed once and cached then. The service said cached: {answers}.")
+        raise MycoflowError(f"Expected images to be computed once and cached then. Received `cached`: {answers}.")
 
 
 def _start_seconds(deployment: Deployment) -> float:

@@ -1,6 +1,6 @@
-"""How long a new model takes, from the command to its registration, beside what plain Keras takes.
+"""The time for a new model, from the command to its registration, compared with plain Keras.
 
-All of it are whole processes: imports, images, training, evaluation, saving.
+Each time is that of a whole process: imports, reading images, training, evaluation, saving.
 """
 
 import time
@@ -29,18 +29,18 @@ from ml.settings import Settings
 from ml.training.chosen_backbone import ensure_backbone
 
 _QUICK_EPOCHS = 2
-# What arrives before each warm retraining: turned copies, of other bytes each time.
+# The images that arrive before each warm retraining: rotated copies, with other bytes each time.
 _TURNS = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
 
 
 def measure_training(
     deployment: Deployment, dataset: Dataset, settings: BenchSettings, folder: Path
 ) -> dict[str, float]:
-    """Measure the specification's recipe, the strong peer, and Mycoflow cold and warm.
+    """Measure the specification's recipe, training on features in plain Keras, and Mycoflow cold and warm.
 
     Args:
-        deployment: with the dataset ingested and no model yet; it has one in production afterwards.
-        folder: for the images that arrive later.
+        deployment: a deployment with the dataset and without a model; afterwards it has one in production.
+        folder: a folder for the images that arrive later.
     """
     figures = {"quantise_seconds": apart(make_backbone, deployment.settings())}
     figures |= _measure_cold(deployment, settings.repeats)
@@ -50,7 +50,7 @@ def measure_training(
 
 
 def describe_champion(deployment: Deployment) -> str | None:
-    """Version and precision of the model in production; None where there is none."""
+    """Return version and precision of the model in production; None without one."""
     with open_workspace(deployment.settings()) as workspace:
         champion = workspace.registry.champion()
         if champion is None:
@@ -60,9 +60,9 @@ def describe_champion(deployment: Deployment) -> str | None:
 
 
 def make_backbone(settings: Settings) -> float:
-    """Make the backbone that serves, as the first retraining would: export, calibrate, quantise, compare.
+    """Make the served backbone, as the first retraining does: export, calibrate, quantise, compare.
 
-    Returns: seconds, without the imports.
+    Returns: the seconds that it took, without imports.
     """
     rules = SnapshotRules(settings.snapshot_size, settings.validation_ratio, settings.harvest_share)
     with open_workspace(settings) as workspace:
@@ -104,7 +104,7 @@ def _measure_features(dataset: Dataset, settings: BenchSettings) -> dict[str, fl
 def _measure_recipe(dataset: Dataset, settings: BenchSettings) -> dict[str, float]:
     epochs = _QUICK_EPOCHS if settings.quick else None
     seconds, run = _timed(lambda: apart(train_recipe, dataset, settings.weights, settings.image_size, epochs))
-    epoch = median(run.epoch_seconds[1:])  # TensorFlow traces its graphs in the first
+    epoch = median(run.epoch_seconds[1:])  # the first epoch includes tracing TensorFlow's graphs
     figures = {"recipe_epoch_seconds": epoch}
     if settings.quick:
         rest = seconds - sum(run.epoch_seconds)

@@ -1,4 +1,4 @@
-"""The assets that tie the DAGs together. `.airflowignore` keeps the DAG parser away from this file."""
+"""The assets that connect the DAGs. Because of `.airflowignore`, the DAG parser skips this file."""
 
 from airflow.sdk import Asset
 

@@ -1,4 +1,4 @@
-"""Fine-tune: the last layers of a model's backbone trained further, judged like any retraining."""
+"""Fine-tune: train the last layers of a model's backbone further, and judge the result like any retraining."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from typing import Any
@@ -20,7 +20,7 @@ from dags.training_steps import TRAINING_RUNS, train_and_judge
             type="integer",
             minimum=1,
             title="Layers",
-            description="Layers of the backbone to train, counted from the last one back",
+            description="How many of the last layers of the backbone to train",
         ),
         "epochs": Param(
             10,
@@ -28,7 +28,7 @@ from dags.training_steps import TRAINING_RUNS, train_and_judge
             minimum=1,
             maximum=100,
             title="Epochs",
-            description="Times through the training data; the weights of the best one are kept",
+            description="Passes over the training data; the weights of the best one are kept",
         ),
         "learning_rate": Param(
             1e-5,
@@ -36,14 +36,14 @@ from dags.training_steps import TRAINING_RUNS, train_and_judge
             exclusiveMinimum=0,
             maximum=1,
             title="Learning rate",
-            description="Of Adam",
+            description="Learning rate of Adam",
         ),
         "model_version": Param(
             None,
             type=["null", "integer"],
             minimum=1,
             title="Model version",
-            description="The version to start from; the one in production when empty",
+            description="The version to start from; when empty, the one in production",
         ),
         "requested_by": Param(
             "hand",
@@ -51,7 +51,7 @@ from dags.training_steps import TRAINING_RUNS, train_and_judge
             minLength=1,
             maxLength=200,
             title="Requested by",
-            description="Kept with the attempt; POST /finetune fills in the account",
+            description="Stored with the attempt; POST /finetune sets it to the account",
         ),
     },
     default_args=TASK_DEFAULTS,
@@ -61,23 +61,23 @@ def finetune() -> None:
 
     Runs by hand with parameters, or from the service's `POST /finetune`.
 
-    **snapshot** pins the newest pool images and the version to start from. **train** computes once what the frozen
-    layers say of each image, trains the rest, quantises the whole backbone and fits a new head on it. The other steps
-    are those of `retrain`: what passes the gate ends in production.
+    **snapshot** pins the newest pool images and the version to start from. **train** computes the output of the frozen
+    layers once for each image, trains the other layers, quantises the whole backbone and fits a new head on it. The
+    other steps are those of `retrain`: a model that passes the gate goes into production.
 
-    One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
+    One run is one attempt, and the run's id names it. A failed task can be cleared and run again: it continues with the
     same snapshot and the same model version.
     """
 
     @task
     def snapshot(**context: Any) -> int:
-        """Pin what to learn from and what to start from. Returns the attempt's id."""
+        """Pin the images to train on and the version to start from. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
         from ml.training.recipes import Finetune
 
         params, request_key = context["params"], context["dag_run"].run_id
-        reason = f"fine-tuning asked for by {params['requested_by']}"
+        reason = f"fine-tuning requested by {params['requested_by']}"
         with alerting_workspace() as workspace:
             parameters = Finetune(
                 snapshot_size=workspace.settings.snapshot_size,

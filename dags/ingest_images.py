@@ -1,4 +1,4 @@
-"""Take in new images every hour, from the sources that MYCOFLOW_INGEST_SOURCES names."""
+"""Ingest new images every hour, from the sources that MYCOFLOW_INGEST_SOURCES names."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from datetime import timedelta
@@ -7,13 +7,13 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from dags.task_defaults import TASK_DEFAULTS
 
-# cycle.ingest begins no batch after a quarter of an hour; before it may come a collection's tables, after it the last
-# batch of slowly taken photos.
+# cycle.ingest begins no batch after a quarter of an hour. Downloading a collection's tables may come before that, and
+# the last batch may end long after it if photos download slowly.
 INGEST_TIMEOUT = timedelta(minutes=45)
 
 
 @dag(
-    # Without the last argument, a DAG first seen shortly after the hour would run at once for the hour before.
+    # Without the last argument, a DAG that Airflow first reads shortly after the hour would run at once.
     schedule=CronTriggerTimetable("@hourly", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
@@ -23,19 +23,19 @@ INGEST_TIMEOUT = timedelta(minutes=45)
 def ingest_images() -> None:
     """### New images
 
-    Runs every hour, or by hand. **sources** reads MYCOFLOW_INGEST_SOURCES; where it names none, the rest is skipped.
-    **ingest** runs once per source: it takes what is new there, checks each file, and stores a report per batch. A
-    source that fails keeps no other from being taken in.
+    Runs every hour, or by hand. **sources** reads MYCOFLOW_INGEST_SOURCES. If it is empty, the other task is skipped.
+    **ingest** runs once per source: it downloads the new files, checks each file, and stores a report per batch. A
+    source that fails does not stop the others.
 
-    Unless MYCOFLOW_REQUIRE_CERTIFICATION is false, images wait until an admin certifies them. A batch of which too much
-    is rejected goes to quarantine and raises an alert. `mycoflow batch list` shows what waits.
+    Unless MYCOFLOW_REQUIRE_CERTIFICATION is false, images wait until an admin certifies them. A batch with too many
+    rejected files goes to quarantine and raises an alert. `mycoflow batch list` shows the waiting batches.
 
-    Both can be cleared and run again: a batch is stored whole or not at all, and no file is taken twice.
+    Both tasks can be cleared and run again: a batch is stored completely or not at all, and no file is ingested twice.
     """
 
     @task
     def sources() -> list[str]:
-        """The URLs to take images in from."""
+        """Return the URLs of the sources."""
         from ml.ingest.sources.opening import source_urls
         from ml.settings import load_settings
 
@@ -43,7 +43,7 @@ def ingest_images() -> None:
 
     @task(execution_timeout=INGEST_TIMEOUT)
     def ingest(source_url: str) -> list[int]:
-        """Take in what is new at one source. Returns the numbers of its batches."""
+        """Ingest the new images of one source. Returns: the numbers of its batches."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
 

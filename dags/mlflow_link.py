@@ -1,4 +1,4 @@
-"""The button "MLflow run" beside a task. `.airflowignore` keeps the DAG parser away from this file."""
+"""The button "MLflow run" beside a task. Because of `.airflowignore`, the DAG parser skips this file."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from typing import Any
@@ -7,15 +7,15 @@ from airflow.sdk import BaseOperatorLink
 
 
 class MlflowRunLink(BaseOperatorLink):
-    """Leads to the MLflow run that this DAG run trained in.
+    """A link to the MLflow run of this DAG run's training.
 
-    Airflow asks for the address in the task's own process, once the task has ended in whatever way, and keeps it.
+    Airflow calls `get_link` in the task's process when the task has ended, successful or not, and stores the address.
     """
 
     name = "MLflow run"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address; empty, which shows no button, while there is no such run."""
+        """Return the run's address. Without a run it is empty, and Airflow shows no button."""
         from ml.catalog.database import open_catalog
         from ml.registry.run_links import training_run_url
         from ml.settings import load_settings

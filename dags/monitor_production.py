@@ -1,4 +1,4 @@
-"""Score the model in production every night, and ask for retraining when it is due."""
+"""Score the model in production every night, and request retraining when it is due."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dags.task_defaults import TASK_DEFAULTS
 
 
 @dag(
-    # Without the last argument, a DAG first seen shortly after midnight would run at once for the night before.
+    # Without the last argument, a DAG that Airflow first reads shortly after midnight would run at once.
     schedule=CronTriggerTimetable("@daily", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
@@ -22,21 +22,22 @@ from dags.task_defaults import TASK_DEFAULTS
 def monitor_production() -> None:
     """### The nightly check
 
-    1. **check** takes out of the pool whatever the evaluation set has a copy of.
-    2. **monitor** scores the champion on the evaluation set (an image that was scored before costs nothing) and on
-       distorted photos of it, counts the images that entered the pool since the champion's snapshot, stores all of
-       it, and decides. No model in production yet: the task is skipped, and its log says how to get a first one.
-    3. **measure_drift** compares what people ask about with what the champion learned from, and estimates its accuracy
-       there. It decides nothing.
-    4. **is_due** lets **request_retraining** run only when there is a reason. That emits the asset
-       `retraining_requested`, with the reason, and so starts the DAG `retrain`.
+    1. **check** removes images from the pool that are copies of images in the evaluation set.
+    2. **monitor** scores the champion on the evaluation set and on distorted photos of it. Only images without a stored
+       answer are computed. It counts the images that entered the pool since the champion's snapshot, stores all
+       figures, and decides about retraining. Without a model in production the task is skipped, and its log says how
+       to train the first one.
+    3. **measure_drift** compares recent predictions with the champion's training data, and estimates the accuracy on
+       them. It does not decide about retraining.
+    4. **is_due** runs **request_retraining** only if there is a reason. That task emits the asset
+       `retraining_requested` with the reason, which starts the DAG `retrain`.
 
-    All can be cleared and run again.
+    All tasks can be cleared and run again.
     """
 
     @task
     def check() -> None:
-        """Look for copies on both sides."""
+        """Remove copies of evaluation images from the pool."""
         from ml import cycle
         from ml.app import open_workspace
 
@@ -45,7 +46,7 @@ def monitor_production() -> None:
 
     @task
     def monitor() -> str:
-        """Score, count, decide. Returns the reasons to retrain; empty when there is none."""
+        """Score, count, decide. Returns: the reasons for a retraining; empty without one."""
         from ml import cycle
         from ml.errors import NoChampionError
         from ml.reporting.alert_delivery import alerting_workspace
@@ -58,7 +59,7 @@ def monitor_production() -> None:
 
     @task
     def measure_drift() -> None:
-        """Compare and estimate. What it finds is stored."""
+        """Measure drift, estimate the accuracy, and store both."""
         from ml import cycle
         from ml.app import open_workspace
 
@@ -67,7 +68,7 @@ def monitor_production() -> None:
 
     @task.short_circuit
     def is_due(reasons: str) -> str:
-        """Let the next task run where there are reasons. Returns them."""
+        """Let the next task run if there are reasons. Returns: the reasons."""
         return reasons
 
     @task(outlets=[RETRAINING_REQUESTED])

@@ -1,4 +1,4 @@
-"""Retrain: from a pinned snapshot to a verdict and, when it is good, a promotion."""
+"""Retrain: from a pinned snapshot to the gate's verdict and, if it is positive, a promotion."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from typing import Any
@@ -21,14 +21,14 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
             False,
             type="boolean",
             title="Base backbone",
-            description="Train on MYCOFLOW_WEIGHTS even where the model in production was fine-tuned",
+            description="Use MYCOFLOW_WEIGHTS even if the model in production was fine-tuned",
         ),
         "selection": Param(
             "newest",
             type="string",
             pattern=r"^(newest|balanced|all|since:\d{4}-\d{2}-\d{2}.*)$",
             title="Selection",
-            description="Pool images to learn from: newest, balanced (the newest of each class), all, or since:DATE",
+            description="Pool images to train on: newest, balanced (the newest of each class), all, or since:DATE",
         ),
     },
     default_args=TASK_DEFAULTS,
@@ -36,19 +36,19 @@ from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
 def retrain() -> None:
     """### Retrain the classifier
 
-    Runs when `monitor_production` asks for it, or by hand with parameters.
+    Runs when `monitor_production` requests it, or by hand with parameters.
 
-    **snapshot** pins pool images, the newest by default. **train** learns from them. **register** makes a model version
-    of it. **evaluate** scores challenger and champion on the same evaluation set. **gate** judges, and keeps its
-    reasons. **promote** does what the gate decided: it moves the alias `production`, or leaves the champion there.
+    **snapshot** pins pool images, the newest by default. **train** trains a model on them. **register** registers it as
+    a model version. **evaluate** scores challenger and champion on the same evaluation set. **gate** decides, and
+    stores its reasons. **promote** follows the gate's decision: it moves the alias `production`, or keeps the champion.
 
-    One run is one attempt, named by the run's id: a failed task can be cleared and run again, and goes on with the
+    One run is one attempt, and the run's id names it. A failed task can be cleared and run again: it continues with the
     same snapshot and the same model version.
     """
 
     @task
     def snapshot(**context: Any) -> int:
-        """Pin what to learn from. Returns the attempt's id."""
+        """Pin the images to train on. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
         from ml.training.recipes import Retrain

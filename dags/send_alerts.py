@@ -1,4 +1,4 @@
-"""Send what people should hear of, and look for trainings that take too long."""
+"""Send pending alerts, and look for trainings that take too long."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from datetime import timedelta
@@ -18,14 +18,14 @@ from dags.task_defaults import TASK_DEFAULTS
 def send_alerts() -> None:
     """### Send alerts
 
-    The tasks that raise alerts send them at their end. Every ten minutes this sends what is left: what could not be
-    sent before, and what the service and its people did meanwhile. It also tells of a training that has no verdict
-    after MYCOFLOW_TRAINING_BUDGET_MINUTES, and of a model that somebody put into production in MLflow.
+    The tasks that raise alerts send them at their end. Every ten minutes, this DAG sends the remaining ones: alerts
+    that could not be sent before, and alerts from the service. It also raises an alert for a training that has no
+    verdict after MYCOFLOW_TRAINING_BUDGET_MINUTES, and for a model that somebody put into production in MLflow.
     """
 
     @task
     def send() -> None:
-        """Look for what nobody told yet, then send what is unsent. An alert that cannot be sent fails nothing."""
+        """Look for events without an alert, then send pending alerts. Failing to send does not fail the task."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
 

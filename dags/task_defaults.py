@@ -1,4 +1,4 @@
-"""How tasks of every DAG fail, try again and tell people. `.airflowignore` keeps the DAG parser off this file."""
+"""Retries, timeouts and alerts of all tasks. Because of `.airflowignore`, the DAG parser skips this file."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that fails pays for imports
 from datetime import timedelta
@@ -9,19 +9,21 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 
 _RETRIES = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=["builtins.ConnectionError", "ml.errors.ImageStoreError"], reason="A server may come back"),
+        RetryRule(
+            exception=["builtins.ConnectionError", "ml.errors.ImageStoreError"], reason="A server may answer later"
+        ),
         RetryRule(exception="ml.errors.StaleChampionError", reason="The gate compares with the new champion"),
         RetryRule(
             exception="ml.errors.MycoflowError",
             action=RetryAction.FAIL,
-            reason="It would happen again: see the message for what to do, then clear the task",
+            reason="Trying again would not help: do what the message says, then clear the task",
         ),
     ]
 )
 
 
 def tell_failure(context: Any) -> None:
-    """Tell people that a task gave up. Airflow calls it in the task's process, and only logs what goes wrong here."""
+    """Alert people to a failed task. Airflow calls this in the task's process, and only logs its errors."""
     from ml.reporting import task_failures
     from ml.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""The steps that every training takes once its snapshot is pinned. `.airflowignore` hides this file from the parser."""
+"""The steps of every training after its snapshot. Because of `.airflowignore`, the DAG parser skips this file."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from datetime import timedelta
@@ -9,11 +9,11 @@ from airflow.sdk import Param, chain, task
 
 from dags.mlflow_link import MlflowRunLink
 
-# The training budget is 30 minutes (MYCOFLOW_TRAINING_BUDGET_MINUTES); the rest is for features, export and start-up.
+# MYCOFLOW_TRAINING_BUDGET_MINUTES is 30 by default. The rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
-# Nobody said yes by then: the champion stays.
+# Without an approval within this time, the champion stays.
 APPROVAL_TIMEOUT = timedelta(hours=20)
-# A run that waits for a person holds up none that comes after; of the runs beside each other, one trains at a time.
+# A run that waits for a person must not block later runs. Only one of the parallel runs trains at a time.
 TRAINING_RUNS = 10
 PROMOTE, KEEP = "Promote the challenger", "Keep the champion"
 
@@ -24,7 +24,7 @@ SNAPSHOT_PARAMS = {
         minimum=2,
         maximum=1_000_000,
         title="Snapshot size",
-        description="Images to learn from, unless the selection says which; MYCOFLOW_SNAPSHOT_SIZE when empty",
+        description="Number of images for newest and balanced; when empty, MYCOFLOW_SNAPSHOT_SIZE",
     ),
     "seed": Param(
         0,
@@ -32,7 +32,7 @@ SNAPSHOT_PARAMS = {
         minimum=0,
         maximum=2**31 - 1,
         title="Seed",
-        description="Of the initial heads, the shuffling and the dropout",
+        description="Seed of the initial heads, the shuffling and the dropout",
     ),
     "reason": Param(
         "asked for by hand",
@@ -40,14 +40,14 @@ SNAPSHOT_PARAMS = {
         minLength=1,
         maxLength=500,
         title="Reason",
-        description="Kept with an attempt that is started by hand",
+        description="Stored with an attempt that is started by hand",
     ),
 }
 
 
 @task(execution_timeout=TRAINING_TIMEOUT, max_active_tis_per_dag=1)
 def train(attempt_id: int) -> str:
-    """Learn from the snapshot. Returns the id of the MLflow run."""
+    """Train on the snapshot. Returns: the id of the MLflow run."""
     from ml import cycle
     from ml.app import open_workspace
 
@@ -57,7 +57,7 @@ def train(attempt_id: int) -> str:
 
 @task
 def register(attempt_id: int) -> int:
-    """Make a model version of what was trained. Returns its number."""
+    """Register the trained model as a version. Returns: its number."""
     from ml import cycle
     from ml.app import open_workspace
 
@@ -77,7 +77,7 @@ def evaluate(attempt_id: int) -> None:
 
 @task
 def gate(attempt_id: int) -> str:
-    """Judge the challenger. Returns the decision, `promote` or `keep`."""
+    """Judge the challenger. Returns: the decision, `promote` or `keep`."""
     from ml import cycle
     from ml.app import open_workspace
 
@@ -87,7 +87,7 @@ def gate(attempt_id: int) -> str:
 
 @task.branch
 def ask(attempt_id: int, **context: Any) -> str:
-    """Send the promotion past a person where MYCOFLOW_PROMOTION says so. Returns the next task's id."""
+    """Choose the next task: with MYCOFLOW_PROMOTION=approve a person decides first. Returns: the next task's id."""
     from ml import cycle
     from ml.reporting.alert_delivery import alerting_workspace
 
@@ -101,7 +101,7 @@ def ask(attempt_id: int, **context: Any) -> str:
 
 @task(trigger_rule="none_failed_min_one_success")
 def promote(attempt_id: int, **context: Any) -> int | None:
-    """Do what the gate, and the person who was asked, decided. Returns the version in production afterwards."""
+    """Follow the decision of the gate and of the person. Returns: the version in production afterwards."""
     from ml import cycle
     from ml.reporting.alert_delivery import alerting_workspace
 
@@ -120,16 +120,16 @@ def _approval() -> HITLOperator:
         options=[PROMOTE, KEEP],
         defaults=KEEP,
         response_timeout=APPROVAL_TIMEOUT,
-        execution_timeout=None,  # it waits without a worker
+        execution_timeout=None,  # it needs no worker while it waits
         doc_md="Wait for a person's yes or no, in Airflow, under required actions. "
         "Skipped with MYCOFLOW_PROMOTION=auto.",
     )
 
 
 def train_and_judge(attempt_id: Any) -> None:
-    """Put these steps in order into the DAG that is being defined.
+    """Add these steps, in order, to the DAG that is being defined.
 
-    Args: attempt_id, what the task that pinned the snapshot returns.
+    Args: attempt_id, the output of the task that pins the snapshot.
     """
     steps = [step(attempt_id) for step in (train, register, evaluate, gate, ask, promote)]
     for step in steps:

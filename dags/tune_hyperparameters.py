@@ -1,4 +1,4 @@
-"""Tune: a search for hyperparameters by several workers, whose best head is judged like any retraining."""
+"""Tune: search for hyperparameters with several workers, and judge the best head like any retraining."""
 
 # ruff: noqa: PLC0415 - the DAG processor reads this file again and again; only a task that runs pays for imports
 from datetime import timedelta
@@ -9,7 +9,7 @@ from airflow.sdk import Param, chain, dag, task
 from dags.task_defaults import TASK_DEFAULTS
 from dags.training_steps import SNAPSHOT_PARAMS, TRAINING_RUNS, train_and_judge
 
-# A try that ran out of time is made again, and goes on with the trials that are left.
+# After this time the task is tried again, and continues with the remaining trials.
 SEARCH_TIMEOUT = timedelta(hours=2)
 
 
@@ -26,7 +26,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
             minimum=1,
             maximum=1000,
             title="Trials",
-            description="Heads to train in the search, all workers together",
+            description="Number of heads to train in the search, over all workers",
         ),
         "workers": Param(
             2,
@@ -34,7 +34,7 @@ SEARCH_TIMEOUT = timedelta(hours=2)
             minimum=1,
             maximum=32,
             title="Workers",
-            description="Tasks that run trials side by side, as far as Airflow has room for them",
+            description="Number of tasks that run trials in parallel, if Airflow has enough free slots",
         ),
     },
     default_args=TASK_DEFAULTS,
@@ -44,18 +44,19 @@ def tune_hyperparameters() -> None:
 
     Runs by hand with parameters.
 
-    **snapshot** pins the newest pool images. **search**, once per worker, trains one head after the other on their
-    features, as Optuna suggests, until the shared study has had its trials; heads that fall behind are given up early.
-    A trial that fails, or whose worker dies, costs no more than itself. **choose** records the best hyperparameters by
-    accuracy on the validation fold, and draws the search in MLflow. The other steps are those of `retrain`: what
-    passes the gate, on an evaluation set that the search never saw, ends in production.
+    **snapshot** pins the newest pool images. **search** runs once per worker. It trains one head after the other on the
+    images' features, with the hyperparameters that Optuna suggests, until the shared study has all its trials. Heads
+    that are worse than the others are stopped early. If a trial fails or its worker dies, only that trial is lost.
+    **choose** records the hyperparameters with the best accuracy on the validation fold, and plots the search in
+    MLflow. The other steps are those of `retrain`: a model that passes the gate goes into production. The gate uses
+    the evaluation set, which the search never uses.
 
-    One run is one attempt and one study, named by the run's id: a failed task can be cleared and run again.
+    One run is one attempt and one study, and the run's id names both. A failed task can be cleared and run again.
     """
 
     @task
     def snapshot(**context: Any) -> int:
-        """Pin what to learn from. Returns the attempt's id."""
+        """Pin the images to train on. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
         from ml.training.recipes import Tune
@@ -68,12 +69,12 @@ def tune_hyperparameters() -> None:
 
     @task
     def workers(**context: Any) -> list[int]:
-        """Number the workers: there is one `search` for each."""
+        """Return the numbers of the workers: one `search` runs for each."""
         return list(range(context["params"]["workers"]))
 
     @task(execution_timeout=SEARCH_TIMEOUT)
     def search(attempt_id: int, worker: int) -> int:
-        """Run trials of the shared study until it has had enough. Returns how many ran here."""
+        """Run trials of the shared study until it has all of them. Returns: the number of trials that ran here."""
         from ml import cycle
         from ml.app import open_workspace
 
@@ -82,7 +83,7 @@ def tune_hyperparameters() -> None:
 
     @task(trigger_rule="all_done_min_one_success")
     def choose(attempt_id: int) -> int:
-        """Record the best hyperparameters, also where a worker gave up. Returns the attempt's id."""
+        """Record the best hyperparameters, even if a worker failed. Returns: the attempt's id."""
         from ml import cycle
         from ml.app import open_workspace
 

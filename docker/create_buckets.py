@@ -1,4 +1,4 @@
-"""Create the buckets named on the command line, as the S3 administrator. Those that are there stay as they are."""
+"""Create the buckets named on the command line, as the S3 administrator. Existing buckets do not change."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ import boto3
 def ensure_bucket(client: Any, name: str) -> None:  # boto3 makes its client types at run time
     """Create one bucket unless this account already has it.
 
-    Raises: botocore.exceptions.ClientError, the store refuses.
+    Raises: botocore.exceptions.ClientError, the store refuses the request.
     """
     existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     if name not in existing:
@@ -19,7 +19,7 @@ def ensure_bucket(client: Any, name: str) -> None:  # boto3 makes its client typ
 
 
 def main() -> None:
-    """Endpoint and credentials come from boto3's own environment variables."""
+    """Create all buckets. Endpoint and credentials come from boto3's environment variables."""
     client = boto3.client("s3", region_name=os.environ["AWS_REGION"])
     for name in sys.argv[1:]:
         ensure_bucket(client, name)

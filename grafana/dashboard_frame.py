@@ -1,4 +1,4 @@
-"""What all dashboards share: links to the others, time zone, and marks where something happened."""
+"""Shared by all dashboards: links to the others, the time zone, and annotations of events."""
 
 from typing import Any, Self
 
@@ -23,19 +23,19 @@ ORDER BY completed_at
 
 
 class SqlMarks(AnnotationTarget):
-    """A query for marks; the SDK's own type knows only those of Grafana's annotations."""
+    """A database query for annotations. The SDK's own type has only queries of Grafana's annotations."""
 
     def __init__(self, query: SqlQuery) -> None:
         super().__init__()
         self.query = query
 
     def to_json(self) -> dict[str, object]:
-        """As the PostgreSQL plugin reads it."""
+        """Return JSON in the format of the PostgreSQL plugin."""
         return self.query.to_json()
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The opposite of to_json."""
+        """Read the output of to_json."""
         return cls(SqlQuery.from_json(data))
 
 
@@ -48,7 +48,7 @@ class _SqlMarksBuilder(Builder[AnnotationTarget]):
 
 
 def moves() -> AnnotationQuery:
-    """Promotions, rollbacks and moves by others, from the journal."""
+    """Annotations of promotions, rollbacks and external moves, from the journal."""
     return (
         AnnotationQuery()
         .name("Promotions and rollbacks")
@@ -60,13 +60,13 @@ def moves() -> AnnotationQuery:
 
 
 def told(*tags: str) -> AnnotationQuery:
-    """What Mycoflow wrote into Grafana. Args: tags, all of which a mark has beside `mycoflow`."""
+    """Annotations that Mycoflow wrote into Grafana. Args: tags, required in addition to `mycoflow`."""
     target = AnnotationTargetBuilder().limit(MOST_MARKS).match_any(False).tags([TAG, *tags]).type("tags")
     return AnnotationQuery().name("Alerts").datasource(GRAFANA).enable(True).icon_color("orange").target(target)
 
 
 def dashboard(uid: str, title: str, what: str, since: str) -> Dashboard:
-    """An empty one. Args: since, the time it shows, such as now-30d."""
+    """Return an empty dashboard. Args: what, its description; since, start of the shown time, such as now-30d."""
     others = DashboardLink("Mycoflow").type(DashboardLinkType.DASHBOARDS).tags([TAG]).include_vars(False)
     return (
         Dashboard(title)

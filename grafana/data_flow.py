@@ -1,4 +1,4 @@
-"""Is the data moving? What arrives, what becomes training data, what is refused."""
+"""The dashboard on data: arriving images, training data, and rejected files."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import units
@@ -46,7 +46,7 @@ _NEW = "sum(max by (origin) (mycoflow_new_images))"
 def build() -> Dashboard:
     """The dashboard."""
     empty = dashboard_frame.dashboard(
-        "mycoflow-data", "Data", "Is the data moving, and is it what it should be?", "now-30d"
+        "mycoflow-data", "Data", "Do new images arrive, and are they as expected?", "now-30d"
     )
     return _rejects(_pool(_now(empty.annotation(dashboard_frame.told()))))
 
@@ -57,18 +57,18 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Of the threshold",
-                "Against MYCOFLOW_NEW_IMAGES_THRESHOLD. At 100 % the next night asks for retraining, unless that was "
-                "tried.",
+                "New images as a share of MYCOFLOW_NEW_IMAGES_THRESHOLD. At 100 % the next night requests retraining, "
+                "unless a training has used them already.",
                 f"{_NEW} / max(mycoflow_new_images_threshold)",
                 units.PercentUnit,
                 thresholds((None, "green"), (1, "blue"), (1.5, "orange")),
             )
         )
-        .with_panel(number("Pool", "Images to train on.", "sum(max by (origin) (mycoflow_pool_images))"))
+        .with_panel(number("Pool", "Images for training.", "sum(max by (origin) (mycoflow_pool_images))"))
         .with_panel(
             number(
                 "Age of the snapshot",
-                "Since the cutoff of what the champion learned from.",
+                "Time since the cutoff of the champion's snapshot.",
                 "time() - max(mycoflow_snapshot_cutoff_timestamp_seconds)",
                 units.Seconds,
             )
@@ -76,7 +76,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Waiting images",
-                "Wait for an admin's certificate.",
+                "Images that wait for an admin's certificate.",
                 "max(mycoflow_waiting_images)",
                 steps=ZERO_IS_GOOD,
             )
@@ -84,7 +84,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Quarantined batches",
-                "Batches with too many rejects, waiting for an admin.",
+                "Batches with too many rejects, which wait for an admin.",
                 "max(mycoflow_quarantined_batches)",
                 steps=ZERO_IS_GOOD,
             )
@@ -108,30 +108,32 @@ def _pool(dashboard: Dashboard) -> Dashboard:
         ],
     )
     return (
-        dashboard.with_row(Row("What arrives"))
+        dashboard.with_row(Row("Arriving images"))
         .with_panel(
             stacked_bars(
                 "Arrivals a day",
-                "Images received, by the origin of their label; without one they were only predicted.",
+                "Images received, by label origin. Images without a label were only sent for prediction.",
                 [sql_series(_ARRIVALS)],
                 POSTGRESQL,
             )
         )
         .with_panel(
-            stacked_bars("Entered the pool a day", "Images to train on, by origin.", [sql_series(_ENTERED)], POSTGRESQL)
+            stacked_bars(
+                "Entered the pool a day", "Images for training, by label origin.", [sql_series(_ENTERED)], POSTGRESQL
+            )
         )
         .with_panel(new_images)
         .with_panel(
             lines(
                 "Pool by origin",
-                "Images to train on.",
+                "Images for training.",
                 [promql("max by (origin) (mycoflow_pool_images)", "{{origin}}")],
             ).min(0)
         )
         .with_panel(
             bars(
                 "Classes in the pool",
-                "A class far below the others is learned badly.",
+                "A model does not learn a class well that has far fewer images than the others.",
                 sql_table(_BALANCE),
                 "label",
                 span=24,
@@ -146,15 +148,15 @@ SELECT ingested_at AS time, source AS metric, reject_share AS value
 FROM training.ingest_batches WHERE $__timeFilter(ingested_at) ORDER BY ingested_at
 """
     return (
-        dashboard.with_row(Row("What is refused"))
+        dashboard.with_row(Row("Rejected files"))
         .with_panel(stacked_bars("Rejected files a day", "By reason.", [sql_series(_REJECTS)], POSTGRESQL))
         .with_panel(
             nightly_lines(
                 "Share of rejects",
-                "Of each batch. Above MYCOFLOW_QUARANTINE_SHARE a batch waits.",
+                "In each batch. Above MYCOFLOW_QUARANTINE_SHARE a batch waits.",
                 [sql_series(share)],
                 units.PercentUnit,
             ).min(0)
         )
-        .with_panel(rows("Batches", "What sources brought, newest first.", sql_table(_BATCHES)))
+        .with_panel(rows("Batches", "Images from sources, newest first.", sql_table(_BATCHES)))
     )

@@ -1,4 +1,4 @@
-"""The data sources, by the uids that grafana/provisioning/datasources/mycoflow.yml gives them, and queries to them."""
+"""The data sources, with their uids from grafana/provisioning/datasources/mycoflow.yml, and queries to them."""
 
 from typing import Any, Self
 
@@ -12,8 +12,8 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 PROMETHEUS = DataSourceRef("prometheus", "mycoflow-prometheus")
 POSTGRESQL = DataSourceRef("grafana-postgresql-datasource", "mycoflow-postgresql")
 ALERTMANAGER = DataSourceRef("alertmanager", "mycoflow-alertmanager")
-ALERTMANAGER_NAME = "Alertmanager"  # the panel that lists alerts asks for the name
-GRAFANA = DataSourceRef("grafana", "-- Grafana --")  # its own annotations
+ALERTMANAGER_NAME = "Alertmanager"  # the panel that lists alerts needs the name
+GRAFANA = DataSourceRef("grafana", "-- Grafana --")  # Grafana's own annotations
 MIXED = DataSourceRef("datasource", "-- Mixed --")
 
 
@@ -22,7 +22,7 @@ class SqlQuery(Dataquery):
 
     Args:
         sql: with the plugin's macros, such as $__timeFilter.
-        format_val: table, or time_series: a column `time`, and one row per `metric` and moment.
+        format_val: table, or time_series, which has a column `time` and one row per `metric` and time.
         ref_id: letter of the query within its panel.
     Source: SQLQuery in Grafana's packages/grafana-sql/src/types.ts.
     """
@@ -31,7 +31,7 @@ class SqlQuery(Dataquery):
         self.sql, self.format_val, self.ref_id = sql, format_val, ref_id
 
     def to_json(self) -> dict[str, object]:
-        """As the plugin reads it."""
+        """Return JSON in the format of the plugin."""
         return {
             "datasource": POSTGRESQL,
             "editorMode": "code",
@@ -43,7 +43,7 @@ class SqlQuery(Dataquery):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The opposite of to_json."""
+        """Read the output of to_json."""
         return cls(data["rawSql"], data["format"], data["refId"])
 
 
@@ -51,7 +51,7 @@ SQL_QUERY_CONFIG = DataqueryConfig(identifier=str(POSTGRESQL.type_val), from_jso
 
 
 class _Built(Builder[Dataquery]):
-    """What the panels' builders take, around a query that needs no building."""
+    """A builder for a finished query, because panels take only builders."""
 
     def __init__(self, query: Dataquery) -> None:
         self._query = query
@@ -61,28 +61,28 @@ class _Built(Builder[Dataquery]):
 
 
 def sql_table(sql: str) -> Builder[Dataquery]:
-    """Rows as they are."""
+    """Return a query for rows."""
     return _Built(SqlQuery(sql, "table"))
 
 
 def sql_series(sql: str, ref_id: str = "A") -> Builder[Dataquery]:
-    """Figures over time, from the columns time, perhaps metric, and value."""
+    """Return a query for figures over time, from the columns time, value and optionally metric."""
     return _Built(SqlQuery(sql, "time_series", ref_id))
 
 
 def promql(expression: str, legend: str = "", ref_id: str = "A") -> Builder[Dataquery]:
-    """Figures over time. Args: legend, with labels as {{label}}."""
+    """Return a query for figures over time. Args: legend, with labels as {{label}}."""
     query = prometheus.Dataquery().expr(expression).range().ref_id(ref_id).datasource(PROMETHEUS)
     return query.legend_format(legend) if legend else query
 
 
 def promql_now(expression: str, legend: str = "", ref_id: str = "A") -> Builder[Dataquery]:
-    """Figures of this moment."""
+    """Return a query for the current figures."""
     query = prometheus.Dataquery().expr(expression).instant().ref_id(ref_id).datasource(PROMETHEUS)
     return query.legend_format(legend) if legend else query
 
 
 def promql_buckets(expression: str) -> Builder[Dataquery]:
-    """A histogram's buckets over time, by their label `le`."""
+    """Return a query for a histogram's buckets over time, by their label `le`."""
     query = prometheus.Dataquery().expr(expression).range().ref_id("A").datasource(PROMETHEUS)
     return query.format(PromQueryFormat.HEATMAP).legend_format("{{le}}")

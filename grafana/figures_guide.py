@@ -1,4 +1,4 @@
-"""The table of figures in docs/operations.md, made of ml.figures."""
+"""Write the table of figures in docs/operations.md from ml.figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,15 @@ BEGIN, END = "<!-- Made of ml/figures.py by `python -m grafana`. -->\n", "<!-- T
 
 
 def render_table() -> str:
-    """The table in Markdown: a row for each figure that is a gauge, or stands in MLflow alone."""
+    """Return the table in Markdown, with a row for each figure."""
     head = ["| metric | unit | what | normal | also |", "|---|---|---|---|---|"]
     return "\n".join([*head, *map(_row, FIGURES)]) + "\n"
 
 
 def write_guide(guide: Path = GUIDE) -> None:
-    """Put the table between its marks.
+    """Write the table between its two markers in the guide.
 
-    Raises: ValueError, the guide has not both marks.
+    Raises: ValueError, a marker is missing.
     """
     before, rest = guide.read_text().split(BEGIN)
     _, after = rest.split(END)

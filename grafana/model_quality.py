@@ -1,4 +1,4 @@
-"""Is the model good? Accuracy and recall as measured, drift and estimates where there are no labels."""
+"""The dashboard on model quality: measured accuracy and recall, and drift and estimates without labels."""
 
 from itertools import groupby
 
@@ -34,7 +34,7 @@ _RECALL = f"""
 SELECT evaluated_at AS time, each.label AS metric, (each.figures->>'recall')::float AS value
 FROM training.evaluations, jsonb_each(per_class) AS each (label, figures)
 WHERE $__timeFilter(evaluated_at) AND is_deciding AND model_version = {champion_at("evaluated_at")}
-      AND (each.figures->>'image_count')::int > 0 -- recall is 0 by definition where there is nothing to find
+      AND (each.figures->>'image_count')::int > 0 -- a class without images has a recall of 0 by definition
 ORDER BY evaluated_at, each.label
 """  # noqa: S608
 _CHECKS = "FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY monitored_at"
@@ -85,11 +85,13 @@ def build() -> Dashboard:
 
 def _now(dashboard: Dashboard) -> Dashboard:
     return (
-        dashboard.with_panel(number("Version", "In production.", "max(mycoflow_champion_version)", units.NoUnit))
+        dashboard.with_panel(
+            number("Version", "The version in production.", "max(mycoflow_champion_version)", units.NoUnit)
+        )
         .with_panel(
             number(
                 "Below the floor",
-                "Figures below their floors: the accuracy, and the recall of each class that has a floor of its own. "
+                "Number of figures below their floors: the accuracy, and the recall of each class with its own floor. "
                 "Above 0, retraining is due.",
                 "sum(max by (class) (mycoflow_below_floor))",
                 steps=thresholds((None, "green"), (1, "red")),
@@ -98,7 +100,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Deciding accuracy",
-                "On the part `recent` once it has 100 images, before that on `anchor`.",
+                "On the part `recent` if it has 100 images or more, otherwise on `anchor`.",
                 "max(mycoflow_deciding_accuracy)",
                 units.PercentUnit,
             )
@@ -106,7 +108,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Estimated accuracy",
-                "From calibrated confidences of what people ask about. Too optimistic where the features drift.",
+                "From calibrated confidences of recent predictions. Too high if the features drift.",
                 "max(mycoflow_estimated_accuracy)",
                 units.PercentUnit,
             )
@@ -114,7 +116,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Last evaluation",
-                "Since the evaluation set was scored. Above 26 hours a night is missing.",
+                "Time since the last scoring on the evaluation set. Above 26 hours, a night is missing.",
                 "time() - max(mycoflow_evaluation_timestamp_seconds)",
                 units.Seconds,
                 _HOURS_OF_A_NIGHT,
@@ -123,7 +125,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Promotion held",
-                "1 after a rollback: nothing is promoted until an admin releases it.",
+                "1 after a rollback: no automatic promotion until an admin releases it.",
                 "max(mycoflow_promotion_held)",
                 steps=ZERO_IS_GOOD,
             )
@@ -134,7 +136,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
 def _measured(dashboard: Dashboard) -> Dashboard:
     accuracy = nightly_lines(
         "Accuracy",
-        "Of the version that was in production, on both parts of the evaluation set; the floor; and its changes.",
+        "Accuracy of the version in production at the time, on both parts of the evaluation set, and the floor.",
         [sql_series(_ACCURACY), promql("max(mycoflow_accuracy_floor)", "floor", "B")],
         units.PercentUnit,
         WIDTH,
@@ -149,7 +151,7 @@ def _measured(dashboard: Dashboard) -> Dashboard:
     confusion = (
         rows(
             "Confusion",
-            "Images of a class (rows), by the class answered, at the latest evaluation.",
+            "Images by true class (rows) and answered class (columns), at the latest evaluation.",
             sql_table(_CONFUSION),
         )
         .with_transformation(
@@ -176,17 +178,19 @@ def _measured(dashboard: Dashboard) -> Dashboard:
         dashboard.with_row(Row("Measured on the evaluation set"))
         .with_panel(accuracy.axis_soft_max(1))
         .with_panel(
-            shares_by_night("Recall of each class", "Share of a class's images that are found.", sql_series(_RECALL))
+            shares_by_night(
+                "Recall of each class", "Share of a class's images with the right answer.", sql_series(_RECALL)
+            )
         )
         .with_panel(confusion)
     )
 
 
 def _nightly(dashboard: Dashboard) -> Dashboard:
-    """A panel for each title that the rows of ml.figures.NIGHTLY name."""
+    """Add a panel for each panel title in ml.figures.NIGHTLY."""
     dashboard.with_row(Row("At the nightly check"))
-    for (title,), found in groupby(NIGHTLY, key=lambda figure: figure.panels):
-        figures = list(found)
+    for (title,), group in groupby(NIGHTLY, key=lambda figure: figure.panels):
+        figures = list(group)
         columns = ", ".join(f"""(figures->>'{each.name}')::float AS "{each.words}\"""" for each in figures)
         sql = f"SELECT monitored_at AS time, {columns} {_CHECKS}"
         what = "; ".join(f"{each.words}: {each.meaning}" for each in figures)
@@ -198,7 +202,7 @@ def _nightly(dashboard: Dashboard) -> Dashboard:
 def _drift(dashboard: Dashboard) -> Dashboard:
     p_values = nightly_lines(
         "p-values of drift",
-        "How likely such a difference is by chance. Each night three are tested; far below 0.01 is no chance.",
+        "Probability of such a difference by chance. Each night has three tests: only values far below 0.01 count.",
         [sql_series(_P_VALUES)],
     ).scale_distribution(ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
     return (
@@ -206,7 +210,7 @@ def _drift(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             nightly_lines(
                 "Drift scores",
-                "What people ask about against what the model learned from. A PSI of 0.2 is considerable.",
+                "Recent predictions compared with the training data. A PSI of 0.2 is considerable.",
                 [sql_series(_SCORES)],
             )
         )
@@ -214,7 +218,7 @@ def _drift(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             states(
                 "What drifts",
-                "Red: beyond chance and considerable.",
+                "Red: the drift is significant and considerable.",
                 promql("max by (what) (mycoflow_drift_moved)", "{{what}}"),
                 thresholds((None, "green"), (1, "red")),
             )
@@ -222,8 +226,8 @@ def _drift(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             nightly_lines(
                 "Estimated and observed accuracy",
-                "Estimated from confidences; observed from feedback, with its interval of 95 %. People answer more "
-                "often where something is wrong.",
+                "Estimated from confidences; observed from feedback, with its 95 % interval. People give feedback more "
+                "often on wrong answers.",
                 [sql_series(_ESTIMATES)],
                 units.PercentUnit,
             )
@@ -232,7 +236,7 @@ def _drift(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             states(
                 "Database",
-                "Red: the service cannot read it, and all figures from it are missing.",
+                "Red: the service cannot read the database, and all figures from it are missing.",
                 promql("max(mycoflow_database_up)", "database"),
                 YES_IS_GOOD,
             )

@@ -1,4 +1,4 @@
-"""Did the nights run? Checks, trainings, verdicts, and Airflow itself."""
+"""The dashboard on the nights: checks, trainings, verdicts, and Airflow itself."""
 
 from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
@@ -44,7 +44,7 @@ _FAILED_TASKS = 'airflow_task_finish_total{state="failed"}'
 def build() -> Dashboard:
     """The dashboard."""
     empty = dashboard_frame.dashboard(
-        "mycoflow-nights", "Nights", "Did the nights run, and what came of them?", "now-14d"
+        "mycoflow-nights", "Nights", "Did the nightly checks run, and what were their results?", "now-14d"
     )
     return _airflow(_nights(_now(empty.annotation(dashboard_frame.told()))))
 
@@ -59,25 +59,29 @@ def _now(dashboard: Dashboard) -> Dashboard:
         dashboard.with_panel(
             _age(
                 "Last nightly check",
-                "Above 26 hours a night is missing.",
+                "Time since the check. Above 26 hours, a night is missing.",
                 "mycoflow_monitoring_timestamp_seconds",
                 26 * 3600,
             )
         )
-        .with_panel(_age("Last training", "With a verdict.", "mycoflow_retraining_timestamp_seconds"))
+        .with_panel(
+            _age("Last training", "Time since the last verdict on a training.", "mycoflow_retraining_timestamp_seconds")
+        )
         .with_panel(
             number(
-                "It took",
-                "From its start to its verdict.",
+                "Last training took",
+                "Time from its start to its verdict.",
                 "max(mycoflow_retraining_duration_seconds)",
                 units.Seconds,
             )
         )
-        .with_panel(_age("Last failure", "Of a training.", "mycoflow_retraining_failure_timestamp_seconds"))
+        .with_panel(
+            _age("Last failure", "Time since a training failed.", "mycoflow_retraining_failure_timestamp_seconds")
+        )
         .with_panel(
             number(
                 "Approvals waiting",
-                "Challengers that passed the gate and wait for a person, in Airflow.",
+                "Challengers that passed the gate and wait for a person's answer in Airflow.",
                 "max(mycoflow_approvals_waiting)",
                 steps=ZERO_IS_GOOD,
             )
@@ -85,7 +89,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Failed tasks",
-                "Of Airflow, in the last day.",
+                "Tasks in Airflow that failed in the last day.",
                 f"sum({_in_a_day(_FAILED_TASKS)}) or vector(0)",
                 steps=ZERO_IS_GOOD,
             )
@@ -95,19 +99,19 @@ def _now(dashboard: Dashboard) -> Dashboard:
 
 def _nights(dashboard: Dashboard) -> Dashboard:
     return (
-        dashboard.with_row(Row("What came of them"))
+        dashboard.with_row(Row("Results"))
         .with_panel(rows("Nightly checks", "Newest first.", sql_table(_CHECKS), span=12))
         .with_panel(rows("Trainings", "Newest first.", sql_table(_ATTEMPTS), span=12))
         .with_panel(
             nightly_lines("Seconds to a verdict", "By verdict.", [sql_series(_DURATIONS)], units.Seconds).min(0)
         )
         .with_panel(rows("Promotions and rollbacks", "Newest first.", sql_table(_MOVES), span=12))
-        .with_panel(rows("Alerts told", "Newest first, and whether they were sent.", sql_table(_TOLD)))
+        .with_panel(rows("Alerts", "Newest first, and whether they were sent.", sql_table(_TOLD)))
     )
 
 
 def _in_a_day(counter: str) -> str:
-    """By how much a counter grew; one that was not there a day ago began at nothing, which `increase` cannot know."""
+    """Return PromQL for a counter's growth in a day. `increase` misses the first value of a counter that is new."""
     return f"{counter} unless last_over_time({counter}[1h] offset 1d) or increase({counter}[1d])"
 
 
@@ -124,15 +128,15 @@ def _airflow(dashboard: Dashboard) -> Dashboard:
     return (
         dashboard.with_row(Row("Airflow"))
         .with_panel(
-            stacked_bars(
-                "Runs in a day", "By DAG and how they ended.", [promql(runs, "{{dag_id}} {{state}}")], PROMETHEUS
-            )
+            stacked_bars("Runs in a day", "By DAG and final state.", [promql(runs, "{{dag_id}} {{state}}")], PROMETHEUS)
         )
-        .with_panel(lines("Mean duration of a run", "Over a day.", [promql(took, "{{dag_id}}")], units.Seconds).min(0))
+        .with_panel(
+            lines("Mean duration of a run", "Mean over a day.", [promql(took, "{{dag_id}}")], units.Seconds).min(0)
+        )
         .with_panel(
             lines(
                 "Mean duration of a task",
-                "Over a day; the ten longest.",
+                "Mean over a day, of the ten longest tasks.",
                 [promql(task_took, "{{dag_id}} {{task_id}}")],
                 units.Seconds,
             ).min(0)
@@ -140,7 +144,7 @@ def _airflow(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Heartbeats",
-                "A second, of each of Airflow's processes. None at all: that process is dead.",
+                "Heartbeats per second of each of Airflow's processes. A process without heartbeats is dead.",
                 [promql("sum by (component) (rate(airflow_heartbeat_total[5m]))", "{{component}}")],
             ).min(0)
         )

@@ -1,4 +1,4 @@
-"""The kinds of panel that the dashboards are made of, each with what all of its kind share."""
+"""The kinds of panels in the dashboards, each with the options that all panels of its kind share."""
 
 from collections.abc import Sequence
 
@@ -30,13 +30,13 @@ from grafana.data_sources import MIXED, POSTGRESQL, PROMETHEUS, promql_now
 
 HEIGHT = 8
 STAT_HEIGHT = 4
-WIDTH = 24  # of the grid
+WIDTH = 24  # columns of the grid
 
 Query = Builder[Dataquery]
 
 
 def thresholds(*steps: tuple[float | None, str]) -> ThresholdsConfig:
-    """Colours by value. Args: steps, (from this value on, colour); the first begins at None."""
+    """Return colours by value. Args: steps, (lowest value, colour); the first value is None."""
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps([Threshold(value, colour) for value, colour in steps])
 
 
@@ -48,9 +48,9 @@ YES_IS_GOOD = thresholds((None, "red"), (1, "green"))
 def number(
     title: str, what: str, expression: str, unit: str = units.Short, steps: ThresholdsConfig = NO_JUDGEMENT
 ) -> stat.Panel:
-    """One figure of this moment, six to a row.
+    """Return a panel with one current figure; six fit in a row.
 
-    Args: what, for the panel's description; expression, PromQL.
+    Args: what, the panel's description; expression, PromQL.
     """
     return (
         stat.Panel()
@@ -77,7 +77,7 @@ def lines(
     source: DataSourceRef = PROMETHEUS,
     span: int = 12,
 ) -> timeseries.Panel:
-    """Figures over time as lines."""
+    """Return a panel with figures over time, as lines."""
     return (
         timeseries.Panel()
         .title(title)
@@ -103,7 +103,7 @@ def lines(
 def nightly_lines(
     title: str, what: str, queries: Sequence[Query], unit: str = units.Short, span: int = 12
 ) -> timeseries.Panel:
-    """Figures that come once a night: joined over gaps, each night a point."""
+    """Return a panel with one point per night; the line continues over gaps."""
     source = POSTGRESQL if len(queries) == 1 else MIXED
     return lines(title, what, queries, unit, source, span).show_points(VisibilityMode.ALWAYS).span_nulls(True)
 
@@ -111,7 +111,7 @@ def nightly_lines(
 def stacked_bars(
     title: str, what: str, queries: Sequence[Query], source: DataSourceRef, unit: str = units.Short, span: int = 12
 ) -> timeseries.Panel:
-    """Counts over time, one upon the other."""
+    """Return a panel with counts over time, as stacked bars."""
     return (
         lines(title, what, queries, unit, source, span)
         .draw_style(GraphDrawStyle.BARS)
@@ -123,7 +123,7 @@ def stacked_bars(
 
 
 def rows(title: str, what: str, query: Query, span: int = WIDTH) -> table.Panel:
-    """What the database says, row by row."""
+    """Return a table with the rows of a database query."""
     return (
         table.Panel()
         .title(title)
@@ -139,7 +139,7 @@ def rows(title: str, what: str, query: Query, span: int = WIDTH) -> table.Panel:
 
 
 def bars(title: str, what: str, query: Query, by: str, span: int = 12) -> barchart.Panel:
-    """Counts side by side. Args: by, the column that names the bars."""
+    """Return a bar chart of counts. Args: by, the column with the names of the bars."""
     return (
         barchart.Panel()
         .title(title)
@@ -155,7 +155,7 @@ def bars(title: str, what: str, query: Query, by: str, span: int = 12) -> barcha
 
 
 def shares_by_night(title: str, what: str, query: Query) -> statushistory.Panel:
-    """A heat map: a row for each metric, a column for each night, from red (0) to green (1)."""
+    """Return a heat map: a row for each metric, a column for each night, from red (0) to green (1)."""
     return (
         statushistory.Panel()
         .title(title)
@@ -175,7 +175,7 @@ def shares_by_night(title: str, what: str, query: Query) -> statushistory.Panel:
 
 
 def states(title: str, what: str, query: Query, steps: ThresholdsConfig) -> statetimeline.Panel:
-    """What was so, and when."""
+    """Return a timeline of states."""
     return (
         statetimeline.Panel()
         .title(title)
@@ -194,7 +194,7 @@ def states(title: str, what: str, query: Query, steps: ThresholdsConfig) -> stat
 
 
 def buckets(title: str, what: str, query: Query) -> heatmap.Panel:
-    """A histogram over time."""
+    """Return a heat map of a histogram over time."""
     return (
         heatmap.Panel()
         .title(title)

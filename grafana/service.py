@@ -1,4 +1,4 @@
-"""Is the prediction service healthy? Rate, errors, duration; and what it is made of."""
+"""The dashboard on the prediction service: rate, errors, duration, predictions, and the process."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Panel, Row
 from grafana_foundation_sdk.models import units
@@ -37,23 +37,23 @@ def _quantile(share: float, metric: str, by: str = "") -> str:
 def _alerts() -> Panel:
     options = {"alertmanager": ALERTMANAGER_NAME, "expandAll": False, "labels": ""}
     panel = Panel().type("alertGroups").title("Alerts that fire").options(options).datasource(ALERTMANAGER)
-    return panel.description("What Alertmanager holds now; its names are explained in docs/operations.md.")
+    return panel.description("Alerts in Alertmanager now. docs/operations.md explains each by its name.")
 
 
 def _now(dashboard: Dashboard) -> Dashboard:
     return (
         dashboard.with_panel(
-            number("Up", "Replicas that answer the scrape.", 'sum(up{job="webapi"})', steps=YES_IS_GOOD)
+            number("Up", "Replicas that Prometheus can scrape.", 'sum(up{job="webapi"})', steps=YES_IS_GOOD)
         )
         .with_panel(
             number(
                 "Database",
-                "1: the service reads it.",
+                "1: the service can read the database.",
                 "min(mycoflow_database_up)",
                 steps=YES_IS_GOOD,
             )
         )
-        .with_panel(number("Requests", "Answered a second.", f"sum({_RATE})", units.RequestsPerSecond))
+        .with_panel(number("Requests", "Requests answered per second.", f"sum({_RATE})", units.RequestsPerSecond))
         .with_panel(
             number(
                 "Errors",
@@ -66,7 +66,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "95 % within",
-                "Time to answer.",
+                "95 % of the requests are answered within this time.",
                 _quantile(0.95, "mycoflow_http_request_duration_seconds"),
                 units.Seconds,
             )
@@ -74,7 +74,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Not in production",
-                "Replicas that answer with another version than the one in production.",
+                "Replicas that serve another version than the one in production.",
                 "count(mycoflow_served_version != on() group_left() max(mycoflow_champion_version)) or vector(0)",
                 steps=ZERO_IS_GOOD,
             )
@@ -82,7 +82,7 @@ def _now(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Versions that do not load",
-                "In the last day. The service goes on with the one before.",
+                "Failed loads in the last day. The service keeps the version before.",
                 "sum(increase(mycoflow_model_load_failures_total[1d]))",
                 steps=ZERO_IS_GOOD,
             )
@@ -104,7 +104,7 @@ def _requests(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Duration",
-                "Of all requests.",
+                "Duration of all requests.",
                 [
                     promql(_quantile(0.5, duration), "half within", "A"),
                     promql(_quantile(0.95, duration), "95 % within", "B"),
@@ -116,7 +116,7 @@ def _requests(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Answers by status",
-                "4xx is what clients do wrong; 429 and 503 say come back later.",
+                "4xx are errors of clients. 429 and 503 mean: try again later.",
                 [promql(f"sum by (status) ({_RATE})", "{{status}}")],
                 units.RequestsPerSecond,
             )
@@ -133,16 +133,18 @@ def _predictions(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Stages, 95 % within",
-                "Where a prediction's time goes.",
+                "Time of each stage of a prediction.",
                 [promql(_quantile(0.95, stage, "stage"), "{{stage}}")],
                 units.Seconds,
             )
         )
-        .with_panel(buckets("Confidence", "Of the best class, in each prediction.", promql_buckets(confidence)))
+        .with_panel(
+            buckets("Confidence", "Probability of the best class, of each prediction.", promql_buckets(confidence))
+        )
         .with_panel(
             lines(
                 "By class",
-                "Predictions a second of each class answered.",
+                "Predictions per second, by answered class.",
                 [promql(f"sum by (class) ({_PREDICTIONS})", "{{class}}")],
                 units.OpsPerSecond,
             )
@@ -150,7 +152,7 @@ def _predictions(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Share from the cache",
-                "Images that this version was asked about before.",
+                "Share of images that this version has computed before.",
                 [promql(f"(sum({_CACHED}) or vector(0)) / sum({_PREDICTIONS})", "cached")],
                 units.PercentUnit,
             )
@@ -160,11 +162,11 @@ def _predictions(dashboard: Dashboard) -> Dashboard:
         .with_panel(lines("Refused", "By reason.", [promql(refused, "{{reason}}")], units.OpsPerSecond).min(0))
         .with_panel(
             lines(
-                "Under way",
-                "Predictions under way, and the places there are; when all are taken, clients are told to come back.",
+                "In progress",
+                "Predictions in progress, and their limit. At the limit, further requests are refused.",
                 [
-                    promql("sum(mycoflow_predictions_in_progress)", "under way", "A"),
-                    promql("sum(mycoflow_prediction_places)", "places", "B"),
+                    promql("sum(mycoflow_predictions_in_progress)", "in progress", "A"),
+                    promql("sum(mycoflow_prediction_places)", "limit", "B"),
                 ],
             ).min(0)
         )
@@ -177,7 +179,7 @@ def _process(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Memory",
-                "Resident. A slow rise without end is a leak.",
+                "Resident memory. A slow rise without end is a leak.",
                 [promql('process_resident_memory_bytes{job="webapi"}', "{{instance}}")],
                 units.BytesIEC,
             ).min(0)
@@ -185,22 +187,22 @@ def _process(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "CPU",
-                "Seconds of CPU a second.",
+                "CPU seconds per second.",
                 [promql('rate(process_cpu_seconds_total{job="webapi"}[$__rate_interval])', "{{instance}}")],
             ).min(0)
         )
         .with_panel(
             lines(
                 "Loading a version",
-                "Seconds to load and warm it; the old one answers meanwhile.",
+                "Seconds to load and warm up a version. The old version serves meanwhile.",
                 [promql("max(mycoflow_model_load_seconds)", "load")],
                 units.Seconds,
             ).min(0)
         )
         .with_panel(
             states(
-                "Version that answers",
-                "Each replica's, by its name.",
+                "Served version",
+                "The version that each replica serves.",
                 promql("max by (version) (mycoflow_model_info)", "version {{version}}"),
                 thresholds((None, "green")),
             )
@@ -208,14 +210,14 @@ def _process(dashboard: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Swaps an hour",
-                "Versions exchanged while requests went on.",
+                "Changes of the served version.",
                 [promql("sum(increase(mycoflow_model_swaps_total[1h]))", "swaps")],
             ).min(0)
         )
         .with_panel(
             lines(
                 "Feedback",
-                "Verdicts an hour.",
+                "Feedback per hour, by verdict.",
                 [promql("sum by (verdict) (increase(mycoflow_feedback_total[1h]))", "{{verdict}}")],
             ).min(0)
         )

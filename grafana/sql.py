@@ -1,4 +1,4 @@
-"""What several panels ask the database. Only figures: the role grafana_ro sees no accounts."""
+"""SQL that several panels share. The role grafana_ro cannot read accounts."""
 
 CHAMPION = """(
     SELECT to_version FROM training.promotions
@@ -7,7 +7,7 @@ CHAMPION = """(
 
 
 def champion_at(moment: str) -> str:
-    """The version in production at a moment. Args: moment, a column."""
+    """Return SQL for the version in production at a time. Args: moment, the column of the time."""
     return f"""(
     SELECT to_version FROM training.promotions
     WHERE completed_at <= {moment} AND kind <> 'release' ORDER BY id DESC LIMIT 1

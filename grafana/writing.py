@@ -1,4 +1,4 @@
-"""The dashboards' files: one JSON file each, named by its uid."""
+"""Write the dashboards' files: one JSON file each, named by its uid."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ DASHBOARDS_FOLDER = Path(__file__).parent / "dashboards"
 
 
 def all_dashboards() -> list[Dashboard]:
-    """In the order of the links at their tops."""
+    """Return all dashboards, in the order of their links."""
     return [model_quality.build(), data_flow.build(), service.build(), nights.build()]
 
 
 def render_dashboards() -> dict[str, str]:
-    """Returns: file name -> JSON. Panels are numbered in their order: Grafana would number them at random."""
+    """Return file name -> JSON. Panels get numbers in their order, because Grafana would number them at random."""
     files = {}
     for dashboard in (each.build() for each in all_dashboards()):
         for number, panel in enumerate(dashboard.panels or [], start=1):
@@ -27,7 +27,7 @@ def render_dashboards() -> dict[str, str]:
 
 
 def write_dashboards(folder: Path = DASHBOARDS_FOLDER) -> None:
-    """Write what is current, and delete what is no dashboard any more."""
+    """Write the current dashboards, and delete files of former ones."""
     files = render_dashboards()
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.json"):

@@ -1,4 +1,4 @@
-"""What every step of a night is given: the settings, what is known, and where the models are."""
+"""The workspace that every step of a night receives: settings, catalog and model registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from ml.tasks.registered import find_task, load_model
 
 @dataclass(frozen=True)
 class Workspace:
-    """One deployment, opened."""
+    """One open deployment."""
 
     settings: Settings
     catalog: Catalog
@@ -36,14 +36,14 @@ class Workspace:
 
 @contextmanager
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
-    """Open everything that the settings name; settings from the environment when none are given.
+    """Open the catalog and the registry that the settings name. Without settings, read them from the environment.
 
     Raises: SettingsError, also where the home is another task's; DatabaseUnavailableError, SchemaVersionError.
     """
     settings = settings or load_settings()
     find_task(settings.task)
     if settings.backbone is not None:
-        find_backbone(settings.backbone)  # a wrong name is told by every command, not by the night alone
+        find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
         with catalog.begin() as connection:
             demand_home(connection, settings)
@@ -80,21 +80,22 @@ def _home_choices(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry that the settings name; nothing is connected to before it is asked.
+    """Return the registry that the settings name. It connects on its first call.
 
-    A database URL has no server in front that would decide where files go: they go under MYCOFLOW_HOME.
+    An MLflow server decides where model files are stored. A plain database does not: then the files go under
+    MYCOFLOW_HOME.
     """
     root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
     return Registry(mlflow_uri(settings), root, settings.model_name)
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
-    """Whether MLflow is a database and a folder under MYCOFLOW_HOME, not a server of its own."""
+    """Whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
     return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
 
 
 def mlflow_uri(settings: Settings) -> str:
-    """Where MLflow is; its embedded database is started for it.
+    """Return MLflow's address. Start the embedded database if the settings name no address.
 
     Raises: DatabaseUnavailableError, the embedded server cannot be started.
     """
@@ -102,7 +103,7 @@ def mlflow_uri(settings: Settings) -> str:
 
 
 def load_classifier(workspace: Workspace, version: int) -> Model:
-    """Fetch a version, unless this machine has it already, and let it answer once.
+    """Download a version, unless this machine has it already, load it, and run one test prediction.
 
     Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.
     """
@@ -110,9 +111,9 @@ def load_classifier(workspace: Workspace, version: int) -> Model:
 
 
 def remember_version(workspace: Workspace, version: int, snapshot_id: int | None = None) -> ModelVersion:
-    """Write a version's facts into the catalog. One that was made outside is taken in the first time it is met.
+    """Return a version's row in the catalog. If there is none, read the facts from the registry and save them.
 
-    Raises: UnknownVersionError, the registry has no such version; ModelLoadError, its files are not ours.
+    Raises: UnknownVersionError, the registry has no such version; ModelLoadError, Mycoflow cannot read its files.
     """
     with workspace.catalog.begin() as connection:
         known = find_model_version(connection, version)

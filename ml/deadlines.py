@@ -1,21 +1,21 @@
-"""How long something may take in all, however many steps it has."""
+"""Deadlines: a limit on the total time of an operation with several steps."""
 
 import time
 
 
 class Deadline:
-    """A moment in the future.
+    """A point in time at which an operation must be finished.
 
-    Args: seconds, from now.
+    Args: seconds, from now until the deadline.
     """
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds until then; 0 afterwards."""
+        """Return the seconds until the deadline; 0 after it."""
         return max(0.0, self._at - time.monotonic())
 
     def sooner(self, seconds: float) -> "Deadline":
-        """This one, or one that many seconds from now if that comes first."""
+        """Return the earlier of this deadline and one that is `seconds` from now."""
         return Deadline(min(seconds, self.remaining()))

@@ -2,8 +2,8 @@
 
     MycoflowError
     ├── SettingsError (ValueError)           a setting is missing or out of range
-    ├── GrafanaError (RuntimeError)          Grafana refuses what it was asked for
-    │   └── GrafanaUnavailableError (ConnectionError)  it does not answer, or refuses everything
+    ├── GrafanaError (RuntimeError)          Grafana refuses a request
+    │   └── GrafanaUnavailableError (ConnectionError)  Grafana does not answer, or refuses every request
     ├── CatalogError
     │   ├── DatabaseUnavailableError (ConnectionError)
     │   ├── SchemaVersionError               the database is not at this code's migration
@@ -11,9 +11,9 @@
     │   ├── UnknownImageError (LookupError)
     │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
     │   ├── UnknownBatchError (LookupError)
-    │   ├── CursorError (ValueError)         a page was asked for with what is no cursor
+    │   ├── CursorError (ValueError)         the cursor of a page is not valid
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
-    │   ├── SnapshotExportError (OSError)    a snapshot cannot be written where it was asked for
+    │   ├── SnapshotExportError (OSError)    a snapshot cannot be written to the given folder
     │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   └── AccountError (ValueError)        login taken, bad role, weak password
@@ -21,15 +21,15 @@
     │   ├── SourceError (ValueError)         the source does not look as expected
     │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
     │   ├── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
-    │   └── FetchError                       the image at a URL cannot be had
-    │       ├── TargetRefusedError (ValueError)       the URL points where we do not go
-    │       ├── TargetMissingError (LookupError)      nothing is there
-    │       ├── TargetTooLargeError (ValueError)      more than 4 MB
-    │       ├── TargetTooSlowError (TimeoutError)     not all there in time
-    │       └── TargetFailedError (ConnectionError)   no such host, no answer, or none that helps
+    │   └── FetchError                       the image at a URL cannot be downloaded
+    │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
+    │       ├── TargetMissingError (LookupError)      the host says that there is no such file
+    │       ├── TargetTooLargeError (ValueError)      the file has more than 4 MB
+    │       ├── TargetTooSlowError (TimeoutError)     the download did not finish in time
+    │       └── TargetFailedError (ConnectionError)   no such host, no answer, or an unusable answer
     └── ModelError
-        ├── WeightsError (ValueError)        the weights cannot be had or are not the backbone's
-        ├── TrainingError (RuntimeError)     training diverged or ran out of its time
+        ├── WeightsError (ValueError)        the weights are not available or do not fit the backbone
+        ├── TrainingError (RuntimeError)     training diverged or took longer than allowed
         ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
         ├── RegistryUnavailableError (ConnectionError)
         ├── NoChampionError (LookupError)    no version carries the alias `production`
@@ -43,7 +43,7 @@ Messages say what was expected, what came, and what to do next.
 
 
 class MycoflowError(Exception):
-    """Base of all of them: catch this to report any expected failure."""
+    """Base class of all errors here: catch it to report any expected failure."""
 
 
 class SettingsError(MycoflowError, ValueError):
@@ -51,15 +51,15 @@ class SettingsError(MycoflowError, ValueError):
 
 
 class GrafanaError(MycoflowError, RuntimeError):
-    """Grafana refuses what it was asked for."""
+    """Grafana refuses a request."""
 
 
 class GrafanaUnavailableError(GrafanaError, ConnectionError):
-    """Grafana does not answer, or refuses whatever it is asked."""
+    """Grafana does not answer, or refuses every request."""
 
 
 class CatalogError(MycoflowError):
-    """Something is wrong with what is stored."""
+    """Something is wrong with the stored data."""
 
 
 class DatabaseUnavailableError(CatalogError, ConnectionError):
@@ -87,7 +87,7 @@ class UnknownBatchError(CatalogError, LookupError):
 
 
 class CursorError(CatalogError, ValueError):
-    """A page was asked for with something that is no cursor."""
+    """The cursor of a page is not valid."""
 
 
 class SnapshotError(CatalogError, ValueError):
@@ -95,7 +95,7 @@ class SnapshotError(CatalogError, ValueError):
 
 
 class SnapshotExportError(CatalogError, OSError):
-    """A snapshot cannot be written where it was asked for."""
+    """A snapshot cannot be written to the given folder."""
 
 
 class BackupError(CatalogError, ValueError):
@@ -119,7 +119,7 @@ class SourceError(IngestError, ValueError):
 
 
 class SourceUnavailableError(IngestError, ConnectionError):
-    """The source does not answer; it may later."""
+    """The source does not answer now; trying later may help."""
 
 
 class InvalidImageError(IngestError, ValueError):
@@ -136,23 +136,23 @@ class InvalidImageError(IngestError, ValueError):
 
 
 class FetchError(IngestError):
-    """The image at a URL cannot be had."""
+    """The image at a URL cannot be downloaded."""
 
 
 class TargetRefusedError(FetchError, ValueError):
-    """The URL points where we do not go."""
+    """The URL points to an address that is not allowed."""
 
 
 class TargetMissingError(FetchError, LookupError):
-    """The host says that nothing is there."""
+    """The host says that there is no such file."""
 
 
 class TargetTooLargeError(FetchError, ValueError):
-    """More is there than an image may have."""
+    """The file is larger than an image may be."""
 
 
 class TargetTooSlowError(FetchError, TimeoutError):
-    """Not all was there in time."""
+    """The download did not finish in time."""
 
 
 class TargetFailedError(FetchError, ConnectionError):
@@ -160,15 +160,15 @@ class TargetFailedError(FetchError, ConnectionError):
 
 
 class ModelError(MycoflowError):
-    """Something is wrong with a model or where models live."""
+    """Something is wrong with a model or with the model registry."""
 
 
 class WeightsError(ModelError, ValueError):
-    """The weights cannot be had or are not the backbone's."""
+    """The weights are not available or do not fit the backbone."""
 
 
 class TrainingError(ModelError, RuntimeError):
-    """Training diverged or ran out of its time."""
+    """Training diverged or took longer than allowed."""
 
 
 class ModelLoadError(ModelError, RuntimeError):
@@ -192,7 +192,7 @@ class PromotionError(ModelError, RuntimeError):
 
 
 class StaleChampionError(PromotionError):
-    """The champion is not the one that was expected."""
+    """The current champion is not the expected one."""
 
 
 class PromotionHeldError(PromotionError):

@@ -16,16 +16,16 @@ class Figure:
     """One thing that is measured.
 
     Args:
-        name: of the gauge, after `mycoflow_`; of a figure that has no gauge, a name of its own.
-        unit: a share is from 0 to 1, a time in seconds since 1970.
+        name: the gauge's name without `mycoflow_`; a figure without a gauge has a name in the same style.
+        unit: a share is from 0 to 1, a time is in seconds since 1970.
         meaning: help text of the gauge, in Markdown.
-        normal: what a healthy deployment shows.
-        labels: of the gauge.
-        metric: its name in the MLflow run of the nightly check.
-        columns: where the catalog keeps it, `table.column` of the schema `training`; none where it is counted.
+        normal: the value in a healthy deployment.
+        labels: labels of the gauge.
+        metric: name in the MLflow run of the nightly check.
+        columns: `table.column` in the schema `training` where it is stored; none if it is counted at each reading.
         panels: titles of the Grafana panels that show it.
-        is_gauge: the service shows it to Prometheus.
-        is_reported: the report shows it.
+        is_gauge: whether the service exports it to Prometheus.
+        is_reported: whether the report shows it.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Figure:
 
     @property
     def gauge(self) -> str:
-        """Its name in Prometheus."""
+        """The name in Prometheus."""
         return f"mycoflow_{self.name}"
 
     @property
     def words(self) -> str:
-        """Its name for people."""
+        """The name for people."""
         return self.name.replace("_", " ")
 
 
@@ -63,7 +63,7 @@ NIGHTLY = (
     _nightly(
         "precision_macro",
         "share",
-        "mean over the classes: how often the answer is right where a class is answered",
+        "mean over the classes: the share of answers with this class that are right",
         "about the accuracy",
         _MACRO,
         "evaluations.precision_macro",
@@ -71,7 +71,7 @@ NIGHTLY = (
     _nightly(
         "recall_macro",
         "share",
-        "mean over the classes: how much of a class is found",
+        "mean over the classes: the share of a class's images that get the right answer",
         "about the accuracy",
         _MACRO,
         "evaluations.recall_macro",
@@ -87,35 +87,35 @@ NIGHTLY = (
     _nightly(
         "accuracy_under_blur",
         "share",
-        "accuracy where the photos of the evaluation set are out of focus",
+        "accuracy on photos of the evaluation set, made out of focus",
         "falls with no promotion",
         _DISTORTED,
     ),
     _nightly(
         "accuracy_under_noise",
         "share",
-        "accuracy where they have the noise of a sensor in poor light",
+        "accuracy on photos of the evaluation set, with the noise of a sensor in poor light",
         "falls with no promotion",
         _DISTORTED,
     ),
     _nightly(
         "accuracy_under_jpeg",
         "share",
-        "accuracy where they were compressed to a JPEG of quality 25",
+        "accuracy on photos of the evaluation set, compressed to JPEG of quality 25",
         "falls with no promotion",
         _DISTORTED,
     ),
     _nightly(
         "accuracy_under_darkness",
         "share",
-        "accuracy where they have 40 % of their light",
+        "accuracy on photos of the evaluation set, darkened to 40 % of their light",
         "falls with no promotion",
         _DISTORTED,
     ),
 )
 
 DATABASE_UP = Figure(
-    "database_up", "0 or 1", "1 where the database gives the other figures of this table", "1", panels=("Database",)
+    "database_up", "0 or 1", "1 if the database gives the other figures of this table", "1", panels=("Database",)
 )
 
 _MODEL = (
@@ -123,7 +123,7 @@ _MODEL = (
     Figure(
         "champion_version",
         "version",
-        "the version in production, served or not",
+        "the version in production, whether the service serves it or not",
         "`mycoflow_served_version`",
         columns=("promotions.to_version",),
         panels=("Version", "Not in production"),
@@ -133,7 +133,7 @@ _MODEL = (
     Figure(
         "below_floor",
         "0 or 1",
-        "1 where the accuracy is below its floor; the same by `class`, of those with a floor of their own",
+        "1 if the accuracy is below its floor; by `class`, 1 if the recall is below the class's own floor",
         "0",
         ("class",),
         columns=("evaluations.shortfalls", "monitorings.shortfalls", "monitorings.is_below_floor"),
@@ -152,7 +152,7 @@ _MODEL = (
     Figure(
         "deciding_accuracy",
         "share",
-        "that of the part which is compared with the floor",
+        "the champion's accuracy on the part that is compared with the floor",
         "above the floor",
         metric="accuracy",
         columns=("evaluations.main_figure", "monitorings.main_figure"),
@@ -162,7 +162,7 @@ _MODEL = (
     Figure(
         "class_recall",
         "share",
-        "the champion's, by `part` and `class`; classes without images there are left out",
+        "the champion's recall, by `part` and `class`, without classes that have no images there",
         "",
         ("part", "class"),
         columns=("evaluations.per_class",),
@@ -172,7 +172,7 @@ _MODEL = (
     Figure(
         "evaluation_timestamp_seconds",
         "time",
-        "when the champion was last scored",
+        "time of the champion's latest evaluation",
         "last night",
         columns=("evaluations.evaluated_at",),
         panels=("Last evaluation",),
@@ -180,14 +180,14 @@ _MODEL = (
     Figure(
         "promotion_timestamp_seconds",
         "time",
-        "when the champion went into production",
+        "time when the champion went into production",
         columns=("promotions.completed_at",),
         is_reported=True,
     ),
     Figure(
         "monitoring_timestamp_seconds",
         "time",
-        "the last nightly check",
+        "time of the latest nightly check",
         "last night",
         columns=("monitorings.monitored_at",),
         panels=("Last nightly check", "Nightly checks"),
@@ -199,8 +199,8 @@ _IMAGES = (
     Figure(
         "new_images",
         "images",
-        "since the champion's snapshot, of those that a snapshot could use, by `origin`: `human`, `harvested`",
-        "below the next in sum",
+        "images since the champion's snapshot that a snapshot could use, by `origin`: `human`, `harvested`",
+        "in sum below `mycoflow_new_images_threshold`",
         ("origin",),
         metric="new_images",
         columns=("monitorings.new_images_human", "monitorings.new_images_harvested"),
@@ -210,7 +210,7 @@ _IMAGES = (
     Figure(
         "new_images_harvested",
         "images",
-        "those of them that the model labelled",
+        "new images that the model labelled itself",
         metric="new_images_harvested",
         columns=("monitorings.new_images_harvested",),
         panels=("New images at each nightly check",),
@@ -234,7 +234,7 @@ _IMAGES = (
     Figure(
         "pool_images",
         "images",
-        "images to train on, by `origin`: `curated`, `confirmed`, `harvested`",
+        "images for training, by `origin`: `curated`, `confirmed`, `harvested`",
         "",
         ("origin",),
         panels=("Pool", "Pool by origin"),
@@ -243,7 +243,7 @@ _IMAGES = (
     Figure(
         "quarantined_batches",
         "batches",
-        "batches that wait because too much of them was rejected: `mycoflow batch list`",
+        "batches that wait because too many of their files were rejected: `mycoflow batch list`",
         "0",
         panels=("Quarantined batches",),
     ),
@@ -251,7 +251,7 @@ _IMAGES = (
         "waiting_images",
         "images",
         "images that wait for a certificate",
-        "falls when an admin looks",
+        "falls when an admin decides",
         panels=("Waiting images",),
     ),
 )
@@ -260,7 +260,7 @@ _TRAININGS = (
     Figure(
         "snapshot_cutoff_timestamp_seconds",
         "time",
-        "until when the champion knows the pool",
+        "cutoff of the champion's snapshot: it was trained on older pool images only",
         "within `MYCOFLOW_REVIEW_INTERVAL_DAYS`",
         columns=("snapshots.cutoff",),
         panels=("Age of the snapshot",),
@@ -269,7 +269,7 @@ _TRAININGS = (
     Figure(
         "retraining_timestamp_seconds",
         "time",
-        "the last verdict on a training",
+        "time of the latest verdict on a training",
         columns=("verdicts.decided_at",),
         panels=("Last training",),
         is_reported=True,
@@ -277,30 +277,30 @@ _TRAININGS = (
     Figure(
         "retraining_duration_seconds",
         "seconds",
-        "from that training's start to its verdict",
-        "about a minute; a fine-tuning or a search longer",
+        "time from that training's start to its verdict",
+        "about a minute; longer for a fine-tuning or a search",
         columns=("attempts.started_at", "verdicts.decided_at"),
-        panels=("It took", "Seconds to a verdict"),
+        panels=("Last training took", "Seconds to a verdict"),
         is_reported=True,
     ),
     Figure(
         "retraining_failure_timestamp_seconds",
         "time",
-        "the last time that a step gave up, of trainings that have not ended since",
+        "latest time at which a step failed for good, among trainings that have not ended since",
         "absent, or before the last verdict",
         panels=("Last failure",),
     ),
     Figure(
         "approvals_waiting",
         "number",
-        "challengers that wait for a person, with `MYCOFLOW_PROMOTION=approve`",
+        "challengers that wait for a person's approval, with `MYCOFLOW_PROMOTION=approve`",
         "0",
         panels=("Approvals waiting",),
     ),
     Figure(
         "promotion_held",
         "0 or 1",
-        "1 after a rollback, until `mycoflow release`",
+        "1 if a rollback holds automatic promotion, until `mycoflow release`",
         "0",
         panels=("Promotion held",),
     ),
@@ -310,14 +310,14 @@ _DRIFT = (
     Figure(
         "drift_check_timestamp_seconds",
         "time",
-        "the last check for drift, of any version",
+        "time of the latest check for drift, of any version",
         "last night",
         columns=("drift_checks.checked_at",),
     ),
     Figure(
         "drift",
         "score",
-        "by `score`: `confidence_psi`, `confidence_ks`, `class_psi`, `feature_mmd`",
+        "drift scores, by `score`: `confidence_psi`, `confidence_ks`, `class_psi`, `feature_mmd`",
         "PSI below 0.2, the others near 0",
         ("score",),
         columns=(
@@ -331,7 +331,7 @@ _DRIFT = (
     Figure(
         "drift_p_value",
         "share",
-        "of `confidence`, `classes`, `features`: how often chance alone does that",
+        "p-values of drift `of` `confidence`, `classes`, `features`: the probability of such a score by chance",
         "above 0.01",
         ("of",),
         columns=("drift_checks.confidence_p_value", "drift_checks.class_p_value", "drift_checks.feature_p_value"),
@@ -340,7 +340,7 @@ _DRIFT = (
     Figure(
         "drift_moved",
         "0 or 1",
-        "by `what`: 1 where it is beyond chance and considerable",
+        "1 if the drift is significant and considerable, by `what`: `confidence`, `classes`, `features`",
         "0",
         ("what",),
         columns=("drift_checks.moved",),
@@ -349,7 +349,7 @@ _DRIFT = (
     Figure(
         "estimated_accuracy",
         "share",
-        "of recent predictions, from calibrated confidences",
+        "accuracy of recent predictions, estimated from calibrated confidences",
         "about the deciding accuracy",
         columns=("drift_checks.estimated_accuracy",),
         panels=("Estimated accuracy", "Estimated and observed accuracy"),
@@ -358,8 +358,8 @@ _DRIFT = (
     Figure(
         "observed_accuracy",
         "share",
-        "from feedback",
-        "below the estimated",
+        "accuracy of recent predictions, according to feedback",
+        "below the estimated accuracy",
         columns=("drift_checks.observed_accuracy",),
         panels=("Estimated and observed accuracy",),
         is_reported=True,
@@ -367,7 +367,7 @@ _DRIFT = (
     Figure(
         "observed_accuracy_low",
         "share",
-        "lower end of its interval at 95 %",
+        "lower end of the 95 % interval of the observed accuracy",
         columns=("drift_checks.observed_accuracy_low",),
         panels=("Estimated and observed accuracy",),
         is_reported=True,
@@ -375,7 +375,7 @@ _DRIFT = (
     Figure(
         "observed_accuracy_high",
         "share",
-        "upper end of its interval at 95 %",
+        "upper end of the 95 % interval of the observed accuracy",
         columns=("drift_checks.observed_accuracy_high",),
         panels=("Estimated and observed accuracy",),
         is_reported=True,

@@ -1,7 +1,7 @@
-"""How long work tells how far it is."""
+"""Types of the callbacks with which long work reports its progress."""
 
 from collections.abc import Callable
 
-Progress = Callable[[int, int], None]  # (done, to do), in the unit that the function says
+Progress = Callable[[int, int], None]  # (done, to do); each function documents the unit
 StepProgress = Callable[[str, int, int], None]  # (step, done, to do)
-EpochProgress = Callable[[int, dict[str, float]], None]  # (epoch, its figures)
+EpochProgress = Callable[[int, dict[str, float]], None]  # (epoch, figures of the epoch)

@@ -8,29 +8,55 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from ml.errors import SettingsError
 
 PREFIX = "MYCOFLOW_"
-STACK_MARK = f"{PREFIX}STACK"  # no setting: what `make up` marks its processes with
+STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
 _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
-# Kubernetes and Docker tell a container of the services beside it, in variables of the services' names: of "mlflow" in
-# MLFLOW_PORT=tcp://10.0.0.7:5000, of "mycoflow-web" in MYCOFLOW_WEB_SERVICE_HOST.
+# Kubernetes and Docker give a container variables with the addresses of other services. Their names come from the
+# services: MLFLOW_PORT=tcp://10.0.0.7:5000 from "mlflow", MYCOFLOW_WEB_SERVICE_HOST from "mycoflow-web".
 _LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
 _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
-class Settings(BaseSettings):
-    """What a deployment may choose. Names in the environment are these, upper case, after MYCOFLOW_.
+class S3Account(BaseModel):
+    """An S3 server and the key that a source is read with there."""
 
-    Three have a name of their own there: MYCOFLOW_HOME, and those that other programs read too. Secrets come from
-    nowhere else.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    endpoint: str = Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")
+    access_key: str = Field(min_length=1)
+    secret_key: SecretStr = Field(min_length=1)
+    region: str = "us-east-1"
+
+
+def parse_s3_accounts(text: str) -> dict[str, S3Account]:
+    """The accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
+
+    Raises: ValueError, saying what is wrong where, without any value: one may be a key.
+    """
+    try:
+        return TypeAdapter(dict[str, S3Account]).validate_json(text)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
+        raise ValueError(
+            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, and '
+            f'"region" where it is not us-east-1. {"; ".join(wrong)}'
+        ) from None
+
+
+class Settings(BaseSettings):
+    """The settings of a deployment. In the environment, a name is MYCOFLOW_ and the attribute's name in upper case.
+
+    Three have another name there: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
+    MLFLOW_TRACKING_URI. Secrets come only from the environment and from `.env`.
     """
 
     model_config = SettingsConfigDict(
@@ -52,7 +78,7 @@ class Settings(BaseSettings):
         None, validation_alias="MLFLOW_TRACKING_URI", description="MLflow; the embedded database when empty"
     )
     mlflow_public_url: str | None = Field(
-        None, pattern=_HTTP, description="Where people reach MLflow; MLFLOW_TRACKING_URI when that is a web address"
+        None, pattern=_HTTP, description="MLflow's address for people; MLFLOW_TRACKING_URI when that is a web address"
     )
 
     task: str = Field("classification", description="What models are trained for; a home keeps it")
@@ -65,48 +91,57 @@ class Settings(BaseSettings):
         {}, description='Retrain below this recall of a class; JSON: {"amanita": 0.8}'
     )
     new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
-    review_interval_days: int = Field(30, ge=0, description="Retrain when the model is so old; 0 never")
-    snapshot_size: int = Field(1000, ge=2, description="Newest pool images in a snapshot")
+    review_interval_days: int = Field(30, ge=0, description="Retrain when the model is this old; 0 for never")
+    snapshot_size: int = Field(1000, ge=2, description="Number of pool images in a snapshot, the newest first")
     validation_ratio: float = Field(0.20, gt=0, lt=1, description="Share of groups in the validation fold")
-    harvest_confidence: float = Field(0.70, ge=0, le=1, description="Keep predictions above this for retraining")
-    harvest_share: float = Field(0.30, ge=0, lt=1, description="Most harvested labels per class of a snapshot")
+    harvest_confidence: float = Field(0.70, ge=0, le=1, description="Harvest predictions above this confidence")
+    harvest_share: float = Field(
+        0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
+    )
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
-    backbone: str | None = Field(None, description="Network that gives the features; the home's when empty")
+    backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
     )
     model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
-        0.98, ge=0, le=1, description="int8 is refused below this share of equal names"
+        0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
     )
-    mirrored_views: bool = Field(True, description="Train on mirrored images too; not where left and right differ")
-    training_budget_minutes: float = Field(30, gt=0, description="A training run stops here, best weights kept")
+    mirrored_views: bool = Field(True, description="Train on mirrored images too; false when left and right differ")
+    training_budget_minutes: float = Field(
+        30, gt=0, description="A training stops after this time, and keeps the best weights"
+    )
     activations_limit_gb: float = Field(4, gt=0, description="Disk space that fine-tuning may use under home")
 
     promotion: Literal["auto", "approve"] = Field(
-        "auto", description="approve: what passes the gate waits for a person"
+        "auto", description="approve: a challenger that passes the gate waits for a person"
     )
 
-    alert_urls: SecretStr | None = Field(None, description="Where alerts go, as Apprise reads it; comma-separated")
+    alert_urls: SecretStr | None = Field(None, description="Addresses for alerts, in Apprise's format; comma-separated")
 
-    grafana_url: str | None = Field(None, pattern=_HTTP, description="Grafana, for dashboards and annotations")
+    grafana_url: str | None = Field(
+        None, pattern=_HTTP, description="Grafana's address, for dashboards and annotations"
+    )
     grafana_token: SecretStr | None = Field(None, description="Token of a service account with the role Editor")
 
-    retention_days_images: int = Field(90, ge=1, description="`mycoflow purge` keeps images only predicted this long")
+    retention_days_images: int = Field(90, ge=1, description="`mycoflow purge` keeps images outside the pool this long")
     retention_days_logs: int = Field(365, ge=1, description="... and predictions and events")
-    retention_model_versions: int = Field(10, ge=1, description="... and files of so many of the newest versions")
+    retention_model_versions: int = Field(10, ge=1, description="... and the files of this many of the newest versions")
 
-    ingest_sources: str = Field("", description="URLs that images are taken in from every hour, comma-separated")
-    require_certification: bool = Field(True, description="What sources bring waits for an admin's certificate")
-    quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with more rejects than this waits")
+    ingest_sources: str = Field("", description="URLs to ingest images from every hour, comma-separated")
+    ingest_s3_accounts: SecretStr | None = Field(
+        None, description="Servers and keys of s3://...?account=NAME sources, by name, as JSON"
+    )
+    require_certification: bool = Field(True, description="Images from sources wait for an admin's certificate")
+    quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with a larger share of rejects waits")
 
     airflow_url: str | None = Field(None, pattern=_HTTP, description="Airflow's api-server, for triggering runs")
     airflow_public_url: str | None = Field(
-        None, pattern=_HTTP, description="Where people reach Airflow; MYCOFLOW_AIRFLOW_URL when empty"
+        None, pattern=_HTTP, description="Airflow's address for people; MYCOFLOW_AIRFLOW_URL when empty"
     )
-    public_url: str | None = Field(None, pattern=_HTTP, description="Where people reach the service, for links")
+    public_url: str | None = Field(None, pattern=_HTTP, description="The service's address for people, for links")
     runbook_url: str | None = Field(
-        None, pattern=_HTTP, description="Where people read docs/operations.md, for links to a heading of it"
+        None, pattern=_HTTP, description="Address of docs/operations.md for people, for links to its headings"
     )
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
@@ -115,28 +150,30 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the service's /metrics")
     readiness: Literal["any", "production"] = Field(
         "any",
-        description="production: not ready while the version in production does not load and an older one answers",
+        description="production: not ready while the service cannot load the champion and serves an older version",
     )
     alias_poll_seconds: float = Field(5, gt=0, description="How often the service looks for a new champion")
 
-    token_hours: float = Field(12, gt=0, le=24 * 365, description="A bearer token is good for this long")
+    token_hours: float = Field(12, gt=0, le=24 * 365, description="A bearer token is valid this long")
     rate_limit: str = Field("600 per minute", pattern=_RATE, description="Requests per account, or per address")
     login_rate_limit: str = Field("10 per minute", pattern=_RATE, description="Passwords checked per account")
     login_rate_limit_per_address: str = Field("30 per minute", pattern=_RATE, description="The same, per address")
     rate_limit_storage: SecretStr = Field(SecretStr("memory://"), description="memory://, or redis:// to share counts")
-    trusted_proxies: int = Field(0, ge=0, description="Proxies in front whose X-Forwarded-For and -Proto are believed")
+    trusted_proxies: int = Field(0, ge=0, description="Number of proxies whose X-Forwarded-For and -Proto are trusted")
 
-    fetch_allowed_hosts: str = Field("", description="host or host:port, ...: images may come from any address there")
-    model_queue_size: int = Field(12, ge=1, description="Predictions under way at once; more are told to come back")
-    request_seconds: float = Field(30, gt=0, description="A prediction that takes longer is given up")
+    fetch_allowed_hosts: str = Field(
+        "", description="host or host:port, ...: image URLs may name private addresses there"
+    )
+    model_queue_size: int = Field(12, ge=1, description="Predictions in progress at once; further ones are refused")
+    request_seconds: float = Field(30, gt=0, description="Time limit of a prediction")
 
-    # Of `make up` alone.
+    # Only for `make up`.
     airflow_port: int = Field(8080, ge=1, le=65535, description="Airflow's pages and REST API")
     mlflow_port: int = Field(5000, ge=1, le=65535, description="MLflow's pages")
     service_port: int = Field(8000, ge=1, le=65535, description="The prediction service")
-    prometheus_port: int = Field(9090, ge=0, le=65535, description="Prometheus, where it is installed; 0 none")
+    prometheus_port: int = Field(9090, ge=0, le=65535, description="Prometheus, if it is installed; 0 for none")
 
-    # `mycoflow migrate` gives these roles a login when a password is set; without one they cannot log in.
+    # `mycoflow migrate` lets a database role log in if its password is set here.
     database_web_password: SecretStr | None = None
     database_training_password: SecretStr | None = None
     database_grafana_password: SecretStr | None = None
@@ -149,7 +186,7 @@ class Settings(BaseSettings):
     @field_validator("class_floors", mode="before")
     @classmethod
     def _named_shares(cls, value: Any) -> dict[str, float]:
-        """JSON, since a class's name may hold any sign that another format would divide it at."""
+        """Read JSON: a class's name may contain any character, so no simple separator is safe."""
         try:
             floors = json.loads(value) if isinstance(value, str) else value
         except json.JSONDecodeError:
@@ -173,12 +210,19 @@ class Settings(BaseSettings):
             return value
         raise ValueError("expected memory:// or redis://user:password@host:port/number")
 
+    @field_validator("ingest_s3_accounts")
+    @classmethod
+    def _known_accounts(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_s3_accounts(value.get_secret_value())
+        return value
+
     @field_validator("alert_urls")
     @classmethod
     def _like_addresses(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or _ADDRESS.match(value.get_secret_value()):
             return value
-        raise ValueError("expected addresses as Apprise reads them, such as ntfy://topic, separated by commas")
+        raise ValueError("expected addresses in Apprise's format, such as ntfy://topic, separated by commas")
 
 
 def _is_share(value: object) -> bool:
@@ -188,9 +232,9 @@ def _is_share(value: object) -> bool:
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment and `.env`.
 
-    Args: overrides, values that win over both.
-    Raises: SettingsError, naming each setting that is wrong, what was expected and what came, and each name that is
-        none, and the one to take.
+    Args: overrides, values that replace those of both.
+    Raises: SettingsError, it names each wrong value with what was expected and what came, and each unknown name with
+        the right one.
     """
     wrong = list_wrong_names()
     try:
@@ -203,12 +247,12 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def wrong_settings(lines: list[str]) -> SettingsError:
-    """The one error for all that is wrong, a line each."""
+    """Return one error for all wrong settings, with a line for each."""
     return SettingsError("Wrong settings:\n  " + "\n  ".join(lines))
 
 
 def describe_errors(error: ValidationError) -> list[str]:
-    """Say of each setting that is wrong what was expected and, unless it is secret, what came."""
+    """Describe each wrong setting: what was expected and, unless it is secret, what came."""
     return [f"{variable(str(each['loc'][0]))}: {each['msg']}{_what_came(each)}" for each in error.errors()]
 
 
@@ -218,34 +262,35 @@ def _what_came(error: ErrorDetails) -> str:
 
 
 def variable(name: str) -> str:
-    """What a setting is called in the environment and in `.env`.
+    """Return a setting's name in the environment and in `.env`.
 
-    Args: name, of an attribute of Settings.
+    Args: name, an attribute of Settings.
     """
     own = Settings.model_fields[name].validation_alias
     return own if isinstance(own, str) else f"{PREFIX}{name.upper()}"
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without any setting, under its name or its former one."""
+    """Return an environment without settings, neither under their names nor under their former names."""
     ours = {variable(name) for name in Settings.model_fields} | _former_names().keys()
     return {name: value for name, value in environment.items() if name not in ours and not name.startswith(PREFIX)}
 
 
 def list_wrong_names() -> list[str]:
-    """Say which names in the environment and in `.env` no setting has, though one was meant, and which to take.
+    """List the wrong names in the environment and in `.env`, each with the right name.
 
-    Those are a setting's name from before all had the prefix, and any other name with the prefix. Values are not told.
+    A wrong name is a setting's former name without the prefix, or an unknown name with the prefix. Values are not
+    shown.
     """
-    found = _all_variables()
-    lines = [_say_former(name, new) for name, new in _former_names().items() if found.get(name) and new not in found]
+    given = _all_variables()
+    lines = [_say_former(name, new) for name, new in _former_names().items() if given.get(name) and new not in given]
     known = {variable(name) for name in Settings.model_fields} | {STACK_MARK}
-    lines += [_say_unknown(name) for name in found if name.startswith(PREFIX) and found[name] and name not in known]
+    lines += [_say_unknown(name) for name in given if name.startswith(PREFIX) and given[name] and name not in known]
     return sorted(lines)
 
 
 def _all_variables() -> dict[str, str | None]:
-    """As pydantic reads them: names in any case, the environment before `.env`."""
+    """Read all variables as pydantic does: names in any case; the environment wins over `.env`."""
     sources = [each(Settings, env_ignore_empty=False) for each in (DotEnvSettingsSource, EnvSettingsSource)]
     read = {name.upper(): value for source in sources for name, value in source.env_vars.items()}
     return {
@@ -256,15 +301,15 @@ def _all_variables() -> dict[str, str | None]:
 
 
 def _former_names() -> dict[str, str]:
-    """The names that settings had before all had the prefix, and what they are now."""
+    """Map each former name, without the prefix, to the current one."""
     names = {name.upper(): variable(name) for name in Settings.model_fields}
     return {former: now for former, now in names.items() if former != now}
 
 
 def _say_former(former: str, now: str) -> str:
     return (
-        f"{former}: the setting is called {now} now. Rename it; where another program reads {former}, set {now} "
-        "beside it, empty for the default."
+        f"{former}: the setting is called {now} now. Rename it. If another program needs {former}, keep it and set "
+        f"{now} as well; empty means the default."
     )
 
 

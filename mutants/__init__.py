@@ -1,1 +1,1 @@
-"""Which faults do the tests notice?"""
+"""Mutation testing: count the faults in critical code that the tests notice."""

@@ -1,10 +1,10 @@
-"""`make mutants`: put faults into what must never be wrong, one at a time, and count those that the tests notice.
+"""`make mutants`: put faults into critical code, one at a time, and count those that the tests notice.
 
     python -m mutants [TARGET ...]
 
-The targets are those of mutation_targets.py; all of them by default. Cosmic Ray makes the faults, in a copy of the
-tree, and runs the tests of the target on each; a fault that they let pass is printed. How long each module took stands
-in its line.
+mutation_targets.py lists the targets; without arguments, all of them run. Cosmic Ray makes the faults in a copy of the
+tree, and runs the target's tests on each. A fault that no test notices is printed. The last line of each module has its
+share of noticed faults and the time that it took.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from mutants.warm_tests import SECONDS
 ROOT = Path(__file__).parents[1]
 COSMIC_RAY = ROOT / ".venv-mutants" / "bin" / "cosmic-ray"
 SOCKET = "tests.sock"
-# A type such as `int | None` has no answer to other signs, and `is` stands for `==` among small numbers.
+# These faults prove nothing: other operators in a type such as `int | None`, and `is` in place of `==` for small ints.
 _LEFT_OUT = [
     "core/ReplaceBinaryOperator_BitOr_(?!BitAnd)",
     "core/ReplaceComparisonOperator_Is(Not)?_(?!Is)",
@@ -38,7 +38,7 @@ out = Console(soft_wrap=True, highlight=False)
 
 
 def main() -> None:
-    """Measure the targets that are named."""
+    """Measure the targets on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     names = parser.parse_args().targets or list(TARGETS)
@@ -62,7 +62,7 @@ def _copy_tree(tree: Path) -> Path:
 
 
 def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
-    """Put every fault into a module, one after the other, and say which ones its tests let pass."""
+    """Try every fault of a module, one after the other, and print those that its tests do not notice."""
     began = time.monotonic()
     session, config = tree.parent / "session.sqlite", tree.parent / "config.toml"
     session.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def _measure(tree: Path, name: str, module: str, tests: Sequence[str]) -> None:
 
 @contextmanager
 def _warm_tests(tree: Path, tests: Sequence[str]) -> Iterator[None]:
-    """Keep a process ready that runs these tests; see mutants/warm_tests.py."""
+    """Start a process that runs these tests on request; see mutants/warm_tests.py."""
     address = tree.parent / SOCKET
     address.unlink(missing_ok=True)
     command = [sys.executable, "-m", "mutants.warm_tests", "serve", str(address), *tests]
@@ -109,7 +109,7 @@ def _configure(module: str, socket: Path) -> str:
 
 
 def _read_results(session: Path) -> Iterator[tuple[str, str]]:
-    """What became of each fault that was tried, and the fault as a difference to the code."""
+    """Yield (outcome, diff of the code) for each fault that was tried."""
     for line in _run([str(COSMIC_RAY), "dump", str(session)], session.parent).splitlines():
         _, result = json.loads(line)
         if result is not None and result["worker_outcome"] == "normal":

@@ -1,11 +1,11 @@
-"""What must never be wrong, and the tests that say so."""
+"""The critical modules, and the tests that should notice every fault in them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Target:
-    """Modules that faults are put into, and the test files that should notice them, as paths from the root."""
+    """Modules to put faults into, and the test files that should notice them, as paths from the root."""
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
@@ -58,6 +58,9 @@ TARGETS = {
         ),
         (_ACCESS,),
     ),
-    "addresses": Target(("ml/ingest/addresses.py", "ml/ingest/fetch.py"), ("tests/ml/ingest/test_fetch.py",)),
+    "addresses": Target(
+        ("ml/ingest/addresses.py", "ml/ingest/fetch.py"),
+        ("tests/ml/ingest/test_addresses.py", "tests/ml/ingest/test_fetch.py"),
+    ),
     "preprocessing": Target(("ml/backbones/preprocessing.py",), ("tests/ml/backbones/test_preprocessing.py",)),
 }

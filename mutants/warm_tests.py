@@ -1,6 +1,6 @@
-"""Run the tests of one fault in a fork of a process that has imported what they need: that takes longer than they do.
+"""Run the tests of one fault in a fork of a process with all imports done: imports take longer than the tests.
 
-python -m mutants.warm_tests serve SOCKET TESTS...    import all but our own modules, then answer
+python -m mutants.warm_tests serve SOCKET TESTS...    import everything except our own modules, then serve requests
 python -m mutants.warm_tests ask SOCKET               run the tests; the exit status is pytest's
 """
 
@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from socketserver import ForkingMixIn, StreamRequestHandler, UnixStreamServer
 
-SECONDS = 600  # for the tests of one fault; what takes longer hangs, and so is noticed
+SECONDS = 600  # limit for the tests of one fault; a fault that makes the tests hang counts as noticed
 
 
 def serve(address: str, tests: list[str]) -> None:
-    """Answer each connection with pytest's exit status, from a fork that imports our modules as they are then."""
+    """Answer each connection with pytest's exit status, from a fork that imports the current version of our modules."""
     import pytest  # noqa: PLC0415 - `ask` starts once for every fault
 
     options = ["-x", "-q", "-p", "no:cacheprovider", *tests]
@@ -28,7 +28,7 @@ def serve(address: str, tests: list[str]) -> None:
     class RunTests(StreamRequestHandler):
         def handle(self) -> None:
             signal.alarm(SECONDS)
-            sys.dont_write_bytecode = True  # two faults within a second would be taken for one
+            sys.dont_write_bytecode = True  # cached bytecode would hide a second fault within the same second
             self.wfile.write(b"%d" % pytest.main(options))
 
     class Server(ForkingMixIn, UnixStreamServer):
@@ -41,7 +41,7 @@ def serve(address: str, tests: list[str]) -> None:
 def ask(address: str) -> int:
     """Run the tests once.
 
-    Returns: pytest's exit status; 1 where they hung or died.
+    Returns: pytest's exit status; 1 if the tests hung or died.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(address)

@@ -1,9 +1,9 @@
-"""What Airflow itself gains: a page that says how the model is, in its menu, for those who may see the nightly check.
+"""Airflow's plugin: a page on the model's health in the menu, for users who may see the nightly check.
 
-Every process of Airflow reads this file, each task among them; only the api-server asks for the app.
+Every process of Airflow imports this file, also each task. Only the api-server uses the app.
 """
 
-# ruff: noqa: PLC0415 - FastAPI and the page are imported where they are needed, not by every task
+# ruff: noqa: PLC0415 - only the api-server imports FastAPI and the page, not every task
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ class MycoflowPlugin(AirflowPlugin):
     """Model health."""
 
     name = "mycoflow"
-    external_views = [  # noqa: RUF012 - as Airflow declares it
+    external_views = [  # noqa: RUF012 - Airflow declares it so
         {
             "name": "Model health",
             # Relative to Airflow's base address, which may have a path of its own.
@@ -30,6 +30,6 @@ class MycoflowPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The app behind the page."""
-        from model_health.health_app import create_app  # Airflow puts this folder on the path
+        from model_health.health_app import create_app  # Airflow adds this folder to the path
 
         return [{"app": create_app(), "url_prefix": PREFIX, "name": "Model health"}]

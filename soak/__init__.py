@@ -1,1 +1,1 @@
-"""Thirty nights of the whole system on a clock of its own, with a world that changes in between."""
+"""A soak test: thirty nights of the whole system on a simulated clock, with drift of the images in between."""

@@ -1,9 +1,9 @@
-"""`make soak`: thirty nights of the cycle, the service, experts and alerts, with drift from the twelfth.
+"""`make soak`: thirty nights of the cycle, the service, experts and alerts, with drift from the twelfth night on.
 
     python -m soak
 
-Everything is real but the clock and the people. It works in var/soak, which the next run deletes, and leaves there
-nights.json and nights.png.
+Only the clock and the people are simulated. The run works in var/soak, writes nights.json and nights.png there, and
+deletes the files of the run before.
 """
 
 import json
@@ -44,8 +44,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "var" / "soak"
 
 
 def main() -> None:
-    """The command: expected errors and surprises become a message and exit status 1."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of graphs traced anew for each model
+    """Run the command. Expected errors and surprises become a message and exit status 1."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns each time it traces the graph of a new model
     console, errors = Console(), Console(stderr=True, soft_wrap=True)
     began = time.monotonic()
     try:
@@ -57,16 +57,16 @@ def main() -> None:
     (FOLDER / "nights.json").write_text(json.dumps([asdict(night) for night in nights], indent=1) + "\n")
     found = surprises(nights, settings, DRIFT_FROM)
     for surprise in found:
-        errors.print(f"[bold red]Not as it should be:[/] {surprise}", highlight=False)
+        errors.print(f"[bold red]Unexpected:[/] {surprise}", highlight=False)
     console.print(f"{(time.monotonic() - began) / 60:.1f} minutes; the picture is {FOLDER / 'nights.png'}.")
     console.print(tell(nights, DRIFT_FROM), highlight=False, soft_wrap=True)
     sys.exit(1 if found else 0)
 
 
 def run(folder: Path, count: int, console: Console) -> tuple[list[Night], Settings]:
-    """Live through some nights in a folder of their own, from nothing.
+    """Simulate some nights of a new deployment in its own folder.
 
-    Raises: SettingsError, another run has the folder.
+    Raises: SettingsError, another run uses the folder.
     """
     with exclusive(folder, "soak"), open_pager() as pager, tempfile.TemporaryDirectory() as sheets:
         shutil.rmtree(folder / "home", ignore_errors=True)
@@ -89,13 +89,13 @@ def run(folder: Path, count: int, console: Console) -> tuple[list[Night], Settin
 
 
 def _settings(home: Path, alert_url: str) -> Settings:
-    """The defaults, whatever the environment says, but for what digits and a rush of requests need."""
+    """Return the default settings, without the environment's, changed for digits and for many requests."""
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
         "weights": "random",
         "image_size": 32,
-        "mirrored_views": False,  # a mirrored digit is another one, or none
+        "mirrored_views": False,  # a mirrored digit is another digit, or none
         "alert_urls": SecretStr(alert_url),
         "rate_limit": "100000 per minute",
         "token_hours": 24 * 2 * NIGHTS,

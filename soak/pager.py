@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Pager(ThreadingHTTPServer):
-    """Listens on a free local port and keeps the titles of what comes, in `titles`."""
+    """An HTTP server on a free local port. It collects the titles of received alerts in `titles`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -16,11 +16,11 @@ class Pager(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """As MYCOFLOW_ALERT_URLS takes it."""
+        """The address in the format of MYCOFLOW_ALERT_URLS."""
         return f"json://127.0.0.1:{self.server_port}/"
 
     def take(self) -> list[str]:
-        """The titles that came since the last call."""
+        """Return the titles that arrived since the last call."""
         taken, self.titles = self.titles, []
         return taken
 
@@ -29,19 +29,19 @@ class _Handler(BaseHTTPRequestHandler):
     server: Pager
 
     def do_POST(self) -> None:
-        """Take one alert."""
+        """Receive one alert."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.titles.append(json.loads(body)["title"])
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the soak tells what came."""
+        """Log nothing: the soak's report lists the alerts."""
 
 
 @contextmanager
 def open_pager() -> Iterator[Pager]:
-    """A pager for the length of the block."""
+    """Open a pager, and close it at the end of the block."""
     with Pager() as pager:
         threading.Thread(target=pager.serve_forever, daemon=True).start()
         yield pager

@@ -1,4 +1,4 @@
-"""Who uses the service: a visitor who asks what photos show, and an expert who says whether the answers are right."""
+"""The simulated users of the service: a visitor sends photos, an expert gives feedback on the answers."""
 
 import io
 import secrets
@@ -15,18 +15,18 @@ from ml.errors import MycoflowError
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who is logged in."""
+    """A user who is logged in."""
 
     client: FlaskClient
     token: str
 
     def post(self, path: str, **content: Any) -> Any:
-        """Send JSON or a form. Returns: the JSON of the answer. Raises: MycoflowError, it was no good one."""
+        """Send JSON or a form. Returns: the JSON of the answer. Raises: MycoflowError, its status is an error."""
         return _post(self.client, path, headers={"Authorization": f"Bearer {self.token}"}, **content)
 
 
 def arrive(app: Flask, catalog: Catalog, role: Role) -> Person:
-    """Somebody new, with an account of this role."""
+    """Create an account of this role, and log in."""
     password = secrets.token_urlsafe(16)
     with catalog.begin() as connection:
         add_account(connection, role, role, password)
@@ -35,9 +35,10 @@ def arrive(app: Flask, catalog: Catalog, role: Role) -> Person:
 
 
 def ask_and_correct(visitor: Person, expert: Person, name: str, photo: bytes) -> tuple[int, bool]:
-    """Let the visitor ask what a photo shows, and the expert say what it does.
+    """Send a photo as the visitor, and give feedback on the answer as the expert.
 
-    Returns: the model version that answered, and whether it was right.
+    Args: name, the true class of the photo.
+    Returns: the model version that answered, and whether the answer was right.
     """
     answer = visitor.post("/predictions", data={"file": (io.BytesIO(photo), "photo.png")})
     is_right = answer["results"][0]["name"] == name

@@ -1,4 +1,4 @@
-"""The nights as a picture."""
+"""Plot the nights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT = 9.0, 7.0  # inches
 
 
 def draw_nights(nights: Sequence[Night], settings: Settings, drift_from: int, path: Path) -> None:
-    """Accuracy, new images and versions over the nights, as a PNG file."""
+    """Plot accuracy, new images and versions over the nights, as a PNG file."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
@@ -37,5 +37,5 @@ def draw_nights(nights: Sequence[Night], settings: Settings, drift_from: int, pa
                 axes.axvline(night.number, color="tab:red", linewidth=1, linestyle=":", alpha=0.8)
         axes.margins(x=0)
     accuracy.legend(loc="lower left")
-    figure.suptitle("Thirty nights: violet lines are promotions, dotted red ones challengers kept out")
+    figure.suptitle("Thirty nights: violet lines are promotions, dotted red lines are rejected challengers")
     figure.savefig(path, dpi=100)

@@ -1,12 +1,12 @@
-"""A clock that can be put forward: PostgreSQL's, since every time in the catalog is the database's."""
+"""A clock that can be moved forward: PostgreSQL's, because every time in the catalog comes from the database."""
 
 import sqlalchemy as sa
 
 from ml.catalog.database import create_engine
 from ml.settings import Settings
 
-# A function that is named without its schema is the first of that name on the search path. Standing before PostgreSQL's
-# own, these are what queries find, and what the columns' defaults are bound to when the tables are made.
+# PostgreSQL looks up a function without a schema along the search path, and takes the first one. Our schema comes
+# before pg_catalog there, so queries and the defaults of new tables use these functions.
 _INSTALL = """
 CREATE SCHEMA simulated;
 CREATE TABLE simulated.clock (ahead interval NOT NULL);
@@ -21,7 +21,7 @@ GRANT SELECT ON simulated.clock TO PUBLIC;
 
 
 def install_clock(settings: Settings) -> None:
-    """Give the database of a new deployment its clock. Call it before anything else opens the database.
+    """Install the simulated clock in the database of a new deployment, before anything else opens the database.
 
     Raises: DatabaseUnavailableError.
     """
@@ -36,7 +36,7 @@ def install_clock(settings: Settings) -> None:
 
 
 def put_forward(connection: sa.Connection, days: int) -> None:
-    """Let some days pass."""
+    """Move the clock forward by some days."""
     connection.execute(
         sa.text("UPDATE simulated.clock SET ahead = ahead + make_interval(days => :days)"), {"days": days}
     )

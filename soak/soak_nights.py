@@ -1,4 +1,4 @@
-"""A day and the night after it, and what it left."""
+"""Simulate days and nights, and record what happened in each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from webapi import application_state
 
 @dataclass(frozen=True)
 class Night:
-    """What was seen.
+    """The record of one day and the night after it.
 
     Args:
         number: from 1.
-        served_version: of the model that answered during the day.
-        answered: share of the day's answers that were right.
+        served_version: the model version that answered during the day.
+        answered: share of the day's answers that were right, 0 to 1.
         anchor, recent: accuracy of the champion before any retraining; recent is None without images.
-        deciding: the one that the floor applies to; `is_below_floor`, what the nightly check made of it.
-        estimated: accuracy on what was asked, as the answers' confidence tells without labels; None where too few were.
-        drifting: what the nightly look without labels finds moved.
-        new_images: since the champion's snapshot.
-        reasons: to retrain.
-        decision: of the gate, where there was a retraining.
-        production_version: afterwards.
-        alerts: titles of those that arrived.
+        deciding: the one of them that the floor applies to; `is_below_floor` is the nightly check's decision on it.
+        estimated: accuracy estimated from confidences, without labels; None if there were too few predictions.
+        drifting: the quantities that drift, according to the nightly check without labels.
+        new_images: number of images since the champion's snapshot.
+        reasons: the reasons for a retraining; empty without one.
+        decision: the gate's decision, if there was a retraining.
+        production_version: the version in production afterwards.
+        alerts: titles of the alerts that arrived.
     """
 
     number: int
@@ -54,12 +54,12 @@ class Night:
 
 @dataclass(frozen=True)
 class Place:
-    """Where it happens.
+    """A deployment with its service, its users and the receiver of its alerts.
 
     Args:
         app: the service, without its threads.
-        pager: where alerts arrive.
-        digits: what there is to photograph, a folder per digit.
+        pager: the receiver of alerts.
+        digits: the images to photograph, a folder per digit.
     """
 
     workspace: Workspace
@@ -70,11 +70,11 @@ class Place:
     digits: Path
 
     def nights(self, count: int, photos: int, drift_from: int) -> Iterator[Night]:
-        """Live through some days and nights.
+        """Simulate some days and nights.
 
         Args:
-            photos: a day.
-            drift_from: the first day on which all digits are turned.
+            photos: number of photos per day.
+            drift_from: the first day on which all digits are rotated.
         """
         for number in range(1, count + 1):
             answers = [
@@ -86,7 +86,7 @@ class Place:
                 put_forward(connection, days=1)
 
     def _night(self, number: int, answers: list[tuple[int, bool]]) -> Night:
-        """What the DAGs monitor_production, retrain and send_alerts do, and the service's look at the registry."""
+        """Do the work of the DAGs monitor_production, retrain and send_alerts, and let the service poll the alias."""
         report = cycle.monitor(self.workspace)
         drift = cycle.measure_drift(self.workspace)
         parts = {part.part: part.main_figure for part in cycle.evaluate(self.workspace)}

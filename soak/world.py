@@ -1,4 +1,4 @@
-"""What people photograph: handwritten digits, from one day on turned by a quarter."""
+"""The photos that people take: handwritten digits, from one day on rotated by 90 degrees."""
 
 import io
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _MOST_NOISE = 4  # of 255
 
 
 def photograph(sheets: Path, day: int, count: int, is_turned: bool) -> Iterator[tuple[str, bytes]]:
-    """The photos of a day, all digits alike often: the right name and the image file of each.
+    """Yield the photos of a day, equally many of each digit: the true class and the bytes of the image file.
 
-    There are fewer digits than photos, so a digit is met again, each time with other noise. Those of one digit are all
-    held out for the evaluation set or none: no model learns a digit that it is measured with.
+    There are more photos than source files, so the same file appears several times, each time with other noise. Either
+    all photos of one file are held out for the evaluation set, or none: no model trains on a digit that measures it.
 
     Args:
         sheets: one folder of files per digit.
-        day: another one, other photos.
+        day: seeds the choice of files and the noise.
     """
     generator = np.random.default_rng(day)
     folders = sorted(sheets.iterdir())
@@ -35,7 +35,7 @@ def _noisy(file: Path, is_turned: bool, generator: np.random.Generator) -> bytes
     side = is_held_out(file.name)
     while True:
         content = _photo(file, is_turned, generator)
-        if is_held_out(sha256(content).hexdigest()) == side:  # what the service will decide by
+        if is_held_out(sha256(content).hexdigest()) == side:  # the service decides by this hash
             return content
 
 

@@ -1,1 +1,1 @@
-"""Everything on one machine: the servers of Mycoflow as one foreground command, and the demo that plays two nights."""
+"""The whole stack on one machine: all servers as one foreground command, and a demo of two nights."""

@@ -16,13 +16,13 @@ app = typer.Typer(help="Run all of Mycoflow on this machine.", no_args_is_help=T
 
 @app.command()
 def up() -> None:
-    """Start everything on the data under MYCOFLOW_HOME and keep it running until Ctrl-C."""
+    """Start all servers on the data under MYCOFLOW_HOME, and keep them running until Ctrl-C."""
     sys.exit(_reporting(run_stack))
 
 
 @app.command()
 def demo() -> None:
-    """Play two nights on handwritten digits, in a folder of its own, and stop."""
+    """Play two nights on handwritten digits in a separate folder, and stop."""
     sys.exit(_reporting(play))
 
 

@@ -1,4 +1,4 @@
-"""Airflow's REST API, version 2: as much of it as the demo needs."""
+"""A client for the part of Airflow's REST API, version 2, that the demo needs."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 @dataclass(frozen=True)
 class TaskState:
-    """One task of a run. `seconds` is how long its latest try has been running, or ran."""
+    """One task of a run. Args: seconds, duration of the latest try so far."""
 
     task_id: str
     state: str
@@ -50,22 +50,22 @@ class AirflowClient:
         return self._client.get(f"/api/v2/dags/{dag_id}").is_success
 
     def trigger(self, dag_id: str, parameters: dict[str, object]) -> str:
-        """Start a run. Returns its id."""
+        """Start a run. Returns: its id."""
         body = {"logical_date": None, "conf": parameters}
         answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status()
         return str(answer.json()["dag_run_id"])
 
     def asset_triggered_runs(self, dag_id: str) -> list[str]:
-        """The ids of the runs that an asset started."""
+        """Return the ids of the runs that an asset started."""
         runs = self._get(f"/api/v2/dags/{dag_id}/dagRuns", run_type="asset_triggered")["dag_runs"]
         return [run["dag_run_id"] for run in runs]
 
     def run_state(self, dag_id: str, dag_run_id: str) -> str:
-        """The state of a run: queued, running, success or failed."""
+        """Return the state of a run: queued, running, success or failed."""
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}")["state"])
 
     def task_states(self, dag_id: str, dag_run_id: str) -> list[TaskState]:
-        """The tasks of a run, in the order in which they started."""
+        """Return the tasks of a run, in the order in which they started."""
         tasks = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances")["task_instances"]
         tasks.sort(key=lambda task: task["start_date"] or "9")
         return [

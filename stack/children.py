@@ -13,9 +13,9 @@ from stack.prometheus import find_prometheus, prometheus_command
 
 @dataclass(frozen=True)
 class Child:
-    """One server: the name people see, and the command that stays in the foreground.
+    """One server: its name in messages, and the command that runs it in the foreground.
 
-    Args: is_optional, the others go on when it ends.
+    Args: is_optional, whether the other servers keep running when this one ends.
     """
 
     name: str
@@ -23,15 +23,16 @@ class Child:
     is_optional: bool = False
 
     def command(self, log: Path) -> str:
-        """A line for the shell, which is replaced by the server so that signals reach it.
+        """Return a command line for the shell. `exec` replaces the shell by the server, so that signals reach it.
 
-        Its output goes straight to a file: a pipe would stay open, and hide its end, while a process of its own lives.
+        The output goes directly to a file. A pipe would stay open while a child of the server lives, and honcho would
+        not notice that the server has ended.
         """
         return f"exec {shlex.join(self.words)} > {shlex.quote(str(log))} 2>&1"
 
 
 def list_children(settings: Settings, addresses: Addresses) -> list[Child]:
-    """Every process to run; MLflow's only where no other tracking server is set, Prometheus' where it is installed."""
+    """List the processes to run: MLflow only without MLFLOW_TRACKING_URI, Prometheus only if it is installed."""
     children = [
         _python("airflow-api", "airflow", "api-server", *_listen(settings.airflow_port), "--workers", "1"),
         _python("airflow-scheduler", "airflow", "scheduler", "--skip-serve-logs"),
@@ -56,7 +57,7 @@ def _service(port: int) -> tuple[str, ...]:
 
 
 def _mlflow(settings: Settings, store: str) -> tuple[str, ...]:
-    # Its clients write to the database and the folder themselves: see "the model version" in the design.
+    # MLflow's clients write to the database and to the folder themselves, without the server.
     artifacts = (settings.mycoflow_home / "mlflow").as_uri()
     storage = ("--backend-store-uri", store, "--no-serve-artifacts", "--default-artifact-root", artifacts)
     return ("mlflow", "server", *_listen(settings.mlflow_port), "--workers", "1", *storage)

@@ -1,5 +1,6 @@
-"""The environment that every process of the stack runs in, made from the settings and nothing else."""
+"""The environment of every process of the stack, made from the settings alone."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything is: database URLs for the processes, web addresses for people too."""
+    """The addresses of the stack: database URLs for the processes, web addresses for processes and people."""
 
     catalog: str
     mlflow_store: str
@@ -25,11 +26,11 @@ class Addresses:
     airflow: str
     mlflow: str
     service: str
-    prometheus: str | None  # where it is installed
+    prometheus: str | None  # None if it is not installed
 
 
 def find_addresses(settings: Settings) -> Addresses:
-    """Start or join the embedded PostgreSQL and name every address of the stack."""
+    """Start the embedded PostgreSQL, or use the running one, and return all addresses of the stack."""
     home, given = settings.mycoflow_home, settings.database_url
     return Addresses(
         catalog=given.get_secret_value() if given else embedded_url(home, "mycoflow"),
@@ -43,7 +44,7 @@ def find_addresses(settings: Settings) -> Addresses:
 
 
 def child_environment(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
-    """Everything that a child process needs to know; it asks neither `.env` nor the embedded server."""
+    """Return the complete environment of a child process, which reads no `.env` and starts no embedded server."""
     return {
         **without_settings(os.environ),
         **_airflow_account(addresses, secrets),
@@ -61,12 +62,12 @@ def child_environment(settings: Settings, addresses: Addresses, secrets: Airflow
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
         STACK_MARK: str(settings.mycoflow_home),
-        "SPT_NOENV": "1",  # Airflow renames its processes; by default that overwrites the environment they show
+        "SPT_NOENV": "1",  # Airflow renames its processes; without this, that overwrites their visible environment
     }
 
 
 def _airflow_account(addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
-    """With what the prediction service starts runs, where the settings name no other Airflow."""
+    """Return the account with which the service starts Airflow runs, unless the settings name another Airflow."""
     return {
         "MYCOFLOW_AIRFLOW_URL": addresses.airflow,
         "MYCOFLOW_AIRFLOW_USERNAME": SERVICE,
@@ -75,13 +76,16 @@ def _airflow_account(addresses: Addresses, secrets: AirflowSecrets) -> dict[str,
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables, those without a value left out."""
+    """Return the settings as environment variables, without those that have no value."""
     values = {variable(name): getattr(settings, name) for name in Settings.model_fields}
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: _write(value) for name, value in values.items() if value is not None}
+
+
+def _write(value: object) -> str:
+    """A setting's value as the environment has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
@@ -97,15 +101,15 @@ def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) 
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{SERVICE}:user",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.password_file),
         "DATABASE__SQL_ALCHEMY_CONN": addresses.airflow_database,
-        # Only the API's "wait for a run" needs a second, asynchronous driver; without this, Airflow demands asyncpg.
+        # Only the API's "wait for a run" needs an asynchronous driver. Without this line, Airflow requires asyncpg.
         "DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
         "API__BASE_URL": addresses.airflow,
         "API__SECRET_KEY": secrets.jwt_secret,
         "API_AUTH__JWT_SECRET": secrets.jwt_secret,
-        # A person waits in front of this stack: the scheduler looks again soon, and a killed task is found soon.
+        # A person is waiting: the scheduler polls often, and notices a killed task early.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-        # Tasks are forked from a process that has imported MLflow already; each would spend seconds on it otherwise.
+        # Tasks are forked from a process that has already imported MLflow: the import takes seconds.
         "SCHEDULER__MP_START_METHOD": "forkserver",
         "CORE__MP_FORKSERVER_PRELOAD": "airflow.executors.local_executor,mlflow",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",

@@ -1,4 +1,4 @@
-"""Follow an Airflow run to its end: one line per task, as it happens."""
+"""Follow an Airflow run to its end, and print one line per finished task."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.status import Status
 
+from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 from stack.airflow_api import AirflowClient, TaskState
 
@@ -19,7 +20,7 @@ MARKS = {"success": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """A run that has ended, and how long each of its tasks took."""
+    """A finished run, and the duration of each of its tasks."""
 
     dag_id: str
     dag_run_id: str
@@ -36,7 +37,7 @@ def follow_run(airflow: AirflowClient, dag_id: str, dag_run_id: str, console: Co
     shown: set[str] = set()
     with console.status(f"{dag_id}: waiting for the scheduler") as status:
         while True:
-            state = airflow.run_state(dag_id, dag_run_id)  # before the tasks, so that none is missed at the end
+            state = airflow.run_state(dag_id, dag_run_id)  # read before the tasks, so that the last ones are shown too
             tasks = airflow.task_states(dag_id, dag_run_id)
             _show(tasks, shown, console, status, dag_id)
             if state in ("success", "failed"):
@@ -49,13 +50,14 @@ def follow_run(airflow: AirflowClient, dag_id: str, dag_run_id: str, console: Co
 
 
 def wait_for(what: str, look: Callable[[], Found | None], timeout_seconds: float) -> Found:
-    """Look again and again until there is something.
+    """Call `look` repeatedly until it returns something other than None, and return that.
 
-    Raises: MycoflowError, nothing came in time.
+    Args: what, the awaited event in words, for the message.
+    Raises: MycoflowError, `look` returned only None within the time.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = Deadline(timeout_seconds)
     while (found := look()) is None:
-        if time.monotonic() > deadline:
+        if not deadline.remaining():
             raise MycoflowError(f"Expected {what} within {timeout_seconds:.0f} s, but it did not come.")
         time.sleep(POLL_SECONDS)
     return found

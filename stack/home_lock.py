@@ -1,4 +1,4 @@
-"""One stack per home folder."""
+"""A lock file: only one stack may use a home folder."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ from ml.errors import SettingsError
 
 @contextmanager
 def exclusive(home: Path, what: str) -> Iterator[None]:
-    """Hold a lock file for the length of the block; the system lets it go when the process dies.
+    """Lock a folder during the block. The operating system releases the lock when the process dies.
 
     Args:
-        home: the folder that is locked, by a file in it: `<what>.lock`.
-        what: what runs while it is held, one word, for the message.
-    Raises: SettingsError, another process holds it.
+        home: the folder to lock; the lock is the file `<what>.lock` in it.
+        what: what runs under the lock, one word, for the message.
+    Raises: SettingsError, another process holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{what}.lock").open("a+") as file:

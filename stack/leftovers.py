@@ -1,7 +1,7 @@
-"""Processes of a stack that outlived it.
+"""End the processes that are left when a stack has stopped.
 
-Airflow runs each task in a process group of its own, out of reach of a signal to the scheduler's group; so every child
-carries a mark in its environment, and whoever still carries it at the end is ended.
+Airflow runs each task in a separate process group, which a signal to the scheduler's group does not reach. So every
+process of the stack has a mark in its environment, and at the end all processes with this mark are ended.
 """
 
 from collections.abc import Callable
@@ -15,23 +15,23 @@ GRACE_SECONDS = 3
 
 
 def end_leftovers(home: str) -> int:
-    """End every process that carries the mark of a home folder, first asking, then killing.
+    """End every process with the mark of a home folder: terminate it, and kill it if it does not end.
 
     Args: home, the value of the mark.
-    Returns: how many there were.
+    Returns: the number of these processes.
     """
-    left = _marked(home)
-    for process in left:
+    leftovers = _marked(home)
+    for process in leftovers:
         _signal(process, psutil.Process.terminate)
-    _, alive = psutil.wait_procs(left, timeout=GRACE_SECONDS)
+    _, alive = psutil.wait_procs(leftovers, timeout=GRACE_SECONDS)
     for process in alive:
         _signal(process, psutil.Process.kill)
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
-    return len(left)
+    return len(leftovers)
 
 
 def marked_pids(home: str, word: str) -> set[int]:
-    """The ids of the processes that carry the mark of a home folder and have a word in their command."""
+    """Return the ids of the processes with the mark of a home folder whose command contains a word."""
     return {process.pid for process in _marked(home) if word in " ".join(process.cmdline())}
 
 
@@ -42,7 +42,7 @@ def _marked(home: str) -> list[psutil.Process]:
 def _mark_of(process: psutil.Process) -> str | None:
     try:
         environment: dict[str, str] = process.environ()
-    except (psutil.Error, OSError):  # it has just ended, is a zombie, or is somebody else's
+    except (psutil.Error, OSError):  # it has just ended, is a zombie, or belongs to another user
         return None
     return environment.get(STACK_MARK)
 

@@ -1,4 +1,4 @@
-"""TCP ports on this machine: are they free, and which ones are."""
+"""TCP ports on this machine: check whether they are free, and find free ones."""
 
 import socket
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ HOST = "127.0.0.1"
 
 
 def check_free(ports: Mapping[str, int]) -> None:
-    """Refuse to start on a port that somebody else holds.
+    """Check that no other process uses these ports.
 
-    Args: ports, the name of the setting to the port it names.
-    Raises: SettingsError, naming each port that is taken and the setting that moves it.
+    Args: ports, name of the setting -> its port.
+    Raises: SettingsError, it names each port in use and the setting that changes it.
     """
     taken = [f"port {port} is in use; set {name} to a free one" for name, port in ports.items() if not is_free(port)]
     if taken:
@@ -21,7 +21,7 @@ def check_free(ports: Mapping[str, int]) -> None:
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Some ports that nobody holds right now, all different."""
+    """Return different ports that no process uses now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -30,9 +30,9 @@ def find_free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody holds a port."""
+    """Whether no process uses a port."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT can be had
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT counts as free
         try:
             probe.bind((HOST, port))
         except OSError:

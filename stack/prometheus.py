@@ -1,6 +1,6 @@
-"""Prometheus beside the stack, where its program is installed: the rules of production, the ports of this machine.
+"""Prometheus beside the stack, if its program is installed, with production's rules and this machine's ports.
 
-It is an extra: the stack runs without it where it is not installed, its port is taken, or it ends.
+It is optional: the stack runs without it if it is not installed, if its port is in use, or if it ends.
 """
 
 import shutil
@@ -16,12 +16,12 @@ CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometh
 
 
 def find_prometheus(settings: Settings) -> str | None:
-    """Prometheus' program; None where it is not installed, not wanted, or has nothing to read."""
+    """Return the path of Prometheus' program; None if it is not installed or a port is set to 0."""
     return shutil.which("prometheus") if settings.metrics_port and settings.prometheus_port else None
 
 
 def drop_if_taken(settings: Settings, console: Console) -> Settings:
-    """The settings; where somebody else holds Prometheus' port, that is said, and they are those of a stack without."""
+    """Return the settings. If another process uses Prometheus' port, print a warning and set the port to 0."""
     port = settings.prometheus_port
     if find_prometheus(settings) is None or is_free(port):
         return settings
@@ -35,7 +35,7 @@ def drop_if_taken(settings: Settings, console: Console) -> Settings:
 
 
 def prometheus_command(program: str, settings: Settings) -> tuple[str, ...]:
-    """Write Prometheus' configuration under MYCOFLOW_HOME, and say how to start it on that."""
+    """Write Prometheus' configuration under MYCOFLOW_HOME, and return the command that starts Prometheus with it."""
     folder = settings.mycoflow_home / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
@@ -49,7 +49,7 @@ def prometheus_command(program: str, settings: Settings) -> tuple[str, ...]:
 
 
 def _configuration(settings: Settings) -> dict[str, object]:
-    """That of production, with what runs here in place of what runs there. There is no Alertmanager here."""
+    """Return production's configuration with the targets of this machine, and without Alertmanager."""
     production = yaml.safe_load(CONFIGURATION.read_text())
     ports = {"webapi": settings.metrics_port, "prometheus": settings.prometheus_port}
     return {

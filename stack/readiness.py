@@ -1,4 +1,4 @@
-"""Is everything up? Asked over HTTP, as a user would notice."""
+"""Check over HTTP whether all servers are healthy."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ AIRFLOW_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
 def list_missing(settings: Settings, addresses: Addresses) -> list[str]:
-    """The names of what does not answer yet, or does not feel well; empty when all is well.
+    """List the servers and parts that do not answer yet or report a problem; empty if everything is healthy.
 
-    Prometheus is not asked: nothing waits for an extra.
+    Prometheus is not checked, because it is optional.
     """
     with httpx.Client(trust_env=False, timeout=5) as client:
         missing = _airflow(client, addresses.airflow)
@@ -28,10 +28,10 @@ def list_missing(settings: Settings, addresses: Addresses) -> list[str]:
 def wait_until_healthy(
     settings: Settings, addresses: Addresses, check: Callable[[], None], timeout_seconds: float
 ) -> None:
-    """Wait until nothing is missing.
+    """Wait until all servers are healthy.
 
-    Args: check, raises where there is nothing to wait for any more.
-    Raises: MycoflowError, it took too long; whatever check raises.
+    Args: check, called before each look; it raises if waiting makes no sense any more.
+    Raises: MycoflowError, it took too long; also every error of `check`.
     """
 
     def is_up() -> bool | None:
@@ -42,7 +42,7 @@ def wait_until_healthy(
 
 
 def is_answering(url: str) -> bool:
-    """Whether one address answers, and that all is well."""
+    """Whether an address answers with a status of success."""
     with httpx.Client(trust_env=False, timeout=5) as client:
         return _answers(client, url)
 

@@ -1,4 +1,4 @@
-"""Secrets of the stack on one machine: made once, kept in files that only their owner reads."""
+"""Secrets of the stack on one machine: generated once, stored in files that only their owner can read."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SERVICE = "service"  # the prediction service's account in Airflow
 
 @dataclass(frozen=True)
 class AirflowSecrets:
-    """What Airflow's processes share."""
+    """The secrets that Airflow's processes share."""
 
     jwt_secret: str
     password_file: Path
@@ -21,7 +21,7 @@ class AirflowSecrets:
 
 
 def airflow_secrets(airflow_home: Path) -> AirflowSecrets:
-    """Read the secrets of an Airflow home, and make those that are not there yet."""
+    """Read the secrets of an Airflow home, and generate those that do not exist yet."""
     airflow_home.mkdir(parents=True, exist_ok=True)
     password_file = airflow_home / "passwords.json"
     passwords = _passwords(password_file)
@@ -34,12 +34,12 @@ def airflow_secrets(airflow_home: Path) -> AirflowSecrets:
 
 
 def _passwords(path: Path) -> dict[str, str]:
-    made = {login: secrets.token_urlsafe(12) for login in (ADMIN, SERVICE)}
-    kept: dict[str, str] = json.loads(_read_or_make(path, json.dumps(made)))
-    if missing := made.keys() - kept.keys():  # a folder of an earlier version
-        kept |= {login: made[login] for login in missing}
-        path.write_text(json.dumps(kept))
-    return kept
+    new = {login: secrets.token_urlsafe(12) for login in (ADMIN, SERVICE)}
+    stored: dict[str, str] = json.loads(_read_or_make(path, json.dumps(new)))
+    if missing := new.keys() - stored.keys():  # the folder of an earlier version of Mycoflow
+        stored |= {login: new[login] for login in missing}
+        path.write_text(json.dumps(stored))
+    return stored
 
 
 def _read_or_make(path: Path, content: str) -> str:

@@ -1,4 +1,4 @@
-"""Honcho's process manager, told what a stack of servers needs besides: logs in files, and no process left."""
+"""Honcho's process manager, extended for a stack of servers: logs in files, optional servers, no process left."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,14 +14,14 @@ _SIGNALLED = (130, 143)
 
 
 class Supervisor(Manager):  # type: ignore[misc]
-    """Runs the children until one that is not optional ends, or a signal comes; then ends them all.
+    """Runs the children until one that is not optional ends, or a signal arrives; then ends all of them.
 
     Args:
-        children: what to run.
-        environment: what they run in; it carries the mark of the home folder.
+        children: the processes to run.
+        environment: their environment; it has the mark of the home folder.
         home: the value of that mark.
-        logs: the folder that gets one file of output for each child.
-        output: where honcho tells what it does.
+        logs: the folder for one file of output per child.
+        output: the file for honcho's own messages.
     """
 
     def __init__(
@@ -37,18 +37,18 @@ class Supervisor(Manager):  # type: ignore[misc]
             self.add_process(child.name, child.command(logs / f"{child.name}.log"), env=dict(environment))
 
     def terminate(self) -> None:
-        """Ask all children to end; those that ended by themselves, and ended the rest, are remembered in `died`."""
+        """Ask all children to end. Record in `died` those that ended by themselves and so caused this."""
         if self._terminating:
             return
         if self.returncode not in _SIGNALLED:
             self.died = self._missed()
         try:
             super().terminate()
-        except KeyError:  # a signal came before every child had reported its process id
+        except KeyError:  # the signal arrived before every child had reported its process id
             end_leftovers(self._home)
 
     def _any_stopped(self) -> bool:
-        """What honcho asks to know whether to end them all."""
+        """Whether honcho should end all children; it calls this regularly."""
         return bool(self._missed())
 
     def _missed(self) -> list[str]:
@@ -56,6 +56,6 @@ class Supervisor(Manager):  # type: ignore[misc]
         return [name for name in ended if name not in self._optional]
 
     def kill(self) -> None:
-        """Kill what has not ended in time, with the tasks that Airflow keeps in process groups of their own."""
+        """Kill the processes that did not end in time, including Airflow's tasks in separate process groups."""
         super().kill()
         end_leftovers(self._home)

@@ -1,4 +1,4 @@
-"""`make up`: the whole of Mycoflow on this machine, in the foreground, until Ctrl-C."""
+"""`make up`: run all of Mycoflow on this machine, in the foreground, until Ctrl-C."""
 
 import signal
 import sys
@@ -24,17 +24,17 @@ SLOW_START_SECONDS = 120
 
 
 def run_stack(console: Console) -> int:
-    """Start every server on the data under MYCOFLOW_HOME and keep them running.
+    """Start all servers on the data under MYCOFLOW_HOME, and keep them running.
 
-    SIGINT and SIGTERM end all of them, and the embedded PostgreSQL last; the next call goes on with the same data.
+    SIGINT and SIGTERM end all servers, and the embedded PostgreSQL last. The next call uses the same data.
 
-    Returns: 0 when asked to stop, 1 when a server ended by itself that the others cannot do without.
-    Raises: SettingsError, a port is taken or a stack already runs here; DatabaseUnavailableError, SchemaVersionError.
+    Returns: 0 after a signal, 1 if a server that is not optional ended by itself.
+    Raises: SettingsError, a port is in use or a stack already runs here; DatabaseUnavailableError, SchemaVersionError.
     """
     settings = load_settings()
     home = settings.mycoflow_home
     with exclusive(home, "stack"):
-        end_leftovers(str(home))  # of a stack that was killed
+        end_leftovers(str(home))  # a killed stack leaves some
         _check_ports(settings)
         settings = drop_if_taken(settings, console)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the embedded server is stopped
@@ -70,13 +70,13 @@ def _supervise(settings: Settings, console: Console) -> int:
     for name in supervisor.died:
         log = logs / f"{name}.log"
         console.print(
-            f"[bold red]{name} ended by itself[/], so everything was stopped. Its last words, in {log}:", soft_wrap=True
+            f"[bold red]{name} ended by itself[/], so all others were stopped. Its last lines in {log}:", soft_wrap=True
         )
         console.print(
             "".join(log.read_text(errors="replace").splitlines(keepends=True)[-12:]), markup=False, soft_wrap=True
         )
     if not supervisor.died:
-        console.print("Stopped. `make up` goes on with the same data.")
+        console.print("Stopped. `make up` starts again with the same data.")
     return 1 if supervisor.died else 0
 
 
@@ -88,7 +88,7 @@ def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets,
             is_warned = True
         time.sleep(0.5)
     table = Table(title=f"Mycoflow is up ({time.monotonic() - started:.0f} s). Ctrl-C stops it.")
-    for column in ("what", "address", "log in"):
+    for column in ("server", "address", "login"):
         table.add_column(column, overflow="fold")
     table.add_row("Airflow", addresses.airflow, f"{ADMIN} / {secrets.admin_password}")
     table.add_row("MLflow", settings.mlflow_tracking_uri or addresses.mlflow, "none: this machine only")

@@ -1,8 +1,8 @@
-"""Give the two services that talk to MLflow an account of their own, neither of them an administrator.
+"""Create one MLflow account for each of the two services that use MLflow. Neither is an administrator.
 
-`training` creates experiments, runs and models, and so owns what it creates; `web` reads (the default permission) and
-may change the model `mycoflow`: POST /model/update moves its alias.
-Run once per deployment; running it again sets the passwords to what the environment says.
+`training` creates experiments, runs and models, and owns them. `web` may read everything (the default permission) and
+change the model `mycoflow`, because POST /model/update moves its alias.
+Run this once per deployment. Running it again sets the passwords to those in the environment.
 """
 
 import os
@@ -16,9 +16,9 @@ TIMEOUT_SECONDS = 30
 
 
 def ensure_account(session: requests.Session, url: str, username: str, password: str) -> None:
-    """Create the account, or set its password if it is there.
+    """Create the account, or set its password if it exists.
 
-    Raises: requests.HTTPError, MLflow refuses; the body says why.
+    Raises: requests.HTTPError, MLflow refuses; the message has its reason.
     """
     body = {"username": username, "password": password}
     users = f"{url}/api/2.0/mlflow/users"
@@ -30,9 +30,9 @@ def ensure_account(session: requests.Session, url: str, username: str, password:
 
 
 def allow_model_changes(session: requests.Session, url: str, username: str) -> None:
-    """Let an account change the model's aliases and tags, whether the model is there already or not; not delete it.
+    """Let an account change the model's aliases and tags, but not delete the model. The model need not exist yet.
 
-    Raises: requests.HTTPError, MLflow refuses; the body says why.
+    Raises: requests.HTTPError, MLflow refuses; the message has its reason.
     """
     body = {
         "username": username,
@@ -42,7 +42,9 @@ def allow_model_changes(session: requests.Session, url: str, username: str) -> N
     }
     answer = session.post(f"{url}/api/3.0/mlflow/users/permissions/grant", json=body, timeout=TIMEOUT_SECONDS)
     if not answer.ok:
-        raise requests.HTTPError(f"MLflow refused {username!r} the model: {answer.status_code} {answer.text}")
+        raise requests.HTTPError(
+            f"MLflow refused {username!r} the permission on {MODEL_NAME!r}: {answer.status_code} {answer.text}"
+        )
 
 
 def main() -> None:

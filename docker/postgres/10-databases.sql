@@ -1,5 +1,5 @@
--- One database and one owner per application. The image runs this once, on an empty volume; running it again changes
--- nothing but the passwords (docs/deployment.md, "Change a password").
+-- One database and one owner per application. The image runs this once, on an empty volume. Running it again changes
+-- only the passwords (docs/deployment.md, "Change a password").
 \getenv mycoflow_password DATABASE_OWNER_PASSWORD
 \getenv mlflow_password MLFLOW_DATABASE_PASSWORD
 \getenv airflow_password AIRFLOW_DATABASE_PASSWORD
@@ -20,5 +20,5 @@ FROM (VALUES ('mycoflow', 'mycoflow'), ('mlflow', 'mlflow'), ('mlflow_auth', 'ml
              ('airflow', 'airflow'), ('grafana', 'grafana')) AS wanted (name, owner)
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \gexec
 
--- Into mycoflow come the roles that its migrations make; into the others, their owner alone.
+-- The roles from the migrations may connect to mycoflow; only the owner may connect to each other database.
 REVOKE ALL ON DATABASE mlflow, mlflow_auth, airflow, grafana FROM PUBLIC;

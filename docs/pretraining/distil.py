@@ -4,8 +4,8 @@ Needs PyTorch, NumPy and Pillow, and a GPU: README.md beside this file.
 
     python distil.py --data PART.npz [PART.npz ...] --teacher lite0.npz --seconds 540 --out FOLDER
 
-Each part holds `data` (image files end to end), `offsets` (n + 1) and `labels`. All but decoding runs on the GPU.
-The learning rate follows the clock, not the step, so that the run ends annealed whatever the card reaches.
+Each part holds `data` (image files end to end), `offsets` (n + 1) and `labels`. Only decoding runs on the CPU.
+The learning rate depends on the time, not on the step: it is 0 at the end, whatever the speed of the GPU.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 CHANNELS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
-MEAN_RGB = (123.68, 116.779, 103.939)  # keras.applications.vgg16 subtracts these, and divides by nothing
-STAGES = (  # of EfficientNet-Lite0: expansion, kernel, stride, filters, repeats
+MEAN_RGB = (123.68, 116.779, 103.939)  # keras.applications.vgg16 subtracts these, and does not divide
+STAGES = (  # EfficientNet-Lite0's: expansion, kernel, stride, filters, repeats
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
     (6, 5, 2, 40, 2),
@@ -39,7 +39,7 @@ PART_BYTES = 15 * 2**20
 class Vgg16(nn.Module):
     """VGG16's convolutions, each with batch normalisation and no bias.
 
-    Input: RGB less the mean, (n, 3, h, w). Output: (n, 512, h / 32, w / 32).
+    Input: RGB minus the mean, (n, 3, h, w). Output: (n, 512, h / 32, w / 32).
     """
 
     def __init__(self, width=1.0):
@@ -148,7 +148,7 @@ def load(paths, limit=None):
 
 
 def crop_grid(n, low, high, device, turn=0.15):
-    """Random crops of an image as affine matrices: area share, aspect ratio, place, mirror image, a slight turn."""
+    """Return random crops as affine matrices: share of the area, aspect ratio, position, mirroring, slight rotation."""
     area = torch.empty(n, device=device).uniform_(low, high)
     ratio = torch.exp(torch.empty(n, device=device).uniform_(-math.log(4 / 3), math.log(4 / 3)))
     w, h = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
@@ -168,7 +168,7 @@ def render(source, theta, size):
 
 
 class Colours:
-    """Random sharpening, brightness, contrast, saturation, tint, grey; the same for every size of one batch."""
+    """Random sharpness, brightness, contrast, saturation, tint and noise; the same for every size of one batch."""
 
     def __init__(self, n, device):
 
@@ -194,7 +194,7 @@ class Colours:
 
 @torch.no_grad()
 def batch(images, labels, index, mosaic, size, teacher_size):
-    """Single photos first, then mosaics of four at their own resolution, which are as sharp as real photos."""
+    """Return augmented single photos, then mosaics of four photos in full resolution, as sharp as real photos."""
     device = images.device
     n = len(index)
     tiles = int(n * mosaic)
@@ -220,7 +220,7 @@ def orthogonalise(g):
 
 
 class Muon:
-    """Orthogonalised momentum for convolutions, whose norm is kept: batch normalisation makes it meaningless."""
+    """Orthogonalised momentum for convolutions. It keeps their norm, which batch normalisation makes irrelevant."""
 
     def __init__(self, kernels, momentum=0.9):
         self.kernels, self.momentum = kernels, momentum
@@ -239,7 +239,7 @@ class Muon:
 
 
 def save(student, out, note):
-    """The state in parts under 16 MiB: convolutions as fp16, the rest as fp32."""
+    """Write the state in parts under 16 MiB: convolutions as fp16, everything else as fp32."""
     state = {
         k: (v.half() if v.ndim == 4 and "backbone" in k else v.float()).cpu() for k, v in student.state_dict().items()
     }
@@ -322,7 +322,7 @@ def main():
     adam = torch.optim.AdamW(rest, lr=args.adam_rate, weight_decay=1e-4, betas=(0.9, 0.99))
     muon = Muon(kernels)
     mean = torch.tensor(MEAN_RGB, device=device)[None, :, None, None]
-    # The teacher's features are compared in units of their spread.
+    # The loss measures the teacher's features in units of their standard deviation.
     with torch.no_grad():
         index = torch.randint(len(images), (min(1024, len(images)),), device=device)
         _, y, _ = batch(images, labels, index, args.mosaic, args.sizes[0], args.teacher_size)
@@ -356,7 +356,7 @@ def main():
             named, answered, features = student((x - mean).to(memory_format=torch.channels_last))
         features = features.float()
         pooled_loss = F.mse_loss(features.mean((2, 3)), (maps.mean((2, 3)) - centre[..., 0, 0]) / pooled_spread)
-        # One linear map for both: the pooled features are in units of their own, smaller spread.
+        # The same linear map predicts both, so rescale: pooled features have a smaller standard deviation.
         aligned = F.adaptive_avg_pool2d((maps - centre) / pooled_spread[..., None, None], features.shape[2:])
         scale = (map_spread / pooled_spread[..., None, None]).square()
         map_loss = ((features - aligned).square() / scale).mean()

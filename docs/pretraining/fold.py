@@ -1,4 +1,4 @@
-"""Fold the student's batch normalisation into its convolutions, prove it, and write Keras' weights file.
+"""Fold the student's batch normalisation into its convolutions, check the result, and write Keras' weights file.
 
     python fold.py --student FOLDER --data PART.npz --out vgg16.weights.h5 --reference reference.npz
 
@@ -19,10 +19,12 @@ from torch.nn import functional as F
 
 
 def fold(backbone):
-    """Returns: 13 kernels (out, in, 3, 3) and biases (out,), float32, that give what the network gives in inference.
+    """Fold the normalisation into kernels and biases that compute the same in inference.
 
-    Exact but for rounding: convolutions pad with zeros before their normalisation, and the input is normalised by
-    subtraction alone, as Keras does it.
+    The result is exact up to rounding: convolutions pad with zeros before the normalisation, and the input is only
+    subtracted from, as in Keras.
+
+    Returns: 13 kernels (out, in, 3, 3) and biases (out,), float32.
     """
     kernels, biases = [], []
     layers = list(backbone.layers)
@@ -35,7 +37,7 @@ def fold(backbone):
 
 
 def run(images, kernels, biases):
-    """Returns: pooled features (n, 512) of RGB less the mean, (n, 3, h, w)."""
+    """Compute the pooled features (n, 512) of RGB minus the mean, (n, 3, h, w)."""
     pairs = iter(zip(kernels, biases, strict=True))
     for size in CHANNELS:
         if size == "pool":
@@ -47,12 +49,12 @@ def run(images, kernels, biases):
 
 
 def largest_relative_error(expected, found):
-    """Over images: the length of the difference of two feature vectors by the length of the expected one."""
+    """Return the largest norm of the difference of two feature vectors, divided by the norm of the expected one."""
     return ((expected - found).norm(dim=1) / expected.norm(dim=1)).max().item()
 
 
 def write(path, kernels, biases):
-    """In Keras 3's layout: kernels (3, 3, in, out) as fp16, the first one taking BGR; biases as fp32."""
+    """Write Keras 3's layout: kernels (3, 3, in, out) as fp16, the first one for BGR; biases as fp32."""
     with h5py.File(path, "w") as file:
         for i, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
             array = kernel.permute(2, 3, 1, 0).numpy()

@@ -1,4 +1,4 @@
-"""Is it keras.applications.VGG16? Put the folded weights into it and compare its features with the unfolded network's.
+"""Load the folded weights into keras.applications.VGG16, and compare its features with the unfolded network's.
 
 python prove_in_keras.py reference.npz
 """

@@ -1,1 +1,1 @@
-"""Backbones: networks without their classifier, what they compute of images, and how they are run."""
+"""Backbones: networks without their classifier, the features that they compute from images, and how to run them."""

@@ -1,7 +1,7 @@
-"""What a backbone is: a network without its classifier, and all that Mycoflow must know of it.
+"""The protocol of a backbone: a network without its classifier, and everything that Mycoflow must know about it.
 
-A family has a folder of its own and one line in `ml.backbones.registered`. Nothing outside that folder knows more of it
-than this protocol. Features have any length; the ONNX file says which.
+Each family of networks has its own folder and one line in `ml.backbones.registered`. Code outside that folder uses only
+this protocol. A feature vector may have any length; the ONNX file says which.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from ml.backbones.cut_points import CutPoint
 
 @dataclass(frozen=True)
 class BackboneWeights:
-    """What a network has learned, and where that came from.
+    """The weights of a network, and their origin.
 
     Args:
         recipe: `random:<seed>`, or `imagenet:`, `bundled:`, `file:` or `finetuned:` and a SHA-256.
-        arrays: float32, by `<layer>/<variable>` as Keras names them, in the layout that Keras has.
+        arrays: float32; keys are Keras' `<layer>/<variable>`, arrays have Keras' layout.
     """
 
     recipe: str
@@ -40,11 +40,11 @@ class Backbone(Protocol):
 
     @property
     def name(self) -> str:
-        """What MYCOFLOW_BACKBONE calls it."""
+        """The name that MYCOFLOW_BACKBONE uses."""
 
     @property
     def feature_count(self) -> int:
-        """Values per image."""
+        """Number of values per image."""
 
     @property
     def minimum_image_size(self) -> int:
@@ -52,30 +52,30 @@ class Backbone(Protocol):
 
     @property
     def pixel_scaling(self) -> PixelScaling:
-        """What the network does first, in Keras as in ONNX."""
+        """The first operation of the network, the same in Keras and in ONNX."""
 
     @property
     def kept_in_fp32(self) -> Sequence[str]:
-        """Names of the ONNX nodes that int8 leaves alone."""
+        """Names of the ONNX nodes that int8 quantisation must not change."""
 
     @property
     def tunable_layers(self) -> Sequence[str]:
-        """Names of the Keras layers that fine-tuning can train, input first. Their number is its limit."""
+        """Names of the Keras layers that fine-tuning can train, input first. Fine-tuning trains at most all of them."""
 
     def choose_weights(self) -> tuple[str, str]:
-        """Choose for a home whose settings name no weights.
+        """Choose the weights of a home whose settings name none.
 
-        Returns: what MYCOFLOW_WEIGHTS would say, and why.
+        Returns: a value for MYCOFLOW_WEIGHTS, and the reason for the choice.
         """
 
     def resolve_weights(self, source: str, /) -> BackboneWeights:
         """Find the weights that MYCOFLOW_WEIGHTS names.
 
-        Raises: WeightsError, they cannot be had or are not this network's.
+        Raises: WeightsError, they are not available or do not fit this network.
         """
 
     def build_layers(self, tensor: Any, first_layer: int, /) -> Any:
-        """Build the network in Keras, from one of the tunable layers on; weights are set afterwards.
+        """Build the network in Keras, starting at one of the tunable layers. The caller sets the weights afterwards.
 
         Args:
             tensor: a Keras tensor: scaled pixels for layer 0, else the activations in front of the layer.
@@ -84,15 +84,15 @@ class Backbone(Protocol):
         """
 
     def export_onnx(self, weights: BackboneWeights, image_size: int, /) -> bytes:
-        """Write the network as ONNX, fp32, needing no TensorFlow. Equal weights and size give equal bytes.
+        """Write the network as ONNX in fp32, without TensorFlow. Equal weights and size give equal bytes.
 
         Returns: ONNX with input `images`, uint8 (batch, size, size, 3), and output `features`, float32.
         """
 
     def read_onnx(self, onnx: bytes, recipe: str, /) -> BackboneWeights:
-        """Read the weights back out of what `export_onnx` wrote.
+        """Read the weights from a file that `export_onnx` wrote.
 
-        Raises: ModelLoadError, the bytes are something else.
+        Raises: ModelLoadError, `export_onnx` did not write these bytes.
         """
 
     def cut_points(self, image_size: int, /) -> Sequence[CutPoint]:

@@ -1,4 +1,4 @@
-"""What this machine gives a computation: how many CPUs, and whether their int8 products are exact."""
+"""The CPUs of this machine: how many a computation may use, and whether their int8 products are exact."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ VNNI_FLAGS = {"avx512_vnni", "avx_vnni"}
 
 
 def usable_cpus(quota_file: Path = CGROUP_QUOTA) -> int:
-    """Count the CPUs that a computation should spread over, 1 or more: a container's share, not the machine's.
+    """Count the CPUs that a computation should use, 1 or more. In a container, count the container's share.
 
     Args: quota_file, cgroup v2's `cpu.max`: microseconds of CPU time per period, or `max`.
     """
@@ -25,9 +25,9 @@ def usable_cpus(quota_file: Path = CGROUP_QUOTA) -> int:
 
 
 def int8_saturates(facts_file: Path = CPU_FACTS) -> bool:
-    """Whether full-range int8 weights can overflow here: on x86 without VNNI, which adds products up in 16 bits.
+    """Whether full-range int8 weights can overflow here. x86 CPUs without VNNI add products in 16 bits, and overflow.
 
-    Args: facts_file, Linux's list of CPUs; where there is none, an x86 CPU is taken to lack VNNI.
+    Args: facts_file, Linux's list of CPUs. Without that file, an x86 CPU counts as one without VNNI.
     Source: onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "When and why do I need to try U8U8?"
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:

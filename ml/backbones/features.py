@@ -1,4 +1,4 @@
-"""Features: what the backbone says of an image. Computed where they are missing, kept for everybody."""
+"""Features: the backbone's output for an image. Missing features are computed once and stored for every reader."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def ensure_features(
     sha256s: Sequence[str],
     on_progress: Progress | None = None,
 ) -> np.ndarray:
-    """The features of images as they are; `ensure_views` says the rest.
+    """Return the features of unchanged images, as `ensure_views` does for views of images.
 
     Returns: float32 (len(sha256s), feature count).
     """
@@ -46,15 +46,15 @@ def ensure_views(
     views: Sequence[str],
     on_progress: Progress | None = None,
 ) -> np.ndarray:
-    """The features of views of images, in the order asked for; only what no one computed yet costs anything.
+    """Return the features of views of images, in the order of the arguments. Compute only those not stored yet.
 
-    Any number of workers may ask for the same: they share the work, and each gets all of it.
+    Several workers may ask for the same images at once: they share the computation, and each gets all features.
 
     Args:
         compute: the backbone: uint8 RGB (n, size, size, 3) -> float32 (n, feature count).
-        backbone_id: of that backbone.
+        backbone_id: id of that backbone.
         image_size: side of its input, pixels.
-        sha256s: stored images.
+        sha256s: hashes of stored images.
         views: names in ml.backbones.views.VIEWS.
         on_progress: called with (images computed, images to compute) after each batch.
     Returns: float32 (len(views), len(sha256s), feature count).
@@ -69,7 +69,7 @@ def ensure_views(
         batch, missing = missing[:BATCH_IMAGES], missing[BATCH_IMAGES:]
         done = worker.fill(batch)
         vectors |= done
-        # What another worker is at waits behind the rest.
+        # Another worker is computing these images: ask for them again after all others.
         missing += [sha256 for sha256 in batch if (sha256, views[0]) not in done]
         if not done:
             time.sleep(_WAIT_SECONDS)
@@ -87,38 +87,39 @@ class _Worker:
     views: Sequence[str]
 
     def fill(self, batch: Sequence[str]) -> Vectors:
-        """See to it that all views are kept of those images of a batch that no other worker is at.
+        """Compute and store all views of a batch, except the images that another worker is computing.
 
-        Each batch is kept at once: a killed run loses one, and workers side by side see each other's.
+        Each batch is stored at once: a killed run loses only one batch, and parallel workers see each other's results.
+
+        Returns: the features of the images of this batch that are stored now.
         """
         with self.catalog.begin() as connection:
             mine = claim_images(connection, batch, self.backbone_id)
-            found = load_features(
-                connection, mine, self.backbone_id, self.views
-            )  # another worker may have been quicker
-            computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], found)
+            # Another worker may have stored some since the caller looked.
+            stored = load_features(connection, mine, self.backbone_id, self.views)
+            computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], stored)
             save_features(connection, computed, self.backbone_id)
-        return found | computed
+        return stored | computed
 
-    def _compute(self, wanted: Sequence[tuple[str, str]], found: Vectors) -> Vectors:
-        missing = [each for each in wanted if each not in found]
+    def _compute(self, wanted: Sequence[tuple[str, str]], stored: Vectors) -> Vectors:
+        missing = [each for each in wanted if each not in stored]
         images = list(dict.fromkeys(sha256 for sha256, _ in missing))
         pixels = dict(zip(images, read_pixels(self.catalog, images, self.image_size), strict=True)) if images else {}
         computed: Vectors = {}
         for view in self.views:
             keys = [key for key in missing if key[1] == view]
             if keys:
-                seen = VIEWS[view](np.stack([pixels[sha256] for sha256, _ in keys]))
-                computed |= zip(keys, self.compute(seen), strict=True)
+                images_seen = VIEWS[view](np.stack([pixels[sha256] for sha256, _ in keys]))
+                computed |= zip(keys, self.compute(images_seen), strict=True)
         return computed
 
 
 def read_pixels(catalog: Catalog, sha256s: Sequence[str], image_size: int) -> np.ndarray:
-    """Read and decode stored images, several at once: a remote store answers slowly, and Pillow needs no GIL.
+    """Read and decode stored images in several threads: a remote store answers slowly, and Pillow releases the GIL.
 
     Args: sha256s, one or more.
     Returns: uint8 RGB (len(sha256s), image_size, image_size, 3).
-    Raises: ImageStoreError, the bytes of one cannot be read.
+    Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with ThreadPoolExecutor(READERS) as readers:
         return np.stack(

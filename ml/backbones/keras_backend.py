@@ -1,4 +1,4 @@
-"""Import Keras and TensorFlow, in one place. That costs seconds and 400 MB, so only a process that trains does it."""
+"""Import Keras and TensorFlow, in one place. The import takes seconds and 400 MB: only a training process does it."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from ml.backbones.preprocessing import INPUT_CHANNELS
 
 
 def load_keras() -> Any:
-    """Import Keras on TensorFlow, without the messages that both print while they start.
+    """Import Keras on TensorFlow, and hide the messages that both print at import.
 
     Returns: the module `keras`.
     """
@@ -24,7 +24,7 @@ def load_keras() -> Any:
             warnings.simplefilter("ignore")
             import tensorflow  # noqa: PLC0415
 
-            tensorflow.config.list_physical_devices()  # looks for a GPU now, while nobody reads the complaints
+            tensorflow.config.list_physical_devices()  # looks for a GPU now, while its warnings are hidden
     import keras  # noqa: PLC0415
 
     keras.config.disable_interactive_logging()
@@ -32,7 +32,7 @@ def load_keras() -> Any:
 
 
 def load_tensorflow() -> Any:
-    """Import TensorFlow, as quietly.
+    """Import TensorFlow, and hide its messages.
 
     Returns: the module `tensorflow`.
     """
@@ -43,7 +43,7 @@ def load_tensorflow() -> Any:
 
 
 def build_network(backbone: Backbone, weights: BackboneWeights, image_size: int) -> Any:
-    """Build a whole backbone. It takes plain pixels and scales them itself, by native layers that plain Keras loads.
+    """Build a whole backbone that takes unscaled pixels. All its layers are Keras' own, so plain Keras can load it.
 
     Args: image_size, side of the square input, pixels.
     Returns: keras.Model, uint8 RGB (batch, image_size, image_size, 3) in, float32 (batch, feature_count) out.
@@ -58,26 +58,26 @@ def build_network(backbone: Backbone, weights: BackboneWeights, image_size: int)
 
 
 def set_weights(network: Any, weights: BackboneWeights) -> None:
-    """Give each layer of a network that the weights name its arrays."""
+    """Set the arrays of each layer that the weights name. Other layers stay as they are."""
     for name, variable in named_variables(network):
         if name in weights.arrays:
             variable.assign(weights.arrays[name])
 
 
 def named_variables(network: Any) -> Iterator[tuple[str, Any]]:
-    """The variables of a network's layers, by the names that they have in `BackboneWeights`."""
+    """Yield each variable of a network's layers with its key in `BackboneWeights.arrays`."""
     return ((f"{layer.name}/{variable.name}", variable) for layer in network.layers for variable in layer.weights)
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 nowhere for a moment: TensorFlow's C++ part logs there before any level applies."""
+    """Redirect file descriptor 2 to the null device: TensorFlow's C++ code logs there before its log level applies."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    original = os.dup(2)
+    with Path(os.devnull).open("wb") as null_device:
+        os.dup2(null_device.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

@@ -1,4 +1,4 @@
-"""ONNX files: the names of their inputs and outputs, and how they are read and written."""
+"""ONNX files of backbones: the names of inputs and outputs, reading and writing."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ def tensor(name: str, array: NDArray[np.float32]) -> "onnx.TensorProto":
 
 
 def scale_pixels(scaling: PixelScaling) -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
-    """The first nodes of every backbone: uint8 `images` become scaled float32 `channels_first`."""
+    """Return the first nodes of every backbone: they turn uint8 `images` into scaled float32 `channels_first`."""
     from onnx import TensorProto, helper  # noqa: PLC0415
 
     nodes = [
@@ -48,7 +48,7 @@ def make_backbone(
     image_size: int,
     feature_count: int,
 ) -> bytes:
-    """Write a backbone's nodes as a file, with the input and the output that every backbone has."""
+    """Write a backbone's nodes as an ONNX file with the input and the output that all backbones have in common."""
     from onnx import TensorProto, helper  # noqa: PLC0415
 
     shape: list[str | int | None] = ["batch", image_size, image_size, INPUT_CHANNELS]
@@ -70,7 +70,7 @@ def parse(content: bytes) -> "onnx.ModelProto":
         return load_model_from_string(content)
     except DecodeError as error:
         raise ModelLoadError(
-            f"Expected an ONNX file. Received {len(content)} bytes that are not one ({error}). "
+            f"Expected an ONNX file. Received {len(content)} bytes that are no ONNX file ({error}). "
             "Export the backbone again."
         ) from error
 

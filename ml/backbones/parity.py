@@ -1,4 +1,4 @@
-"""Does a backbone in int8 name images as in fp32? Asked once per backbone, before anything learns from it."""
+"""Compare a backbone in int8 with the same backbone in fp32, once per backbone, before any head is trained on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import EvaluationSetError
 from ml.progress import Progress
 
-# fp32 is the slow side, a third of int8's speed. So many images bound it to some 35 s at 160 pixels on two cores, and
-# tell an agreement of 98 % to within 1.2 points (95 % interval).
+# fp32 has a third of int8's speed. With these numbers it takes about 35 s at 160 pixels on two cores, and an agreement
+# of 98 % is measured to within 1.2 points (95 % interval).
 TRAINING_IMAGES = 500
 EVALUATION_IMAGES = 500
-INVERSE_REGULARISATION = 0.1  # of the logistic regression, sklearn's C; near the best on validation folds
+INVERSE_REGULARISATION = 0.1  # C of sklearn's logistic regression; close to the best value on validation folds
 SIGNIFICANCE = 0.05
 
 Features = NDArray[np.float32]
@@ -30,15 +30,15 @@ Labels = NDArray[np.str_]
 
 @dataclass(frozen=True)
 class BackboneParity:
-    """int8 against fp32, each with a logistic regression on its own features, and what follows.
+    """The comparison of int8 with fp32, each with a logistic regression on its own features, and the decision.
 
     Args:
-        decision: what serves, int8 or fp32.
+        decision: the precision that serves, int8 or fp32.
         reason: why, in a sentence with the figures.
-        agreement: share of the evaluation images that get the same name from both, 0 to 1.
+        agreement: share of the evaluation images that both give the same class, 0 to 1.
         fp32_accuracy, int8_accuracy: on the same images, 0 to 1.
-        mcnemar_p: exact two-sided McNemar test on the images that only one of them names right.
-        evaluation_images, training_images: how many each side was compared on and fitted on.
+        mcnemar_p: p-value of the exact two-sided McNemar test on the images that only one of them classifies correctly.
+        evaluation_images, training_images: number of images for the comparison, and for fitting each regression.
     """
 
     decision: Literal["int8", "fp32"]
@@ -61,12 +61,12 @@ def compare_backbones(
 ) -> BackboneParity:
     """Fit on the snapshot's training fold, compare on the evaluation set, and decide.
 
-    The features go to the cache: those of the backbone that wins are needed next anyway.
+    The features go to the cache, because training needs those of the chosen backbone next.
 
     Args:
-        minimum_agreement: int8 is refused below it, 0 to 1.
-        on_progress: called with (features computed, features to compute), of both backbones.
-    Raises: EvaluationSetError, it has no image of the snapshot's classes.
+        minimum_agreement: int8 is refused below this agreement, 0 to 1.
+        on_progress: called with (features computed, features to compute), counted over both backbones.
+    Raises: EvaluationSetError, the evaluation set has no image of the snapshot's classes.
     """
     training = take_evenly([image for image in snapshot.images if image.fold == "train"], TRAINING_IMAGES)
     with catalog.begin() as connection:
@@ -90,7 +90,7 @@ def compare_backbones(
 def judge_answers(
     truth: Labels, fp32: Labels, int8: Labels, training_images: int, minimum_agreement: float
 ) -> BackboneParity:
-    """Decide from the names that both backbones gave to the same images.
+    """Decide from the class names that both backbones gave to the same images.
 
     Args: truth, fp32, int8: class names, (n,), n from 1.
     Source: McNemar 1947, doi 10.1007/BF02295996, in its exact form.
@@ -105,7 +105,7 @@ def judge_answers(
     is_worse = p_value < SIGNIFICANCE and only_fp32 > only_int8
     is_accepted = agreement >= minimum_agreement and not is_worse
     figures = (
-        f"names {agreement:.1%} of {len(truth)} images as fp32 does ({minimum_agreement:.1%} wanted), "
+        f"gives {agreement:.1%} of {len(truth)} images the class that fp32 gives ({minimum_agreement:.1%} required), "
         f"accuracy {int8_accuracy:.1%} against {fp32_accuracy:.1%}, p = {p_value:.2g}."
     )
     return BackboneParity(
@@ -123,18 +123,21 @@ def judge_answers(
 def _features(
     catalog: Catalog, backbone: OnnxBackbone, sha256s: Sequence[str], index: int, on_progress: Progress | None
 ) -> Features:
-    def tell(done: int, _: int) -> None:
+    def report(done: int, _: int) -> None:
         if on_progress:
             on_progress(index * len(sha256s) + done, 2 * len(sha256s))
 
-    return ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, tell)
+    return ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, report)
 
 
-def _answers(features: Features, labels: Labels, asked: Features) -> Labels:
-    """Fit a logistic regression and let it name other images. It converges: nothing in it is left to a seed."""
+def _answers(features: Features, labels: Labels, evaluated: Features) -> Labels:
+    """Fit a logistic regression, and return the classes that it gives to other images.
+
+    The fit converges to one optimum, so the answers depend on no seed.
+    """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second
 
     standardisation = Standardisation.of(features)
     regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=10_000)
     regression.fit(standardisation.apply(features), labels)
-    return np.asarray(regression.predict(standardisation.apply(asked)))
+    return np.asarray(regression.predict(standardisation.apply(evaluated)))

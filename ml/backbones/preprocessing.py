@@ -1,4 +1,4 @@
-"""From an image's stored bytes to the pixels that every model sees. The same code trains, scores and serves."""
+"""Turn an image's stored bytes into the pixels that every model takes, with the same code in training and serving."""
 
 import io
 
@@ -9,15 +9,16 @@ from PIL import Image
 from ml.errors import InvalidImageError
 
 INPUT_CHANNELS = 3  # RGB
-# Part of every backbone id: a change of decoder, resize or layout changes what cached features mean. Raise it then.
+# Part of every backbone id. Raise it whenever the decoder, the resizing or the layout changes: old cached features no
+# longer match then.
 PREPROCESSING_VERSION = "rgb-bilinear-1"
 
 
 def to_pixels(content: bytes, image_size: int) -> NDArray[np.uint8]:
-    """Decode an image and squash it into the network's square input.
+    """Decode an image and resize it to the network's square input.
 
     Pillow's bilinear filter averages over the whole source area when it shrinks, so fine detail does not alias.
-    The aspect ratio is not kept: nothing at the border is lost.
+    The aspect ratio changes, because cropping would lose what is at the border.
 
     Args:
         content: bytes of an image file as the image store keeps it (upright, RGB).

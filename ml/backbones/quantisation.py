@@ -1,4 +1,4 @@
-"""A backbone in int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
+"""Quantise a backbone to int8: static quantisation by ONNX Runtime, with ranges measured on real images."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ def quantise_backbone(
 
     Args:
         fp32_onnx: what the backbone's `export_onnx` returned.
-        images: calibration images, uint8 RGB, (n, image_size, image_size, 3), n from 1. They set the activations'
-            ranges: whatever the backbone will see should look like them.
+        images: calibration images, uint8 RGB, (n, image_size, image_size, 3), n from 1. They set the ranges of the
+            activations, so they should look like the images that the backbone will see.
         kept_in_fp32: names of the nodes that stay as they are.
-        reduce_range: weights of 7 bits, for CPUs whose 8-bit products saturate.
-        on_progress: called with (images seen, images) while ranges are measured.
-    Returns: ONNX with the backbone's input and output.
+        reduce_range: use weights of 7 bits, for CPUs whose 8-bit products saturate.
+        on_progress: called with (images done, images to do) while ranges are measured.
+    Returns: ONNX with the same input and output as `fp32_onnx`.
     Source: arXiv 1712.05877; onnxruntime.quantization, format QDQ.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - imports onnx
@@ -58,7 +58,7 @@ def quantise_backbone(
 
 
 def _reader(images: NDArray[np.uint8], on_progress: Progress | None) -> "CalibrationDataReader":
-    """Feed the calibration one image at a time: a larger batch is no faster and needs memory for all its layers."""
+    """Give the calibration one image at a time: a larger batch is no faster and needs more memory."""
     from onnxruntime.quantization import CalibrationDataReader  # noqa: PLC0415
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

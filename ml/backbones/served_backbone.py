@@ -1,4 +1,4 @@
-"""One backbone per recipe, made once and shared: whoever computes features or serves uses the same bytes."""
+"""Make one backbone per recipe and share it: training, scoring and serving use the same bytes."""
 
 import hashlib
 import logging
@@ -30,23 +30,23 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["int8", "fp32"]
 
-FINETUNED = "finetuned:"  # how the recipe of fine-tuned weights begins
+FINETUNED = "finetuned:"  # prefix of the recipe of fine-tuned weights
 
 
 @dataclass(frozen=True)
 class ServedBackbone:
-    """A backbone as everybody uses it.
+    """The backbone that training, scoring and serving share.
 
     Args:
         backbone: its name in ml.backbones.registered.
         onnx: the ONNX file that computes features and serves.
-        backbone_id: of these bytes.
-        fp32_onnx: the same backbone before quantisation, where Keras' weights are read from; `onnx` itself in fp32.
-        weights_recipe: `random:<seed>`, or `imagenet:`, `file:` or `finetuned:` and a SHA-256.
+        backbone_id: the id of `onnx`.
+        fp32_onnx: the same backbone before quantisation; Keras' weights are read from it. Equal to `onnx` in fp32.
+        weights_recipe: `random:<seed>`, or `imagenet:`, `bundled:`, `file:` or `finetuned:` and a SHA-256.
         precision: arithmetic of `onnx`, int8 or fp32.
         image_size: side of the square input, pixels.
         precision_reason: why this precision, in a sentence.
-        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
+        reduce_range: whether the int8 weights have 7 bits, which saturate on no CPU.
     """
 
     backbone: str
@@ -69,13 +69,13 @@ def make_served_backbone(
     snapshot: Snapshot,
     on_progress: Progress | None = None,
 ) -> ServedBackbone:
-    """The backbone of weights that somebody has in hand, at the precision of the settings; made once.
+    """Return the backbone with these weights, at the precision of the settings. Make it if it is not stored yet.
 
     Args:
         image_size: side of the square input, pixels.
-        snapshot: gives the images that a new backbone is calibrated and compared on.
-        on_progress: called with (images done, images to do) while one is made.
-    Raises: WeightsError, a stored file is not the one that was made; SettingsError, the input is too small.
+        snapshot: gives the images for calibrating a new backbone, and for comparing int8 with fp32.
+        on_progress: called with (images done, images to do) while a new backbone is made.
+    Raises: WeightsError, a stored file has changed; SettingsError, the image size is too small for the backbone.
     """
     recipe = f"{backbone.name} {weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
     with catalog.begin() as connection:
@@ -88,23 +88,23 @@ def make_served_backbone(
 
 
 def load_served_backbone(catalog: Catalog, backbone_id: str) -> ServedBackbone:
-    """A backbone that was made here before.
+    """Return a backbone that this deployment made before.
 
-    Raises: WeightsError, it never was, or a stored file is not the one that was made.
+    Raises: WeightsError, this deployment never made it, or a stored file has changed.
     """
     onnx_sha256, _, preprocessing = backbone_id.partition(":")
     with catalog.begin() as connection:
         stored = backbone_records.find_backbone_by_bytes(connection, onnx_sha256)
     if stored is None or preprocessing != PREPROCESSING_VERSION:
         raise WeightsError(
-            f"Expected a backbone that was made in this deployment, for preprocessing {PREPROCESSING_VERSION}. "
-            f"Received: {backbone_id}. Retrain to make one."
+            f"Expected a backbone that this deployment made, for preprocessing {PREPROCESSING_VERSION}. "
+            f"Received: {backbone_id}. Retrain: that makes a backbone."
         )
     return _open(catalog, stored)
 
 
 def finetuned_weights(catalog: Catalog, version: int, backbone: Backbone) -> BackboneWeights | None:
-    """The weights of a version's backbone, where that is this backbone, fine-tuned here."""
+    """Return the backbone weights of a version; None unless it is this backbone and was fine-tuned here."""
     with catalog.begin() as connection:
         stored = backbone_records.find_backbone_of_version(connection, version)
     if stored is None or stored.backbone != backbone.name or not stored.weights_recipe.startswith(FINETUNED):
@@ -113,13 +113,16 @@ def finetuned_weights(catalog: Catalog, version: int, backbone: Backbone) -> Bac
 
 
 def count_tunable_layers(connection: sa.Connection, version: int) -> int | None:
-    """How many layers of a version's backbone fine-tuning can train; None where its backbone was not made here."""
+    """Count the layers of a version's backbone that fine-tuning can train; None if its backbone was not made here."""
     stored = backbone_records.find_backbone_of_version(connection, version)
     return None if stored is None else len(find_backbone(stored.backbone).tunable_layers)
 
 
 def _wanted(settings: Settings) -> str:
-    """What decides about the precision. Another minimum, or a machine that saturates, is another question."""
+    """Return the part of the recipe that decides the precision.
+
+    Another minimum agreement, or a machine where int8 saturates, gives another recipe: the comparison runs again.
+    """
     if settings.model_precision == "fp32":
         return "fp32"
     return f"int8{'-7bit' if int8_saturates() else ''}>={settings.int8_minimum_agreement:g}"
@@ -173,7 +176,7 @@ def _export(backbone: Backbone, weights: BackboneWeights, image_size: int) -> by
 
 
 def _keep(catalog: Catalog, content: bytes) -> str:
-    """Store a file under its hash, before the row that names it: a crash between the two leaves nothing that lies."""
+    """Store a file under its hash, before the row that names it: after a crash, no row names a missing file."""
     sha256 = hashlib.sha256(content).hexdigest()
     catalog.store.put(backbone_key(sha256), content)
     return sha256
@@ -183,8 +186,8 @@ def _get(catalog: Catalog, sha256: str) -> bytes:
     content = catalog.store.get(backbone_key(sha256))
     if hashlib.sha256(content).hexdigest() != sha256:
         raise WeightsError(
-            f"Expected the backbone {sha256} at {backbone_key(sha256)} in the image store; its bytes are others. "
-            "Delete that object and its row in training.backbones, then repeat."
+            f"Expected the backbone {sha256} at {backbone_key(sha256)} in the image store. The bytes there "
+            "have another hash. Delete that object and its row in training.backbones, then try again."
         )
     return content
 

@@ -1,11 +1,11 @@
-"""Zero mean and unit deviation of features, for training."""
+"""Standardise features for training: zero mean and unit standard deviation."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-CONSTANT_RATIO = 1e-6  # a feature that varies less than this part of the most varied one carries nothing
+CONSTANT_RATIO = 1e-6  # a feature counts as constant below this share of the largest standard deviation
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Standardisation:
 
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> "Standardisation":
-        """Measure the features of the training fold, (n, features)."""
+        """Measure mean and deviation on the features of the training fold, (n, features)."""
         deviation = features.std(axis=0, dtype=np.float64)
         is_varied = deviation > CONSTANT_RATIO * deviation.max()
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=is_varied)
@@ -30,5 +30,5 @@ class Standardisation:
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardise features, (n, features)."""
-        with np.errstate(over="ignore"):  # an infinity shows in the loss, where training looks for it
+        with np.errstate(over="ignore"):  # training checks the loss for infinities
             return np.asarray((features - self.mean) * self.scale, dtype=np.float32)

@@ -1,6 +1,6 @@
-"""Views: fixed ways to look at an image. They stand in for on-line augmentation, whose features no cache could keep.
+"""Views: deterministic augmentations of an image. Features of random augmentations could not be cached.
 
-Their number was chosen on the mushroom photos, by validation accuracy against cost: docs/decisions/0053.
+Their number was chosen on the mushroom photos, by validation accuracy and cost: docs/decisions/0053.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def _mirrored(images: Images) -> Images:
 
 
 def training_views(is_mirrored: bool) -> list[str]:
-    """The views that a head learns from; it is judged on images as they are."""
+    """Return the views that a head is trained on. Evaluation uses only unchanged images."""
     return [IDENTITY, MIRRORED] if is_mirrored else [IDENTITY]
 
 

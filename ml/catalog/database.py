@@ -57,7 +57,7 @@ class Catalog:
 
         Raises: DatabaseUnavailableError, the server does not answer or went away.
         """
-        with _unavailability(), self.engine.begin() as connection:
+        with _translated_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -66,12 +66,12 @@ class Catalog:
 
         Raises: as `begin`.
         """
-        with _unavailability(), self.singles.connect() as connection:
+        with _translated_errors(), self.singles.connect() as connection:
             yield connection
 
 
 @contextmanager
-def _unavailability() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:

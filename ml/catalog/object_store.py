@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ml.errors import ImageStoreError, SettingsError
-from ml.settings import Settings
+from ml.settings import S3Account, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -83,22 +83,22 @@ class FolderStore:
 
     def put(self, key: str, content: bytes) -> None:
         path = self.root / key
-        with self._told(f"write {path}"):
+        with self._translated_errors(f"write {path}"):
             incoming = self.root / ".incoming"
             incoming.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, content, incoming)
 
     def get(self, key: str) -> bytes:
-        with self._told(f"read {self.root / key}"):
+        with self._translated_errors(f"read {self.root / key}"):
             return (self.root / key).read_bytes()
 
     def exists(self, key: str) -> bool:
-        with self._told(f"look at {self.root / key}"):
+        with self._translated_errors(f"look at {self.root / key}"):
             return (self.root / key).is_file()
 
     def stat(self, key: str) -> ObjectFacts | None:
-        with self._told(f"look at {self.root / key}"):
+        with self._translated_errors(f"look at {self.root / key}"):
             try:
                 found = (self.root / key).stat()
             except FileNotFoundError:
@@ -106,11 +106,11 @@ class FolderStore:
             return ObjectFacts(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def delete(self, key: str) -> None:
-        with self._told(f"remove {self.root / key}"):
+        with self._translated_errors(f"remove {self.root / key}"):
             (self.root / key).unlink(missing_ok=True)
 
     @contextmanager
-    def _told(self, action: str) -> Iterator[None]:
+    def _translated_errors(self, action: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -152,18 +152,18 @@ class S3Store:
     prefix: str
 
     def put(self, key: str, content: bytes) -> None:
-        with self._told("write", key):
+        with self._translated_errors("write", key):
             self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=content)
 
     def get(self, key: str) -> bytes:
-        with self._told("read", key):
+        with self._translated_errors("read", key):
             return self.client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
 
     def exists(self, key: str) -> bool:
         return self.stat(key) is not None
 
     def stat(self, key: str) -> ObjectFacts | None:
-        with self._told("look at", key):
+        with self._translated_errors("look at", key):
             try:
                 found = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
             except self.client.exceptions.ClientError as error:
@@ -173,14 +173,14 @@ class S3Store:
             return ObjectFacts(found["ContentLength"], found["LastModified"])
 
     def delete(self, key: str) -> None:
-        with self._told("remove", key):
+        with self._translated_errors("remove", key):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     @contextmanager
-    def _told(self, action: str, key: str) -> Iterator[None]:
+    def _translated_errors(self, action: str, key: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only where S3 is used
 
         try:
@@ -192,8 +192,8 @@ class S3Store:
             ) from error
 
 
-def s3_client() -> "S3Client":
-    """A client that talks to any S3 server; address and credentials as boto3 reads them."""
+def s3_client(account: S3Account | None = None) -> "S3Client":
+    """A client that talks to any S3 server: to the account's, or to the one that boto3 reads from AWS_... variables."""
     import boto3  # noqa: PLC0415 - half a second of import that a local store does not need
     from botocore.config import Config  # noqa: PLC0415
 
@@ -205,5 +205,15 @@ def s3_client() -> "S3Client":
         read_timeout=30,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    client: S3Client = boto3.client("s3", config=config)
+    if account is None:
+        client: S3Client = boto3.client("s3", config=config)
+    else:
+        client = boto3.client(
+            "s3",
+            config=config,
+            endpoint_url=account.endpoint,
+            region_name=account.region,
+            aws_access_key_id=account.access_key,
+            aws_secret_access_key=account.secret_key.get_secret_value(),
+        )
     return client

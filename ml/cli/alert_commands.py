@@ -1,4 +1,4 @@
-"""`mycoflow alerts`: what people were told, or should have been."""
+"""`mycoflow alerts`: the latest alerts, sent or not."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def alerts(count: Annotated[int, typer.Option(min=1, help="How many, newest firs
         table.add_row(raised, alert.kind, escape(alert.title), escape(_describe(alert)))
     out.print(table if latest else "No alert yet.")
     if settings.alert_urls is None and any(alert.sent_at is None for alert in latest):
-        out.print("MYCOFLOW_ALERT_URLS names nobody here, so nothing is sent from here.")
+        out.print("MYCOFLOW_ALERT_URLS is empty here, so this machine sends no alerts.")
 
 
 def _describe(alert: Alert) -> str:

@@ -1,4 +1,4 @@
-"""`mycoflow batch ...`: what sources brought, and what becomes of that which waits."""
+"""`mycoflow batch ...`: list the batches of images from sources, and decide about those that wait."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from ml.cli.terminal import out, person
 from ml.data.data_changes import Action, decide_batches
 from ml.settings import load_settings
 
-batch_app = typer.Typer(help="Batches of images that sources brought.", no_args_is_help=True)
+batch_app = typer.Typer(help="Batches of images from the ingestion sources.", no_args_is_help=True)
 FILES_SHOWN = 20
 
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batches.")]
@@ -26,16 +26,16 @@ Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batc
 
 @batch_app.command("list")
 def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20) -> None:
-    """List the latest batches; those of which something waits come first."""
+    """List the latest batches; batches with images that wait for a decision come first."""
     with _connection() as connection:
         batches = list_batches(connection, count)
-    table = Table("batch", "source", "came", "files", "rejected", "waiting", "state")
+    table = Table("batch", "source", "ingested", "files", "rejected", "waiting", "state")
     for batch in batches:
         rejected = batch.counts.get("rejected", 0)
-        came = batch.ingested_at.strftime("%Y-%m-%d %H:%M")
+        ingested = batch.ingested_at.strftime("%Y-%m-%d %H:%M")
         figures = (str(sum(batch.counts.values())), f"{rejected} ({batch.reject_share:.0%})", str(batch.waiting))
-        table.add_row(str(batch.id), escape(batch.source), came, *figures, batch.state)
-    out.print(table if batches else "No batch yet. The DAG ingest_images brings them, from MYCOFLOW_INGEST_SOURCES.")
+        table.add_row(str(batch.id), escape(batch.source), ingested, *figures, batch.state)
+    out.print(table if batches else "No batch yet. The DAG ingest_images fetches them from MYCOFLOW_INGEST_SOURCES.")
 
 
 @batch_app.command("show")
@@ -45,7 +45,7 @@ def show(
         Path | None, typer.Option(metavar="FILE", help="Write the rejects as one picture, a JPEG, to this file.")
     ] = None,
 ) -> None:
-    """Show what became of a batch's files."""
+    """Show the outcome of each file of a batch."""
     with open_catalog(load_settings()) as catalog:
         with catalog.begin() as connection:
             batch, files = load_batch(connection, batch_id), load_files(connection, batch_id)
@@ -58,13 +58,13 @@ def show(
 
 @batch_app.command("certify")
 def certify(batch_ids: Ids) -> None:
-    """Say that the labels of all that waits are right: it enters the pool, and a share the evaluation set."""
+    """Certify the labels of all waiting images of batches. The images enter the pool, a share the evaluation set."""
     out.print(f"{_decide(batch_ids, 'certify')} images certified.")
 
 
 @batch_app.command("reject")
 def reject(batch_ids: Ids) -> None:
-    """Keep all that waits out for good."""
+    """Exclude all waiting images of batches for good."""
     out.print(f"{_decide(batch_ids, 'exclude')} images excluded.")
 
 
@@ -76,10 +76,10 @@ def _decide(batch_ids: list[int], action: Action) -> int:
 
 def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:
     if batch.contact_sheet_key is None:
-        out.print(f"Batch {batch.id} has no contact sheet, since it came without rejects. Nothing was written.")
+        out.print(f"Batch {batch.id} has no contact sheet, because none of its files was rejected. Wrote nothing.")
         return
     path.write_bytes(store.get(batch.contact_sheet_key))
-    out.print(f"The rejects are on {escape(str(path))}.")
+    out.print(f"Wrote the contact sheet of the rejects to {escape(str(path))}.")
 
 
 def _print_counts(files: Sequence[FileOutcome]) -> None:

@@ -1,4 +1,4 @@
-"""`mycoflow grafana`: dashboards for a Grafana that runs elsewhere."""
+"""`mycoflow grafana`: send the dashboards to a Grafana that runs elsewhere."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +19,13 @@ def group() -> None:
 
 @grafana_app.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With the dashboards' JSON files.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the dashboards' JSON files.")] = Path(
         "grafana/dashboards"
     ),
 ) -> None:
-    """Store the dashboards in Grafana, over those of the same uid. Its data sources need the uids they name."""
+    """Store the dashboards in Grafana, and replace those with the same uid.
+
+    The dashboards name their data sources by uid: Grafana needs data sources with these uids.
+    """
     for path in publish_dashboards(load_settings(), folder):
         out.print(path, highlight=False)

@@ -1,4 +1,4 @@
-"""`mycoflow ...`: everything a person can do from a terminal. Commands parse, call ml.cycle or its floor, and print."""
+"""`mycoflow ...`: all commands. A command parses its arguments, calls ml.cycle or the modules below it, and prints."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ class Split(StrEnum):
 
 
 def main() -> None:
-    """The console script: expected errors become one message and exit status 1."""
+    """Run the console script. An expected error becomes one message and exit status 1."""
     try:
         app()
     except MycoflowError as error:
@@ -77,12 +77,12 @@ def main() -> None:
 @app.command()
 def ingest(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per class, images inside.")],
-    split: Annotated[Split, typer.Option(help="pool: to train on. evaluation: to measure with, never trained on.")],
+    split: Annotated[Split, typer.Option(help="pool: for training. evaluation: for measuring only, never trained on.")],
     received_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="ISO time with zone; now by default.")
     ] = None,
 ) -> None:
-    """Take in a folder of labelled images. Bad files are reported and the rest goes on."""
+    """Ingest a folder of labelled images. Report bad files, and ingest all others."""
     with open_workspace() as workspace, progress("Ingesting") as on_progress:
         mirrored = workspace.settings.mirrored_views
         report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress, mirrored)
@@ -93,7 +93,7 @@ def ingest(
 def sample_digits(
     later: Annotated[bool, typer.Option("--later", help="The 547 images that arrive after the first model.")] = False,
 ) -> None:
-    """Ingest the UCI handwritten digits: 250 to evaluate with, 1000 for the pool (few 8s and 9s); --later the rest."""
+    """Ingest UCI handwritten digits: 250 to evaluate, 1000 for the pool (few 8s and 9s); the rest with --later."""
     with open_workspace() as workspace, tempfile.TemporaryDirectory() as folder:
         digits = write_digits(Path(folder))
         parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
@@ -106,7 +106,7 @@ def sample_digits(
 
 @app.command()
 def monitor() -> None:
-    """Score the model in production, count what is new, and say whether retraining is due."""
+    """Score the model in production, count the new images, and say whether retraining is due."""
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
         drift = cycle.measure_drift(workspace)
@@ -116,7 +116,7 @@ def monitor() -> None:
         f"({report.harvested_images} harvested)."
     )
     if drift.moved:
-        out.print(f"What people ask about drifts away from what it learned: {', '.join(drift.moved)}.")
+        out.print(f"Recent predictions differ from the training data: {', '.join(drift.moved)}.")
     if drift.estimated_accuracy is not None:
         out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
     for reason in report.reasons:
@@ -129,21 +129,23 @@ def monitor() -> None:
 def retrain(
     command: typer.Context,
     snapshot_size: Annotated[
-        int | None, typer.Option(help="Images of the selections newest, balanced; MYCOFLOW_SNAPSHOT_SIZE by default.")
+        int | None,
+        typer.Option(help="Number of images for newest and balanced; MYCOFLOW_SNAPSHOT_SIZE by default."),
     ] = None,
     selection: Annotated[
         str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
     ] = str(NEWEST),
-    seed: Annotated[int, typer.Option(help="Of the initial head, the shuffling and the dropout.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the initial head, the shuffling and the dropout.")] = 0,
     base_backbone: Annotated[
-        bool, typer.Option("--base-backbone", help="Train on MYCOFLOW_WEIGHTS even after a fine-tuned champion.")
+        bool,
+        typer.Option("--base-backbone", help="Use MYCOFLOW_WEIGHTS even if the champion is fine-tuned."),
     ] = False,
-    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "asked for on the command line",
     request_key: Annotated[
-        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+        str | None, typer.Option(help="Give the key of an interrupted run to continue where it stopped.")
     ] = None,
 ) -> None:
-    """Snapshot, train, register, evaluate, judge, and promote what passes the gate."""
+    """Take a snapshot, train a model, register and evaluate it, and promote it if it passes the gate."""
     with alerting_workspace() as workspace:
         size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
         parameters = Retrain(size, seed, base_backbone, selection)
@@ -153,15 +155,15 @@ def retrain(
 @app.command()
 def finetune(
     command: typer.Context,
-    layers: Annotated[int, typer.Option(help="Layers of the backbone to train, counted from the last one back.")],
-    epochs: Annotated[int, typer.Option(help="Times through the training data; the best one is kept.")],
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = LEARNING_RATE,
-    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    layers: Annotated[int, typer.Option(help="How many of the last layers of the backbone to train.")],
+    epochs: Annotated[int, typer.Option(help="Passes over the training data; the weights of the best one are kept.")],
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = LEARNING_RATE,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "asked for on the command line",
     request_key: Annotated[
-        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+        str | None, typer.Option(help="Give the key of an interrupted run to continue where it stopped.")
     ] = None,
 ) -> None:
-    """Train the last layers of the model in production further, then judge, and promote what passes the gate."""
+    """Fine-tune the last layers of the model in production, and promote the result if it passes the gate."""
     with alerting_workspace() as workspace:
         parameters = Finetune(workspace.settings.snapshot_size, layers, epochs, learning_rate)
         run_training(command, workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
@@ -169,7 +171,7 @@ def finetune(
 
 @app.command()
 def evaluate(
-    version: Annotated[int | None, typer.Option(help="A registered version; the one in production by default.")] = None,
+    version: Annotated[int | None, typer.Option(help="A model version; by default the one in production.")] = None,
 ) -> None:
     """Score a model version on the evaluation set."""
     with open_workspace() as workspace, progress("Scoring") as on_progress:
@@ -200,11 +202,13 @@ def predict(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback, behind a TLS proxy.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Put a TLS proxy in front of any address but loopback.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
 ) -> None:
     """Run the prediction service."""
-    load_settings()  # a wrong setting is told here, before any worker starts
+    load_settings()  # report a wrong setting here, before any worker starts
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind]
     os.execv(sys.executable, [*command, "webapi.factory:create_app()"])  # noqa: S606 - replaces this process, no shell
@@ -212,14 +216,14 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this release's schema, and give its roles their passwords."""
+    """Migrate the database to this release's schema, and set the passwords of its roles."""
     migrate_database(load_settings())
     out.print("The database is up to date.")
 
 
 @app.command()
 def status() -> None:
-    """Say what is in production, what is in the pool, and what is new."""
+    """Show the version in production, the pool, the evaluation set and the last nightly check."""
     with open_workspace() as workspace:
         facts = describe_state(workspace)
     table = Table(show_header=False, box=None)
@@ -233,9 +237,9 @@ def _print_ingest_report(report: IngestReport) -> None:
         f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
     )
     if report.copies:
-        out.print(f"  {len(report.copies)} of the accepted are copies of images that were there, and join their groups")
-    for found in report.copies[:COPIES_SHOWN]:
-        out.print(f"  {found.path}: a copy of {found.original_sha256}", highlight=False, markup=False)
+        out.print(f"  {len(report.copies)} of the accepted are copies of images already here, and join their groups")
+    for copy in report.copies[:COPIES_SHOWN]:
+        out.print(f"  {copy.path}: a copy of {copy.original_sha256}", highlight=False, markup=False)
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:

@@ -1,5 +1,6 @@
-"""`mycoflow models|register|promote|rollback|release`: which model version is in production."""
+"""`mycoflow models|register|promote|rollback|release`: list model versions, and choose the one in production."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,9 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml.app import open_workspace
+from ml.backbones.scales import SCALES
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
-from ml.evaluation.registering import register_run
+from ml.evaluation.registering import Statement, register_run
+from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import ModelSummary, list_models
 
@@ -17,10 +20,29 @@ model_app = typer.Typer()
 
 
 @model_app.command()
-def register(run_id: Annotated[str, typer.Argument(help="An MLflow run that logged a model of ours.")]) -> None:
+def register(
+    run_id: Annotated[str, typer.Argument(help="An MLflow run that logged an image classifier.")],
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file, one class name a line, in the order of the outputs; else the run's tag `classes`."
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help=f"How the network wants its pixels: {', '.join(SCALES)}; else as its first layer says."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Side of its square input in pixels, where it takes any.")
+    ] = None,
+) -> None:
     """Make a version of any MLflow run, and say what the gate thinks of it. Nothing is promoted."""
+    statement = Statement(image_size, scale, None if classes is None else parse_classes(classes))
     with open_workspace() as workspace, progress("Scoring") as on_progress:
-        verdict = register_run(workspace, run_id, on_progress)
+        registration = register_run(workspace, run_id, statement, on_progress)
+    verdict = registration.verdict
+    for note in registration.notes:
+        out.print(escape(note), highlight=False)
     out.print(f"Version {verdict.model_version}: {verdict.decision}.")
     for line in [*verdict.reasons, *verdict.warnings]:
         out.print(f"  {escape(line)}")
@@ -29,7 +51,7 @@ def register(run_id: Annotated[str, typer.Argument(help="An MLflow run that logg
 
 @model_app.command()
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
-    """Put a version into production, whatever the gate said of it."""
+    """Put a version into production, whatever the gate's verdict is."""
     with alerting_workspace() as workspace:
         promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
@@ -40,20 +62,20 @@ def rollback() -> None:
     """Put the former version back and hold automatic promotion until `mycoflow release`."""
     with alerting_workspace() as workspace:
         version = roll_back(workspace, actor=person(), reason="rolled back by hand")
-    out.print(f"Version {version} is in production. Automatic promotion is held; `mycoflow release` lets it go on.")
+    out.print(f"Version {version} is in production. Automatic promotion is held until `mycoflow release`.")
 
 
 @model_app.command()
 def release() -> None:
-    """Let automatic promotion go on after a rollback."""
+    """Allow automatic promotion again after a rollback."""
     with open_workspace() as workspace:
         release_promotion(workspace, actor=person(), reason="released by hand")
-    out.print("Automatic promotion goes on.")
+    out.print("Automatic promotion is on again.")
 
 
 @model_app.command()
 def models() -> None:
-    """List the model versions: in production or served, verdict, accuracy, snapshot."""
+    """List the model versions: whether in production or served, verdict, accuracy and snapshot."""
     with open_workspace() as workspace:
         rows, name = list_models(workspace), workspace.task.main_figure.replace("_", " ")
     table = Table("version", "state", "verdict", name, "snapshot", "registered")

@@ -1,4 +1,4 @@
-"""`mycoflow report`: how the model, the data and the nights are, on one page."""
+"""`mycoflow report`: the state of the model, the data and the nightly checks, on one page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def report(
         Path, typer.Option("--html", metavar="FILE", dir_okay=False, callback=_in_a_folder, help="Where to write it.")
     ],
 ) -> None:
-    """Write a page, to read in a browser or to send by mail: the model, what is new, drift, nights, what waits."""
+    """Write a page for a browser or a mail: the model, new images, drift, nightly checks, and open decisions."""
     settings = load_settings()
     with open_catalog(settings) as catalog, catalog.begin() as connection:
         page = make_report(connection, settings)

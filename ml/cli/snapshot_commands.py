@@ -1,4 +1,4 @@
-"""`mycoflow snapshot ...`: what models learned from, listed, shown, compared and written out."""
+"""`mycoflow snapshot ...`: list, show, compare and export snapshots, the data that models were trained on."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +26,9 @@ from ml.cli.terminal import out, progress
 from ml.data.snapshot_export import export_snapshot
 from ml.settings import load_settings
 
-snapshot_app = typer.Typer(help="What models learned from.", no_args_is_help=True)
+snapshot_app = typer.Typer(help="Snapshots: the data that models were trained on.", no_args_is_help=True)
 
-SnapshotId = Annotated[int, typer.Argument(help="As `mycoflow snapshot list` has it.")]
+SnapshotId = Annotated[int, typer.Argument(help="Number of a snapshot: see `mycoflow snapshot list`.")]
 _ORIGINS = ("curated", "confirmed", "harvested")
 _FOLDS = ("train", "validation")
 
@@ -48,16 +48,16 @@ def list_all() -> None:
 
 @snapshot_app.command()
 def show(snapshot_id: SnapshotId) -> None:
-    """Say what is in a snapshot: classes, folds, who labelled, and how old the images are."""
+    """Show a snapshot's contents: images per class, fold and label origin, and the age of the images."""
     with _connection() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
         members = load_members(connection, snapshot_id)
     table = Table("class", "images", *_FOLDS, *_ORIGINS)
-    for label, of_class in groupby(members, key=lambda member: member.label):  # they are ordered by it
+    for label, of_class in groupby(members, key=lambda member: member.label):  # members are ordered by label
         table.add_row(escape(label), *_figures(list(of_class)))
     table.add_section()
     table.add_row("all", *_figures(members))
-    out.print(f"{_title(summary)}, of {summary.requested_size} asked for. Versions: {_versions(summary) or 'none'}.")
+    out.print(f"{_title(summary)} of {summary.requested_size} requested. Versions: {_versions(summary) or 'none'}.")
     out.print(table)
     out.print(f"Arrived {_age(members)}.")
 
@@ -66,11 +66,11 @@ def show(snapshot_id: SnapshotId) -> None:
 def diff(
     first: Annotated[int, typer.Argument(help="The snapshot to compare with.")],
     second: Annotated[int, typer.Argument(help="The snapshot to describe.")],
-    images: Annotated[bool, typer.Option("--images", help="Name each image that was added, removed, relabelled.")] = (
-        False
-    ),
+    images: Annotated[
+        bool, typer.Option("--images", help="List each image that was added, removed or relabelled.")
+    ] = False,
 ) -> None:
-    """Say what changed from one snapshot to another: classes, who labelled, age, images added and removed."""
+    """Show the changes between two snapshots: classes, label origins, age, and images added and removed."""
     with _connection() as connection:
         heads = [summarise_snapshot(connection, each) for each in (first, second)]
         before, after = (load_members(connection, each) for each in (first, second))
@@ -92,7 +92,7 @@ def diff(
 @snapshot_app.command()
 def export(
     snapshot_id: SnapshotId,
-    target: Annotated[Path, typer.Argument(metavar="DIR|FILE.zip", help="Where nothing is yet.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR|FILE.zip", help="A path that does not exist yet.")],
 ) -> None:
     """Write a snapshot's images by fold and class, with a manifest of hashes, labels and origins."""
     with open_catalog(load_settings()) as catalog, progress("Exporting") as on_progress:

@@ -1,4 +1,4 @@
-"""What the commands share: the console, progress bars, and who is typing."""
+"""Shared by all commands: the console, progress bars, and the name of the user."""
 
 import getpass
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ out = Console()
 
 @contextmanager
 def progress(title: str) -> Iterator[Progress]:
-    """A bar; what it gives is called with (done, total)."""
+    """Show a progress bar. Yields: the callback that moves it, called with (done, total)."""
     with _bar() as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -23,7 +23,7 @@ def progress(title: str) -> Iterator[Progress]:
 
 @contextmanager
 def steps(names: Sequence[str]) -> Iterator[StepProgress]:
-    """One line per step of a training, with a bar while it counts something."""
+    """Show one line per step of a training, with a progress bar. Yields: the callback (step, done, total)."""
     with _bar() as bar:
         tasks = {step: bar.add_task(step, total=None, start=False) for step in names}
 
@@ -46,5 +46,5 @@ def _bar() -> bars.Progress:
 
 
 def person() -> str:
-    """Who types, for the journal."""
+    """Return the name of the operating system's user, for the journal."""
     return getpass.getuser()

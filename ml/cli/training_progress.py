@@ -1,4 +1,4 @@
-"""What the commands that train share: a run with its progress, and how it ended."""
+"""Shared by all commands that train: run the training, show its progress, and print its result."""
 
 import uuid
 from collections.abc import Sequence
@@ -24,12 +24,13 @@ def run_training(
     recipe: Recipe,
     names: Sequence[str],
 ) -> None:
-    """Run a training in this process and say how it ended.
+    """Run a training in this process and print its result.
 
     Args:
-        command: whose options these are.
-        request_key: of an interrupted run, whose options hold where none were given; a new one when None.
-        names: its steps, in order.
+        command: context of the typer command; it tells which options the user gave.
+        request_key: key of an interrupted run to continue. The run keeps its own options, except those that the user
+            gives now. None starts a new run.
+        names: names of the training's steps, in order.
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
     out.print(f"Request {key}")
@@ -49,7 +50,7 @@ def run_training(
         is_promoted = report.model_version in journal.versions_ever_in_production(connection)
     if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:
         out.print(
-            f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, since nobody has approved "
+            f"MYCOFLOW_PROMOTION=approve: version {report.model_version} was not promoted, because nobody has approved "
             f"it. `mycoflow promote {report.model_version}` puts it into production."
         )
 
@@ -59,9 +60,9 @@ def _find_attempt(workspace: Workspace, request_key: str) -> Attempt | None:
         return attempts.find_attempt(connection, request_key)
 
 
-def _resume(command: typer.Context, found: Attempt, recipe: Recipe) -> Recipe:
-    """What an attempt began with, but for the options that the command line gives."""
-    began = decode_recipe(found.parameters)
+def _resume(command: typer.Context, attempt: Attempt, recipe: Recipe) -> Recipe:
+    """Return the recipe of an attempt, with the options that the command line gives."""
+    began = decode_recipe(attempt.parameters)
     if began.kind != recipe.kind:
         return recipe  # the night refuses it
     given = {name: value for name, value in options_of(recipe).items() if _is_given(command, name)}

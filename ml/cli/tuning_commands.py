@@ -15,14 +15,14 @@ tuning_app = typer.Typer()
 @tuning_app.command()
 def tune(
     command: typer.Context,
-    trials: Annotated[int, typer.Option(help="Heads to train in the search.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of each initial head, the shuffling and the dropout.")] = 0,
-    reason: Annotated[str, typer.Option(help="For the record.")] = "asked for on the command line",
+    trials: Annotated[int, typer.Option(help="Number of heads to train in the search.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of each initial head, the shuffling and the dropout.")] = 0,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "asked for on the command line",
     request_key: Annotated[
-        str | None, typer.Option(help="Give the key of an interrupted run to go on where it stopped.")
+        str | None, typer.Option(help="Give the key of an interrupted run to continue where it stopped.")
     ] = None,
 ) -> None:
-    """Search for a head's hyperparameters, train with the best, judge, and promote what passes the gate."""
+    """Search for a head's hyperparameters, train with the best, and promote the model if it passes the gate."""
     with alerting_workspace() as workspace:
         parameters = Tune(workspace.settings.snapshot_size, trials, seed)
         run_training(command, workspace, request_key, reason, parameters, cycle.TUNE_STEPS)

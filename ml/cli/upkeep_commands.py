@@ -1,4 +1,4 @@
-"""`mycoflow check|purge|backup|restore`: keeping house."""
+"""`mycoflow check|purge|backup|restore`: maintenance."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 
 @house_app.command()
 def check() -> None:
-    """Find what is in the pool while the evaluation set has a copy of it: it leaves the pool; snapshots stay."""
+    """Remove images from the pool that are copies of images in the evaluation set. Snapshots do not change."""
     with open_workspace() as workspace:
         report = cycle.check(workspace, person())
     for sha256, original in report.withdrawn.items():
@@ -32,14 +32,16 @@ def check() -> None:
     out.print(f"{len(report.withdrawn)} images left the pool.")
     if report.marked_evaluations:
         out.print(
-            f"{report.marked_evaluations} evaluations are too high: their versions had learned from copies. "
+            f"{report.marked_evaluations} evaluations are too high: their versions were trained on copies. "
             "They are marked (training.evaluations, learned_copies). Train again with `mycoflow retrain`."
         )
 
 
 @house_app.command()
-def purge(yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, it is only counted.")] = False) -> None:
-    """Delete what nobody needs any more, by the settings MYCOFLOW_RETENTION_...; a dry run unless --yes."""
+def purge(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without this option, only count.")] = False,
+) -> None:
+    """Delete data that is older than the settings MYCOFLOW_RETENTION_... allow; a dry run without --yes."""
     with open_workspace() as workspace:
         removals = purge_workspace(workspace, is_dry_run=not yes)
     table = Table("what", "why", "count", "size")
@@ -53,22 +55,22 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, i
 
 @house_app.command()
 def backup(folder: Folder) -> None:
-    """Write database, images, backbones and models into a new folder. Services may go on meanwhile."""
+    """Write database, images, backbones and models into a new folder. Services may keep running."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
         manifest = back_up(workspace, folder, on_progress)
     out.print(f"{len(manifest.files)} files in {escape(str(folder))}.", highlight=False)
-    _tell_of_mlflow(manifest)
+    _print_mlflow_note(manifest)
 
 
 @house_app.command()
 def restore(folder: Folder) -> None:
-    """Fill a deployment that holds nothing yet from such a folder."""
+    """Restore a backup folder into an empty deployment."""
     with progress("Checking files") as on_progress:
         manifest = restore_backup(load_settings(), folder, on_progress)
-    out.print(f"Restored as it was at {manifest.created_at}.", highlight=False)
-    _tell_of_mlflow(manifest)
+    out.print(f"Restored the state of {manifest.created_at}.", highlight=False)
+    _print_mlflow_note(manifest)
 
 
-def _tell_of_mlflow(manifest: Manifest) -> None:
+def _print_mlflow_note(manifest: Manifest) -> None:
     if manifest.mlflow_root is None:
-        out.print("MLflow is a server of its own: its database and files are backed up and restored where it runs.")
+        out.print("MLflow is a separate server: back up and restore its database and files on that server.")

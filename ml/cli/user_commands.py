@@ -23,7 +23,7 @@ Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @
 
 @user_app.command("add")
 def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
-    """Create an account. The password comes from a prompt, or from standard input."""
+    """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
     with _connection() as connection:
         account = user_accounts.add_account(connection, login, role, password)
@@ -44,15 +44,15 @@ def list_users() -> None:
 
 @user_app.command("disable")
 def disable_user(login: Login) -> None:
-    """Let an account in no more, and end its sessions. What it did stays."""
+    """Disable an account and end its sessions. Its predictions and feedback stay."""
     with _connection() as connection:
         user_accounts.disable_account(connection, login)
-    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` lets it in again.")
+    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.")
 
 
 @user_app.command("reset")
 def reset_user(login: Login) -> None:
-    """Set a new password, end the account's sessions, and let it in again if it was disabled."""
+    """Set a new password, end the account's sessions, and enable the account if it was disabled."""
     password = _read_password()
     with _connection() as connection:
         user_accounts.reset_account(connection, login, password)
@@ -61,13 +61,13 @@ def reset_user(login: Login) -> None:
 
 @user_app.command("take-back")
 def take_back_images(login: Login) -> None:
-    """Take out of pool and evaluation set all that came from an account. It waits for another person's word."""
+    """Remove all images of an account from the pool and the evaluation set. They wait for another person's decision."""
     with _connection() as connection:
         stored = user_accounts.find_account(connection, login)
         if stored is None:
             raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
         count = take_back(connection, stored.account.id, person())
-    out.print(f"{count} images taken out. POST /data/update certifies those that are right.")
+    out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""How sure answers are, and what follows from that."""
+"""Calibrated confidence of answers, and accuracy estimated from it."""

@@ -1,21 +1,21 @@
-"""How good answers are that nobody labelled: estimated from confidences, and observed in feedback. Pure functions."""
+"""Accuracy of answers without labels: estimated from confidences, and observed in feedback. Pure functions."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-MINIMUM_IMAGES = 30  # fewer calibrate nothing
+MINIMUM_IMAGES = 30  # fewer images are too few for a calibration
 
 _LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20
-_LEAST = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+_SMALLEST_PROBABILITY = np.finfo(np.float32).tiny  # the logarithm of 0 is not finite
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class ObservedAccuracy:
-    """The share of answers that people call right, with its interval at 95 %, all 0 to 1."""
+    """The share of answers that people called correct, and its 95 % interval, all 0 to 1."""
 
     share: float
     low: float
@@ -23,12 +23,12 @@ class ObservedAccuracy:
 
 
 def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
-    """Find what the logits are to be divided by so that confidences are as honest as one number can make them.
+    """Fit the temperature: the divisor of the logits that calibrates the confidences best.
 
     Args:
-        probabilities: of human-labelled images that the model never learned from, (n, classes), n from 1.
+        probabilities: of human-labelled images that the model was not trained on, (n, classes), n from 1.
         labels: class indices, (n,).
-    Returns: above 1 where the model is too sure of itself.
+    Returns: above 1 for an overconfident model.
     Source: temperature scaling; Guo, Pleiss, Sun, Weinberger, arXiv 1706.04599.
     """
     from scipy.optimize import minimize_scalar  # noqa: PLC0415 - 1 s
@@ -43,10 +43,10 @@ def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
 
 
 def estimate_accuracy(probabilities: Floats, temperature: float) -> float:
-    """Confidence-based performance estimation: the mean of calibrated confidences is the accuracy to expect.
+    """Estimate the accuracy as the mean of calibrated confidences (confidence-based performance estimation).
 
-    It follows a shift among images that the model is honestly unsure of. Images unlike any that the temperature was
-    fitted to it cannot judge: what MMD says then counts.
+    The estimate falls correctly when more images are difficult for the model. It is not valid for images unlike all
+    that the temperature was fitted on: then use MMD, which measures drift of the features.
 
     Args: probabilities, (n, classes), n from 1.
     Source: CBPE as in NannyML's documentation, "Confidence-based Performance Estimation", for accuracy.
@@ -57,7 +57,7 @@ def estimate_accuracy(probabilities: Floats, temperature: float) -> float:
 
 
 def observed_accuracy(right: int, count: int) -> ObservedAccuracy | None:
-    """The accuracy that people's feedback shows; None without any.
+    """Return the accuracy according to people's feedback; None without feedback.
 
     Source: Wilson's score interval, Journal of the American Statistical Association 22 (1927).
     """
@@ -70,5 +70,5 @@ def observed_accuracy(right: int, count: int) -> ObservedAccuracy | None:
 
 
 def _logits(probabilities: Floats) -> NDArray[np.float64]:
-    """Logarithms: logits but for a constant per image, which softmax takes away."""
-    return np.log(np.maximum(probabilities, _LEAST).astype(np.float64))
+    """Return the logarithms: logits up to a constant per image, which softmax cancels."""
+    return np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY).astype(np.float64))

@@ -46,7 +46,7 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
     with catalog.begin() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
         members = load_members(connection, snapshot_id)
-    with _told(target), _open_target(target) as write:
+    with _translated_errors(target), _open_target(target) as write:
         entries = []
         for member, content in _read(catalog, members):
             entries.append(_entry(member, content))
@@ -92,7 +92,7 @@ def _manifest(summary: SnapshotSummary, entries: Sequence[dict[str, Any]]) -> by
 
 
 @contextmanager
-def _told(target: Path) -> Iterator[None]:
+def _translated_errors(target: Path) -> Iterator[None]:
     if target.exists():
         raise SnapshotExportError(f"Expected a path where nothing is yet, got {target}. Name another, or remove it.")
     try:

@@ -9,6 +9,7 @@ from ml.deadlines import Deadline
 from ml.errors import TargetFailedError, TargetRefusedError, TargetTooSlowError
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IETF_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # of routers and clouds; older Pythons call it global
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that the IANA gives out; the rest has some other meaning
 
 _Answer = list[str] | OSError | UnicodeError
@@ -52,7 +53,7 @@ def is_global(text: str) -> bool:
     address = _unwrapped(ipaddress.ip_address(text))
     is_unicast = not (address.is_multicast or address.is_reserved)
     is_assigned = isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL_UNICAST
-    return address.is_global and is_unicast and is_assigned
+    return address.is_global and is_unicast and is_assigned and address not in _IETF_PROTOCOLS
 
 
 def _look_up(host: str, port: int) -> _Answer:

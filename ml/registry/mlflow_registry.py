@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
-from ml.registry import artifacts
+from ml.registry import artifacts, foreign_runs
 from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
 from ml.registry.mlflow_runs import Run, open_run
 from ml.registry.version_files import find_own_files
@@ -33,6 +33,7 @@ INHERITED_TAGS = (
     "precision_reason",
     "keras_accuracy",
     "keras_accuracy_images",
+    foreign_runs.CONVERTED_FROM_TAG,
 )
 
 
@@ -136,6 +137,37 @@ class Registry:
             bundle = folder / mlflow_run_id
             self._fetch(f"{model.artifact_location}/artifacts", bundle)
         return bundle
+
+    def holds_bundle(self, mlflow_run_id: str) -> bool:
+        """Whether the model that a run logged consists of our files.
+
+        Raises: UnknownVersionError, there is no such run, or it logged no model.
+        """
+        with self._talk() as client:
+            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            return foreign_runs.holds_bundle(model.artifact_location, self._tracking_uri)
+
+    def download_foreign(self, mlflow_run_id: str, folder: Path) -> Path:
+        """Fetch all files of the model that a run logged.
+
+        Raises: UnknownVersionError as above; ModelLoadError, they are too large.
+        """
+        with self._talk() as client:
+            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            return foreign_runs.download_model(model.artifact_location, self._tracking_uri, folder)
+
+    def read_classes(self, mlflow_run_id: str) -> tuple[str, ...] | None:
+        """The names of the classes that a run states, in the order of its model's outputs; None where it does not.
+
+        Raises: ModelLoadError, what it states is no list of names.
+        """
+        with self._talk() as client:
+            return foreign_runs.read_classes(client, mlflow_run_id)
+
+    def find_conversion(self, mlflow_run_id: str, conversion: str) -> str | None:
+        """MLflow id of the finished run that another run was converted into, the same way."""
+        with self._talk() as client:
+            return foreign_runs.find_conversion(client, mlflow_run_id, conversion)
 
     def own_files(self, versions: Collection[int]) -> dict[int, str]:
         """Where the files lie of those of these versions that we trained, and that no other version is made of.

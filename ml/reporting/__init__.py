@@ -1,1 +1,1 @@
-"""What people are told: health, notices and their delivery, the report, marks in Grafana."""
+"""Reporting to people: health, notices and their delivery, the report, marks in Grafana."""

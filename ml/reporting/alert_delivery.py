@@ -1,6 +1,6 @@
-"""Sending what the outbox holds, through Apprise, to the addresses in MYCOFLOW_ALERT_URLS, and as marks to Grafana.
+"""Send the alerts of the outbox: through Apprise to the addresses in MYCOFLOW_ALERT_URLS, and to Grafana as marks.
 
-Whatever goes wrong here is logged and tried again next time: an alert never fails a step, nor keeps it waiting long.
+Errors here are logged, and the next call tries again: an alert never makes a step fail, and never delays it much.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 MOST_PER_CALL = 20
 SECONDS_PER_CALL = 30.0
-SECONDS_PER_MESSAGE = 10.0  # Apprise itself gives up a connection or a silent server after 4
+SECONDS_PER_MESSAGE = 10.0  # Apprise itself gives up after 4 seconds without a connection or an answer
 
-_TYPES: dict[Kind, str] = {  # of Apprise, which colours them; the others are "info"
+_TYPES: dict[Kind, str] = {  # Apprise's types, which set the colour of a message; all other kinds are "info"
     "below_floor": "warning",
     "retraining_failed": "failure",
     "retraining_overdue": "warning",
@@ -43,13 +43,13 @@ _TYPES: dict[Kind, str] = {  # of Apprise, which colours them; the others are "i
     "promoted": "success",
     "moved_externally": "warning",
 }
-# Commas may stand inside an address, as between the receivers of a mail.
+# An address may contain commas, for example between the receivers of a mail.
 _NEXT_ADDRESS = re.compile(r"[,\s]+(?=[A-Za-z][\w.+-]*://)")
 
 
 @contextmanager
 def alerting_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
-    """A workspace that sends at its end what is unsent, also when what was done in it failed.
+    """Open a workspace, and send pending alerts when it closes, even after an error.
 
     Raises: as open_workspace.
     """
@@ -61,11 +61,11 @@ def alerting_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
 
 
 def deliver(workspace: Workspace) -> None:
-    """Send what is unsent, unless another process is doing so. Never raises.
+    """Send pending alerts, unless another process is sending them now. Never raises.
 
-    Without MYCOFLOW_ALERT_URLS nothing counts as sent, whether Grafana got it or not: a process with them may share the
-    database. Each alert reaches each address at least once: a process that dies between sending and noting it sends it
-    again.
+    Without MYCOFLOW_ALERT_URLS no alert counts as sent, even if Grafana received it: another process on the same
+    database may have the addresses. Each alert reaches each address at least once: if a process dies after sending an
+    alert and before recording that, the alert is sent again.
     """
     addresses = _addresses(workspace.settings)
     if not addresses and not is_configured(workspace.settings):
@@ -73,11 +73,11 @@ def deliver(workspace: Workspace) -> None:
     try:
         with workspace.catalog.begin() as lock:
             if try_to_lock_delivery(lock):
-                if addresses:  # people first
+                if addresses:  # before Grafana
                     _deliver(workspace, addresses)
                 annotate(workspace.settings, workspace.catalog)
     except Exception:
-        logger.exception("Alerts were not sent; they will be tried again.")
+        logger.exception("Alerts were not sent; the next call tries again.")
 
 
 def _addresses(settings: Settings) -> list[str]:
@@ -99,26 +99,26 @@ def _deliver(workspace: Workspace, addresses: Sequence[str]) -> None:
         sent_to = _send(message, alert.sent_to, receivers, deadline)
         missed = [receiver.error or "Out of time." for receiver in receivers if receiver.name not in sent_to]
         error = " ".join(missed) or None
-        with workspace.catalog.begin() as connection:  # at once: a crash later does not send it again
+        with workspace.catalog.begin() as connection:  # record each try at once: a later crash must not send it again
             note_try(connection, alert.id, sent_to, error)
         if error is not None:
             logger.warning("Alert %s was not sent to everybody: %s", alert.id, error)
 
 
 def _write(connection: sa.Connection, settings: Settings, alert: Alert) -> "_Message":
-    """The words of an alert for those who get it: people by their logins, and where to act."""
+    """Write an alert's message: with people's logins in place of account ids, and with links."""
     title, body = (name_accounts(connection, text) for text in (alert.title, alert.body))
     return _Message(alert.kind, title, add_links(alert.kind, body, settings))
 
 
 def send_unkept(settings: Settings, notice: Notice) -> None:
-    """Send at once what cannot be kept, once to each address. Errors are logged."""
+    """Send a notice that the outbox cannot store, at once and once to each address. Errors are logged."""
     message = _Message(notice.kind, notice.title, add_links(notice.kind, notice.body, settings))
     receivers = _open_receivers(_addresses(settings))
     _send(message, [], receivers, Deadline(SECONDS_PER_CALL))
     for receiver in receivers:
         if receiver.error is not None:
-            logger.warning("%s was not told: %s", notice.title, receiver.error)
+            logger.warning("The alert %r was not sent: %s", notice.title, receiver.error)
 
 
 def _open_receivers(addresses: Sequence[str]) -> "list[_Receiver]":
@@ -126,10 +126,14 @@ def _open_receivers(addresses: Sequence[str]) -> "list[_Receiver]":
 
 
 def _send(
-    message: "_Message", has_it: Sequence[str], receivers: Sequence["_Receiver"], deadline: Deadline
+    message: "_Message", earlier: Sequence[str], receivers: Sequence["_Receiver"], deadline: Deadline
 ) -> list[str]:
-    """Send to all who lack it, but for those who did not answer a moment ago. Returns: the names of all who have it."""
-    sent_to = list(has_it)
+    """Send to each receiver that lacks the message, except those whose last try failed.
+
+    Args: earlier, names of the receivers that have the message already.
+    Returns: the names of all receivers that have it now.
+    """
+    sent_to = list(earlier)
     for receiver in receivers:
         is_due = receiver.name not in sent_to and receiver.error is None
         if is_due and deadline.remaining() > 0 and receiver.send(message, deadline):
@@ -139,7 +143,7 @@ def _send(
 
 @dataclass(frozen=True)
 class _Message:
-    """An alert in words."""
+    """The text of an alert."""
 
     kind: Kind
     title: str
@@ -147,9 +151,9 @@ class _Message:
 
 
 class _Receiver:
-    """One address. Its name in the outbox tells nothing of the secrets that it holds.
+    """One address. Its name in the outbox is a hash, because the address holds secrets.
 
-    Args: number, its place in MYCOFLOW_ALERT_URLS, from 1; address, as Apprise reads it.
+    Args: number, its place in MYCOFLOW_ALERT_URLS, from 1; address, a URL in Apprise's format.
     """
 
     def __init__(self, number: int, address: str) -> None:
@@ -160,9 +164,9 @@ class _Receiver:
         self._apprise = _open(address)
 
     def send(self, message: _Message, deadline: Deadline) -> bool:
-        """Try once.
+        """Try once to send a message.
 
-        Returns: whether it has the message; if not, `error` says why.
+        Returns: whether the address accepted it; if not, `error` says why.
         """
         if not self._apprise:
             self.error = f"{self._title}: Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
@@ -188,6 +192,6 @@ class _Receiver:
 def _open(address: str) -> "Apprise":
     from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - most steps send nothing, and the service never does
 
-    opened = Apprise(asset=AppriseAsset(app_id="Mycoflow"))
-    opened.add(address)  # what it cannot read, it leaves out
-    return opened
+    receiver = Apprise(asset=AppriseAsset(app_id="Mycoflow"))
+    receiver.add(address)  # stays empty if Apprise cannot read the address
+    return receiver

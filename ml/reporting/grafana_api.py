@@ -1,4 +1,4 @@
-"""Talking to the Grafana at MYCOFLOW_GRAFANA_URL, with grafana-client, and its failures as our errors."""
+"""Open the Grafana at MYCOFLOW_GRAFANA_URL with grafana-client, and turn its errors into Mycoflow's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,63 +11,63 @@ if TYPE_CHECKING:
     from grafana_client import GrafanaApi
 
 SECONDS_PER_ANSWER = 4.0
-_NOTHING_WILL_DO = frozenset({401, 403, 407, 408, 429})  # whatever is asked for next fails as well
+_STATUS_OF_ALL_REQUESTS = frozenset({401, 403, 407, 408, 429})  # after one of these, the next request fails as well
 
 
 def is_configured(settings: Settings) -> bool:
-    """Whether there is a Grafana to talk to."""
+    """Whether the settings name a Grafana and a token."""
     return settings.grafana_url is not None and settings.grafana_token is not None
 
 
 def open_grafana(settings: Settings) -> "GrafanaApi":
-    """A client. Nothing is asked yet.
+    """Return a client. It sends no request yet.
 
     Raises: SettingsError, no address or no token.
     """
-    from grafana_client import GrafanaApi  # noqa: PLC0415 - most commands never talk to Grafana
+    from grafana_client import GrafanaApi  # noqa: PLC0415 - most commands never use Grafana
 
     if settings.grafana_url is None or settings.grafana_token is None:
         raise SettingsError(
             "MYCOFLOW_GRAFANA_URL, MYCOFLOW_GRAFANA_TOKEN: expected the address of a Grafana and the token of a "
             "service account with the role Editor there (Administration, Users and access, Service accounts), got none."
         )
-    url = settings.grafana_url.rstrip("/") + "/"  # the client joins what follows without a slash
+    url = settings.grafana_url.rstrip("/") + "/"  # the client appends paths without a slash
     try:
         return GrafanaApi.from_url(url, settings.grafana_token.get_secret_value(), timeout=SECONDS_PER_ANSWER)
     except ValueError as error:
-        raise SettingsError(f"MYCOFLOW_GRAFANA_URL: expected an address, got one that is none ({error}).") from error
+        raise SettingsError(f"MYCOFLOW_GRAFANA_URL: expected a web address, got something else ({error}).") from error
 
 
 @contextmanager
 def translated_errors(task: str) -> Iterator[None]:
-    """Turn what goes wrong inside into our errors.
+    """Turn the errors of grafana-client inside the block into Mycoflow's.
 
-    Args: task, what Grafana was asked for, as in "to store a dashboard".
+    Args: task, the request to Grafana in words, such as "to store a dashboard".
     Raises:
-        GrafanaError, it refuses this.
-        GrafanaUnavailableError, it does not answer, or refuses whatever it is asked.
+        GrafanaError, Grafana refuses this request.
+        GrafanaUnavailableError, Grafana does not answer, or refuses every request.
     """
     from grafana_client.client import GrafanaException  # noqa: PLC0415
 
     try:
         yield
     except GrafanaException as error:
-        hopeless = error.status_code >= 500 or error.status_code in _NOTHING_WILL_DO
-        raise (GrafanaUnavailableError if hopeless else GrafanaError)(
+        is_unavailable = error.status_code >= 500 or error.status_code in _STATUS_OF_ALL_REQUESTS
+        raise (GrafanaUnavailableError if is_unavailable else GrafanaError)(
             f"Expected Grafana {task}, got status {error.status_code}: {error.message}. "
             + _ADVICE.get(error.status_code, "")
         ) from error
     except (OSError, ValueError) as error:  # of requests: no connection, no answer in time, no JSON
         raise GrafanaUnavailableError(
-            f"Expected Grafana {task}, got no answer that makes sense ({type(error).__name__}). "
-            "Check MYCOFLOW_GRAFANA_URL."
+            f"Expected Grafana {task}, got no usable answer ({type(error).__name__}). Check MYCOFLOW_GRAFANA_URL."
         ) from error
 
 
 def expect(answer: Any, key: str) -> Any:
-    """What Grafana answered. Args: key, what it always names.
+    """Return one value of Grafana's answer.
 
-    Raises: ValueError, another page answered, such as a log-in form.
+    Args: key, the name of a value that the answer always has.
+    Raises: ValueError, something other than the API answered, such as a login page.
     """
     if not isinstance(answer, dict) or key not in answer:
         raise ValueError(f"Expected an answer with {key}. Received: {str(answer)[:100]!r}")

@@ -1,6 +1,6 @@
-"""A mark in Grafana's plots for each alert in the outbox: promotions, rollbacks, and whatever else people are told.
+"""Write an annotation in Grafana's plots for each alert in the outbox: promotions, rollbacks and all other kinds.
 
-Whatever goes wrong here is logged and tried again next time, for as long as an unsent alert would be.
+Errors here are logged, and the next call tries again, as long as it would try to send an alert.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ _MOVES: frozenset[Kind] = frozenset({"promoted", "rolled_back", "moved_externall
 
 
 def annotate(settings: Settings, catalog: Catalog) -> None:
-    """Write the marks that Grafana lacks; the caller is the only one that delivers now.
+    """Write the annotations that Grafana lacks. The caller holds the lock on delivery.
 
-    Without MYCOFLOW_GRAFANA_URL and MYCOFLOW_GRAFANA_TOKEN nothing is written. A mark stands where its alert was
-    raised, however late it is written; a process that dies between writing and noting it writes it twice.
+    Without MYCOFLOW_GRAFANA_URL and MYCOFLOW_GRAFANA_TOKEN nothing is written. An annotation has the time of its alert,
+    even if it is written later. If a process dies after writing it and before recording that, it is written twice.
     """
     if not is_configured(settings):
         return
@@ -46,25 +46,25 @@ def annotate(settings: Settings, catalog: Catalog) -> None:
 
 
 def _name(settings: Settings) -> str:
-    """What the outbox calls this Grafana; another one gets the marks of the last days again."""
+    """Return this Grafana's name in the outbox. Another Grafana gets the annotations of the last days again."""
     return hashlib.sha256(f"grafana {settings.grafana_url}".encode()).hexdigest()[:16]
 
 
 def _write(grafana: "GrafanaApi", alert: Alert, catalog: Catalog, receiver: str) -> bool:
-    """Returns: whether it makes sense to go on with the next."""
+    """Write one annotation. Returns: whether to continue with the next; False if Grafana is unavailable."""
     try:
         with translated_errors("to keep an annotation"):
             expect(grafana.annotations.add_annotation(**_mark(alert)), "id")
     except GrafanaError as error:
         logger.warning("Alert %s was not marked in Grafana and will be tried again: %s", alert.id, error)
         return not isinstance(error, GrafanaUnavailableError)
-    with catalog.begin() as connection:  # at once: a crash later does not write it again
+    with catalog.begin() as connection:  # record it at once: a later crash must not write it again
         note_receipt(connection, alert.id, receiver)
     return True
 
 
 def _mark(alert: Alert) -> dict[str, object]:
-    """An annotation, as the API documents it: times in milliseconds; the text is HTML."""
+    """Return an annotation in the API's format: times in milliseconds, the text as HTML."""
     group = "move" if alert.kind in _MOVES else "alert"
     return {
         "time_from": int(alert.raised_at.timestamp() * 1000),

@@ -1,4 +1,4 @@
-"""Sending dashboards to a running Grafana, for one that is not provisioned from our files."""
+"""Send dashboards to a running Grafana that is not provisioned from the files in this repository."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 FOLDER_UID, FOLDER_TITLE = "mycoflow", "Mycoflow"
 NOT_FOUND = 404
+_ADVICE = "Write the dashboards again with `python -m grafana`."
 
 
 def publish_dashboards(settings: Settings, folder: Path) -> list[str]:
-    """Store each dashboard of a folder in Grafana, over one with the same uid.
+    """Store each dashboard of a folder in Grafana, and replace one with the same uid.
 
     Args: folder, with the JSON files that `python -m grafana` writes.
-    Returns: their paths in Grafana.
-    Raises: SettingsError; GrafanaError, there are no dashboards, a file is none or it refuses; GrafanaUnavailableError.
+    Returns: the dashboards' paths in Grafana.
+    Raises:
+        SettingsError, no address or no token.
+        GrafanaError, the folder has no dashboards, a file is no dashboard, or Grafana refuses one.
+        GrafanaUnavailableError, Grafana does not answer, or refuses every request.
     """
     dashboards = [_load(file) for file in sorted(folder.glob("*.json"))]
     if not dashboards:
@@ -28,7 +32,7 @@ def publish_dashboards(settings: Settings, folder: Path) -> list[str]:
             f"Expected dashboards (*.json) in {folder}, got none. Give the folder grafana/dashboards of the repository."
         )
     grafana = open_grafana(settings)
-    with translated_errors("to have a folder for the dashboards"):
+    with translated_errors("to make a folder for the dashboards"):
         _ensure_folder(grafana)
     return [_store(grafana, dashboard) for dashboard in dashboards]
 
@@ -37,9 +41,9 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         dashboard = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise GrafanaError(f"Expected a dashboard in JSON in {file}, got: {error}. Write it anew.") from error
+        raise GrafanaError(f"Expected a dashboard in JSON in {file}, got: {error}. {_ADVICE}") from error
     if not isinstance(dashboard, dict) or "uid" not in dashboard:
-        raise GrafanaError(f"Expected a dashboard with a uid in {file}, got something else. Write it anew.")
+        raise GrafanaError(f"Expected a dashboard with a uid in {file}, got something else. {_ADVICE}")
     return dashboard
 
 

@@ -1,4 +1,4 @@
-"""How things stand: the figures that metrics, pages and reports show. All from the catalog; MLflow is not asked."""
+"""The state of a deployment: the figures that metrics, pages and reports show. They all come from the catalog."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,10 +27,10 @@ class PartAccuracy:
 
     Args:
         part: anchor or recent.
-        is_deciding: the part that the floor and the gate look at.
+        is_deciding: whether the floor and the gate use this part.
         per_class: label -> {image_count, precision, recall, f1}.
         confusion: rows are true labels, columns predicted, in the order of the champion's classes.
-        shortfalls: what is below its floor, as it was decided when this was measured.
+        shortfalls: the figures below their floor, as decided at the time of the evaluation.
     """
 
     part: str
@@ -45,24 +45,25 @@ class PartAccuracy:
 
 @dataclass(frozen=True)
 class Health:
-    """What an operator wants to know. None where it never happened, or is not known of a model made elsewhere.
+    """The state of a deployment. A value is None if its event never happened, or is unknown for an external model.
 
     Args:
-        champion: the version that the last completed move put into production, and `promoted_at` when.
-        serving: the processes of the service that run, with the version that each answers with.
-        classes: of the champion, in the order of its answers.
-        parts: by name: anchor, recent.
-        new_images: since the champion's snapshot, of those that a snapshot could use.
-        untried_images: those of them that came after the latest judged attempt's snapshot, promoted or not: at the
-            threshold, the next night asks for retraining.
-        pool: label origin -> images.
-        monitored_at: the last nightly check.
-        retrained_at: when the last attempt that came so far was judged; `retraining_seconds` from its start to then.
-        retraining_failed_at: the latest time that a step gave up, of attempts that have not ended since.
-        snapshot_cutoff: of the champion.
-        quarantined_batches: of which images wait; `waiting_images` counts those of all batches.
-        figures: those of ml.figures.NIGHTLY, by name, as the latest nightly check of the champion found them.
-        drift: the latest check of the champion; `drift_checked_at`, the latest of any version.
+        champion: the version that the last completed move of the alias put into production; `promoted_at` is its time.
+        serving: the running processes of the service, each with the version that it serves.
+        classes: the champion's classes, in the order of its outputs.
+        parts: sorted by name: anchor, recent.
+        new_images: images since the champion's snapshot that a snapshot could use.
+        untried_images: those of them that are newer than the snapshot of the latest attempt with a verdict, promoted or
+            not. When they reach the threshold, the next night requests retraining.
+        pool: label origin -> number of images.
+        monitored_at: time of the last nightly check.
+        retrained_at: time of the latest verdict on an attempt; `retraining_seconds` is from that attempt's start to it.
+        retraining_failed_at: the latest time at which a step failed for good, among attempts that have not ended since.
+        snapshot_cutoff: cutoff of the champion's snapshot.
+        quarantined_batches: number of quarantined batches with waiting images; `waiting_images` counts the waiting
+            images of all batches.
+        figures: name -> value of ml.figures.NIGHTLY, from the champion's latest nightly check.
+        drift: the champion's latest drift check; `drift_checked_at` is the time of the latest check of any version.
     """
 
     champion: int | None
@@ -78,7 +79,7 @@ class Health:
     approvals_waiting: int
     is_promotion_held: bool
     serving: Sequence[ServingProcess] = ()
-    # Of the champion:
+    # About the champion:
     classes: Sequence[str] = ()
     precision: str | None = None
     backbone_weights: str | None = None
@@ -92,15 +93,15 @@ class Health:
 
     @property
     def deciding(self) -> PartAccuracy | None:
-        """The part that the floor looks at; None before the first evaluation."""
+        """The part that the floor applies to; None before the first evaluation."""
         return next((part for part in self.parts if part.is_deciding), None)
 
 
 @dataclass(frozen=True)
 class NightPoint:
-    """What one nightly check found.
+    """The results of one nightly check.
 
-    Args: reasons, why retraining was requested; none where it was not. shortfalls, what was below its floor.
+    Args: reasons, why retraining was requested, empty if it was not; shortfalls, the figures below their floor.
     """
 
     monitored_at: datetime
@@ -112,7 +113,7 @@ class NightPoint:
 
 
 def read_health(connection: sa.Connection, settings: Settings) -> Health:
-    """Read all the figures."""
+    """Read all figures of a deployment's state."""
     move = journal.last_move(connection)
     version = None if move is None else move.to_version
     retraining = last_retraining(connection)
@@ -156,7 +157,7 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
 
 
 def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
-    """The last nightly checks, oldest first."""
+    """Return the last nightly checks, oldest first."""
     query = sa.select(monitorings).order_by(monitorings.c.id.desc()).limit(count)
     nights = [
         NightPoint(
@@ -186,5 +187,5 @@ def _latest_parts(connection: sa.Connection, version: int) -> list[PartAccuracy]
 
 
 def _latest(connection: sa.Connection, moment: sa.Column[datetime]) -> datetime | None:
-    found: datetime | None = connection.execute(sa.select(sa.func.max(moment))).scalar_one()
-    return found
+    latest: datetime | None = connection.execute(sa.select(sa.func.max(moment))).scalar_one()
+    return latest

@@ -1,4 +1,4 @@
-"""What there is: the registered versions with what is known of each, and how things stand."""
+"""The list of registered versions with their figures, and the deployment's state in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ class ModelSummary:
     """One line of the list of models.
 
     Args:
-        is_champion: it is in production.
-        is_served: a process of the service answers with it; `load_error` says why one does not, though it should.
-        reasons: the verdict's.
-        accuracy: the latest deciding one, 0 to 1.
+        is_champion: whether it is in production.
+        is_served: whether a process of the service serves it.
+        load_error: why a process could not load it.
+        reasons: the reasons of the verdict.
+        accuracy: the latest one on the deciding part of the evaluation set, 0 to 1.
     """
 
     version: int
@@ -36,7 +37,7 @@ class ModelSummary:
 
 
 def list_models(workspace: Workspace) -> list[ModelSummary]:
-    """The registered versions, newest first."""
+    """List the registered versions, newest first."""
     with workspace.catalog.begin() as connection:
         figures = evaluations.latest_main_figures(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
@@ -63,11 +64,11 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
 def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str]:
     if verdict is not None:
         return [*verdict.reasons, *verdict.warnings]
-    return list(filter(None, [tags.get("verdict_reasons")]))  # a run of somebody's own belongs to no attempt
+    return list(filter(None, [tags.get("verdict_reasons")]))  # a run from outside Mycoflow belongs to no attempt
 
 
 def describe_state(workspace: Workspace) -> dict[str, str]:
-    """How things stand, in words for a person: what is in production, what is in the pool, how the last night went."""
+    """Describe the version in production, the service, the pool and the last nightly check, in words for a person."""
     champion = next((model for model in list_models(workspace) if model.is_champion), None)
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
@@ -89,6 +90,6 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
 
 def _describe_backbone(backbone: StoredBackbone | None) -> dict[str, str]:
     if backbone is None:
-        return {}  # no champion, or one that was made elsewhere
+        return {}  # no champion, or one from outside Mycoflow
     reason = "" if backbone.parity is None else f"; {backbone.parity['reason']}"
     return {"its backbone": f"{backbone.weights_recipe}, {backbone.image_size} px, {backbone.precision}{reason}"}

@@ -1,4 +1,4 @@
-"""Where one acts on a message: Airflow's run or question, the report, the runbook."""
+"""Links for a message to the place where a person can act: Airflow's run or question, the report, the runbook."""
 
 from urllib.parse import quote
 
@@ -6,7 +6,7 @@ from ml.catalog.logs.outbox import Kind
 from ml.settings import Settings
 
 _GUIDE = "docs/operations.md"
-# Headings of the guide, as links name them.
+# Anchors of the guide's headings.
 RUNBOOKS: dict[Kind, str] = {
     "below_floor": "accuracybelowfloor",
     "new_images": "retrainingmissing",
@@ -20,12 +20,12 @@ RUNBOOKS: dict[Kind, str] = {
     "rolled_back": "moves-of-the-alias",
     "moved_externally": "moves-of-the-alias",
 }
-# What a training's or a task's message says of its own run; the others lead to the page with the figures.
+# These messages name their own run in Airflow; all other kinds link to the report.
 _OF_AIRFLOW = frozenset({"retraining_failed", "task_failed", "promotion_waiting", "retraining_overdue"})
 
 
 def add_links(kind: Kind, body: str, settings: Settings) -> str:
-    """Return a message's text with a line for each place to go; without addresses in the settings, only the guide's."""
+    """Return a message's text with one line per link. Without addresses in the settings, only the guide is linked."""
     return "\n".join([body, *_links(kind, settings)])
 
 

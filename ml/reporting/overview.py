@@ -1,4 +1,4 @@
-"""A few figures that say how things stand."""
+"""A few figures of the deployment's state, for the commands."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from ml.catalog.tables import images, monitorings
 
 
 def describe_catalog(connection: sa.Connection) -> dict[str, str]:
-    """The pool, the evaluation set, the last night and the promotion hold, in words for a person."""
+    """Describe the pool, the evaluation set, the last nightly check and the promotion hold, in words for a person."""
     return {
         "pool": _counts(connection, images.c.label_origin, images.c.entered_pool_at.is_not(None)),
         "evaluation set": _counts(connection, images.c.evaluation_part, images.c.split == "evaluation"),

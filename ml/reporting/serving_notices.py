@@ -1,4 +1,4 @@
-"""In production and served are two things: who lags behind, and what people are told of it."""
+"""Find service processes that do not serve the version in production, and alert people to it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from ml.catalog.models import journal
 from ml.catalog.models.served_versions import ServingProcess, living_processes
 from ml.reporting.health import Health
 
-LOADING = timedelta(minutes=5)  # a download and a load take less
+LOADING = timedelta(minutes=5)  # downloading and loading a version takes less
 
 
 def tell_of_unserved(connection: sa.Connection) -> None:
-    """Tell, once, of a version in production that a process of the service does not serve."""
+    """Raise one alert if a process of the service does not serve the version in production."""
     move = journal.last_move(connection)
     if move is None or move.to_version is None:
         return
@@ -28,7 +28,7 @@ def tell_of_unserved(connection: sa.Connection) -> None:
 def late_processes(
     processes: Sequence[ServingProcess], champion: int, promoted_at: datetime, at: datetime
 ) -> list[ServingProcess]:
-    """The processes that should serve the champion by now and do not, or cannot load it."""
+    """Return the processes that cannot load the champion, or should serve it by now and do not."""
     return [
         process
         for process in processes
@@ -46,26 +46,26 @@ def is_late(health: Health, at: datetime) -> bool:
 
 
 def not_served(champion: int, promoted_at: datetime, late: Sequence[ServingProcess]) -> Notice:
-    """The version in production does not answer. Over when every process serves it; then a new one is another event."""
+    """Return the notice that the version in production is not served. It is one event until every process serves it."""
     since = min(_since(process, promoted_at) for process in late)
     return Notice(
         "not_served",
         f"not-served:version {champion}:since {since.isoformat()}",
         f"Version {champion} is in production and not served",
-        f"{tell_served(champion, late)} `mycoflow rollback` puts a version into production that loads, and holds "
+        f"{tell_served(champion, late)} `mycoflow rollback` puts the former version into production, and holds "
         "automatic promotion.",
     )
 
 
 def tell_served(champion: int | None, processes: Sequence[ServingProcess]) -> str:
-    """Who answers with what, and why not with the champion, in sentences."""
+    """Describe how many processes serve which version, and why some cannot load the champion."""
     if not processes:
-        return "No process of the service has said that it runs."
+        return "No process of the service has reported itself."
     counts = Counter(process.version for process in processes)
     parts = [_count(version, count) for version, count in sorted(counts.items(), key=lambda pair: pair[0] or 0)]
     errors = {process.load_error or "" for process in processes if process.refused_version == champion}
-    said = [f"Version {champion} does not load: {error}" for error in sorted(filter(None, errors))]
-    return " ".join([f"Served: {', '.join(parts)}.", *said])
+    refusals = [f"Version {champion} does not load: {error}" for error in sorted(filter(None, errors))]
+    return " ".join([f"Served: {', '.join(parts)}.", *refusals])
 
 
 def _since(process: ServingProcess, promoted_at: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Telling people that a task of a DAG gave up, also where the database is what failed."""
+"""Alert people to a failed task of a DAG, even if the database is the cause of the failure."""
 
 import hashlib
 import logging
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FailedTask:
-    """The last try of a task, which failed.
+    """A task whose last try failed.
 
     Args:
-        map_index: which copy of a mapped task; -1 for another task.
-        is_training: the run is an attempt at a training, named by its id.
-        error: the exception where there is one; anything else means that the process died.
+        map_index: index of a mapped task; -1 for a task that is not mapped.
+        is_training: whether the run is a training attempt; its request key is the run's id.
+        error: the exception, if there is one; any other value means that the process died.
     """
 
     dag_id: str
@@ -35,7 +35,7 @@ class FailedTask:
 
 
 def tell_failure(settings: Settings, failed: FailedTask) -> None:
-    """Tell people: through the outbox, or directly where that cannot be written.
+    """Alert people through the outbox, or directly if the outbox cannot be written.
 
     Raises: MycoflowError, neither worked.
     """
@@ -44,13 +44,13 @@ def tell_failure(settings: Settings, failed: FailedTask) -> None:
         with alerting_workspace(settings) as workspace, workspace.catalog.begin() as connection:
             raise_alert(connection, *notice)
     except CatalogError as error:
-        logger.warning("The failure of %s is told without the outbox: %s", failed.task_id, error)
+        logger.warning("The alert on the failure of %s is sent without the outbox: %s", failed.task_id, error)
         if _is_first(settings, notice):
             send_unkept(settings, notice)
 
 
 def describe_failure(settings: Settings, failed: FailedTask) -> Notice:
-    """Return what people are told. A training's failure is an event for each try, another task's for each day."""
+    """Return the notice of a failure. Each failed try of a training is one event; of other tasks, each day is one."""
     if failed.is_training:
         notice = retraining_failed(failed.dag_id, failed.run_id, failed.task_id, failed.try_number, failed.error)
     else:
@@ -60,27 +60,29 @@ def describe_failure(settings: Settings, failed: FailedTask) -> Notice:
 
 
 def _task_failed(failed: FailedTask) -> Notice:
-    """A task that runs every hour and fails alike each time is told once a day."""
+    """Return the notice of a failed task. The same failure is one event per day, because some tasks run every hour."""
     copy = f"[{failed.map_index}]" if failed.map_index >= 0 else ""
     name, kind = f"{failed.dag_id}.{failed.task_id}{copy}", type(failed.error).__name__
     return Notice(
         "task_failed",
         f"task-failed:{name}:{kind}:{datetime.now(UTC):%Y-%m-%d}",
         f"The task {failed.task_id} of {failed.dag_id} failed",
-        f"{describe_cause(failed.error)}\nRun {failed.run_id}. Its log in Airflow says more. The same failure is told "
-        "once a day.",
+        f"{describe_cause(failed.error)}\nRun {failed.run_id}. Its log in Airflow says more. The same failure is "
+        "reported once a day.",
     )
 
 
 def _is_first(settings: Settings, notice: Notice) -> bool:
-    """Whether this machine has not told this yet; there is no outbox that would know."""
+    """Whether this machine has not sent this notice yet. A marker file stands in for the outbox."""
     name = hashlib.sha256(notice.event_key.encode()).hexdigest()[:32]
-    told = settings.mycoflow_home / "told" / name
+    marker = settings.mycoflow_home / "told" / name
     try:
-        told.parent.mkdir(parents=True, exist_ok=True)
-        told.touch(exist_ok=False)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch(exist_ok=False)
     except FileExistsError:
         return False
     except OSError as error:
-        raise MycoflowError(f"Expected a folder to write into, got {told.parent}: {error.strerror}.") from error
+        raise MycoflowError(
+            f"Expected a writable folder at {marker.parent}, got: {error.strerror}. Correct its permissions."
+        ) from error
     return True

@@ -1,4 +1,4 @@
-"""What people are told of a training, in words, and what makes it one event."""
+"""Notices about trainings: their texts and their event keys. The outbox sends one alert per event key."""
 
 import sqlalchemy as sa
 
@@ -8,30 +8,30 @@ from ml.errors import MycoflowError
 
 
 def tell_of_overdue(connection: sa.Connection, budget_minutes: float) -> None:
-    """Tell of trainings that should have a verdict by now; not of those that are known to have failed."""
+    """Raise an alert for each training that should have a verdict by now, except those with an alert on a failure."""
     for request_key in attempts.overdue_requests(connection, budget_minutes):
         if not was_raised(connection, failures_of(request_key)):
             raise_alert(connection, *retraining_overdue(request_key, budget_minutes))
 
 
 def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int, error: object) -> Notice:
-    """A step of a training gave up. Cleared and failed again, it is another event.
+    """Return the notice of a failed step. If the step is cleared and fails again, that is another event.
 
-    Args: error, the exception where there is one; anything else means that the process died.
+    Args: error, the exception, if there is one; any other value means that the process died.
     """
     return Notice(
         "retraining_failed",
         f"{failures_of(request_key)}{step}:try {try_number}",
         f"The step {step} of {dag_id} failed",
-        f"{describe_cause(error)}\nRun {request_key}. Its log in Airflow says more; clear the task there to go on from "
-        "this step.",
+        f"{describe_cause(error)}\nRun {request_key}. Its log in Airflow says more; clear the task there to continue "
+        "from this step.",
     )
 
 
 def describe_cause(error: object) -> str:
-    """Say why a task failed. Only our own errors are quoted: the texts of others may hold what is not for everybody.
+    """Say why a task failed. Quote only Mycoflow's own errors: the texts of others may contain secrets.
 
-    Args: error, as retraining_failed has it.
+    Args: error, as for `retraining_failed`.
     """
     if not isinstance(error, BaseException):
         return "Its process died."
@@ -39,25 +39,25 @@ def describe_cause(error: object) -> str:
 
 
 def failures_of(request_key: str) -> str:
-    """How the event keys of a training's failures begin."""
+    """Return the prefix of the event keys of a training's failures."""
     return f"{FAILURE_KEY}{request_key}:"
 
 
 def retraining_overdue(request_key: str, budget_minutes: float) -> Notice:
-    """A training has no verdict yet and should have one."""
+    """Return the notice of a training that should have a verdict and has none yet."""
     return Notice(
         "retraining_overdue",
         f"retraining-overdue:{request_key}",
         f"A training takes longer than {budget_minutes:g} minutes",
         f"The training {request_key} began more than {budget_minutes:g} minutes ago and has no verdict yet. It is "
-        "slow, or its process died: see its run in Airflow, or give the command `--request-key` to go on.",
+        "slow, or its process died: look at its run in Airflow, or continue it with the command's `--request-key`.",
     )
 
 
 def promotion_waiting(attempt_id: int, version: int, champion: int | None, comparison: str) -> Notice:
-    """A person is asked.
+    """Return the notice that a challenger waits for a person's approval.
 
-    Args: comparison, what the decision is about, in Markdown.
+    Args: comparison, of challenger and champion, in Markdown.
     """
     return Notice(
         "promotion_waiting",

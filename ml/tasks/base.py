@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Floats = NDArray[np.float32]
+CONVERTED = "converted"  # stands for the name of a backbone in the card of a model that others trained
 HyperparameterValues = Mapping[str, float]
 """How a model is trained, by name. The task alone knows the names."""
 
@@ -177,6 +178,40 @@ class Written:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class ForeignNetwork:
+    """A network that somebody else trained: one image in, one value per class out.
+
+    Args:
+        mlflow_run_id: the run that logged it.
+        onnx: its file.
+        image_size: side of its square input, pixels.
+        scale: how it wants its pixels, a name in ml.backbones.scales.SCALES.
+        classes: their names, in the order of its outputs.
+        outputs: what it gives for some images, float32 (n, classes).
+    """
+
+    mlflow_run_id: str
+    onnx: bytes
+    image_size: int
+    scale: str
+    classes: tuple[str, ...]
+    outputs: Floats
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a foreign network was made into.
+
+    Args:
+        probabilities: what the model must answer for the same images, float32 (n, classes).
+        notes: how it was converted, a sentence each.
+    """
+
+    probabilities: Floats
+    notes: list[str]
+
+
 class Trained(Protocol):
     """A model that was trained and has no files yet."""
 
@@ -261,6 +296,12 @@ class Task(Protocol):
         """Load a version's files and let it answer once, so that what loads also serves.
 
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
+        """
+
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+        """Write the files of a model version that answers as a network does that somebody else trained.
+
+        Raises: ModelLoadError, it cannot be converted, or the task takes none.
         """
 
     def answer_stored(

@@ -41,7 +41,7 @@ def open_study(catalog: Catalog, name: str, first: Mapping[str, Any]) -> Iterato
     optuna.logging.enable_propagation()
     # What a trial reports is a loss with its sign turned, since a study has one direction.
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS, WARM_UP_EPOCHS, REPORTED_EPOCHS)
-    with _unavailability():
+    with _translated_errors():
         storage = _storage(catalog.engine.url)
         try:
             try:
@@ -97,7 +97,7 @@ def _storage(url: sa.URL) -> "RDBStorage":
 
 
 @contextmanager
-def _unavailability() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     from optuna.exceptions import StorageInternalError  # noqa: PLC0415
 
     try:

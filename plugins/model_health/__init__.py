@@ -1,1 +1,1 @@
-"""The page "Model health". `.airflowignore` keeps Airflow from taking these files for plugins."""
+"""The page "Model health". Because of `.airflowignore`, Airflow does not load these files as plugins."""

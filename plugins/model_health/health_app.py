@@ -1,4 +1,4 @@
-"""The app that Airflow mounts: Airflow authenticates no app of a plugin, so each route asks for its user."""
+"""The app that Airflow mounts. Airflow does not authenticate a plugin's app, so each route checks its user."""
 
 import logging
 
@@ -7,31 +7,43 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
+from ml.catalog.database import open_catalog
 from ml.errors import MycoflowError
+from ml.reporting.report.page import make_report
 from ml.settings import load_settings
-from model_health.health_page import render_health, render_problem
 
 logger = logging.getLogger(__name__)
 
-# Whoever may see the runs of the nightly check may see what they found.
+# A user who may see the runs of the nightly check may see their results.
 _MAY_SEE = Depends(requires_access_dag("GET", DagAccessEntity.RUN, "monitor_production"))
+_PROBLEM = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Model health</title>
+<h1>Model health</h1>
+<p>The figures cannot be read just now: <b>{kind}</b>. Look at the log of Airflow's api-server, which says why, and
+reload this page when it is repaired.</p>
+</html>
+"""
 
 
 def create_app() -> FastAPI:
-    """Build the app: one page and no documentation of an API, for it has none."""
+    """Build the app: one page. It has no API, so no API documentation."""
     app = FastAPI(title="Mycoflow", openapi_url=None)
     app.add_api_route("/health", show_health, response_class=HTMLResponse, dependencies=[_MAY_SEE])
     return app
 
 
 def show_health() -> HTMLResponse:
-    """The page; or, where the figures cannot be read, one that says so.
+    """The report; or, where the figures cannot be read, a page that says so.
 
-    The log has the reason: it may name hosts and roles, which are not for every viewer.
+    Only the log has the reason: it may name hosts and database roles, which not every viewer may see.
     """
     try:
-        page, status = render_health(load_settings()), 200
+        settings = load_settings()
+        with open_catalog(settings) as catalog, catalog.begin() as connection:
+            page, status = make_report(connection, settings, in_airflow=True), 200
     except MycoflowError as error:
         logger.warning("Model health cannot be read: %s", error)
-        page, status = render_problem(error), 503
+        page, status = _PROBLEM.format(kind=type(error).__name__), 503
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

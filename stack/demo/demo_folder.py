@@ -1,4 +1,4 @@
-"""The demo's own folder: its settings, a clean start, and the stack that runs on it."""
+"""The demo's folder: its settings, how it is emptied, and the stack that runs on it."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ STOP_SECONDS = 60
 
 
 def demo_settings(home: Path) -> Settings:
-    """The defaults, whatever the environment says, but small, quick, and on free ports."""
+    """Return the default settings, without the environment's, changed for small images and free ports."""
     airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "mycoflow_home": home,
         "weights": "random",
         "image_size": 32,
-        "mirrored_views": False,  # a mirrored digit is no digit
+        "mirrored_views": False,  # a mirrored digit is another digit, or none
         "alias_poll_seconds": 1,
         "airflow_port": airflow,
         "mlflow_port": mlflow,
@@ -42,15 +42,15 @@ def demo_settings(home: Path) -> Settings:
 
 @contextmanager
 def clean_folder(home: Path) -> Iterator[None]:
-    """Hold the demo's folder, emptied of what an earlier demo left there.
+    """Lock the demo's folder during the block, and delete the files of an earlier demo first.
 
-    Raises: SettingsError, a demo or its stack still runs, or the folder is not the demo's.
+    Raises: SettingsError, a demo or its stack still runs, or the demo did not make this folder.
     """
     with exclusive(home.parent, "demo"):
         if home.is_symlink() or (home.exists() and any(home.iterdir()) and not (home / MARKER).exists()):
             raise SettingsError(
-                f"{home} was not made by the demo, so it is left alone. Move it away, or set MYCOFLOW_HOME to "
-                "another folder."
+                f"Expected an empty folder or one that the demo made, got {home}. Nothing was deleted. Move the folder "
+                "away, or set MYCOFLOW_HOME to another folder."
             )
         if home.exists():
             with exclusive(home, "stack"):
@@ -63,9 +63,9 @@ def clean_folder(home: Path) -> Iterator[None]:
 
 @contextmanager
 def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[], None]]:
-    """Run `stack up` on the demo's folder for the length of the block, out of reach of the terminal's Ctrl-C.
+    """Run `stack up` on the demo's folder during the block. The terminal's Ctrl-C does not reach the stack.
 
-    Yields: a check that raises MycoflowError when the stack has ended by itself.
+    Yields: a check that raises MycoflowError if the stack has ended by itself.
     """
     home = settings.mycoflow_home
     log = home / "stack.log"
@@ -87,7 +87,7 @@ def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[],
 
     def check() -> None:
         if process.poll() is not None:
-            raise MycoflowError(f"The stack ended by itself. Its last words, in {log}:\n{log.read_text()[-1500:]}")
+            raise MycoflowError(f"The stack ended by itself. Its last lines in {log}:\n{log.read_text()[-1500:]}")
 
     try:
         yield check
@@ -97,7 +97,7 @@ def running_stack(settings: Settings, watch: Stopwatch) -> Iterator[Callable[[],
 
 
 def _stop(process: "subprocess.Popen[bytes]", home: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave servers behind
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave servers running
     process.send_signal(signal.SIGINT)
     try:
         process.wait(timeout=STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""What the demo tells at its end: a table for people, summary.json for programs."""
+"""The result of the demo: a table for people, summary.json for programs."""
 
 import json
 import time
@@ -39,7 +39,7 @@ class Summary:
 
 @dataclass
 class Stopwatch:
-    """Where the time went."""
+    """The seconds that each phase of the demo took."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
@@ -57,11 +57,11 @@ class Stopwatch:
 
 
 def print_summary(summary: Summary, console: Console) -> None:
-    """The two nights side by side, and where the time went."""
+    """Print the two nights side by side, and the time of each phase."""
     nights = Table(title="Two nights on handwritten digits")
     for column in ("", "first night", "second night"):
         nights.add_column(column, overflow="fold")
-    nights.add_row("why", "asked for by hand: no model yet", summary.retrain_reason)
+    nights.add_row("reason", "requested by hand: no model yet", summary.retrain_reason)
     nights.add_row("new images", "1000", str(summary.new_images))
     nights.add_row("model version", "1", "2")
     nights.add_row("accuracy", f"{summary.accuracy_v1:.1%}", f"{summary.accuracy_v2:.1%}")
@@ -69,7 +69,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     first = f"{summary.first_prediction} (version {summary.first_prediction_model_version})"
     nights.add_row("the service says", first, f"{summary.prediction} (version {summary.prediction_model_version})")
     console.print(nights)
-    times = Table(title=f"Where the {summary.wall_seconds:.0f} s went")
+    times = Table(title=f"{summary.wall_seconds:.0f} s in all")
     times.add_column("phase")
     times.add_column("seconds", justify="right")
     for name, seconds in summary.phase_seconds.items():

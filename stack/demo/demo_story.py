@@ -1,4 +1,4 @@
-"""The story of the demo, told once everything runs: two nights, two models."""
+"""The demo's two nights, which give two models. The stack must be running."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ FIRST_REASON = "the first model"
 
 @dataclass
 class Story:
-    """What the story plays with."""
+    """The two nights, with everything that they need."""
 
     settings: Settings
     addresses: Addresses
@@ -44,7 +44,7 @@ class Story:
     def tell(self) -> Summary:
         """Play both nights.
 
-        Raises: MycoflowError, something did not happen as it should.
+        Raises: MycoflowError, something did not happen as expected.
         """
         self._chapter("The first night: a first model, from few 8s and 9s")
         self._ingest(self.digits.evaluation, "evaluation")
@@ -83,7 +83,7 @@ class Story:
 
         with self.watch.phase("the asset starts retrain"):
             dag_run_id = wait_for("the asset to start `retrain`", look, REACTION_SECONDS)
-        self.console.print("  the asset [bold]retraining_requested[/] has started retrain by itself")
+        self.console.print("  the asset [bold]retraining_requested[/] has started retrain")
         return dag_run_id
 
     def _answer_of_version(self, version: int) -> Answer:
@@ -93,9 +93,9 @@ class Story:
             answer = ask(self.addresses.service, self.credentials, image)
             return answer if answer is not None and answer.model_version == version else None
 
-        with self.watch.phase(f"the service turns to version {version}"):
+        with self.watch.phase(f"the service loads version {version}"):
             answer = wait_for(f"the service to answer from version {version}", look, REACTION_SECONDS)
-        self.console.print(f"  the service, asked about an 8, says [bold]{answer.name}[/] (version {version})")
+        self.console.print(f"  the service's answer to an 8: [bold]{answer.name}[/] (version {version})")
         return answer
 
     def _service_pids(self) -> set[int]:

@@ -22,14 +22,14 @@ START_SECONDS = 180
 
 
 def play(console: Console) -> int:
-    """Play two nights in `<MYCOFLOW_HOME>/demo` and write summary.json there. Nothing keeps running afterwards.
+    """Play two nights in `<MYCOFLOW_HOME>/demo`, write summary.json there, and stop all servers.
 
     Returns: 0.
-    Raises: MycoflowError, the story did not go as it should.
+    Raises: MycoflowError, something did not happen as expected.
     """
     home = load_settings().mycoflow_home / "demo"
     watch = Stopwatch()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all servers are stopped
     with clean_folder(home):
         settings = demo_settings(home)
         _introduce(settings, console)
@@ -37,7 +37,7 @@ def play(console: Console) -> int:
         summary.phase_seconds, summary.wall_seconds = watch.seconds, watch.total
         summary.write(home / "summary.json")
     print_summary(summary, console)
-    console.print(f"All of it: {home / 'summary.json'}", soft_wrap=True)
+    console.print(f"All figures: {home / 'summary.json'}", soft_wrap=True)
     return 0
 
 
@@ -51,8 +51,8 @@ def _introduce(settings: Settings, console: Console) -> None:
 def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
     with catalog.begin() as connection:
         passwords = put_demo_accounts(connection)
-    said = ", ".join(f"{login} / {password}" for login, password in passwords.items())
-    console.print(f"Accounts of the service, for this demo alone: {said}", highlight=False, soft_wrap=True)
+    accounts = ", ".join(f"{login} / {password}" for login, password in passwords.items())
+    console.print(f"Accounts of the service, for this demo only: {accounts}", highlight=False, soft_wrap=True)
     return passwords
 
 

@@ -1,4 +1,4 @@
-"""The prediction service as the demo uses it: over HTTP, like anybody."""
+"""The demo's client of the prediction service, over HTTP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,14 @@ import httpx
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service said of an image."""
+    """The service's answer to an image."""
 
     name: str
     model_version: int
 
 
 def ask(url: str, credentials: tuple[str, str], image: Path) -> Answer | None:
-    """Send an image.
+    """Send an image for prediction.
 
     Args: credentials, login and password.
     Returns: the answer, or None while no model is loaded.

@@ -1,4 +1,4 @@
-"""Photos to measure on: a handful, of two classes."""
+"""A few photos of two classes for the benchmarks."""
 
 from pathlib import Path
 

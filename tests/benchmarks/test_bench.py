@@ -1,4 +1,4 @@
-"""`make bench` without its competitors: training and the products, quick and small."""
+"""`make bench` without its competitors: training and gemm, with few and small images."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from tests.memory import memory_folder
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's own user may enter, which pytest's are not."""
+    """A folder that PostgreSQL's user may enter; pytest's own folders are closed to it."""
     made = Path(tempfile.mkdtemp(prefix="mycoflow-bench-", dir=memory_folder()))
     yield made
     shutil.rmtree(made)
@@ -25,7 +25,7 @@ def folder() -> Iterator[Path]:
 
 # Quick: the parts one by one, beside this file.
 @pytest.mark.slow
-def test_training_and_products_leave_their_figures_in_latest_json(folder: Path) -> None:
+def test_training_and_gemm_write_their_figures_to_latest_json(folder: Path) -> None:
     output = io.StringIO()
     settings = BenchSettings(data=None, quick=True, image_size=32)
     run(["training", "gemm"], settings, folder, Console(file=output, width=100))

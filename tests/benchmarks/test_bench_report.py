@@ -1,4 +1,4 @@
-"""What becomes of the figures."""
+"""The report of the benchmarks."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def test_the_convolutions_of_vgg16_take_15_billion_multiplications_at_224_pixels
     assert convolution_operations(224) == 2 * 15_346_630_656
 
 
-def test_the_report_has_the_ratios_and_says_which_targets_are_missed(tmp_path: Path) -> None:
+def test_the_report_has_the_ratios_and_marks_missed_targets(tmp_path: Path) -> None:
     sections = {"serving": {"serve_rps_1": 30.0, "mlflow_keras_rps_1": 2.0, "serve_p50_ms_1": 36.0}}
     report = Report({"machine": "two CPUs"}, sections)
     output = io.StringIO()

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.catalog_queries import measure_catalog
 
 
-def test_every_question_is_answered_on_the_made_up_catalog(server_home: Path) -> None:
+def test_every_query_is_measured_on_the_generated_catalog(server_home: Path) -> None:
     figures = measure_catalog(server_home, image_count=3000, runs=2)
     assert figures.pop("catalog_images") == 3000
     questions = {name.removesuffix("_p50_ms").removesuffix("_p95_ms") for name in figures}

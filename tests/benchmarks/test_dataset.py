@@ -12,18 +12,18 @@ from benchmarks.dataset import fresh_images, list_images, open_dataset, write_ch
 from ml.errors import SettingsError
 
 
-def test_fresh_images_are_photos_of_which_no_two_are_alike(photos: Path) -> None:
+def test_fresh_images_are_all_different_photos(photos: Path) -> None:
     images = list(islice(fresh_images(photos), 30))
     assert len(set(images)) == 30
     assert {Image.open(io.BytesIO(image)).size for image in images} == {(48, 40)}
 
 
-def test_half_of_the_images_change_under_names_of_the_same_classes(photos: Path, tmp_path: Path) -> None:
+def test_changed_copies_replace_half_of_the_images_in_the_same_classes(photos: Path, tmp_path: Path) -> None:
     assert write_changed(photos, tmp_path / "arrived", Image.Transpose.ROTATE_180) == 6
     assert {path.parent.name for path in list_images(tmp_path / "arrived")} == {"amanita", "boletus"}
 
 
-def test_the_digits_come_at_the_size_of_the_network(tmp_path: Path) -> None:
+def test_the_digits_have_the_size_of_the_networks_input(tmp_path: Path) -> None:
     dataset = open_dataset(BenchSettings(data=None, image_size=48), tmp_path)
     assert len(list_images(dataset.initial)) == 1000
     assert len(list_images(dataset.evaluation)) == 250

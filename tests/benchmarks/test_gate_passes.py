@@ -1,4 +1,4 @@
-"""The gate keeps production moving, and is told apart from one that does not. Few draws: the page has the figures."""
+"""The simulation of the gate, with few draws. docs/decisions/0074 has the figures of many."""
 
 import pytest
 
@@ -18,11 +18,11 @@ def test_the_worse_a_challenger_the_less_it_passes() -> None:
     assert shares[-1] < 0.05
 
 
-def test_more_images_tell_a_point_apart_better() -> None:
+def test_more_images_separate_a_loss_of_one_point_better() -> None:
     few, many = (first_share(World(images, disagreement=0.06), 0.01, draws=300) for images in (250, 1000))
     assert many < few
 
 
-def test_the_best_version_ever_bounds_how_far_production_sinks() -> None:
+def test_the_best_version_ever_limits_the_decline_of_production() -> None:
     bounded, free = (decline(World(250, 0.06, has_best), 0.01, chains=20) for has_best in (True, False))
     assert bounded < 0.06 < free

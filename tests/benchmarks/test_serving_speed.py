@@ -1,4 +1,4 @@
-"""The service under the clients of the benchmarks, for a moment: real gunicorn, PostgreSQL and VGG16."""
+"""A short load test of the service with the clients of the benchmarks: real gunicorn, PostgreSQL and VGG16."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ CLASSES = ("amanita", "boletus")
 
 @pytest.fixture
 def deployment(settings: Settings) -> Deployment:
-    """A home with a model that an earlier run of the service left there; MLflow is gone."""
+    """A home with a model that an earlier run of the service downloaded; MLflow is down."""
     bundle = settings.mycoflow_home / "serving" / "1-run"
     bundle.mkdir(parents=True)
     (bundle.parent / "current").write_text("1-run\n")
@@ -57,7 +57,7 @@ def test_serving_is_measured_with_both_kinds_of_credentials_and_both_kinds_of_im
     assert {"serve_rss_mb", "serve_start_seconds"} <= figures.keys()
 
 
-def test_an_answer_that_is_not_good_ends_the_measurement(deployment: Deployment, photos: Path) -> None:
+def test_an_answer_with_an_error_ends_the_measurement(deployment: Deployment, photos: Path) -> None:
     with running_service(deployment) as service:
         stranger = Route(service.address, "/predictions", {"Content-Type": "multipart/form-data; boundary=none"})
         with pytest.raises(MycoflowError, match="Expected the status 200"):

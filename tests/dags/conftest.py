@@ -1,4 +1,4 @@
-"""Airflow in a process of its own, on the embedded PostgreSQL: its logging and settings stay out of pytest's."""
+"""Airflow in a separate process, on the embedded PostgreSQL: it does not change pytest's logging and settings."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def seconds_of(task):
 
 
 def callbacks_of(task):
-    found = task.on_failure_callback  # a list, but for mapped tasks
+    found = task.on_failure_callback  # a list, except for mapped tasks
     return [each.__name__ for each in (found if isinstance(found, list) else [found])]
 
 
@@ -92,11 +92,11 @@ json.dump(
         "returned": {task.task_id: task.xcom_pull(task.task_id) for task in tasks},
     },
     open(sys.argv[1], "w"),
-    default=list,  # what the copies of a mapped task return
+    default=list,  # the results of a mapped task
 )
 """
 
-# Runs scripts as they come, each with variables of its own, and writes a byte to the file descriptor after each.
+# Runs each script that it receives with separate variables, and writes a byte to the file descriptor after each.
 SERVE = """
 import json, os, sys, traceback
 
@@ -118,7 +118,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session")
 def airflow_environment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a process needs to be Airflow on a migrated database of its own."""
+    """The environment of a process with Airflow on a separate, migrated database."""
     options = {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -137,7 +137,7 @@ def airflow_environment(new_database: Callable[[], str], tmp_path_factory: pytes
 def in_airflow(
     airflow_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, Any]]:
-    """Runs a script in a process that is Airflow, and gives what it wrote as JSON."""
+    """Runs a script in a process with Airflow. Returns: the JSON that the script wrote."""
 
     def run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
         answer = tmp_path_factory.mktemp("answer") / "answer.json"
@@ -154,7 +154,7 @@ def in_airflow(
 
 
 class ResidentAirflow:
-    """One process that is Airflow and runs one script after the other: to become Airflow takes it ten seconds."""
+    """One process with Airflow that runs one script after the other: starting Airflow takes ten seconds."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self._log, self._folder = folder / "output.log", folder
@@ -171,7 +171,7 @@ class ResidentAirflow:
         os.close(ended)
 
     def run(self, script: str, *arguments: str, environment: dict[str, str]) -> dict[str, Any]:
-        """Give what the script wrote as JSON, and what the process said meanwhile."""
+        """Run a script. Returns: the JSON that it wrote, and the output of the process."""
         answer, said_before = self._folder / "answer.json", self._log.stat().st_size
         answer.unlink(missing_ok=True)
         request = {"script": script, "arguments": [str(answer), *arguments], "environment": environment}
@@ -184,7 +184,7 @@ class ResidentAirflow:
         return {**json.loads(answer.read_text()), "output": output}
 
     def stop(self) -> None:
-        """The end of what it reads is its end."""
+        """Close its input, which ends the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -202,13 +202,13 @@ def resident_airflow(
 
 @pytest.fixture(scope="session")
 def described(in_airflow: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """The DAG folder as Airflow reads it."""
+    """The DAGs as Airflow parsed them."""
     return in_airflow(DESCRIBE)
 
 
 @pytest.fixture
 def night_settings(settings: Settings, mlflow_uri: str, tmp_path: Path) -> Settings:
-    """Settings with an MLflow and a drop folder, and whose thresholds fit a small digit set."""
+    """Settings with an MLflow, a folder as source, and thresholds for few digits."""
     chosen = {"mlflow_tracking_uri": mlflow_uri, "snapshot_size": 250, "new_images_threshold": 50}
     chosen["ingest_sources"] = f"{tmp_path / 'drop'},{tmp_path / 'nowhere'}"
     return settings.model_copy(update=chosen)
@@ -216,7 +216,7 @@ def night_settings(settings: Settings, mlflow_uri: str, tmp_path: Path) -> Setti
 
 @pytest.fixture
 def run_dag(resident_airflow: ResidentAirflow, night_settings: Settings) -> Callable[..., dict[str, Any]]:
-    """Really runs a DAG with `dag.test()`, on the settings of the test."""
+    """Runs a DAG with `dag.test()`, on the settings of the test."""
 
     def run(dag_id: str, **parameters: object) -> dict[str, Any]:
         environment = settings_environment(night_settings)
@@ -234,7 +234,7 @@ def digit_files(tmp_path_factory: pytest.TempPathFactory) -> DigitFolders:
 
 @pytest.fixture
 def ingest(catalog: Catalog, digit_files: DigitFolders, tmp_path: Path) -> Callable[..., None]:
-    """Brings in some digits of each class: those from `start`, `count` of them, of the part that the split needs."""
+    """Ingests `count` digits of each class, from `start` on, of the part for the split."""
 
     def bring_in(split: Split, start: int, count: int) -> None:
         source = digit_files.evaluation if split == "evaluation" else digit_files.later

@@ -1,4 +1,4 @@
-"""What Airflow tells of: a step that gave up, with a receiver that does not listen, and without a database."""
+"""Alerts on failed tasks in Airflow: with a receiver, with a dead receiver, and without a database."""
 
 import http.server
 import json
@@ -34,7 +34,7 @@ json.dump({"runs": runs}, open(sys.argv[1], "w"))
 
 @pytest.fixture
 def night_settings(settings: Settings, mlflow_uri: str, free_tcp_port: int) -> Settings:
-    """Alerts go where nobody listens."""
+    """Alerts go to an address where nobody listens."""
     address = SecretStr(f"json://127.0.0.1:{free_tcp_port}")
     update = {
         "mlflow_tracking_uri": mlflow_uri,
@@ -51,7 +51,7 @@ def only_alert(catalog: Catalog) -> Alert:
     return alert
 
 
-def test_a_step_that_gave_up_is_told_once_and_tried_again_without_failing_anything(
+def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_task(
     run_dag: RunDag, catalog: Catalog
 ) -> None:
     failed = run_dag("retrain")
@@ -71,9 +71,7 @@ def test_a_step_that_gave_up_is_told_once_and_tried_again_without_failing_anythi
     assert "Address 1 (json)" in str(only_alert(catalog).last_error)
 
 
-def test_a_task_that_is_no_training_is_told_once_a_day_and_counts_as_no_training(
-    run_dag: RunDag, catalog: Catalog
-) -> None:
+def test_a_failed_task_outside_trainings_raises_one_alert_a_day(run_dag: RunDag, catalog: Catalog) -> None:
     for _ in range(2):
         failed = run_dag("ingest_images")
         assert failed["state"] == "failed", failed["output"][-6000:]
@@ -85,7 +83,7 @@ def test_a_task_that_is_no_training_is_told_once_a_day_and_counts_as_no_training
 
 @pytest.fixture
 def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A receiver that listens; its address, and what it got."""
+    """A running receiver. Returns: its address, and the alerts that it got."""
     received: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -95,7 +93,7 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -103,7 +101,7 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
-def test_whatever_dag_fails_people_hear_of_it_once_also_without_the_database(
+def test_each_failed_dag_raises_one_alert_also_without_the_database(
     in_airflow: Callable[..., dict[str, Any]],
     described: dict[str, Any],
     night_settings: Settings,
@@ -111,13 +109,16 @@ def test_whatever_dag_fails_people_hear_of_it_once_also_without_the_database(
     webhook: tuple[str, list[dict[str, Any]]],
 ) -> None:
     address, received = webhook
-    update = {"database_url": SecretStr(new_database()), "alert_urls": SecretStr(address)}  # nobody migrated it
+    update = {
+        "database_url": SecretStr(new_database()),
+        "alert_urls": SecretStr(address),
+    }  # a database without migrations
     played = in_airflow(RUN_ALL, environment=settings_environment(night_settings.model_copy(update=update)))
     assert {state for runs in played["runs"].values() for _, state in runs} == {"failed"}, played["output"][-6000:]
     assert set(played["runs"]) == set(described["dags"])
     for dag_id, runs in played["runs"].items():
         told = [message for message in received if f"of {dag_id} failed" in message["title"]]
-        assert len(told) == 1, dag_id  # also of what ran and failed twice
+        assert len(told) == 1, dag_id  # also for the DAG that ran and failed twice
         assert all("Run `mycoflow migrate`" in message["message"] for message in told)
         assert all(message["type"] == "failure" for message in told)
         assert runs[0][0] in told[0]["message"]

@@ -1,4 +1,4 @@
-"""The DAG folder as Airflow reads it: without an error, quickly, and as the design says."""
+"""The DAG folder as Airflow parses it: without errors, quickly, and with the intended structure."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ open(sys.argv[1], "w").write(json.dumps(decided))
 """
 
 
-def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
+def test_every_dag_is_parsed_without_an_error(described: dict[str, Any]) -> None:
     assert described["import_errors"] == {}
     assert set(described["dags"]) == {
         "finetune",
@@ -36,7 +36,7 @@ def test_every_dag_is_read_without_an_error(described: dict[str, Any]) -> None:
     }
 
 
-def test_reading_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str, Any]) -> None:
+def test_parsing_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str, Any]) -> None:
     assert described["heavy"] == []
     assert all(seconds < 10 for seconds in described["parse_seconds"].values())
 
@@ -46,7 +46,7 @@ DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_aler
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
-def test_a_dag_says_what_it_is_for_and_works_once_at_a_time(described: dict[str, Any], dag_id: str) -> None:
+def test_a_dag_has_a_description_and_runs_or_trains_once_at_a_time(described: dict[str, Any], dag_id: str) -> None:
     dag = described["dags"][dag_id]
     assert dag["doc"].startswith("###")
     assert "mycoflow" in dag["tags"]
@@ -60,14 +60,14 @@ def test_a_dag_says_what_it_is_for_and_works_once_at_a_time(described: dict[str,
 
 
 @pytest.mark.parametrize("dag_id", TRAININGS)
-def test_an_approval_that_nobody_answers_holds_up_no_other_run(described: dict[str, Any], dag_id: str) -> None:
+def test_an_unanswered_approval_does_not_block_other_runs(described: dict[str, Any], dag_id: str) -> None:
     dag = described["dags"][dag_id]
-    # By hand and every night: more than there can be in the time that one waits.
+    # More runs than can start, by hand and every night, while one waits.
     assert dag["max_active_runs"] >= 10
     assert all(dag["tasks"][step]["most_at_once"] is None for step in STEPS if step != "train")
 
 
-def test_every_task_of_every_dag_tells_people_when_it_gives_up(described: dict[str, Any]) -> None:
+def test_every_task_of_every_dag_raises_an_alert_when_it_fails(described: dict[str, Any]) -> None:
     tells = {
         (dag_id, name): task["tells"]
         for dag_id, dag in described["dags"].items()
@@ -77,20 +77,20 @@ def test_every_task_of_every_dag_tells_people_when_it_gives_up(described: dict[s
     assert {task for task, callbacks in tells.items() if callbacks != ["tell_failure"]} == set()
 
 
-def test_retrain_is_started_by_the_asset_and_takes_its_steps_in_order(described: dict[str, Any]) -> None:
+def test_retrain_is_started_by_the_asset_and_runs_its_steps_in_order(described: dict[str, Any]) -> None:
     retrain = described["dags"]["retrain"]
     assert retrain["assets"] == ["retraining_requested"]
     assert retrain["order"] == STEPS
     assert set(map(tuple, retrain["edges"])) >= set(pairwise(STEPS))
 
 
-def test_finetune_is_started_by_people_and_takes_the_steps_of_retrain(described: dict[str, Any]) -> None:
+def test_finetune_is_started_by_hand_and_runs_the_steps_of_retrain(described: dict[str, Any]) -> None:
     finetune, retrain = described["dags"]["finetune"], described["dags"]["retrain"]
     assert finetune["assets"] == []
     assert (finetune["order"], finetune["edges"]) == (retrain["order"], retrain["edges"])
 
 
-def test_a_search_ends_before_its_best_is_trained_as_in_retrain(described: dict[str, Any]) -> None:
+def test_a_search_ends_before_the_steps_of_retrain_train_its_best_head(described: dict[str, Any]) -> None:
     tune, retrain = described["dags"]["tune_hyperparameters"], described["dags"]["retrain"]
     assert tune["assets"] == []
     assert {("snapshot", "search"), ("workers", "search"), ("search", "choose"), ("choose", "train")} <= set(
@@ -101,7 +101,7 @@ def test_a_search_ends_before_its_best_is_trained_as_in_retrain(described: dict[
 
 
 @pytest.mark.parametrize("dag_id", ["finetune", "retrain"])
-def test_training_may_take_its_budget_and_a_margin(described: dict[str, Any], dag_id: str) -> None:
+def test_the_timeout_of_training_is_its_budget_and_a_margin(described: dict[str, Any], dag_id: str) -> None:
     timeout_seconds = described["dags"][dag_id]["tasks"]["train"]["timeout_seconds"]
     assert TRAINING_BUDGET_SECONDS < timeout_seconds <= 2 * TRAINING_BUDGET_SECONDS
 
@@ -117,13 +117,13 @@ def test_parameters_of_retrain_have_types_and_bounds(described: dict[str, Any]) 
     assert not re.fullmatch(params["selection"]["pattern"], "oldest")
 
 
-def test_parameters_of_finetune_take_what_the_service_sends(described: dict[str, Any]) -> None:
+def test_parameters_of_finetune_accept_the_requests_of_the_service(described: dict[str, Any]) -> None:
     params = described["dags"]["finetune"]["params"]
     assert set(params) == {"layers", "epochs", "learning_rate", "model_version", "requested_by"}
     layers = FinetuneBody.model_json_schema()["properties"]["variables"]
     epochs = FinetuneBody.model_json_schema()["properties"]["epochs"]
     assert params["layers"]["minimum"] == layers["minimum"]
-    assert "maximum" not in params["layers"].keys() | layers.keys()  # the backbone of the version knows it
+    assert "maximum" not in params["layers"].keys() | layers.keys()  # the limit depends on the version's backbone
     assert (params["epochs"]["minimum"], params["epochs"]["maximum"]) == (epochs["minimum"], epochs["maximum"])
     assert params["model_version"]["type"] == ["null", "integer"]
     assert (params["learning_rate"]["exclusiveMinimum"], params["learning_rate"]["maximum"]) == (0, 1)
@@ -149,7 +149,7 @@ def test_images_are_ingested_source_by_source(described: dict[str, Any]) -> None
     assert ingest_images["tasks"]["ingest"]["timeout_seconds"] > INGEST_SECONDS
 
 
-def test_a_task_is_tried_again_where_that_can_help(in_airflow: Callable[..., dict[str, Any]]) -> None:
+def test_a_task_is_tried_again_if_that_can_help(in_airflow: Callable[..., dict[str, Any]]) -> None:
     decided = in_airflow(DECIDE)
     tried_again = ["ConnectionError", "ImageStoreError", "StaleChampionError"]
     assert {name: decided[name] for name in (*tried_again, "SnapshotError")} == {

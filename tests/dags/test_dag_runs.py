@@ -1,4 +1,4 @@
-"""Each DAG really run, against the real catalog, MLflow and network; only the scheduler is missing (see tests/e2e)."""
+"""Runs of each DAG with the real catalog, MLflow and network, but without the scheduler (see tests/e2e)."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RunDag = Callable[..., dict[str, Any]]
 Ingest = Callable[..., None]
 
 
-def test_each_source_is_taken_in_whatever_becomes_of_the_others(
+def test_each_source_is_ingested_even_if_another_fails(
     run_dag: RunDag, catalog: Catalog, digit_files: DigitFolders, tmp_path: Path
 ) -> None:
     for digit in ("3", "4"):
@@ -25,14 +25,14 @@ def test_each_source_is_taken_in_whatever_becomes_of_the_others(
             shutil.copy(file, tmp_path / "drop" / digit)
     settle(tmp_path / "drop")
     run = run_dag("ingest_images")
-    assert run["state"] == "failed", run["output"][-6000:]  # the second source is not there
+    assert run["state"] == "failed", run["output"][-6000:]  # the second source does not exist
     assert "is no folder" in run["output"]
     with catalog.begin() as connection:
         (batch,) = list_batches(connection, 5)
     assert (batch.source, batch.counts) == ((tmp_path / "drop").as_uri(), {"waiting": 6})
 
 
-def test_monitoring_without_a_model_is_skipped_and_says_what_to_do(run_dag: RunDag) -> None:
+def test_monitoring_without_a_model_is_skipped_and_the_log_says_what_to_do(run_dag: RunDag) -> None:
     run = run_dag("monitor_production")
     assert run["state"] == "success", run["output"][-6000:]
     assert run["tasks"].pop("check") == "success"
@@ -40,9 +40,7 @@ def test_monitoring_without_a_model_is_skipped_and_says_what_to_do(run_dag: RunD
     assert "mycoflow retrain" in run["output"]
 
 
-def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_images_are_new(
-    run_dag: RunDag, ingest: Ingest
-) -> None:
+def test_a_first_model_is_promoted_and_enough_new_images_request_retraining(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
     ingest("pool", 0, 25)
 
@@ -71,7 +69,7 @@ def test_a_first_model_is_promoted_and_retraining_is_requested_once_enough_image
 
 # Quick: tests/ml/test_finetune.py; the tasks are those of `retrain`, which runs above.
 @pytest.mark.slow
-def test_fine_tuning_goes_through_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
+def test_fine_tuning_runs_all_steps_to_a_second_version(run_dag: RunDag, ingest: Ingest) -> None:
     ingest("evaluation", 0, 4)
     ingest("pool", 0, 25)
     assert run_dag("retrain")["state"] == "success"
@@ -96,7 +94,7 @@ def test_a_search_by_two_workers_ends_in_a_model(run_dag: RunDag, ingest: Ingest
     assert (tuned["returned"]["register"], tuned["returned"]["promote"]) == (1, 1)
 
 
-def test_an_error_that_would_come_again_is_not_tried_again(run_dag: RunDag) -> None:
+def test_an_error_that_would_repeat_is_not_tried_again(run_dag: RunDag) -> None:
     run = run_dag("retrain")
     assert run["state"] == "failed"
     assert run["tasks"]["snapshot"] == "failed"

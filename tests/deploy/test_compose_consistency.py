@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,46 @@ def test_only_what_must_go_out_can(compose: dict[str, Any], services: dict[str, 
     assert "default" not in {
         network for service in services.values() for network in service.get("networks", ["default"])
     }
+
+
+def test_no_fixed_address_is_one_that_docker_gives_to_another(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    fixed = [
+        (network, ip_address(attached["ipv4_address"]))
+        for service in services.values()
+        if isinstance(service.get("networks"), dict)
+        for network, attached in service["networks"].items()
+        if attached
+    ]
+    assert fixed
+    assert len(set(fixed)) == len(fixed)
+    for network, address in fixed:
+        (pool,) = compose["networks"][network]["ipam"]["config"]
+        subnet = ip_network(pool["subnet"])
+        given_out = ip_network(pool.get("ip_range", pool["subnet"]))
+        assert given_out.subnet_of(subnet)
+        assert address in subnet
+        assert address not in given_out
+        assert address not in (subnet[0], subnet[1], subnet[-1])  # the network's own, the gateway's, broadcast
+
+
+def test_the_address_that_is_believed_is_the_proxys(services: dict[str, Any]) -> None:
+    believed = {
+        service["environment"].get("FORWARDED_ALLOW_IPS") for service in services.values() if "environment" in service
+    }
+    assert believed - {None} == {services["caddy"]["networks"]["frontend"]["ipv4_address"]}
+
+
+def test_the_worker_reads_the_drop_folder_and_changes_nothing_there(services: dict[str, Any]) -> None:
+    assert "./drop:/drop:ro" in services["airflow-worker"]["volumes"]
+
+
+def test_only_the_worker_has_the_keys_of_sources(services: dict[str, Any]) -> None:
+    with_keys = {
+        name for name, each in services.items() if "MYCOFLOW_INGEST_S3_ACCOUNTS" in each.get("environment", {})
+    }
+    assert with_keys == {"airflow-worker"}
 
 
 def test_the_proxy_cannot_reach_the_databases(services: dict[str, Any]) -> None:

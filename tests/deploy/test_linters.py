@@ -67,8 +67,8 @@ def test_alertmanager_accepts_its_configuration(root: Path, program: Callable[[s
     )
 
 
-def test_caddyfile_is_formatted(root: Path, program: Callable[[str, str], str]) -> None:
-    caddy = program("caddy", "caddy")
+def test_caddyfile_is_formatted(root: Path) -> None:
+    caddy = VENV / "caddy"
     written = (root / "docker/Caddyfile").read_text()
     done = subprocess.run([caddy, "fmt", "docker/Caddyfile"], cwd=root, capture_output=True, text=True, check=False)
     assert done.stdout == written

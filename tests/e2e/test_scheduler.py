@@ -116,7 +116,7 @@ def stack(
             yield Stack(addresses.airflow, password, airflow, catalog, digits, tmp_path)
     assert [each for each in processes_on(home) if "postgres" not in each] == []
     said = (home / "stack.log").read_text()
-    for words in ("Mycoflow is up", addresses.airflow, addresses.prometheus or "", "Stopped. `make up` goes on"):
+    for words in ("Mycoflow is up", addresses.airflow, addresses.prometheus or "", "Stopped. `make up` starts again"):
         assert words in said
 
 

@@ -82,7 +82,7 @@ def test_a_port_in_use_is_named_with_the_setting_that_moves_it(home: Path, run_s
     assert f"port {settings.mlflow_port} is in use; set MYCOFLOW_MLFLOW_PORT to a free one" in said
 
 
-# Quick: tests/monitoring/test_stack_prometheus.py, test_a_port_in_use_is_named_and_the_stack_does_without.
+# Quick: tests/monitoring/test_stack_prometheus.py, test_a_port_in_use_is_reported_and_the_stack_runs_without_it.
 @pytest.mark.slow
 def test_with_the_port_of_prometheus_in_use_the_rest_starts(home: Path, run_stack: RunStack) -> None:
     settings = demo_settings(home)
@@ -128,5 +128,5 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(home: Path, run_stac
     with run_stack(settings, "demo") as process:
         said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
-    assert "was not made by the demo" in said.replace("\n", " ")
+    assert "one that the demo made" in said.replace("\n", " ")
     assert (home / "demo" / "thesis.txt").read_text() == "mine"

@@ -98,7 +98,7 @@ def test_the_first_backbone_is_int8_and_what_decided_so_is_told(filled_workspace
     cycle.retrain(trained, "first", "test", PARAMETERS)
     (version,) = trained.registry.versions()
     assert version.tags["precision"] == "int8"
-    assert "images as fp32 does" in version.tags["precision_reason"]
+    assert "the class that fp32 gives" in version.tags["precision_reason"]
     assert describe_state(trained)["its backbone"] == f"random:0, 32 px, int8; {version.tags['precision_reason']}"
 
 

@@ -1,11 +1,13 @@
 """Settings by their names in the environment and in `.env`."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ml.errors import SettingsError
-from ml.settings import STACK_MARK, Settings, load_settings, variable, without_settings
+from ml.settings import STACK_MARK, Settings, load_settings, parse_s3_accounts, variable, without_settings
+from stack.environment import settings_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,3 +158,50 @@ def test_an_environment_without_settings_has_what_others_put_there() -> None:
 def test_every_setting_is_documented() -> None:
     told = (ROOT / "README.md").read_text().partition("## Settings")[2] + (ROOT / ".env.example").read_text()
     assert [name for name in map(variable, Settings.model_fields) if name not in told] == []
+
+
+def test_accounts_of_sources_are_json() -> None:
+    one = {"endpoint": "https://s3.lab.example", "access_key": "key", "secret_key": "s3cret"}
+    accounts = parse_s3_accounts(json.dumps({"lab": one, "field station": one | {"region": "eu-central-1"}}))
+    assert accounts["lab"].secret_key.get_secret_value() == "s3cret"
+    assert [account.region for account in accounts.values()] == ["us-east-1", "eu-central-1"]
+    assert "s3cret" not in repr(accounts)
+
+
+@pytest.mark.parametrize(
+    ("written", "where"),
+    [
+        ("hunter2", "the whole: "),
+        ('["hunter2"]', "the whole: "),
+        ('{"lab": "hunter2"}', "lab: "),
+        ('{"lab": {"endpoint": "https://host", "access_key": "key"}}', "lab.secret_key: "),
+        ('{"lab": {"endpoint": "https://host", "access_key": "", "secret_key": "hunter2"}}', "lab.access_key: "),
+        ('{"lab": {"endpoint": "https://host", "access_key": "key", "secret_key": ""}}', "lab.secret_key: "),
+        ('{"lab": {"endpoint": "host:9000", "access_key": "key", "secret_key": "hunter2"}}', "lab.endpoint: "),
+        ('{"lab": {"endpoint": "https://key:hunter2@host", "access_key": "k", "secret_key": "s"}}', "lab.endpoint: "),
+        (
+            '{"lab": {"endpoint": "https://host", "access_key": "key", "secret_key": "s", "zone": "hunter2"}}',
+            "lab.zone: ",
+        ),
+    ],
+)
+def test_a_wrong_account_is_told_without_its_key(written: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYCOFLOW_INGEST_S3_ACCOUNTS", written)
+    told = refused()
+    assert "MYCOFLOW_INGEST_S3_ACCOUNTS: " in told
+    assert "expected JSON" in told
+    assert where in told
+    assert "hunter2" not in told
+
+
+def test_the_processes_of_a_stack_read_the_settings_that_it_was_started_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MYCOFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("MYCOFLOW_CLASS_FLOORS", "{\"Boletus 'edulis'\": 0.8}")
+    monkeypatch.setenv("MYCOFLOW_ALERT_URLS", "ntfy://topic")
+    monkeypatch.setenv("MYCOFLOW_REQUIRE_CERTIFICATION", "false")
+    settings = load_settings()
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings

@@ -1,4 +1,4 @@
-"""The prediction service, as Prometheus sees it."""
+"""The prediction service with its metrics, and promtool."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def promtool(program: Callable[[str, str], str]) -> Callable[..., str]:
-    """Runs promtool, demands that it is content, and gives what it says."""
+    """Runs promtool, and asserts that it succeeds. Returns: its output."""
     path = program("promtool", "prometheus")
 
     def run(*arguments: str | Path) -> str:
@@ -29,12 +29,12 @@ def promtool(program: Callable[[str, str], str]) -> Callable[..., str]:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The application on a real database, with the rights of role web."""
+    """The application on a real database, with the rights of the role web."""
     with application_as_web(settings) as app:
         yield app
 
 
 @pytest.fixture
 def metrics_port(app: Flask) -> int:
-    """Where the application shows its figures, on 127.0.0.1."""
+    """The port of the application's metrics, on 127.0.0.1."""
     return application_state.current(app).metrics.serve("127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""A real Prometheus, asked through its HTTP API."""
+"""A real Prometheus, with a client of its HTTP API."""
 
 import subprocess
 import time
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class Prometheus:
-    """Args: url, where it listens."""
+    """A running Prometheus. Args: url, its address."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=60)
@@ -29,21 +29,21 @@ class Prometheus:
             return False
 
     def get(self, path: str, **parameters: str | float) -> Any:
-        """The data of one of the API's answers. Source: Prometheus' documentation, "HTTP API"."""
+        """Return the data of an answer of the API. Source: Prometheus' documentation, "HTTP API"."""
         answer = self._client.get(f"/api/v1/{path}", params=parameters)
         assert answer.is_success, answer.text
         return answer.json()["data"]
 
     def values(self, query: str) -> list[float]:
-        """What an instant query finds."""
+        """Return the result of an instant query."""
         return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
 
     def targets(self) -> dict[str, str]:
-        """What is scraped: each job's address."""
+        """Return the scraped address of each job."""
         return {target["labels"]["job"]: target["scrapeUrl"] for target in self.get("targets")["activeTargets"]}
 
     def alerts(self) -> dict[str, str]:
-        """The alerts that are not inactive, each with its state: pending or firing."""
+        """Return the active alerts, each with its state: pending or firing."""
         return {alert["labels"]["alertname"]: alert["state"] for alert in self.get("alerts")["alerts"]}
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(command: Sequence[str], port: int, log: Path) -> Iterator[Prometheus]:
-    """Run Prometheus for the length of the block.
+    """Run Prometheus during the block.
 
     Args: command, that makes it listen on the port; log, the file that gets its output.
     """
@@ -73,7 +73,7 @@ def running_prometheus(command: Sequence[str], port: int, log: Path) -> Iterator
 def prometheus_on(
     program: str, ports: Mapping[str, int], folder: Path, rule_files: Sequence[Path] = ()
 ) -> Iterator[Prometheus]:
-    """Run one that looks every second.
+    """Run a Prometheus that scrapes every second.
 
     Args: ports, by the name of the job that reads there; folder, empty.
     """

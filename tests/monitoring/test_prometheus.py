@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the service, and its alerts come and go with what is in the database."""
+"""A real Prometheus scrapes the service, and its alerts start and end with the figures in the database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,19 +25,19 @@ SHORTENED_FOR = "3s"
 
 @pytest.fixture
 def prometheus(metrics_port: int, program: Callable[[str, str], str], tmp_path: Path) -> Iterator[Prometheus]:
-    """Prometheus with the real rules, that looks every second and waits three before an alert fires."""
+    """Prometheus with the real rules. It scrapes every second, and alerts fire after three seconds."""
     rules = [_hurried(file, tmp_path) for file in RULES.glob("*.yml")]
     with prometheus_on(program("prometheus", "prometheus"), {"webapi": metrics_port}, tmp_path, rules) as running:
         yield running
 
 
-def test_an_accuracy_that_sinks_is_pending_then_firing_and_ends_when_it_recovers(
+def test_the_alert_on_a_low_accuracy_is_pending_then_firing_and_ends_on_recovery(
     prometheus: Prometheus, add_champion: Callable[..., None], catalog: Catalog
 ) -> None:
     add_champion(1, 0.91)
     save_night(catalog, 0.91)
     assert eventually(lambda: prometheus.values("mycoflow_deciding_accuracy") == [0.91])
-    assert eventually(lambda: alerts(prometheus) == {})  # until it first scrapes, the service is absent
+    assert eventually(lambda: alerts(prometheus) == {})  # before the first scrape, the service counts as absent
 
     add_champion(1, 0.60)
     save_night(catalog, 0.60)
@@ -48,7 +48,7 @@ def test_an_accuracy_that_sinks_is_pending_then_firing_and_ends_when_it_recovers
     assert eventually(lambda: alerts(prometheus) == {})
 
 
-def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
+def test_an_outage_of_the_database_raises_an_alert_and_ends_no_other(
     prometheus: Prometheus, add_champion: Callable[..., None], catalog: Catalog, settings: Settings
 ) -> None:
     add_champion(1, 0.60)
@@ -62,19 +62,19 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_alert(
     assert eventually(lambda: alerts(prometheus) == {"AccuracyBelowFloor": "firing"})
 
 
-def test_a_service_that_stops_is_told(prometheus: Prometheus, app: Flask) -> None:
+def test_a_service_that_stops_raises_an_alert(prometheus: Prometheus, app: Flask) -> None:
     assert eventually(lambda: prometheus.values('up{job="webapi"}') == [1] and alerts(prometheus) == {})
     application_state.current(app).metrics.close()
     assert eventually(lambda: alerts(prometheus) == {"ServiceDown": "firing"})
 
 
 def alerts(prometheus: Prometheus) -> dict[str, str]:
-    """All but that the champion is not served: nothing is, in these tests."""
+    """Return all alerts except ChampionNotServed: no version is served in these tests."""
     return {name: state for name, state in prometheus.alerts().items() if name != "ChampionNotServed"}
 
 
 def save_night(catalog: Catalog, accuracy: float) -> None:
-    """What a nightly check leaves."""
+    """Write the rows of a nightly check."""
     with catalog.begin() as connection:
         set_version = connection.execute(sa.select(evaluation_sets.c.version)).scalar_one()
         save_monitoring(connection, 1, set_version, accuracy, [], NewImages(3, 1), [], {})
@@ -82,7 +82,7 @@ def save_night(catalog: Catalog, accuracy: float) -> None:
 
 @contextmanager
 def away(settings: Settings) -> Iterator[None]:
-    """For the length of the block, the server takes no connection to the database, and ends those that are open."""
+    """During the block, the server refuses connections to the database, and closes the open ones."""
     assert settings.database_url is not None
     url = sa.make_url(settings.database_url.get_secret_value())
     connection = psycopg2.connect(_shown(url.set(drivername="postgresql", database="postgres")))
@@ -100,7 +100,7 @@ def _shown(url: sa.URL) -> str:
 
 
 def _hurried(file: Path, folder: Path) -> Path:
-    """A file of rules as it is, but that alerts wait for seconds instead of minutes or hours."""
+    """Copy a file of rules, with seconds instead of minutes and hours in `for`."""
     rules: dict[str, Any] = yaml.safe_load(file.read_text())
     for rule in (rule for group in rules["groups"] for rule in group["rules"] if "for" in rule):
         rule["for"] = SHORTENED_FOR

@@ -1,4 +1,4 @@
-"""Every rule is tested, uses figures that exist, and leads to what to do."""
+"""Every alert rule has tests, uses existing figures, and links to the guide."""
 
 import json
 import re
@@ -24,7 +24,7 @@ PROMETHEUS = ROOT / "prometheus"
 OPERATIONS = ROOT / "docs" / "operations.md"
 FROM_PROMETHEUS = {"up"}
 METRIC = re.compile(r"\bmycoflow_\w+|\bup\b(?=[{)])")
-# How the text format calls a metric of a type; the first name is the one that people use.
+# The names of a metric in the text format, by its type; people use the first one.
 SUFFIXES = {"counter": ["_total"], "info": ["_info"], "histogram": ["", "_bucket", "_count", "_sum"], "gauge": [""]}
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def metrics() -> list[Metric]:
-    """Everything that the service shows where nothing is missing."""
+    """All metrics of a service with a complete database."""
     part = PartAccuracy(
         "recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]], []
     )
@@ -69,31 +69,31 @@ def metrics() -> list[Metric]:
 
 @pytest.fixture
 def exported(metrics: list[Metric]) -> set[str]:
-    """The names that a query may use."""
+    """The metric names that queries may use."""
     return {metric.name + suffix for metric in metrics for suffix in SUFFIXES[metric.type]}
 
 
 @pytest.fixture
 def documented(metrics: list[Metric]) -> set[str]:
-    """The names that the guide explains."""
+    """The metric names in the guide."""
     return {metric.name + SUFFIXES[metric.type][0] for metric in metrics if metric.name.startswith("mycoflow_")}
 
 
-def test_the_service_shows_every_gauge_of_the_table_of_figures_as_it_is_there(metrics: list[Metric]) -> None:
+def test_the_service_exports_every_gauge_of_the_table_of_figures(metrics: list[Metric]) -> None:
     shown = {metric.name: metric for metric in metrics}
     for figure in (figure for figure in FIGURES if figure.is_gauge):
         assert shown[figure.gauge].documentation == figure.meaning
         assert {tuple(sample.labels) for sample in shown[figure.gauge].samples} == {figure.labels}
 
 
-def test_the_configuration_is_right_and_finds_all_rules(
+def test_the_configuration_is_valid_and_finds_all_rules(
     promtool: Callable[..., str], alerts: dict[str, dict[str, Any]]
 ) -> None:
     said = promtool("check", "config", "prometheus/prometheus.yml")
     assert sum(map(int, re.findall(r"SUCCESS: (\d+) rules found", said))) == len(alerts)
 
 
-def test_the_rules_are_right(promtool: Callable[..., str]) -> None:
+def test_the_rules_are_valid(promtool: Callable[..., str]) -> None:
     files = list((PROMETHEUS / "rules").glob("*.yml"))
     assert promtool("check", "rules", *files).count("SUCCESS") == len(files)
 
@@ -120,14 +120,14 @@ def test_one_condition_has_one_rule(alerts: dict[str, dict[str, Any]]) -> None:
     assert len({" ".join(rule["expr"].split()) for rule in alerts.values()}) == len(alerts)
 
 
-def test_every_alert_says_how_bad_it_is_and_what_to_do(alerts: dict[str, dict[str, Any]]) -> None:
+def test_every_alert_has_a_severity_and_a_link_to_what_to_do(alerts: dict[str, dict[str, Any]]) -> None:
     for name, rule in alerts.items():
         assert rule["labels"]["severity"] in {"critical", "warning"}, name
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, name
         assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
 
 
-def test_every_figure_in_a_rule_is_one_that_the_service_shows(
+def test_every_figure_in_a_rule_is_exported_by_the_service(
     alerts: dict[str, dict[str, Any]], exported: set[str]
 ) -> None:
     used = {metric for rule in alerts.values() for metric in METRIC.findall(rule["expr"])}

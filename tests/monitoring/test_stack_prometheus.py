@@ -1,4 +1,4 @@
-"""The Prometheus of `make up`: it reads the service, has the rules of production, and nothing else stops with it."""
+"""The Prometheus of `make up`: it scrapes the service with production's rules, and the stack runs without it."""
 
 import io
 import os
@@ -25,7 +25,7 @@ def stack_settings(settings: Settings, metrics_port: int) -> Settings:
     return Settings(**{**settings.model_dump(), "metrics_port": metrics_port, "prometheus_port": port})
 
 
-def test_it_reads_the_service_and_has_the_rules_of_production(
+def test_it_scrapes_the_service_and_has_the_rules_of_production(
     stack_settings: Settings, program: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     command = prometheus_command(program("prometheus", "prometheus"), stack_settings)
@@ -40,7 +40,7 @@ def test_it_reads_the_service_and_has_the_rules_of_production(
     assert (stack_settings.mycoflow_home / "prometheus" / "data").is_dir()
 
 
-def test_where_it_is_not_installed_the_stack_does_without(
+def test_the_stack_runs_without_it_if_it_is_not_installed(
     stack_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -49,7 +49,7 @@ def test_where_it_is_not_installed_the_stack_does_without(
     assert "prometheus" not in {child.name for child in list_children(stack_settings, addresses)}
 
 
-def test_a_service_that_shows_no_metrics_on_a_known_port_is_not_watched(
+def test_it_does_not_run_without_a_fixed_port_of_the_metrics(
     stack_settings: Settings, program: Callable[[str, str], str]
 ) -> None:
     program("prometheus", "prometheus")
@@ -57,7 +57,7 @@ def test_a_service_that_shows_no_metrics_on_a_known_port_is_not_watched(
     assert find_prometheus(stack_settings.model_copy(update={"metrics_port": 0})) is None
 
 
-def test_a_port_in_use_is_named_and_the_stack_does_without(
+def test_a_port_in_use_is_reported_and_the_stack_runs_without_it(
     stack_settings: Settings, program: Callable[[str, str], str]
 ) -> None:
     program("prometheus", "prometheus")
@@ -73,7 +73,7 @@ def test_a_port_in_use_is_named_and_the_stack_does_without(
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """The supervisor takes SIGINT and SIGTERM over."""
+    """Restore the handlers of SIGINT and SIGTERM, which the supervisor replaces."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -81,7 +81,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_signals")
-def test_the_others_go_on_when_an_optional_one_ends_and_end_with_any_other(tmp_path: Path) -> None:
+def test_the_stack_survives_the_end_of_an_optional_child_only(tmp_path: Path) -> None:
     children = [
         Child("extra", ("sh", "-c", "exit 1"), is_optional=True),
         Child("server", ("sh", "-c", "sleep 2; echo still here; exit 3")),

@@ -1,4 +1,4 @@
-"""`make soak`, the whole of it."""
+"""The whole of `make soak`."""
 
 import io
 import shutil
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's own user may enter, which pytest's are not."""
+    """A folder that PostgreSQL's user may enter; pytest's own folders are closed to it."""
     made = Path(tempfile.mkdtemp(prefix="mycoflow-soak-", dir=memory_folder()))
     yield made
     shutil.rmtree(made)
@@ -31,11 +31,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def lived(folder: Path) -> tuple[list[Night], Settings]:
-    """All the nights."""
+    """The records of all nights, and the settings."""
     return run(folder, NIGHTS, Console(file=io.StringIO()))
 
 
-def test_thirty_nights_go_as_they_should(lived: tuple[list[Night], Settings], folder: Path) -> None:
+def test_thirty_nights_bring_no_surprises(lived: tuple[list[Night], Settings], folder: Path) -> None:
     nights, settings = lived
     assert surprises(nights, settings, DRIFT_FROM) == []
     assert len(nights) == NIGHTS
@@ -45,14 +45,14 @@ def test_thirty_nights_go_as_they_should(lived: tuple[list[Night], Settings], fo
     assert (folder / "nights.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_night_that_went_wrong_is_noticed(lived: tuple[list[Night], Settings]) -> None:
+def test_a_wrong_night_is_a_surprise(lived: tuple[list[Night], Settings]) -> None:
     nights, settings = lived
     quiet = next(index for index, night in enumerate(nights) if not night.reasons)
     promoted = next(index for index, night in enumerate(nights) if night.decision == "promote")
     for index, changes, words in (
-        (quiet, {"alerts": ["Accuracy is below the floor: 12.0%"]}, "out of place"),
+        (quiet, {"alerts": ["Accuracy is below the floor: 12.0%"]}, "an unexpected alert"),
         (quiet, {"reasons": ["none"], "decision": "keep"}, "without a cause"),
-        (promoted, {"alerts": []}, "nobody was told of"),
+        (promoted, {"alerts": []}, "a promotion without an alert"),
         (promoted + 1, {"served_version": 99}, "version 99 answered"),
     ):
         wrong = [*nights[:index], replace(nights[index], **changes), *nights[index + 1 :]]

@@ -9,7 +9,7 @@ FILTERS_PER_BLOCK = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (51
 FEATURE_COUNT = 512
 MINIMUM_IMAGE_SIZE = 32  # five poolings halve it to 1
 
-# Mean of the ImageNet training pixels in RGB; VGG16 was trained on pixels less these.
+# Mean of the ImageNet training pixels in RGB; VGG16 was trained on pixels minus this mean.
 # Source: keras.applications.imagenet_utils, mode "caffe".
 IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
 

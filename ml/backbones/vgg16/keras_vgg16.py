@@ -7,10 +7,10 @@ from ml.backbones.vgg16.architecture import FILTERS_PER_BLOCK, kernel_shapes, la
 
 
 def build_layers(tensor: Any, first_layer: int) -> Any:
-    """Build VGG16 from one of its convolutions on, up to its pooled features.
+    """Build VGG16 from one of its convolutions to its pooled features.
 
     Args:
-        tensor: what that convolution takes, channels-last; for the first one, RGB less the ImageNet mean.
+        tensor: the input of that convolution, channels-last; for the first one, RGB minus the ImageNet mean.
         first_layer: index of the convolution, 0 to 12.
     Returns: float32 (batch, 512), a Keras tensor. Layers are native and named as in keras.applications.vgg16.
     """

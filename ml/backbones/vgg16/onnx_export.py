@@ -1,4 +1,4 @@
-"""VGG16 as ONNX, node by node. Needs no TensorFlow, and the same weights give the same bytes everywhere."""
+"""Write VGG16 as ONNX, node by node, without TensorFlow. Equal weights give equal bytes on every machine."""
 
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ def export_backbone(weights: BackboneWeights, image_size: int) -> bytes:
         weights: the 13 convolutions.
         image_size: side of the square input, pixels, from 32.
     Returns: ONNX with input `images`, uint8 RGB (batch, image_size, image_size, 3), and output `features`, float32
-        (batch, 512). It casts, subtracts the ImageNet mean and turns to channels-first itself. Equal weights and
-        size give equal bytes.
+        (batch, 512). The graph itself casts, subtracts the ImageNet mean and turns to channels-first. Equal weights
+        and size give equal bytes.
     """
     from onnx import helper  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def export_backbone(weights: BackboneWeights, image_size: int) -> bytes:
 
 
 def read_backbone(backbone_onnx: bytes, recipe: str) -> BackboneWeights:
-    """Read the convolutions back out of a backbone, so that nothing but the ONNX file needs to be kept.
+    """Read the convolutions from a backbone's ONNX file, so that only that file needs to be stored.
 
     Args:
         backbone_onnx: what `export_backbone` returned.

@@ -16,7 +16,7 @@ from ml.backbones.vgg16.weights import choose_weights, resolve_weights
 
 
 def cut_points(image_size: int) -> list[CutPoint]:
-    """In front of each of the 13 convolutions."""
+    """A cut point in front of each of the 13 convolutions."""
     return [
         CutPoint(index, _tensor_in_front_of(index), _shape_in_front_of(index, image_size))
         for index in range(len(layer_names()))
@@ -40,13 +40,14 @@ def _block_of(index: int) -> int:
 
 
 class Vgg16:
-    """VGG16's convolutions, pooled over the picture. Source: arXiv 1409.1556; keras.applications.vgg16."""
+    """VGG16's convolutions, pooled over the image. Source: arXiv 1409.1556; keras.applications.vgg16."""
 
     name = "vgg16"
     feature_count = FEATURE_COUNT
     minimum_image_size = MINIMUM_IMAGE_SIZE
     pixel_scaling = PixelScaling(IMAGENET_MEAN_RGB)
-    # What comes after the last convolution: averaging int8 steps would be most of the features' noise. fp32 is free.
+    # The nodes after the last convolution: averaging in int8 would cause most of the noise in the features, and fp32
+    # costs no time here.
     kept_in_fp32 = ("block5_pool", "global_average_pool", "flatten")
     tunable_layers = tuple(layer_names())
 

@@ -1,6 +1,6 @@
-"""Find weights for VGG16: Keras' ImageNet file, the bundled file, a file of the user's own, or seeded random values.
+"""Find weights for VGG16: Keras' ImageNet file, the bundled file, a user's file, or seeded random values.
 
-Never a silent fallback: the weights decide what the cached features mean. TensorFlow is imported only to download.
+There is no silent fallback: cached features are valid only for their weights. TensorFlow is imported only to download.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ def resolve_weights(
     """Find the weights that a setting names.
 
     Args:
-        weights: `imagenet`, `bundled`, `random`, or a path of a `.weights.h5` file whose network takes BGR pixels less
-            the ImageNet mean, as keras.applications.vgg16 does.
+        weights: `imagenet`, `bundled`, `random`, or the path of a `.weights.h5` file. The network of that file takes
+            BGR pixels minus the ImageNet mean, as keras.applications.vgg16 does.
         base_url: where Keras' file is published, with the closing slash.
-        cache_folder: where Keras keeps downloaded weights; `models` under KERAS_HOME (~/.keras) when not given.
-    Raises: WeightsError, the file cannot be had or is not VGG16's.
+        cache_folder: where Keras stores downloaded weights; `models` under KERAS_HOME (~/.keras) when not given.
+    Raises: WeightsError, the file is not available or does not hold VGG16's weights.
     """
     if weights == "random":
         return _random_weights(RANDOM_SEED)
@@ -48,7 +48,7 @@ def resolve_weights(
     if not path.is_file():
         raise WeightsError(
             f"Expected MYCOFLOW_WEIGHTS to be imagenet, bundled, random, or an existing .weights.h5 file. "
-            f"Received: {weights!r}, which is not a file. Correct the path."
+            f"Received: {weights!r}, and there is no such file. Correct the path."
         )
     return _from_file("file", path)
 
@@ -56,15 +56,15 @@ def resolve_weights(
 def choose_weights(
     base_url: str = PUBLISHED_BASE_URL, cache_folder: Path | None = None
 ) -> tuple[Literal["imagenet", "bundled"], str]:
-    """Choose for a home whose settings name no weights: the best that can be had here.
+    """Choose the weights of a home whose settings name none: the best that are available here.
 
     Args: as for `resolve_weights`.
-    Returns: what MYCOFLOW_WEIGHTS would say, and why.
+    Returns: a value for MYCOFLOW_WEIGHTS, and the reason for the choice.
     """
     try:
         path = _published_file(base_url, cache_folder or _keras_cache())
     except WeightsError as error:
-        return "bundled", f"the weights that come with Mycoflow, since ImageNet's cannot be had. {error}"
+        return "bundled", f"the weights that come with Mycoflow, because ImageNet's are not available. {error}"
     return "imagenet", f"Keras' published ImageNet weights, {path}."
 
 
@@ -78,9 +78,9 @@ def _bundled_weights() -> BackboneWeights:
 
 
 def _random_weights(seed: int) -> BackboneWeights:
-    """He-normal kernels, drawn from one NumPy generator in the order of the layers; zero biases.
+    """Draw He-normal kernels from one NumPy generator, in the order of the layers; all biases are zero.
 
-    Source: arXiv 1502.01852. Drawn here and not by Keras, so that the bytes do not depend on TensorFlow's version.
+    Keras does not draw them, so the bytes do not depend on TensorFlow's version. Source: arXiv 1502.01852.
     """
     generator = np.random.default_rng(seed)
     kernels = [
@@ -94,7 +94,7 @@ def _from_file(kind: str, path: Path) -> BackboneWeights:
     kernels, biases = read_convolutions(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # Published files take BGR. Turned round once here, everything downstream is RGB.
+    # Published files take BGR. Reverse the channels here once: all other code uses RGB.
     first = np.ascontiguousarray(kernels[0][:, :, ::-1, :])
     return _name(f"{kind}:{digest}", [first, *kernels[1:]], biases)
 
@@ -114,7 +114,7 @@ def _published_file(base_url: str, folder: Path) -> Path:
     from ml.backbones.keras_backend import load_keras  # noqa: PLC0415
 
     try:
-        # A host that does not answer is given up in seconds; get_file would wait for minutes.
+        # Give up after seconds if the host does not answer; get_file would wait for minutes.
         urllib.request.urlopen(base_url + PUBLISHED_NAME, timeout=ANSWER_SECONDS).close()  # noqa: S310
         return Path(
             load_keras().utils.get_file(
@@ -125,9 +125,9 @@ def _published_file(base_url: str, folder: Path) -> Path:
                 cache_subdir=folder.name,
             )
         )
-    except Exception as error:  # get_file raises no narrower one
+    except Exception as error:  # get_file raises plain Exception
         raise WeightsError(
-            f"Expected Keras' published VGG16 weights at {path} or at {base_url}. Neither could be had ({error}). "
+            f"Expected Keras' published VGG16 weights at {path} or at {base_url}. Found them in neither ({error}). "
             f"Put {PUBLISHED_NAME} (MD5 {PUBLISHED_MD5}) at {path}, or set "
             "MYCOFLOW_WEIGHTS=/path/to/file.weights.h5, or MYCOFLOW_WEIGHTS=bundled for the weights that come with "
             "Mycoflow."

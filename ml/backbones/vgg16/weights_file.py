@@ -1,4 +1,4 @@
-"""Read VGG16's convolutions out of an HDF5 weights file, Keras 3's layout or the older one of the published file."""
+"""Read VGG16's convolutions from an HDF5 weights file, in Keras 3's layout or the older one of the published file."""
 
 import re
 from pathlib import Path
@@ -14,9 +14,9 @@ Arrays = list[NDArray[np.float32]]
 
 
 def read_convolutions(path: Path) -> tuple[Arrays, Arrays]:
-    """Read the 13 kernels and biases of VGG16; dense layers on top are passed over.
+    """Read the 13 kernels and biases of VGG16, and skip the dense layers.
 
-    Args: path, an HDF5 file written by `save_weights` of a VGG16, with or without its top.
+    Args: path, an HDF5 file that `save_weights` of a VGG16 wrote, with or without the dense layers.
     Returns: kernels (3, 3, channels in, channels out) and biases (channels out,), float32, input first.
     Raises: WeightsError, the file is not HDF5 or does not hold VGG16's convolutions.
     """
@@ -24,20 +24,20 @@ def read_convolutions(path: Path) -> tuple[Arrays, Arrays]:
 
     try:
         with h5py.File(path) as file:
-            found = _convolutions(file)
+            convolutions = _convolutions(file)
     except OSError as error:
         raise WeightsError(
-            f"Expected an HDF5 weights file at {path}. It does not open ({error}). Fetch it again."
+            f"Expected an HDF5 weights file at {path}. It cannot be opened ({error}). Download it again."
         ) from error
-    _check(path, [kernel.shape for kernel, _ in found], [bias.shape for _, bias in found])
-    kernels, biases = [kernel for kernel, _ in found], [bias for _, bias in found]
+    kernels, biases = [kernel for kernel, _ in convolutions], [bias for _, bias in convolutions]
+    _check(path, [kernel.shape for kernel in kernels], [bias.shape for bias in biases])
     if not all(np.isfinite(array).all() for array in kernels + biases):
         raise WeightsError(f"Expected finite weights in {path}. Received NaN or infinity. Use another file.")
     return kernels, biases
 
 
 def _convolutions(file: Any) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Pairs of kernel and bias: each group of the file that holds just a 4-D and a 1-D array, in natural order."""
+    """Return (kernel, bias) of each group of the file that has exactly one 4-D and one 1-D array, in natural order."""
     groups: dict[str, list[NDArray[np.float32]]] = {}
 
     def visit(name: str, item: object) -> None:
@@ -63,5 +63,5 @@ def _check(path: Path, kernels: list[tuple[int, ...]], biases: list[tuple[int, .
     if kernels != expected or biases != [shape[3:] for shape in expected]:
         raise WeightsError(
             f"Expected VGG16's {len(expected)} convolutions in {path}, kernels {expected}. "
-            f"Received {len(kernels)}: {kernels}. Give the weights of a VGG16 saved with model.save_weights()."
+            f"Received {len(kernels)}: {kernels}. Save the weights of a VGG16 with model.save_weights()."
         )

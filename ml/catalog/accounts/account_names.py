@@ -8,13 +8,19 @@ from ml.catalog.tables import accounts
 
 _ACTOR = re.compile(r"\baccount:([0-9]{1,18})\b")
 _FORMER = "a former account"
+_UNNAMED = "an account"
 
 
 def name_accounts(connection: sa.Connection, text: str) -> str:
-    """Return a text with logins in place of `account:<id>`. Keep what is stored as it is: this is for a reader."""
+    """Return a text with logins in place of `account:<id>`. Keep what is stored as it is: this is for a reader.
+
+    A role that may not read accounts, as Grafana's and Airflow's, learns no name.
+    """
     ids = find_mentioned(text)
     if not ids:
         return text
+    if not connection.execute(sa.select(sa.func.has_schema_privilege("users", "usage"))).scalar_one():
+        return _ACTOR.sub(_UNNAMED, text)
     logins = find_logins(connection, ids)
     return _ACTOR.sub(lambda found: logins.get(int(found[1]), _FORMER), text)
 

@@ -13,7 +13,7 @@ from ml.ingest.sources.drop_folder import DropFolder
 from ml.ingest.sources.photo_formats import FORMATS
 from ml.ingest.sources.s3_prefix import S3Prefix
 from ml.ingest.sources.table_photos import TablePhotos
-from ml.settings import Settings
+from ml.settings import Settings, parse_s3_accounts
 
 
 def source_urls(settings: Settings) -> list[str]:
@@ -32,10 +32,11 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
 
     Args:
         url: a folder's path or file:///path, s3://bucket/prefix, or FORMAT+https://host of a collection, where FORMAT
-            is one of ml.ingest.sources.photo_formats.FORMATS. After a `?`, `photos=URL` says where its photos are, if
-            not where the format has them, and each `label=NAME` adds a class to take photos of.
+            is one of ml.ingest.sources.photo_formats.FORMATS. After a `?`, S3 has `account=NAME`, one of
+            MYCOFLOW_INGEST_S3_ACCOUNTS. A collection has `photos=URL`, which says where its photos are, if not where
+            the format has them, and each `label=NAME` adds a class to take photos of.
         labels: what is known; a collection is asked for photos of these.
-    Raises: SettingsError, none of these, or one with a password in it.
+    Raises: SettingsError, none of these, one with a password in it, or an unknown account.
     """
     _demand_no_password(url)
     if "://" not in url:
@@ -44,7 +45,7 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         return DropFolder(Path(unquote(parts.path)).resolve())
     if parts.scheme == "s3" and parts.netloc:
-        return S3Prefix(s3_client(), parts.netloc, unquote(parts.path).strip("/"))
+        return _open_prefix(parts, settings)
     name, _, scheme = parts.scheme.partition("+")
     if name in FORMATS and scheme in ("http", "https") and parts.netloc:
         return _open_collection(parts, settings, labels)
@@ -52,6 +53,28 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
         "MYCOFLOW_INGEST_SOURCES: expected a folder, file:///folder, s3://bucket/prefix, or "
         f"{' or '.join(f'{name}+https://host' for name in FORMATS)}, separated by commas, got {url!r}"
     )
+
+
+def _open_prefix(parts: SplitResult, settings: Settings) -> Source:
+    place = f"s3://{parts.netloc}{parts.path}"
+    asked = parse_qs(parts.query, keep_blank_values=True)
+    if parts.fragment or (asked and (list(asked) != ["account"] or len(asked["account"]) != 1)):
+        raise SettingsError(
+            f"MYCOFLOW_INGEST_SOURCES: expected ?account=NAME or nothing behind {place}, got something else. Write a ? "
+            "or # in a prefix as %3F or %23, and keys in MYCOFLOW_INGEST_S3_ACCOUNTS."
+        )
+    prefix = unquote(parts.path).strip("/")
+    if not asked:
+        return S3Prefix(s3_client(), parts.netloc, prefix)
+    text = settings.ingest_s3_accounts
+    accounts = parse_s3_accounts(text.get_secret_value()) if text else {}
+    (name,) = asked["account"]
+    if name not in accounts:
+        raise SettingsError(
+            f"MYCOFLOW_INGEST_SOURCES: expected an account of MYCOFLOW_INGEST_S3_ACCOUNTS behind {place}, got "
+            f"{name!r}. It has: {', '.join(sorted(accounts)) or 'none'}."
+        )
+    return S3Prefix(s3_client(accounts[name]), parts.netloc, prefix, name)
 
 
 def _open_collection(parts: SplitResult, settings: Settings, labels: Collection[str]) -> Source:
@@ -79,7 +102,8 @@ def _demand_no_password(url: str) -> None:
         host = rest.rpartition("@")[2]
         raise SettingsError(
             f"MYCOFLOW_INGEST_SOURCES: expected URLs without user name and password, got one with them: "
-            f"{scheme}://...@{host}. Take them out; S3 has the AWS_... variables, and collections are public."
+            f"{scheme}://...@{host}. Take them out; S3 has MYCOFLOW_INGEST_S3_ACCOUNTS and the AWS_... variables, and "
+            "collections are public."
         )
     for photos_url in parse_qs(urlsplit(url).query).get("photos", []):
         _demand_no_password(photos_url)

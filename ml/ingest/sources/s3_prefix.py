@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from unicodedata import normalize
+from urllib.parse import quote
 
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.class_folders import mix_classes
@@ -28,15 +29,20 @@ class _Object:
 
 @dataclass(frozen=True)
 class S3Prefix:
-    """A bucket and a prefix; an empty one is the whole bucket. Nothing is written there."""
+    """A bucket and a prefix; an empty one is the whole bucket. Nothing is written there.
+
+    Args: account, the name of the one that the client has, if any: servers may have buckets of the same name.
+    """
 
     client: "S3Client"
     bucket: str
     prefix: str
+    account: str | None = None
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        place = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        return place if self.account is None else f"{place}?account={quote(self.account)}"
 
     def files(self) -> Iterator[ArrivedFile]:
         objects = {each.name: each for each in self._list()}
@@ -54,7 +60,7 @@ class S3Prefix:
 
     def _list(self) -> Iterator[_Object]:
         root = f"{self.prefix}/" if self.prefix else ""
-        with self._told():
+        with self._translated_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=root):
                 for found in page.get("Contents", []):
                     name = normalize("NFC", found["Key"].removeprefix(root))
@@ -64,7 +70,7 @@ class S3Prefix:
     def _groups(self, objects: dict[str, _Object]) -> dict[str, str]:
         if GROUPS_FILE not in objects:
             return {}
-        with self._told():
+        with self._translated_errors():
             content = self._read(objects[GROUPS_FILE].key)
         return parse_groups(content, set(objects), f"{self.url}/{GROUPS_FILE}")
 
@@ -91,12 +97,11 @@ class S3Prefix:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - heavy
 
-        remedy = (
-            "Expected a bucket that may be listed and read: check MYCOFLOW_INGEST_SOURCES and the AWS_... variables."
-        )
+        key = f"account {self.account!r} of MYCOFLOW_INGEST_S3_ACCOUNTS" if self.account else "AWS_... variables"
+        remedy = f"Expected a bucket that may be listed and read: check MYCOFLOW_INGEST_SOURCES and the {key}."
         try:
             yield
         except (ClientError, NoCredentialsError) as error:

@@ -1,1 +1,1 @@
-"""One page that says how the model, the data and the nights are: for a stack without Grafana, and to send by mail."""
+"""The report: one page on the model, the data and the nightly checks, for a stack without Grafana and for mail."""

@@ -1,4 +1,4 @@
-"""Class by class: how much of each is found, and what is taken for what."""
+"""Figures per class: recall, precision and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from string import ascii_uppercase
 from ml.reporting.health import PartAccuracy
 from ml.reporting.report.colours import BLUE, VERMILLION, shade
 
-MOST_CLASSES = 20  # more make no readable table: then the worst are shown, and the columns would lack letters
+MOST_CLASSES = 20  # of more classes, the report shows only the worst: a larger table is hard to read
 MOST_CONFUSIONS = 10
-_STRONGEST = 0.85  # shade of a cell that holds a whole row
-_DARK = 0.6  # from this shade on, white is read better
+_STRONGEST = 0.85  # shade of a cell that has all images of its row
+_DARK = 0.6  # above this shade, white text is easier to read
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """The images that truly are of one class. Args: letter, that names its column."""
+    """The images of one true class. Args: letter, the heading of this class's column."""
 
     name: str
     letter: str
@@ -43,7 +43,7 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that were taken for another. Args: share, of that class."""
+    """Images of one class that the model gave another class. Args: share, of the true class's images, 0 to 1."""
 
     true_name: str
     predicted_name: str
@@ -52,7 +52,7 @@ class Confusion:
 
 
 def class_figures(part: PartAccuracy) -> list[ClassFigures]:
-    """The classes that have images, the least found first; no more than MOST_CLASSES."""
+    """Return the classes that have images, lowest recall first; at most MOST_CLASSES."""
     rows = [
         ClassFigures(name, int(figures["image_count"]), figures["recall"], figures["precision"])
         for name, figures in part.per_class.items()
@@ -62,7 +62,7 @@ def class_figures(part: PartAccuracy) -> list[ClassFigures]:
 
 
 def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixRow]:
-    """The matrix; empty where there are more than MOST_CLASSES.
+    """Return the rows of the confusion matrix; none if there are more than MOST_CLASSES classes.
 
     Args: classes, in the order of the rows.
     """
@@ -75,14 +75,14 @@ def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixR
 
 
 def most_frequent_confusions(part: PartAccuracy, classes: Sequence[str]) -> list[Confusion]:
-    """What is taken for what most often, in images; no more than MOST_CONFUSIONS."""
-    found = [
+    """Return the confusions with the most images; at most MOST_CONFUSIONS."""
+    confusions = [
         Confusion(true_name, predicted_name, count, count / sum(counts))
         for true_name, counts in zip(classes, part.confusion, strict=True)
         for predicted_name, count in zip(classes, counts, strict=True)
         if count and true_name != predicted_name
     ]
-    return sorted(found, key=lambda confusion: -confusion.count)[:MOST_CONFUSIONS]
+    return sorted(confusions, key=lambda confusion: -confusion.count)[:MOST_CONFUSIONS]
 
 
 def _cells(counts: Sequence[int], diagonal: int) -> list[Cell]:
@@ -91,6 +91,6 @@ def _cells(counts: Sequence[int], diagonal: int) -> list[Cell]:
 
 def _cell(count: int, row_total: int, is_right: bool) -> Cell:
     share = count / row_total if row_total else 0.0
-    strength = _STRONGEST * (share if is_right else share**0.5)  # rare mistakes are to be seen too
+    strength = _STRONGEST * (share if is_right else share**0.5)  # the root makes rare mistakes visible
     background = shade(BLUE if is_right else VERMILLION, strength)
     return Cell(count, background, "#ffffff" if strength > _DARK else "#1f2328")

@@ -1,24 +1,24 @@
-"""Colours that people who see few of them tell apart. Mail programs know no transparency: shades are mixed here.
+"""Colours that colour-blind people can distinguish, and shades of them. Mail programs do not support transparency.
 
-Source: of the palette: Okabe, Ito, "Color Universal Design" (2008).
+Source of the palette: Okabe, Ito, "Color Universal Design" (2008).
 """
 
 BLUE = "#0072b2"
 GREEN = "#009e73"
 ORANGE = "#e69f00"
-VERMILLION = "#c24a00"  # a little darker than theirs, so that it can be read as text
+VERMILLION = "#c24a00"  # a little darker than in the palette, so that text in it is readable
 GREY = "#57606a"
 LINE = "#e1e4e8"
 ORIGINS = {"curated": BLUE, "confirmed": GREEN, "harvested": ORANGE}
 
 
 def of_origin(origin: str) -> str:
-    """The colour of a label origin."""
+    """Return the colour of a label origin."""
     return ORIGINS.get(origin, GREY)
 
 
 def shade(colour: str, strength: float) -> str:
-    """A colour mixed with white.
+    """Mix a colour with white.
 
     Args: colour, `#rrggbb`; strength, from 0, white, to 1.
     """

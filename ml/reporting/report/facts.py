@@ -1,4 +1,4 @@
-"""Everything that the page says, read from the catalog in one transaction."""
+"""All facts on the page, read from the catalog in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ _BATCHES = 8
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page is made of.
+    """The facts on the page.
 
     Args:
-        at: when it was read, by the database's clock.
+        at: the time of reading, by the database's clock.
         nights, arrivals: oldest first.
         moves, attempts, alerts: newest first.
-        batches: of which something waits.
+        batches: those with waiting images.
     """
 
     at: datetime
@@ -46,7 +46,7 @@ class Facts:
 
 
 def read_facts(connection: sa.Connection, settings: Settings) -> Facts:
-    """Read it all."""
+    """Read all facts of the page."""
     return Facts(
         at=now(connection),
         settings=settings,

@@ -1,4 +1,4 @@
-"""How figures and moments read on the page."""
+"""Formats of figures and times on the page."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,24 +6,24 @@ from ml.figures import Unit
 
 
 def percent(share: float | None) -> str:
-    """A share between 0 and 1."""
+    """Format a share between 0 and 1."""
     return "not known" if share is None else f"{share:.1%}"
 
 
 def in_unit(value: float, unit: Unit) -> str:
-    """A figure of ml.figures."""
+    """Format a figure of ml.figures."""
     if unit == "share":
         return percent(value)
     return moment(datetime.fromtimestamp(value, UTC)) if unit == "time" else f"{value:g}"
 
 
 def moment(at: datetime | None) -> str:
-    """A time, in UTC."""
+    """Format a time, in UTC."""
     return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def ago(passed: timedelta) -> str:
-    """How long something is past, in the unit that suits it."""
+    """Format the time since an event in days, hours or minutes."""
     minutes = passed.total_seconds() / 60
     for unit, size, enough in (("day", 1440, 2880), ("hour", 60, 120), ("minute", 1, 1)):
         if minutes >= enough:
@@ -32,7 +32,7 @@ def ago(passed: timedelta) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """A duration."""
+    """Format a duration."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -1,4 +1,4 @@
-"""The room of a plot: where values lie in it, its grid, and what stands beside the grid."""
+"""The frame of a plot: the positions of values, the grid and its labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 18, 26, 26
 
 @dataclass(frozen=True)
 class Frame:
-    """Args: low, high, the values at the lower and the upper edge."""
+    """The area of a plot. Args: low, high, the values at the lower and the upper edge."""
 
     drawing: Drawing
     low: float
@@ -34,22 +34,25 @@ class Frame:
         return self.drawing.height - _BOTTOM
 
     def x(self, share: float) -> float:
-        """Args: share, from 0 at the left edge to 1 at the right one."""
+        """Return a horizontal position, pixels. Args: share, from 0 at the left edge to 1 at the right one."""
         return self.left + share * (self.right - self.left)
 
     def y(self, value: float) -> float:
-        """The height of a value."""
+        """Return the vertical position of a value, pixels."""
         return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
     def draw_grid(self, values: Sequence[float], pattern: str) -> None:
-        """A line and a label for each value. Args: pattern, of the label, such as `.0%`."""
+        """Draw a line and a label for each value. Args: pattern, format of the labels, such as `.0%`."""
         for value in values:
             height = self.y(value)
             self.drawing.line([(self.left, height), (self.right, height)], LINE)
             self.drawing.text((self.left - 7, height + 4), format(value, pattern), "end")
 
     def draw_labels(self, labels: Sequence[tuple[float, str]]) -> None:
-        """Words below the plot, as many as there is room for, the last ones always. Args: labels, (x, words)."""
+        """Write labels below the plot, from the last one back, and leave out those without room.
+
+        Args: labels, (x, text).
+        """
         limit = float("inf")
         for x, words in reversed(labels):
             half = 3.6 * len(words)

@@ -1,4 +1,4 @@
-"""The page: HTML that needs nothing else, so that it can be opened from a file, sent by mail and served."""
+"""The page: HTML without other files, so that it can be opened from disk, sent by mail or served."""
 
 from functools import cache
 
@@ -16,27 +16,29 @@ from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
 
 
-def make_report(connection: sa.Connection, settings: Settings) -> str:
+def make_report(connection: sa.Connection, settings: Settings, in_airflow: bool = False) -> str:
     """Read how things stand, and make the page of it.
 
+    Args: in_airflow, whether Airflow shows the page in a frame of its own page.
     Raises: DatabaseUnavailableError, from the transaction around it.
     """
-    return render(read_facts(connection, settings))
+    return render(read_facts(connection, settings), in_airflow)
 
 
-def render(facts: Facts) -> str:
+def render(facts: Facts, in_airflow: bool = False) -> str:
     """The page. The same facts make the same page."""
     health = facts.health
-    found = signals.read_signals(facts)
+    page_signals = signals.read_signals(facts)
     return _template().render(
         facts=facts,
+        in_airflow=in_airflow,
         health=health,
         floor=facts.settings.accuracy_floor,
         class_floors=facts.settings.class_floors,
         unmeasured_floors=_unmeasured_floors(facts),
         threshold=facts.settings.new_images_threshold,
-        signals=found,
-        summary=signals.sum_up(found),
+        signals=page_signals,
+        summary=signals.sum_up(page_signals),
         trend={width: _draw_trend(facts, width) for width in (plots.WIDE, plots.NARROW)} if facts.nights else None,
         arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
         deciding=health.deciding,
@@ -56,7 +58,7 @@ def _unmeasured_floors(facts: Facts) -> list[str]:
 
 
 def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
-    """Of a part, which has images: there is an interval."""
+    """Return the interval of a part's accuracy. A part has at least one image, so the interval exists."""
     return observed_accuracy(round(part.main_figure * part.image_count), part.image_count)
 
 

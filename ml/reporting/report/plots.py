@@ -1,4 +1,4 @@
-"""The plots of the page, each at the width that a screen or a phone has."""
+"""The plots of the page, each in one width for a screen and one for a phone."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from ml.reporting.report.svg import Drawing
 
 WIDE, NARROW = 720, 340  # pixels
 _HEIGHT = 210
-_LABEL_ROOM = 30  # pixels between two marks that are both named
+_LABEL_ROOM = 30  # the least distance between two labelled marks, pixels
 
 
 def draw_trend(nights: Sequence[NightPoint], moves: Sequence[Move], until: datetime, floor: float, width: int) -> str:
-    """Accuracy at each nightly check with the floor, and a mark wherever another version went into production.
+    """Plot the accuracy at each nightly check, the floor, and a mark wherever another version went into production.
 
     Args:
         nights: oldest first, one or more.
-        moves: in any order; those before the first night are left out.
-        until: the right edge, no earlier than any of them.
+        moves: in any order; moves before the first night are left out.
+        until: time of the right edge, not before any night or move.
     Returns: the image as a data URI.
     """
     lowest = min(floor, *(night.main_figure for night in nights))
@@ -42,7 +42,7 @@ def draw_trend(nights: Sequence[NightPoint], moves: Sequence[Move], until: datet
 
 
 def draw_arrivals(days: Sequence[DayOfArrivals], width: int) -> str:
-    """Images that entered the pool on each day, by who labelled them.
+    """Plot the images that entered the pool on each day, by label origin.
 
     Args: days, oldest first, one or more.
     Returns: the image as a data URI.
@@ -63,7 +63,7 @@ def draw_arrivals(days: Sequence[DayOfArrivals], width: int) -> str:
 
 @dataclass(frozen=True)
 class _TimeAxis:
-    """Where moments lie: a night without a check leaves a gap."""
+    """The horizontal positions of times. A night without a check leaves a gap."""
 
     frame: Frame
     first: datetime
@@ -88,16 +88,16 @@ def _draw_floor(frame: Frame, floor: float) -> None:
 def _draw_moves(time: _TimeAxis, version: int, moves: Sequence[Move]) -> None:
     frame = time.frame
     frame.drawing.text((time.x(time.first), frame.top - 9), f"v{version}", "middle")
-    named = time.x(time.first)
+    last_label = time.x(time.first)
     for move in sorted(moves, key=lambda move: move.moved_at):
         if move.kind == "release" or move.moved_at <= time.first:
             continue
         x = time.x(move.moved_at)
         frame.drawing.line([(x, frame.top - 4), (x, frame.bottom)], GREY, 1, "2 3")
-        if x - named >= _LABEL_ROOM:
+        if x - last_label >= _LABEL_ROOM:
             name = "none" if move.to_version is None else f"v{move.to_version}"
             frame.drawing.text((x, frame.top - 9), name, "middle")
-            named = x
+            last_label = x
 
 
 def _draw_day(frame: Frame, day: DayOfArrivals, origins: Sequence[str], start: float, share: float) -> None:
@@ -120,7 +120,7 @@ def _draw_legend(frame: Frame, origins: Sequence[str]) -> None:
 
 
 def _round_step(highest: int) -> int:
-    """What lies between two lines of a grid of about five: 1, 2 or 5 times a power of ten."""
+    """Return the step of a grid with about five lines: 1, 2 or 5 times a power of ten."""
     power = 1
     while True:
         for factor in (1, 2, 5):

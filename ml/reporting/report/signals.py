@@ -1,4 +1,4 @@
-"""What an operator sees first: four signals, each a state, a figure and a sentence."""
+"""The four signals at the top of the page, each with a state, a figure and a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from ml.reporting.report.formats import ago, count, listed, moment, percent
 from ml.reporting.serving_notices import is_late, tell_served
 from ml.settings import Settings
 
-# A night may be a little late. The alert rule on old evaluations waits as long.
+# A night may be a little late. The alert rule on old evaluations has the same limit.
 _NIGHTLY = timedelta(hours=26)
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Args: state, `good`, `look` where a person should look at it, or `unknown`."""
+    """One signal. Args: state, `good`, `look` if a person should look at it, or `unknown`."""
 
     name: str
     state: Literal["good", "look", "unknown"]
@@ -26,13 +26,13 @@ class Signal:
 
 
 def read_signals(facts: Facts) -> list[Signal]:
-    """The model, the data, the nights, and what waits."""
+    """Return the signals of the model, the data, the nights, and what waits for a person."""
     health, settings = facts.health, facts.settings
     return [_of_model(health, settings, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
 
 
 def sum_up(signals: Sequence[Signal]) -> str:
-    """One sentence for all."""
+    """Sum up all signals in one sentence."""
     names = {state: [signal.name.lower() for signal in signals if signal.state == state] for state in ("look", "good")}
     if names["look"]:
         return f"Look at {listed(names['look'])}."
@@ -58,18 +58,19 @@ def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
 def _of_data(health: Health) -> Signal:
     name, drift = "The data", health.drift
     if drift is None:
-        return Signal(name, "unknown", "No telling", "What people ask about was not compared yet.")
+        return Signal(name, "unknown", "Not known", "Drift was not measured yet.")
     if drift.confidence_psi is None:
-        return Signal(name, "unknown", "No telling", "Too few predictions to tell whether it moves.")
+        return Signal(name, "unknown", "Not known", "Too few predictions to measure drift.")
     if drift.moved:
-        return Signal(name, "look", "Moving", f"Away from what the model learned: {listed(drift.moved)}.")
-    return Signal(name, "good", "Steady", f"The last {count(drift.recent_images, 'image')} are like what was learned.")
+        return Signal(name, "look", "Drifting", f"Different from the training data: {listed(drift.moved)}.")
+    detail = f"The last {count(drift.recent_images, 'image')} are like the training data."
+    return Signal(name, "good", "Stable", detail)
 
 
 def _of_nights(health: Health, at: datetime) -> Signal:
     name, monitored_at, failed_at = "The nights", health.monitored_at, health.retraining_failed_at
     if monitored_at is None:
-        return Signal(name, "unknown", "None yet", "The model was never checked. `mycoflow monitor` does it.")
+        return Signal(name, "unknown", "None yet", "The model was never checked. `mycoflow monitor` checks it.")
     figure = ago(at - monitored_at)
     if at - monitored_at > _NIGHTLY:
         return Signal(name, "look", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
@@ -96,5 +97,5 @@ def _of_waiting(health: Health) -> Signal:
     ]
     detail = " ".join(filter(None, sentences))
     if not detail:
-        return Signal(name, "good", "Nothing", "Nobody is asked for anything.")
+        return Signal(name, "good", "Nothing", "No decision waits for a person.")
     return Signal(name, "look", waiting[0] if waiting else "Held", detail)

@@ -1,7 +1,7 @@
-"""A drawing that becomes an image inside the page.
+"""A drawing that becomes an SVG image inside the page.
 
-It stands there as `<img>` with a data URI: a mail program that shows no such images shows the alternative text instead,
-where it would leave the loose words of an inline `<svg>`. And nothing in such an image is ever run.
+The page has it as `<img>` with a data URI. A mail program that does not show such images shows the alternative text;
+of an inline `<svg>` it would show loose words. Scripts in such an image never run.
 """
 
 from base64 import b64encode
@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 class Drawing:
-    """Shapes on white, in pixels from the upper left corner."""
+    """Shapes on a white background; coordinates in pixels from the upper left corner."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width = width
@@ -29,29 +29,29 @@ class Drawing:
         self.bar(0, 0, width, height, "#ffffff")
 
     def line(self, points: Sequence[Point], colour: str, width: float = 1, dashes: str = "none") -> None:
-        """Straight lines through points. Args: dashes, as in SVG: `4 3`."""
+        """Draw straight lines through points. Args: dashes, in SVG's format, such as `4 3`."""
         through = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         shape = {"points": through, "fill": "none", "stroke": colour}
         self._add("polyline", {**shape, "stroke-width": f"{width:g}", "stroke-dasharray": dashes})
 
     def bar(self, x: float, y: float, width: float, height: float, colour: str) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{width:.1f}", "height": f"{height:.1f}"}
         self._add("rect", {**place, "fill": colour})
 
     def dot(self, at: Point, colour: str) -> None:
-        """A small disc."""
+        """Draw a small disc."""
         self._add("circle", {"cx": f"{at[0]:.1f}", "cy": f"{at[1]:.1f}", "r": "3.2", "fill": colour})
 
     def text(
         self, at: Point, words: str, anchor: Literal["start", "middle", "end"] = "start", colour: str = GREY
     ) -> None:
-        """Words that begin, have their middle, or end at a point on their base line."""
+        """Write text. Args: at, a point on the base line; anchor, the part of the text that is at this point."""
         place = {"x": f"{at[0]:.1f}", "y": f"{at[1]:.1f}", "text-anchor": anchor, "fill": colour}
         self._add("text", place).text = words
 
     def data_uri(self) -> str:
-        """The image itself, as the address of one."""
+        """Return the image as a data URI."""
         return "data:image/svg+xml;base64," + b64encode(ET.tostring(self._root)).decode()
 
     def _add(self, name: str, attributes: dict[str, str]) -> ET.Element:

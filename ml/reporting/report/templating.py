@@ -1,4 +1,4 @@
-"""What every page's templates can rely on."""
+"""The Jinja environment of every page's templates."""
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
@@ -7,7 +7,7 @@ from ml.reporting.serving_notices import tell_served
 
 
 def page_environment(loader: BaseLoader) -> Environment:
-    """Templates that escape what they print, refuse what they do not know, and read figures as people do."""
+    """Return an environment that escapes values, raises on unknown names, and has filters that format figures."""
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -15,7 +15,6 @@ def page_environment(loader: BaseLoader) -> Environment:
         "percent": formats.percent,
         "in_unit": formats.in_unit,
         "moment": formats.moment,
-        "ago": formats.ago,
         "lasted": formats.lasted,
     }
     environment.globals |= {"words": words, "counted": formats.count, "tell_served": tell_served}

@@ -1,4 +1,4 @@
-"""What the page says in sentences: drift, estimates, and what the plots show to those who do not see them."""
+"""The sentences of the page: on drift, on estimates, and the plots' alternative texts."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -11,29 +11,29 @@ from ml.reporting.health import NightPoint
 from ml.reporting.report.formats import count, listed, percent
 
 _MEANINGS = {
-    "confidence": "how sure it is of its answers",
-    "classes": "what it answers",
-    "features": "what the images look like",
+    "confidence": "the confidence of the answers",
+    "classes": "the classes of the answers",
+    "features": "the features of the images",
 }
 
 
 def tell_drift(drift: DriftCheck) -> str:
-    """Whether what people ask about is like what the model learned from."""
+    """Say whether recent predictions are like the model's training data."""
     if drift.confidence_psi is None:
         fewer = min(drift.recent_images, drift.reference_images)
-        return f"Too few images to compare: {fewer}, where it takes {MINIMUM_IMAGES}."
-    compared = f"the last {count(drift.recent_images, 'image')} that people asked about"
-    against = f"{count(drift.reference_images, 'image')} of the model's own snapshot"
+        return f"Too few images to compare: {fewer}, and at least {MINIMUM_IMAGES} are needed."
+    compared = f"the last {count(drift.recent_images, 'image')} sent for prediction"
+    reference = f"{count(drift.reference_images, 'image')} of the model's snapshot"
     if drift.moved:
         moved = listed([_MEANINGS[name] for name in drift.moved])
-        return f"In {compared}, this is not as it was in {against}: {moved}. Labels of such images help most."
-    return f"In {compared}, nothing differs considerably, and beyond chance, from {against}."
+        return f"Drift between {reference} and {compared}: {moved}. Labels for such images help most."
+    return f"No considerable and significant drift between {reference} and {compared}."
 
 
 def tell_estimated(drift: DriftCheck) -> str:
-    """How often the model is right, as its own confidence says."""
+    """Describe the accuracy estimated from the model's confidence."""
     if drift.estimated_accuracy is None:
-        return "Not estimated: too few predictions, or too few labelled images to calibrate its confidence with."
+        return "Not estimated: too few predictions, or too few labelled images to calibrate the confidence."
     return (
         f"{percent(drift.estimated_accuracy)}, estimated from its confidence in the last "
         f"{count(drift.recent_images, 'image')}, calibrated on {drift.calibration_images} labelled ones."
@@ -41,18 +41,18 @@ def tell_estimated(drift: DriftCheck) -> str:
 
 
 def tell_observed(drift: DriftCheck) -> str:
-    """How often the model is right, as people say."""
+    """Describe the accuracy observed in people's feedback."""
     if drift.observed_accuracy is None:
-        return "Not observed: nobody judged an answer of this version."
+        return "Not observed: this version has no feedback."
     return (
         f"{percent(drift.observed_accuracy)} of {count(drift.feedback_images, 'image')} that people judged; with 95% "
         f"certainty between {percent(drift.observed_accuracy_low)} and {percent(drift.observed_accuracy_high)}. "
-        "They chose which: it is no random sample."
+        "People chose the images themselves: they are no random sample."
     )
 
 
 def describe_trend(nights: Sequence[NightPoint], floor: float) -> str:
-    """The plot of accuracies, for those who do not see it. Args: nights, oldest first, one or more."""
+    """Return the alternative text of the accuracy plot. Args: nights, oldest first, one or more."""
     accuracies = [night.main_figure for night in nights]
     below = sum(bool(night.shortfalls) for night in nights)
     return (
@@ -63,7 +63,7 @@ def describe_trend(nights: Sequence[NightPoint], floor: float) -> str:
 
 
 def describe_arrivals(days: Sequence[DayOfArrivals]) -> str:
-    """The plot of arrivals, for those who do not see it. Args: days, oldest first, one or more."""
+    """Return the alternative text of the plot of arrivals. Args: days, oldest first, one or more."""
     total = sum(day.total for day in days)
     busiest = max(days, key=lambda day: day.total)
     most = f"; most on {busiest.day}: {busiest.total}" if total else ""
@@ -71,10 +71,10 @@ def describe_arrivals(days: Sequence[DayOfArrivals]) -> str:
 
 
 def tell_outcome(attempt: PastAttempt) -> str:
-    """What became of a training."""
+    """Describe the outcome of a training."""
     if attempt.decision is None:
         begun = f"{attempt.started_at.astimezone(UTC):%H:%M}"
         return "ended without a verdict" if attempt.finished_at else f"no verdict yet, begun at {begun}"
     if attempt.decision != "promote":
-        return "kept out"
+        return "not promoted"
     return "promoted" if attempt.was_promoted else "passed the gate, not in production"

@@ -11,7 +11,9 @@ from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
 from ml.progress import Progress
 from ml.tasks.base import (
+    Converted,
     Figures,
+    ForeignNetwork,
     HyperparameterValues,
     Lesson,
     Model,
@@ -63,6 +65,11 @@ class Classification:
 
     def load(self, folder: Path, /) -> Model:
         return Classifier.load(folder)
+
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+        from ml.tasks.classification.conversion import convert_network  # noqa: PLC0415 - imports onnx
+
+        return convert_network(network, folder)
 
     def answer_stored(
         self, catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None, /

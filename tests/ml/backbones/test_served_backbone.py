@@ -29,13 +29,13 @@ from ml.settings import Settings
 
 @pytest.fixture
 def place(settings: Settings, catalog: Catalog) -> Workspace:
-    """A deployment that serves in int8, and whose registry is never asked."""
+    """A deployment that serves in int8. Its registry is never used."""
     return Workspace(settings.model_copy(update={"model_precision": "int8"}), catalog, open_registry(settings))
 
 
 @pytest.fixture
 def snapshot(catalog: Catalog, small_digits: tuple[Path, Path]) -> Snapshot:
-    """Two classes, 60 images of the pool; 40 more to evaluate with."""
+    """Two classes, 60 images of the pool, and 40 for evaluation."""
     evaluation, pool = small_digits
     ingest_folder(catalog, evaluation, "evaluation")
     ingest_folder(catalog, pool, "pool")
@@ -45,7 +45,7 @@ def snapshot(catalog: Catalog, small_digits: tuple[Path, Path]) -> Snapshot:
 
 @pytest.fixture
 def quantised(int8_backbone: served_backbone_module.ServedBackbone, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Quantising takes seconds and is not the question: this gives another backbone, and lists what it gave."""
+    """Replace quantisation, which takes seconds, by another backbone. Returns: the list of replaced results."""
     given: list[bytes] = []
 
     def quantise(*_: object) -> bytes:
@@ -72,7 +72,7 @@ def refuse(*_: object) -> bytes:
     raise AssertionError("a backbone was made again")
 
 
-def test_a_backbone_is_quantised_judged_and_kept_with_the_decision(
+def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def test_a_backbone_is_quantised_judged_and_kept_with_the_decision(
     assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both backbones
 
 
-def test_it_is_made_once_and_found_again(
+def test_a_backbone_is_made_once_and_found_again(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot, quantised: list[bytes]
 ) -> None:
     made = make(place, weights, snapshot)
@@ -101,7 +101,7 @@ def test_it_is_made_once_and_found_again(
     assert quantised == [made.onnx]
 
 
-def test_workers_that_need_it_at_once_make_it_once(
+def test_parallel_workers_make_a_backbone_once(
     place: Workspace, weights: BackboneWeights, snapshot: Snapshot, quantised: list[bytes]
 ) -> None:
     with ThreadPoolExecutor(3) as workers:
@@ -129,13 +129,15 @@ def test_fp32_serves_where_int8_is_refused(
 
 
 @pytest.mark.usefixtures("quantised")
-def test_another_minimum_is_another_question(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
+def test_another_minimum_agreement_makes_another_comparison(
+    place: Workspace, weights: BackboneWeights, snapshot: Snapshot
+) -> None:
     make(place, weights, snapshot)
     make(place, weights, snapshot, int8_minimum_agreement=0.5)
     assert [row.recipe.split(" ")[3] for row in rows(place.catalog)] == ["int8>=0.98", "int8>=0.5"]
 
 
-def test_fp32_is_not_compared_with_anything(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
+def test_fp32_is_not_compared(place: Workspace, weights: BackboneWeights, snapshot: Snapshot) -> None:
     backbone = make(place, weights, snapshot, model_precision="fp32")
     assert backbone.onnx == backbone.fp32_onnx == export_backbone(weights, 32)
     assert backbone.precision_reason == "MYCOFLOW_MODEL_PRECISION asks for fp32."
@@ -149,13 +151,13 @@ def test_bytes_that_changed_in_the_store_are_refused(
 ) -> None:
     backbone = make(place, weights, snapshot)
     place.catalog.store.put(backbone_key(getattr(rows(place.catalog)[0], which)), b"something else")
-    with pytest.raises(WeightsError, match="its bytes are others"):
+    with pytest.raises(WeightsError, match="have another hash"):
         load_served_backbone(place.catalog, backbone.backbone_id)
 
 
 @pytest.mark.parametrize("backbone_id", [f"{'0' * 64}:rgb-bilinear-1", "nonsense"])
 def test_a_backbone_that_was_not_made_here_is_refused(catalog: Catalog, backbone_id: str) -> None:
-    with pytest.raises(WeightsError, match="Retrain to make one"):
+    with pytest.raises(WeightsError, match="Retrain: that makes a backbone"):
         load_served_backbone(catalog, backbone_id)
 
 

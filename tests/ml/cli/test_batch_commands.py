@@ -1,4 +1,4 @@
-"""`mycoflow batch ...` as an admin meets it."""
+"""`mycoflow batch ...`: arguments in, text out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `mycoflow batch ...` on a database of the test's own; expected errors come through as they are."""
+    """Runs `mycoflow batch ...` on the test's database; expected errors are raised."""
     assert settings.database_url is not None
     monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
@@ -41,7 +41,7 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def arrive(catalog: Catalog, tmp_path: Path) -> Callable[[int, int], int]:
-    """arrive(good, bad) -> the number of a batch of so many images and other files."""
+    """arrive(good, bad) makes a batch of `good` images and `bad` other files. Returns: the number of the batch."""
     seeds = iter(range(1000))
 
     def arrived(good: int, bad: int) -> int:
@@ -59,11 +59,11 @@ def arrive(catalog: Catalog, tmp_path: Path) -> Callable[[int, int], int]:
     return arrived
 
 
-def test_before_any_batch_the_list_says_what_brings_them(run: Run) -> None:
+def test_an_empty_list_says_where_batches_come_from(run: Run) -> None:
     assert "ingest_images" in run("list")[1]
 
 
-def test_batches_are_listed_with_those_that_wait_first(run: Run, arrive: Callable[[int, int], int]) -> None:
+def test_waiting_batches_are_listed_first(run: Run, arrive: Callable[[int, int], int]) -> None:
     waiting, quarantined, done = arrive(3, 0), arrive(1, 9), arrive(2, 0)
     assert run("certify", str(done)) == (0, "2 images certified.\n")
     lines = [line for line in run("list")[1].splitlines() if "file://" in line]
@@ -112,6 +112,6 @@ def test_several_batches_are_certified_or_rejected_at_once(run: Run, arrive: Cal
     assert "done" in run("list")[1]
 
 
-def test_a_number_that_is_no_batch_is_told(run: Run) -> None:
+def test_an_unknown_batch_is_refused(run: Run) -> None:
     with pytest.raises(UnknownBatchError, match="mycoflow batch list"):
         run("certify", "7")

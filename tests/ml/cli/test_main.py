@@ -1,4 +1,4 @@
-"""The command line as a person meets it: arguments in, text and exit status out."""
+"""The command line: arguments in, text and exit status out."""
 
 import io
 import os
@@ -23,7 +23,7 @@ Run = Callable[..., tuple[int, str]]
 def run(
     settings: Settings, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Runs `mycoflow ...` in this process on a deployment of the test's own; gives exit status and all that it said."""
+    """Runs `mycoflow ...` in this process on the test's deployment. Returns: exit status and output."""
     database_url = settings.database_url
     assert database_url is not None
     for name, value in {
@@ -90,7 +90,7 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("predict", "/nowhere/at/all.jpg"), "/nowhere/at/all.jpg"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_ends_with_an_error(
+def test_an_expected_error_becomes_a_message_and_exit_status_1(
     run: Run, arguments: tuple[str, ...], expected: str
 ) -> None:
     status, said = run(*arguments)
@@ -120,7 +120,7 @@ def test_an_mlflow_that_is_down_is_named(run: Run, monkeypatch: pytest.MonkeyPat
     assert (status, "MLFLOW_TRACKING_URI" in said) == (1, True)
 
 
-def test_an_account_is_made_with_a_password_from_standard_input(run: Run, catalog: Catalog) -> None:
+def test_an_account_is_created_with_a_password_from_standard_input(run: Run, catalog: Catalog) -> None:
     assert run("user", "add", "alice", "--role", "expert", stdin="correct horse battery\n") == (
         0,
         "Account alice (expert) created.\n",

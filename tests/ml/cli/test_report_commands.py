@@ -1,4 +1,4 @@
-"""`mycoflow report` on a real catalog, filled by real nights."""
+"""`mycoflow report` on a real catalog with real nights."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,7 +29,7 @@ Report = Callable[[Settings, Path], Result]
 
 @pytest.fixture
 def report(monkeypatch: pytest.MonkeyPatch) -> Report:
-    """Runs the command on a deployment."""
+    """Runs `mycoflow report` on a deployment."""
 
     def run(settings: Settings, file: Path) -> Result:
         assert settings.database_url is not None
@@ -48,12 +48,12 @@ def test_an_empty_deployment_says_what_to_do_first(settings: Settings, report: R
         assert advice in page
 
 
-def test_a_folder_that_is_not_there_is_told(settings: Settings, report: Report, tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(settings: Settings, report: Report, tmp_path: Path) -> None:
     result = report(settings, tmp_path / "nowhere" / "page.html")
     assert (result.exit_code, "a folder that exists" in " ".join(result.output.split())) == (2, True)
 
 
-def test_after_real_nights_it_says_what_the_catalog_knows(
+def test_after_real_nights_the_report_shows_the_figures_of_the_catalog(
     filled_workspace: Workspace, few_digits: DigitFolders, report: Report, tmp_path: Path
 ) -> None:
     cycle.retrain(filled_workspace, "first", "the first model", Retrain(snapshot_size=200))
@@ -80,7 +80,7 @@ def test_after_real_nights_it_says_what_the_catalog_knows(
         assert part in page
 
 
-def test_days_without_arrivals_are_there_too(catalog: Catalog, few_digits: DigitFolders) -> None:
+def test_days_without_arrivals_are_listed_too(catalog: Catalog, few_digits: DigitFolders) -> None:
     ingest_folder(catalog, few_digits.first, "pool")
     with catalog.begin() as connection:
         first = connection.scalars(sa.select(images.c.sha256).limit(5)).all()

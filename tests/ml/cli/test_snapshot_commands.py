@@ -1,4 +1,4 @@
-"""`mycoflow snapshot ...` as a person meets it, on real images."""
+"""`mycoflow snapshot ...` on real images: arguments in, text out."""
 
 import json
 import zipfile
@@ -35,7 +35,7 @@ def settings(filled_workspace: Workspace) -> Settings:
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `mycoflow snapshot ...` on a database of the test's own; expected errors come through as they are."""
+    """Runs `mycoflow snapshot ...` on the test's database; expected errors are raised."""
     assert settings.database_url is not None
     monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
@@ -67,7 +67,7 @@ def words(said: str) -> list[list[str]]:
     return [line.replace("│", " ").split() for line in said.splitlines()]
 
 
-def test_without_a_snapshot_it_says_how_to_take_one(run: Run) -> None:
+def test_an_empty_list_says_how_to_take_a_snapshot(run: Run) -> None:
     assert "mycoflow retrain" in run("list")
     with pytest.raises(SnapshotError, match="snapshot list"):
         run("show", "1")
@@ -84,7 +84,7 @@ def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
     assert sum(line[:2] == [digit, "60"] for digit in "012" for line in words(said)) == 3
 
 
-def test_a_diff_tells_what_was_added_removed_and_relabelled(run: Run, taken: Catalog, few_digits: DigitFolders) -> None:
+def test_a_diff_lists_images_added_removed_and_relabelled(run: Run, taken: Catalog, few_digits: DigitFolders) -> None:
     with taken.begin() as connection:
         zero, one = (next(m.sha256 for m in load_members(connection, 1) if m.label == digit) for digit in "01")
         apply_changes(connection, [Change("exclude", zero), Change("relabel", one, "2")], "account:1", mirrored=True)
@@ -103,7 +103,7 @@ def test_a_diff_tells_what_was_added_removed_and_relabelled(run: Run, taken: Cat
     assert "0 images added, 0 removed, 180 kept" in run("diff", "1", "1")
 
 
-def test_an_export_has_each_image_in_its_place_and_a_manifest(run: Run, taken: Catalog, tmp_path: Path) -> None:
+def test_an_export_has_each_image_in_its_folder_and_a_manifest(run: Run, taken: Catalog, tmp_path: Path) -> None:
     target = tmp_path / "export"
     assert "180 images of snapshot 1" in run("export", "1", str(target))
     manifest = json.loads((target / "manifest.json").read_text())
@@ -148,7 +148,9 @@ def test_an_export_that_fails_leaves_nothing(run: Run, taken: Catalog, tmp_path:
     assert list(folder.iterdir()) == []
 
 
-def test_an_export_replaces_nothing_and_says_where_it_cannot_write(run: Run, taken: Catalog, tmp_path: Path) -> None:
+def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
+    run: Run, taken: Catalog, tmp_path: Path
+) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(SnapshotExportError, match="nothing is yet"):
         run("export", "1", str(tmp_path / "there"))
@@ -181,7 +183,7 @@ def test_labels_that_look_like_markup_are_shown_as_they_are(run: Run, taken: Cat
     assert "[/red] x" in run("diff", "1", "2")
 
 
-def test_equal_snapshots_differ_in_nothing(taken: Catalog) -> None:
+def test_equal_snapshots_have_no_differences(taken: Catalog) -> None:
     with taken.begin() as connection:
         members = load_members(connection, 1)
     changes = compare_members(members, members)

@@ -1,4 +1,4 @@
-"""What the commands that train and register say at the end."""
+"""The output of the commands that train and register."""
 
 import shutil
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.training.recipes import Retrain
 
-NEW = "[red]2"  # a class whose name means something to Rich
+NEW = "[red]2"  # the name of a class that contains Rich markup
 
 Run = Callable[..., str]
 
 
 @pytest.fixture
 def running(workspace: Workspace, few_digits: DigitFolders, tmp_path: Path) -> Workspace:
-    """Version 1 is in production and knows two digits; a third one has just come, under a strange name."""
+    """Version 1 is in production with two digits. Images of a third one have arrived, with markup in its name."""
 
     def take(source: Path, *digits: str) -> Path:
         target = tmp_path / f"{source.name}-{'-'.join(digits)}"
@@ -39,7 +39,7 @@ def running(workspace: Workspace, few_digits: DigitFolders, tmp_path: Path) -> W
 
 @pytest.fixture
 def run(running: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `mycoflow ...` on that deployment, which asks a person before each promotion; gives what it said."""
+    """Runs `mycoflow ...` on that deployment, with MYCOFLOW_PROMOTION=approve. Returns: the output."""
     settings = running.settings
     assert settings.database_url is not None
     for name, value in {
@@ -62,7 +62,7 @@ def run(running: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_command
 
 
-def test_who_must_approve_is_told_how_and_names_are_printed_as_they_are(running: Workspace, run: Run) -> None:
+def test_the_output_says_how_to_approve_and_shows_names_with_markup_unchanged(running: Workspace, run: Run) -> None:
     said = run("retrain", "--request-key", "second")
     assert f"The new class {NEW} is recognised well enough" in said
     assert "In production: version 1." in said

@@ -1,4 +1,4 @@
-"""`mycoflow user ...` as a person meets it."""
+"""`mycoflow user ...`: arguments in, text out."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `mycoflow user ...` on a database of the test's own; expected errors come through as they are."""
+    """Runs `mycoflow user ...` on the test's database; expected errors are raised."""
     assert settings.database_url is not None
     monkeypatch.setenv("MYCOFLOW_HOME", str(settings.mycoflow_home))
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
@@ -50,7 +50,7 @@ def test_accounts_are_added_and_listed(run: Run) -> None:
     assert "argon2" not in said
 
 
-def test_a_disabled_account_is_out_with_its_tokens_until_it_is_reset(run: Run, catalog: Catalog) -> None:
+def test_a_disabled_account_and_its_tokens_are_refused_until_a_reset(run: Run, catalog: Catalog) -> None:
     run("add", "alice", "--role", "user", stdin=f"{PASSWORD}\n")
     with catalog.begin() as connection:
         account_id = connection.execute(sa.select(accounts.c.id)).scalar_one()
@@ -68,7 +68,7 @@ def test_a_disabled_account_is_out_with_its_tokens_until_it_is_reset(run: Run, c
 
 
 @pytest.mark.parametrize("command", ["disable", "reset"])
-def test_an_unknown_login_is_told(run: Run, command: str) -> None:
+def test_an_unknown_login_is_refused(run: Run, command: str) -> None:
     with pytest.raises(AccountError, match="mycoflow user list"):
         run(command, "nobody", stdin=f"{PASSWORD}\n")
 
@@ -80,7 +80,7 @@ def test_a_short_password_changes_nothing(run: Run, catalog: Catalog) -> None:
     assert is_let_in(catalog, "alice", PASSWORD)
 
 
-def test_the_demo_s_accounts_get_fresh_passwords_each_time(catalog: Catalog) -> None:
+def test_the_demos_accounts_get_new_passwords_each_time(catalog: Catalog) -> None:
     with catalog.begin() as connection:
         first = put_demo_accounts(connection)
     with catalog.begin() as connection:

@@ -164,11 +164,41 @@ def test_a_class_of_few_images_is_not_judged_on_its_own(images: int, decision: s
     challenger[-8:] = False
     assert verdict(alone(labels, challenger, champion)).decision == decision
     few = verdict(compare(20, 0, 0, 0))
+    assert few.decision == "promote"
     assert few.reasons[-1] == "No class has 30 images: none is judged on its own."
+
+
+@pytest.mark.parametrize("fallen", [0, 1, 2])
+def test_the_class_that_fell_is_found_among_several_that_rose(fallen: int) -> None:
+    names = ["amanita", "boletus", "cantharellus"]
+    labels = np.repeat(names, 100)
+    champion, challenger = np.full(300, True), np.full(300, True)
+    for number in range(3):
+        worse = challenger if number == fallen else champion
+        worse[100 * number : 100 * number + 12] = False
+    judged = verdict(alone(labels, challenger, champion))
+    assert judged.decision == "keep"
+    assert judged.reasons[-1] == f"Recall fell significantly: {names[fallen]} from 100.0% to 88.0% (p = 0.00073)."
+
+
+@pytest.mark.parametrize("low", [0, 1, 2])
+def test_the_floor_of_a_class_is_compared_with_the_recall_of_that_class_alone(low: int) -> None:
+    names = ["amanita", "boletus", "cantharellus"]
+    labels = np.repeat(names, 100)
+    right = np.full(300, True)
+    right[100 * low : 100 * low + 40] = False
+    judged = verdict(alone(labels, right, right), floor=Floor(0.7, dict.fromkeys(names, 0.9)))
+    told = [each.split(": ")[1] for each in judged.reasons if " floor of " in each]
+    assert [each.split(",")[0] for each in told] == [
+        "recall 60.0%" if number == low else "recall 100.0%" for number in range(3)
+    ]
+    assert judged.warnings == [f"Production stays under the floor of {names[low]}: 60.0%, where 90.0% is required."]
 
 
 def test_holm_multiplies_the_smallest_p_value_by_their_number_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.04, 0.01]) == pytest.approx([0.04, 0.02])
+    assert holm([0.01, 0.015, 0.02, 0.07, 0.001]) == pytest.approx([0.04, 0.045, 0.045, 0.07, 0.005])
     assert holm([0.9, 0.5]) == pytest.approx([1, 1])
     assert holm([0.9, 0.8, 0.7]) == pytest.approx([1, 1, 1])
 
@@ -187,6 +217,8 @@ def test_a_challenger_with_new_classes_may_lose_more_than_one_standard_error_but
     comparison = compare(400, lost, 0, 100 - lost)
     assert verdict(comparison).decision == "keep"
     assert verdict(comparison, new={"morel": 1.0}).decision == decision
+    in_small_classes = compare(400, lost, 0, 100 - lost, classes=20)  # too small to be judged on their own
+    assert verdict(in_small_classes, new={"morel": 1.0}).decision == decision
 
 
 def test_without_a_champion_the_first_model_is_promoted() -> None:
@@ -257,6 +289,12 @@ def test_each_criterion_gives_its_reason_with_figures() -> None:
 def test_the_first_reason_says_how_the_two_stand(lost: int, won: int, is_newer: bool, reason: str) -> None:
     judged = verdict(compare(400, lost, won, 100 - lost - won), is_newer=is_newer)
     assert judged.reasons[0].startswith(reason)
+
+
+@pytest.mark.parametrize(("images", "points"), [(20, "10.0"), (400, "0.5")])
+def test_the_first_reason_gives_the_standard_error_in_points(images: int, points: str) -> None:
+    judged = verdict(compare(images - 4, 2, 2, 0))
+    assert judged.reasons[0].endswith(f" on {images} images, where one standard error is {points} points.")
 
 
 def test_answers_to_different_images_are_not_compared() -> None:

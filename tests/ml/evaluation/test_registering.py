@@ -21,10 +21,10 @@ def log_run(workspace: Workspace, bundle: Path | None) -> str:
 
 def test_a_run_of_any_experiment_is_judged_and_then_served_when_a_person_says_so(trained: Workspace) -> None:
     run_id = log_run(trained, trained.registry.download(1, trained.settings.mycoflow_home / "models"))
-    verdict = register_run(trained, run_id)
+    verdict = register_run(trained, run_id).verdict
     assert (verdict.model_version, verdict.champion_version, verdict.decision) == (2, 1, "promote")
     assert verdict.challenger_figure == verdict.champion_figure
-    assert register_run(trained, run_id) == verdict
+    assert register_run(trained, run_id).verdict == verdict
     described = {model.version: (model.is_champion, model.verdict) for model in list_models(trained)}
     assert described == {2: (False, "promote"), 1: (True, "promote")}
     promote_by_hand(trained, 2, actor="tester", reason="test")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ from ml.errors import (
     TargetTooLargeError,
     TargetTooSlowError,
 )
-from ml.ingest.fetch import fetch_image
+from ml.ingest.fetch import fetch_file, fetch_image
+from ml.ingest.validation import MAX_BYTES
 
 Script = Callable[[str, socket.socket], None]
 Serve = Callable[[Script], int]
@@ -84,6 +86,55 @@ def test_three_redirects_are_followed(serve_script: Serve) -> None:
         fetch(port, "/-1")
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_every_kind_of_redirect_is_followed(status: int, serve_script: Serve) -> None:
+    def script(path: str, connection: socket.socket) -> None:
+        moved = answer(f"{status} Moved", "Location: /there", "Content-Length: 0")
+        (found(b"here") if path == "/there" else moved)(path, connection)
+
+    assert fetch(serve_script(script)) == b"here"
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306])
+def test_what_only_looks_like_a_redirect_is_not_followed(status: int, serve_script: Serve) -> None:
+    with pytest.raises(TargetFailedError, match=f"got {status}"):
+        fetch(serve_script(answer(f"{status} Other", "Location: /there", "Content-Length: 0")))
+
+
+def test_an_image_may_have_as_many_bytes_as_allowed_and_not_one_more(serve_script: Serve) -> None:
+    assert len(fetch(serve_script(found(bytes(MAX_BYTES))))) == MAX_BYTES
+    with pytest.raises(TargetTooLargeError):
+        fetch(serve_script(found(bytes(MAX_BYTES + 1))))
+
+
+def test_a_file_is_fetched_whole_however_large_it_is(serve_script: Serve, tmp_path: Path) -> None:
+    content = bytes(range(256)) * (MAX_BYTES // 128)
+    port = serve_script(found(content))
+    fetch_file(f"http://127.0.0.1:{port}/data", tmp_path / "data", f"127.0.0.1:{port}", Deadline(SECONDS))
+    assert (tmp_path / "data").read_bytes() == content
+
+
+def test_a_url_gets_five_seconds_in_all_however_much_time_the_request_has(
+    serve_script: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ml.deadlines.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def redirect_after(seconds: float) -> Script:
+        def script(path: str, connection: socket.socket) -> None:
+            if path == "/there":
+                found(b"here")(path, connection)
+            else:
+                now[0] += seconds
+                redirect_to("/there")(path, connection)
+
+        return script
+
+    assert fetch(serve_script(redirect_after(4.5))) == b"here"
+    with pytest.raises(TargetTooSlowError):
+        fetch(serve_script(redirect_after(5.0)))
+
+
 @pytest.mark.parametrize(
     ("script", "error"),
     [
@@ -91,6 +142,7 @@ def test_three_redirects_are_followed(serve_script: Serve) -> None:
         (answer("410 Gone", "Content-Length: 0"), TargetMissingError),
         (answer("403 Forbidden", "Content-Length: 0"), TargetFailedError),
         (answer("500 Oops", "Content-Length: 0"), TargetFailedError),
+        (answer("101 Switching Protocols", "Connection: Upgrade", "Upgrade: other"), TargetFailedError),
         (answer("206 Partial Content", "Content-Length: 2", body=b"ab"), TargetFailedError),
         (answer("302 Found", "Content-Length: 0"), TargetFailedError),
         (redirect_to("/again"), TargetFailedError),
@@ -106,6 +158,7 @@ def test_three_redirects_are_followed(serve_script: Serve) -> None:
         (answer("200 OK", "Content-Length: 999999999", body=b"\xff" * 5_000_000), TargetTooLargeError),
         (drip(b"HTTP/1.1 200 OK\r\n\r\n", b"\xff" * 100_000, 0), TargetTooLargeError),
         (answer("200 OK", "Content-Encoding: gzip", body=gzip.compress(bytes(50_000_000))), TargetFailedError),
+        (answer("200 OK", "Content-Encoding: zstd", "Content-Length: 2", body=b"ab"), TargetFailedError),
         (drip(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"\xff"), TargetTooSlowError),
         (drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), TargetTooSlowError),
         (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), TargetTooSlowError),
@@ -179,6 +232,8 @@ def test_a_resolver_that_does_not_answer_costs_no_more_than_the_time_given(monke
     monkeypatch.setattr(socket, "getaddrinfo", wait)
     with pytest.raises(TargetTooSlowError):
         fetch_image("http://images.example/", "", Deadline(0.2))
+    waiting = [thread for thread in threading.enumerate() if thread.name == "resolver"]
+    assert waiting and all(thread.daemon for thread in waiting)  # the process may end meanwhile
     answer.set()
 
 
@@ -215,6 +270,7 @@ def test_a_certificate_must_be_trusted_and_the_hosts_own(
     context.sni_callback = lambda _, name, __: asked.append(name)
     port = serve_script(found(b"an image"), tls=context)
     Resolver(monkeypatch, "127.0.0.1")
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))  # the machine says whom to trust, no package does
 
     def fetch_from(host: str) -> bytes:
         return fetch_image(f"https://{host}:{port}/", f"{host}:{port}", Deadline(SECONDS))

@@ -1,5 +1,6 @@
 """From URLs to sources, and what a folder and an S3 prefix offer."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source, source_urls
 from ml.settings import Settings
 from tests.ml.dropping import settle
+from tests.seaweedfs import SeaweedFS, running_seaweedfs
 
 Drop = Callable[[dict[str, list[int]]], Path]
 RULES = BatchRules(require_certification=True, quarantine_share=0.3)
@@ -242,3 +244,78 @@ def test_a_server_that_is_not_there_may_come_back(s3_bucket: Any, monkeypatch: p
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(SourceUnavailableError, match="Could not reach"):
         offered("s3://bucket")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A second S3 server, which checks keys, and has the bucket `images`."""
+    secrets = {name: f"{name}-of-the-lab" for name in ("admin", "images", "models")}
+    with running_seaweedfs(tmp_path_factory.mktemp("lab"), secrets) as started:
+        started.client("admin").create_bucket(Bucket="images")
+        yield started
+
+
+def account(lab: SeaweedFS, name: str, **changed: str) -> dict[str, str]:
+    key = {"endpoint": lab.endpoint, "access_key": name, "secret_key": lab.secrets[name]}
+    return key | changed
+
+
+def with_accounts(**accounts: dict[str, str]) -> Settings:
+    return Settings(ingest_s3_accounts=json.dumps(accounts))  # type: ignore[arg-type]
+
+
+def test_each_source_is_read_at_its_own_server_with_its_own_key(
+    catalog: Catalog, drop_folder: Drop, s3_bucket: Any, lab: SeaweedFS
+) -> None:
+    folder = drop_folder({"a": [1, 2]})
+    s3_bucket.meta.client.create_bucket(Bucket="images")
+    s3_bucket.meta.client.put_object(Bucket="images", Key="new/a/1.png", Body=(folder / "a" / "001.png").read_bytes())
+    lab.client("images").put_object(Bucket="images", Key="new/a/1.png", Body=(folder / "a" / "002.png").read_bytes())
+    settings = with_accounts(lab=account(lab, "images"), other=account(lab, "models"))
+    here = open_source("s3://images/new", settings, [])
+    there = open_source("s3://images/new?account=lab", settings, [])
+    assert next(here.files()).read() == (folder / "a" / "001.png").read_bytes()
+    assert next(there.files()).read() == (folder / "a" / "002.png").read_bytes()
+
+    # The same bucket and key on another server is another file.
+    assert len(ingest_source(catalog, here, RULES, Deadline(60))) == 1
+    assert len(ingest_source(catalog, there, RULES, Deadline(60))) == 1
+    assert ingest_source(catalog, there, RULES, Deadline(60)) == []
+    with pytest.raises(SourceError, match=r"AccessDenied.*account 'other' of MYCOFLOW_INGEST_S3_ACCOUNTS"):
+        list(open_source("s3://images/new?account=other", settings, []).files())
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "expected"),
+    [
+        ({"secret_key": "hunter2"}, SourceError, "SignatureDoesNotMatch"),
+        ({"access_key": "nobody"}, SourceError, "InvalidAccessKeyId"),
+        ({"endpoint": "http://127.0.0.1:1"}, SourceUnavailableError, "Could not reach"),
+    ],
+)
+def test_an_account_that_does_not_work_is_named_and_its_key_is_not(
+    changed: dict[str, str], kind: type[Exception], expected: str, lab: SeaweedFS
+) -> None:
+    settings = with_accounts(lab=account(lab, "images", **changed))
+    with pytest.raises(kind, match=expected) as told:
+        list(open_source("s3://images/new?account=lab", settings, []).files())
+    assert "account 'lab' of MYCOFLOW_INGEST_S3_ACCOUNTS" in str(told.value)
+    assert "hunter2" not in str(told.value)
+    assert lab.secrets["images"] not in str(told.value)
+
+
+def test_an_account_that_is_not_set_is_a_wrong_setting(lab: SeaweedFS) -> None:
+    with pytest.raises(SettingsError, match=r"got 'lob'. It has: lab\."):
+        open_source("s3://images/new?account=lob", with_accounts(lab=account(lab, "images")), [])
+    with pytest.raises(SettingsError, match=r"got 'lab'. It has: none\."):
+        opened("s3://images/new?account=lab")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?secret_key=hunter2", "?account=lab&account=hunter2", "?account=lab&secret=hunter2", "#hunter2"],
+)
+def test_what_stands_behind_a_prefix_is_an_account_or_nothing(query: str, lab: SeaweedFS) -> None:
+    with pytest.raises(SettingsError, match=r"expected \?account=NAME or nothing behind s3://images/new") as told:
+        open_source(f"s3://images/new{query}", with_accounts(lab=account(lab, "images")), [])
+    assert "hunter2" not in str(told.value)

@@ -1,4 +1,4 @@
-"""Alerts on their way: the real Apprise, the real outbox, and a local webhook that is up, down, silent or refuses."""
+"""Delivery of alerts: the real Apprise, the real outbox, and a local webhook that is up, down, silent or refuses."""
 
 import http.server
 import json
@@ -31,7 +31,7 @@ from ml.settings import Settings, load_settings
 
 @dataclass
 class Webhook:
-    """A receiver: what it got, and what it answers from now on."""
+    """A receiver: the messages that it got, and its next answers."""
 
     port: int
     status: int = 200
@@ -47,7 +47,7 @@ StartWebhook = Callable[..., Webhook]
 
 @pytest.fixture
 def start_webhook() -> Iterator[StartWebhook]:
-    """Starts webhooks, on a given port or any."""
+    """Starts webhooks, on a given or a free port."""
     with ExitStack() as stack:
 
         def start(port: int = 0, status: int = 200) -> Webhook:
@@ -60,7 +60,7 @@ def start_webhook() -> Iterator[StartWebhook]:
                     self.end_headers()
 
                 def log_message(self, *_: object) -> None:
-                    """Nobody reads it."""
+                    """Log nothing."""
 
             server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
             webhook = Webhook(server.server_address[1], status)
@@ -79,7 +79,7 @@ def webhook(start_webhook: StartWebhook) -> Webhook:
 
 @pytest.fixture
 def open_to(settings: Settings, catalog: Catalog) -> Callable[..., Workspace]:
-    """A workspace whose alerts go to these addresses; its MLflow is never asked."""
+    """A workspace that sends alerts to these addresses. Its MLflow is never used."""
 
     def open_it(*addresses: str) -> Workspace:
         chosen = {"alert_urls": SecretStr(", ".join(addresses)), "mlflow_tracking_uri": "http://127.0.0.1:1"}
@@ -115,14 +115,14 @@ def test_an_alert_is_sent_once(catalog: Catalog, webhook: Webhook, open_to: Open
     assert (alert.tries, alert.last_error, alert.sent_at is None) == (1, None, False)
 
 
-def test_what_a_dead_receiver_missed_is_sent_when_it_is_back(
+def test_alerts_that_a_dead_receiver_missed_are_sent_when_it_is_back(
     catalog: Catalog, start_webhook: StartWebhook, open_to: OpenTo, free_tcp_port: int
 ) -> None:
     workspace = open_to(f"json://127.0.0.1:{free_tcp_port}")
     put(catalog, "one", "two")
     deliver(workspace)
     first, second = outbox(catalog)
-    assert (first.tries, second.tries) == (1, 0)  # it is not asked again in the same call
+    assert (first.tries, second.tries) == (1, 0)  # the same call does not try it again
     assert "Address 1 (json)" in str(first.last_error)
     webhook = start_webhook(free_tcp_port)
     deliver(workspace)
@@ -130,7 +130,7 @@ def test_what_a_dead_receiver_missed_is_sent_when_it_is_back(
     assert all(alert.sent_at and alert.last_error is None for alert in outbox(catalog))
 
 
-def test_a_receiver_that_refuses_does_not_cost_the_others_a_second_copy(
+def test_other_receivers_get_no_second_copy_when_one_refuses(
     catalog: Catalog, start_webhook: StartWebhook, open_to: OpenTo
 ) -> None:
     good, bad = start_webhook(), start_webhook(status=503)
@@ -145,17 +145,17 @@ def test_a_receiver_that_refuses_does_not_cost_the_others_a_second_copy(
     assert sorted(bad.titles) == sorted(good.titles) == ["title of one", "title of two"]
 
 
-def test_a_silent_receiver_is_given_up(catalog: Catalog, open_to: OpenTo) -> None:
+def test_delivery_does_not_wait_long_for_a_silent_receiver(catalog: Catalog, open_to: OpenTo) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         workspace = open_to(f"json://127.0.0.1:{silent.getsockname()[1]}?rto=0.3")
         put(catalog, "one", "two", "three")
         started = time.monotonic()
         deliver(workspace)
-        assert time.monotonic() - started < 30  # it would be silent for ever
+        assert time.monotonic() - started < 30  # the receiver never answers
     assert [alert.tries for alert in outbox(catalog)] == [1, 0, 0]
 
 
-def test_one_call_sends_so_many_and_the_next_goes_on(
+def test_one_call_sends_a_limited_number_and_the_next_call_continues(
     catalog: Catalog, webhook: Webhook, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alert_delivery, "MOST_PER_CALL", 2)
@@ -177,7 +177,7 @@ def test_a_call_ends_when_its_time_is_over(
     assert outbox(catalog)[0].tries == 0
 
 
-def test_without_addresses_alerts_stay_for_whoever_has_them(
+def test_without_addresses_alerts_stay_for_a_process_that_has_addresses(
     settings: Settings, catalog: Catalog, webhook: Webhook, open_to: OpenTo
 ) -> None:
     put(catalog, "one")
@@ -187,7 +187,7 @@ def test_without_addresses_alerts_stay_for_whoever_has_them(
     assert webhook.titles == ["title of one"]
 
 
-def test_an_address_that_apprise_cannot_read_is_named_and_the_others_get_theirs(
+def test_an_address_that_apprise_cannot_read_is_named_and_the_others_get_the_alert(
     catalog: Catalog, webhook: Webhook, open_to: OpenTo
 ) -> None:
     put(catalog, "one")
@@ -196,7 +196,7 @@ def test_an_address_that_apprise_cannot_read_is_named_and_the_others_get_theirs(
     assert outbox(catalog)[0].last_error == "Address 2 (pigeon): Apprise cannot read it. Correct MYCOFLOW_ALERT_URLS."
 
 
-def test_what_is_kept_of_an_error_holds_no_secret(catalog: Catalog, open_to: OpenTo, free_tcp_port: int) -> None:
+def test_a_stored_error_contains_no_secret(catalog: Catalog, open_to: OpenTo, free_tcp_port: int) -> None:
     put(catalog, "one")
     deliver(open_to(f"json://me:pass%21word@127.0.0.1:{free_tcp_port}/hook/t0ken?+X-Key=he4der"))
     kept = str(outbox(catalog)[0])
@@ -209,14 +209,14 @@ def test_a_comma_inside_an_address_does_not_end_it() -> None:
     assert addresses == ["mailto://me:secret@example.org?to=a@example.org,b@example.org", "ntfy://topic"]
 
 
-def test_an_address_that_is_none_is_a_wrong_setting_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_is_no_address_is_a_wrong_setting_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYCOFLOW_ALERT_URLS", "my secret topic")
     with pytest.raises(SettingsError, match=r"MYCOFLOW_ALERT_URLS.*ntfy://") as raised:
         load_settings()
     assert "secret" not in str(raised.value)
 
 
-def test_two_processes_do_not_send_the_same(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
+def test_two_processes_do_not_send_the_same_alert(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
     put(catalog, "one")
     with catalog.begin() as other:
         assert try_to_lock_delivery(other)
@@ -224,16 +224,16 @@ def test_two_processes_do_not_send_the_same(catalog: Catalog, webhook: Webhook, 
     assert webhook.received == []
 
 
-def test_a_broken_outbox_fails_nothing(
+def test_a_broken_outbox_raises_no_error(
     catalog: Catalog, webhook: Webhook, open_to: OpenTo, caplog: pytest.LogCaptureFixture
 ) -> None:
     with catalog.begin() as connection:
         connection.execute(sa.text("DROP TABLE logs.alerts"))
     deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
-    assert "will be tried again" in caplog.text
+    assert "the next call tries again" in caplog.text
 
 
-def test_what_was_raised_before_a_failure_is_sent_too(webhook: Webhook, open_to: OpenTo) -> None:
+def test_an_alert_raised_before_an_error_is_sent_too(webhook: Webhook, open_to: OpenTo) -> None:
     settings = open_to(f"json://127.0.0.1:{webhook.port}").settings
     with pytest.raises(RuntimeError), alerting_workspace(settings) as workspace:
         put(workspace.catalog, "one")
@@ -241,7 +241,7 @@ def test_what_was_raised_before_a_failure_is_sent_too(webhook: Webhook, open_to:
     assert webhook.titles == ["title of one"]
 
 
-def test_the_command_line_lists_what_was_told_and_what_was_not(
+def test_the_command_line_lists_sent_and_unsent_alerts(
     settings: Settings, catalog: Catalog, open_to: OpenTo, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.database_url is not None
@@ -255,17 +255,17 @@ def test_the_command_line_lists_what_was_told_and_what_was_not(
     listed = list_alerts("--count", "2")
     assert "tried 1 times: Address 1 (json)" in listed
     assert listed.index("title of two") < listed.index("title of one")
-    assert "MYCOFLOW_ALERT_URLS names nobody here" in listed
+    assert "MYCOFLOW_ALERT_URLS is empty here" in listed
 
 
-def test_people_are_named_by_their_logins_and_what_is_kept_says_no_name(
+def test_messages_have_logins_and_stored_alerts_have_no_names(
     catalog: Catalog, webhook: Webhook, open_to: OpenTo
 ) -> None:
     with catalog.begin() as connection:
         ada = add_account(connection, "ada", "admin", "correct horse battery")
         body = f"By account:{ada.id}, after account:{ada.id + 1}: because"
         raise_alert(connection, "promoted", "one", "In production: version 2", body)
-        connection.execute(sa.text("SET LOCAL ROLE training"))  # which sends, and may read no more of accounts
+        connection.execute(sa.text("SET LOCAL ROLE training"))  # it sends, and may read only the logins of accounts
         assert name_accounts(connection, body) == "By ada, after a former account: because"
     deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
     assert webhook.received[0]["message"].startswith("By ada, after a former account: because\n")
@@ -273,7 +273,7 @@ def test_people_are_named_by_their_logins_and_what_is_kept_says_no_name(
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_a_message_leads_to_where_one_acts(catalog: Catalog, webhook: Webhook, open_to: OpenTo, kind: Kind) -> None:
+def test_a_message_links_to_the_place_to_act(catalog: Catalog, webhook: Webhook, open_to: OpenTo, kind: Kind) -> None:
     update = {
         "airflow_url": "http://airflow:8080/",
         "airflow_public_url": "https://airflow.example.org/",
@@ -292,7 +292,7 @@ def test_a_message_leads_to_where_one_acts(catalog: Catalog, webhook: Webhook, o
     places = {
         "promotion_waiting": ["Answer: https://airflow.example.org/required_actions?response_received=false"],
         "retraining_overdue": ["Runs: https://airflow.example.org/dag_runs"],
-        "retraining_failed": [],  # they bring the address of their own log
+        "retraining_failed": [],  # these have the address of their own log
         "task_failed": [],
     }
     assert lines[1:-1] == places.get(kind, ["Report: https://mycoflow.example.org/health/report"])

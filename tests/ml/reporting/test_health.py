@@ -1,4 +1,4 @@
-"""How things stand, from rows as the nights leave them."""
+"""The state of a deployment, from rows such as the nights write."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -51,14 +51,14 @@ def judge(catalog: Catalog, snapshot_id: int, decision: str = "promote", key: st
     return attempt_id
 
 
-def test_a_new_catalog_has_nothing_to_tell(catalog: Catalog) -> None:
+def test_the_health_of_a_new_catalog_is_empty(catalog: Catalog) -> None:
     health = read(catalog)
     known = {field.name for field in fields(health) if getattr(health, field.name)}
     assert known == set()
     assert health.deciding is None
 
 
-def test_the_champion_is_told_with_its_latest_figures_of_each_part(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_the_champion_has_its_latest_figures_of_each_part(catalog: Catalog, add_champion: AddChampion) -> None:
     add_champion(1, 0.9)
     add_champion(2, 0.6)
     add_champion(2, 0.8)
@@ -101,7 +101,7 @@ def test_a_rollback_changes_the_champion_and_holds_promotion_until_its_release(
     assert moves[1].moved_at < moves[0].moved_at
 
 
-def test_a_champion_that_the_catalog_never_saw_is_named_and_no_more(catalog: Catalog) -> None:
+def test_an_unknown_champion_has_only_its_number(catalog: Catalog) -> None:
     move(catalog, "external", 7)
     health = read(catalog)
     assert (health.champion, health.new_images, health.snapshot_cutoff, health.classes) == (7, None, None, ())
@@ -123,7 +123,7 @@ def test_images_are_counted_by_origin_and_since_the_champions_snapshot(
     assert timedelta(0) < datetime.now(UTC) - health.snapshot_cutoff < timedelta(minutes=5)
 
 
-def test_a_rejected_training_has_tried_the_images_that_it_saw(
+def test_images_of_a_rejected_training_count_as_tried(
     catalog: Catalog, add_images: AddImages, add_champion: AddChampion
 ) -> None:
     add_images("a", 20)
@@ -138,7 +138,7 @@ def test_a_rejected_training_has_tried_the_images_that_it_saw(
     assert health.untried_images == 2
 
 
-def test_the_last_judged_training_and_the_last_failure_are_told(
+def test_the_last_verdict_and_the_last_failure_are_read(
     catalog: Catalog, add_images: AddImages, add_champion: AddChampion
 ) -> None:
     add_images("a", 20)
@@ -161,14 +161,14 @@ def test_the_last_judged_training_and_the_last_failure_are_told(
     assert health.retrained_at < failed_at
     assert health.retraining_failed_at == failed_at
     with catalog.begin() as connection:
-        finish_attempt(connection, attempt_id)  # somebody cleared the step that failed
-    assert read(catalog).retraining_failed_at == failed_at  # of the other one
+        finish_attempt(connection, attempt_id)  # after somebody cleared the failed step
+    assert read(catalog).retraining_failed_at == failed_at  # that of the other attempt
     with catalog.begin() as connection:
         finish_attempt(connection, unfinished)
     assert read(catalog).retraining_failed_at is None
 
 
-def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(
+def test_an_approval_waits_from_question_to_answer_but_not_longer_than_a_day(
     catalog: Catalog, add_images: AddImages, add_champion: AddChampion
 ) -> None:
     add_images("a", 20)
@@ -176,7 +176,7 @@ def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(
     snapshot_id = take_snapshot(catalog)
     add_champion(1, 0.9, snapshot_id)
     attempt_id = judge(catalog, snapshot_id)
-    assert read(catalog).approvals_waiting == 0  # nobody was asked
+    assert read(catalog).approvals_waiting == 0  # no approval was requested
     with catalog.begin() as connection:
         raise_alert(connection, *training_notices.promotion_waiting(attempt_id, 2, 1, "Better."))
     assert read(catalog).approvals_waiting == 1
@@ -190,7 +190,7 @@ def test_a_promotion_waits_from_the_question_to_the_answer_but_not_for_ever(
     assert read(catalog).approvals_waiting == 0
 
 
-def test_quarantine_ends_when_nothing_of_the_batch_waits(catalog: Catalog, add_images: AddImages) -> None:
+def test_quarantine_ends_when_no_image_of_the_batch_waits(catalog: Catalog, add_images: AddImages) -> None:
     waiting = add_images("a", 3, origin="stated", split=None)
     with catalog.begin() as connection:
         connection.execute(sa.update(images).values(held_back="waiting"))
@@ -204,7 +204,7 @@ def test_quarantine_ends_when_nothing_of_the_batch_waits(catalog: Catalog, add_i
     assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (1, 2)
 
 
-def test_nights_are_told_oldest_first_and_the_last_one_dates_the_monitoring(
+def test_nights_are_listed_oldest_first_and_the_last_one_is_the_time_of_monitoring(
     catalog: Catalog, add_champion: AddChampion
 ) -> None:
     add_champion(1, 0.9)
@@ -220,7 +220,7 @@ def test_nights_are_told_oldest_first_and_the_last_one_dates_the_monitoring(
     assert read(catalog).monitored_at == nights[-1].monitored_at
 
 
-def test_the_drift_is_that_of_the_champion(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_drift_is_read_for_the_champion(catalog: Catalog, add_champion: AddChampion) -> None:
     add_champion(1, 0.9)
     add_champion(2, 0.9)
     nothing = dict.fromkeys(DriftCheck.__dataclass_fields__, None) | {

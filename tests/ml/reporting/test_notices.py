@@ -23,7 +23,7 @@ from ml.settings import Settings
 
 @pytest.fixture
 def evaluation_set(catalog: Catalog) -> int:
-    """Three versions and an evaluation set for the nights to speak of; gives the set's version."""
+    """Three versions and an evaluation set for the nights. Returns: the version of the set."""
     with catalog.begin() as connection:
         for version in (1, 2, 3):
             save_model_version(connection, ModelVersion(version, "run", None, "backbone", ["a", "b"], 32, "fp32"))
@@ -33,7 +33,7 @@ def evaluation_set(catalog: Catalog) -> int:
 
 @pytest.fixture
 def attempt(catalog: Catalog) -> int:
-    """A training that was asked for as `run-1`."""
+    """A training with the request key `run-1`."""
     with catalog.begin() as connection:
         insert = sa.insert(snapshots).values(
             cutoff=sa.func.clock_timestamp(), requested_size=2, strategy="newest", classes=["a"], pool_state="one"
@@ -49,7 +49,7 @@ def play(
     new_images: int = 0,
     recall: float = 0.9,
 ) -> list[str]:
-    """Plays nights of (version, accuracy). Gives the titles of all alerts so far, oldest first."""
+    """Plays nights of (version, accuracy). Returns: the titles of all alerts so far, oldest first."""
     floor = Floor(0.7, {"amanita": 0.8})
     for version, accuracy in nights:
         below = floor.shortfalls(accuracy, {"amanita": recall})
@@ -65,18 +65,18 @@ def titles(catalog: Catalog) -> list[str]:
         return [alert.title for alert in reversed(latest_alerts(connection, 100))]
 
 
-def test_good_nights_are_not_told(catalog: Catalog, evaluation_set: int) -> None:
+def test_good_nights_raise_no_alert(catalog: Catalog, evaluation_set: int) -> None:
     assert play(catalog, evaluation_set, [(1, 0.9), (1, 0.7)], new_images=499) == []
 
 
-def test_a_low_accuracy_is_told_once_until_the_model_recovers(catalog: Catalog, evaluation_set: int) -> None:
+def test_a_low_accuracy_raises_one_alert_until_the_model_recovers(catalog: Catalog, evaluation_set: int) -> None:
     once = play(catalog, evaluation_set, [(1, 0.9), (1, 0.6), (1, 0.61), (1, 0.59)])
     assert once == ["Accuracy is below the floor: 60.0%"]
     again = play(catalog, evaluation_set, [(1, 0.75), (1, 0.65), (1, 0.65)])
     assert again == [*once, "Accuracy is below the floor: 65.0%"]
 
 
-def test_a_class_below_its_own_floor_is_an_event_of_its_own(catalog: Catalog, evaluation_set: int) -> None:
+def test_a_class_below_its_own_floor_is_a_separate_event(catalog: Catalog, evaluation_set: int) -> None:
     low = play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)])
     both = play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)], recall=0.5)
     assert both == [*low, "amanita is below its floor: 50.0%"]
@@ -90,7 +90,7 @@ def test_another_version_below_the_floor_is_another_event(catalog: Catalog, eval
     assert len(play(catalog, evaluation_set, [(1, 0.6), (1, 0.6)])) == 3
 
 
-def test_enough_new_images_are_told_once_per_version(catalog: Catalog, evaluation_set: int) -> None:
+def test_enough_new_images_raise_one_alert_per_version(catalog: Catalog, evaluation_set: int) -> None:
     told = play(catalog, evaluation_set, [(1, 0.9), (1, 0.9)], new_images=547)
     assert told == ["547 new images"]
     assert len(play(catalog, evaluation_set, [(1, 0.9), (2, 0.9)], new_images=1100)) == 2
@@ -107,14 +107,14 @@ def tell_overdue(catalog: Catalog) -> list[str]:
     return titles(catalog)
 
 
-def test_a_training_without_a_verdict_after_its_budget_is_told_once(catalog: Catalog, attempt: int) -> None:
+def test_a_training_without_a_verdict_after_its_budget_raises_one_alert(catalog: Catalog, attempt: int) -> None:
     assert tell_overdue(catalog) == []
     grow_old(catalog, minutes=31)
     assert tell_overdue(catalog) == ["A training takes longer than 30 minutes"]
     assert len(tell_overdue(catalog)) == 1
 
 
-def test_a_training_that_is_known_to_have_failed_is_not_overdue(catalog: Catalog, attempt: int) -> None:
+def test_a_failed_training_is_not_overdue(catalog: Catalog, attempt: int) -> None:
     failed = training_notices.retraining_failed("retrain", "run-1", "train", 1, SnapshotError("The pool is empty."))
     with catalog.begin() as connection:
         raise_alert(connection, *failed)
@@ -122,7 +122,7 @@ def test_a_training_that_is_known_to_have_failed_is_not_overdue(catalog: Catalog
     assert tell_overdue(catalog) == ["The step train of retrain failed"]
 
 
-def test_a_training_that_was_given_up_long_ago_is_no_news(catalog: Catalog, attempt: int) -> None:
+def test_an_old_training_without_a_verdict_raises_no_alert(catalog: Catalog, attempt: int) -> None:
     grow_old(catalog, minutes=25 * 60)
     assert tell_overdue(catalog) == []
 

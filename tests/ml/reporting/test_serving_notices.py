@@ -1,4 +1,4 @@
-"""In production and served are told apart, by rows as the processes of the service leave them."""
+"""Alerts on versions in production that are not served, from rows such as the service's processes write."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +24,7 @@ def serve(catalog: Catalog, process: str, *state: object, alive_for: timedelta =
 
 
 def let_pass(catalog: Catalog, time: timedelta) -> None:
-    """As if all that was written had been written so long before."""
+    """Move all stored times into the past, as if this much time had passed."""
     with catalog.begin() as connection:
         connection.execute(sa.update(promotions).values(completed_at=promotions.c.completed_at - time))
         connection.execute(sa.update(served_models).values(started_at=served_models.c.started_at - time))
@@ -42,7 +42,7 @@ def served(catalog: Catalog) -> str:
     return tell_served(health.champion, health.serving)
 
 
-def test_without_a_model_or_a_service_there_is_nothing_to_tell(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_without_a_model_or_a_service_there_is_no_alert(catalog: Catalog, add_champion: AddChampion) -> None:
     assert told(catalog) == []
     serve(catalog, "a", None)
     assert told(catalog) == []
@@ -51,11 +51,11 @@ def test_without_a_model_or_a_service_there_is_nothing_to_tell(catalog: Catalog,
     add_champion(1, 0.9)
     let_pass(catalog, timedelta(days=1))
     assert told(catalog) == []
-    assert served(catalog) == "No process of the service has said that it runs."
+    assert served(catalog) == "No process of the service has reported itself."
 
 
 @pytest.mark.parametrize("version", [None, 1])
-def test_a_version_that_is_still_loading_is_no_news_and_one_that_takes_longer_is(
+def test_a_loading_version_raises_an_alert_only_after_the_time_for_loading(
     catalog: Catalog, add_champion: AddChampion, version: int | None
 ) -> None:
     serve(catalog, "a", version)
@@ -68,14 +68,16 @@ def test_a_version_that_is_still_loading_is_no_news_and_one_that_takes_longer_is
     assert told(catalog) == [body]
 
 
-def test_a_process_that_has_just_started_has_its_time_to_load(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_a_new_process_has_time_to_load(catalog: Catalog, add_champion: AddChampion) -> None:
     add_champion(2, 0.9)
     let_pass(catalog, timedelta(days=3))
     serve(catalog, "a", 1)
     assert told(catalog) == []
 
 
-def test_what_does_not_load_is_told_at_once_with_the_reason(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_a_version_that_does_not_load_raises_an_alert_at_once_with_the_reason(
+    catalog: Catalog, add_champion: AddChampion
+) -> None:
     add_champion(2, 0.9)
     serve(catalog, "a", 1, 2, "A file is damaged.")
     serve(catalog, "b", 2)
@@ -88,7 +90,7 @@ def test_what_does_not_load_is_told_at_once_with_the_reason(catalog: Catalog, ad
     assert served(catalog) == "Served: version 2 by 2 processes."
 
 
-def test_the_refusal_of_a_version_that_is_no_longer_in_production_is_no_news(
+def test_a_failed_load_of_a_version_no_longer_in_production_raises_no_alert(
     catalog: Catalog, add_champion: AddChampion
 ) -> None:
     serve(catalog, "a", 3, 2, "A file is damaged.")
@@ -97,7 +99,7 @@ def test_the_refusal_of_a_version_that_is_no_longer_in_production_is_no_news(
     assert "does not load" not in served(catalog)
 
 
-def test_a_process_that_was_killed_counts_until_its_word_is_old(catalog: Catalog, add_champion: AddChampion) -> None:
+def test_a_killed_process_counts_until_its_state_has_expired(catalog: Catalog, add_champion: AddChampion) -> None:
     add_champion(2, 0.9)
     serve(catalog, "killed", 1, 2, "A file is damaged.", alive_for=timedelta(0))
     serve(catalog, "b", 2)

@@ -61,7 +61,7 @@ def test_a_home_keeps_its_backbone_until_the_setting_names_another(
 
 
 def test_an_unknown_backbone_changes_nothing(catalog: Catalog, settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="knows: vgg16"):
+    with pytest.raises(SettingsError, match="backbones: vgg16"):
         chosen_backbone(catalog, settings.model_copy(update={"backbone": "resnet"}))
     assert chosen_backbone(catalog, settings).name == "vgg16"
 

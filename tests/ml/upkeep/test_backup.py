@@ -225,6 +225,6 @@ def test_with_all_embedded_two_commands_move_a_deployment(homes: Path, few_digit
     before = run("old", "status")
     assert "180" in before
     run("old", "backup", str(homes / "copy"))
-    assert "Restored as it was" in run("new", "restore", str(homes / "copy"))
+    assert "Restored the state of" in run("new", "restore", str(homes / "copy"))
     assert run("new", "status") == before
     assert "Nothing was deleted" in run("new", "purge")

@@ -1,4 +1,4 @@
-"""A database as some nights leave it, a stand-in for Grafana, and the dashboards as they are committed."""
+"""A database with some nights, a fake Grafana, and the committed dashboards."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def dashboards() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def start_grafana() -> Iterator[Callable[..., Grafana]]:
-    """Starts stand-ins for Grafana; arguments as running_grafana."""
+    """Starts fake Grafana servers. Args: as for running_grafana."""
     with ExitStack() as stack:
         yield lambda *args, **named: stack.enter_context(running_grafana(*args, **named))
 

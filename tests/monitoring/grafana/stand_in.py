@@ -1,4 +1,4 @@
-"""A local server that demands what Grafana's HTTP API documents.
+"""A local server that checks requests against the documentation of Grafana's HTTP API.
 
 Source: https://grafana.com/docs/grafana/latest/developers/http_api/, Folder, Dashboard and Annotations API.
 """
@@ -24,12 +24,12 @@ Json = dict[str, Any]
 
 @dataclass
 class Grafana:
-    """What the server keeps, and how it behaves from now on."""
+    """The stored objects of the server, and its next answers."""
 
     port: int = 0
     prefix: str = ""
-    failing: int | None = None  # answers everything so
-    refused_text: str | None = None  # an annotation with it is a bad request
+    failing: int | None = None  # the status of all answers
+    refused_text: str | None = None  # an annotation with this text is a bad request
     folders: dict[str, str] = field(default_factory=dict)
     dashboards: dict[str, Json] = field(default_factory=dict)
     annotations: list[Json] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Grafana:
 
 @contextmanager
 def running_grafana(port: int = 0, prefix: str = "", page: str | None = None) -> Iterator[Grafana]:
-    """Run the server for the length of the block.
+    """Run the server during the block.
 
     Args: port, any when 0; prefix, the path below which it answers; page, what it says instead, like another server.
     """
@@ -113,7 +113,7 @@ def running_grafana(port: int = 0, prefix: str = "", page: str | None = None) ->
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         grafana.port = server.server_address[1]

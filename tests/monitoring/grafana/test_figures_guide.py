@@ -12,7 +12,7 @@ from ml.figures import FIGURES
 
 @pytest.fixture
 def asked(dashboards: list[dict[str, Any]]) -> dict[str, str]:
-    """What each panel asks, by its title."""
+    """The queries of each panel, by its title."""
     panels = [panel for dashboard in dashboards for panel in dashboard["panels"]]
     return {
         panel["title"]: " ".join(query.get("expr", "") + query.get("rawSql", "") for query in panel.get("targets", []))
@@ -20,7 +20,7 @@ def asked(dashboards: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def test_every_panel_that_the_table_names_asks_for_the_figure(asked: dict[str, str]) -> None:
+def test_every_panel_in_the_table_of_figures_queries_its_figure(asked: dict[str, str]) -> None:
     for figure in FIGURES:
         names = [figure.gauge, *(column.partition(".")[2] for column in figure.columns)]
         for panel in figure.panels:
@@ -34,7 +34,7 @@ def test_the_guides_table_is_current(tmp_path: Path) -> None:
     assert written.read_text() == GUIDE.read_text(), "Write it anew with `python -m grafana`."
 
 
-def test_a_guide_without_marks_is_refused(tmp_path: Path) -> None:
+def test_a_guide_without_markers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "operations.md").write_text("# Operations")
     with pytest.raises(ValueError, match="not enough values"):
         write_guide(tmp_path / "operations.md")

@@ -1,4 +1,4 @@
-"""The dashboards' JSON: current, made of the SDK's types alone, and fit for the provisioned data sources."""
+"""The dashboards' JSON: up to date, valid for the SDK's types, and valid for the provisioned data sources."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def panels_of(dashboard: Json) -> list[Json]:
 
 
 def without_mixtures(dashboard: Json) -> Json:
-    """Panels on several sources lose the source of their own: the SDK would read all their queries as its queries."""
+    """Remove the data source of panels with several: the SDK would read all queries as queries of this source."""
     mixed = {panel["id"] for panel in panels_of(dashboard) if panel["datasource"]["uid"] == "-- Mixed --"}
     kept = [{k: v for k, v in p.items() if k != "datasource" or p["id"] not in mixed} for p in dashboard["panels"]]
     return {**dashboard, "panels": kept}
@@ -46,26 +46,26 @@ def test_the_committed_files_are_current() -> None:
     assert committed == render_dashboards(), "Write them anew with `python -m grafana`."
 
 
-def test_what_is_no_dashboard_any_more_is_deleted(tmp_path: Path) -> None:
+def test_files_of_former_dashboards_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     write_dashboards(tmp_path)
     assert sorted(file.stem for file in tmp_path.iterdir()) == NAMES
 
 
-def test_nothing_in_them_is_unknown_to_the_types(dashboards: list[Json]) -> None:
-    """Read into the SDK's types and written again, nothing is lost: no misspelt option, no value outside a type."""
+def test_the_types_of_the_sdk_know_everything_in_the_files(dashboards: list[Json]) -> None:
+    """Reading into the SDK's types and writing again loses nothing: no option is misspelt, no value is invalid."""
     register_default_plugins()
     register_dataquery_variant(SQL_QUERY_CONFIG)
     for dashboard in dashboards:
         again = json.loads(json.dumps(Dashboard.from_json(without_mixtures(dashboard)), cls=JSONEncoder))
         of_grafana = [mark for mark in again["annotations"]["list"] if mark["datasource"]["uid"] == "-- Grafana --"]
         marks = [mark for mark in dashboard["annotations"]["list"] if "rawSql" not in mark["target"]]
-        assert of_grafana == marks  # the SDK has no type for marks by SQL; test_grafana_sql runs them
+        assert of_grafana == marks  # the SDK has no type for annotations from SQL; test_grafana_sql runs them
         expected = without_mixtures(dashboard)
         assert {**again, "annotations": None} == {**expected, "annotations": None}
 
 
-def test_every_panel_says_what_it_shows(dashboards: list[Json]) -> None:
+def test_every_panel_has_a_description(dashboards: list[Json]) -> None:
     assert [dashboard["uid"] for dashboard in dashboards] == NAMES
     for dashboard in dashboards:
         panels = panels_of(dashboard)
@@ -76,7 +76,7 @@ def test_every_panel_says_what_it_shows(dashboards: list[Json]) -> None:
         assert ids == list(range(1, len(ids) + 1))
 
 
-def test_panels_fit_the_grid_and_cover_nothing(dashboards: list[Json]) -> None:
+def test_panels_fit_the_grid_without_overlap(dashboards: list[Json]) -> None:
     for dashboard in dashboards:
         taken: set[tuple[int, int]] = set()
         for panel in dashboard["panels"]:
@@ -100,13 +100,13 @@ def test_every_data_source_is_provisioned_with_its_uid_and_type(
     assert all(source["type"] == sources[source["uid"]]["type"] for source in used if source["uid"] not in BUILT_IN)
 
 
-def test_every_panel_but_the_list_of_alerts_asks_something(dashboards: list[Json], sources: dict[str, Json]) -> None:
+def test_every_panel_but_the_list_of_alerts_has_a_query(dashboards: list[Json], sources: dict[str, Json]) -> None:
     silent = [panel for dashboard in dashboards for panel in panels_of(dashboard) if not panel.get("targets")]
     assert [panel["type"] for panel in silent] == ["alertGroups"]
     assert silent[0]["options"]["alertmanager"] == sources["mycoflow-alertmanager"]["name"]
 
 
-def test_every_dashboard_marks_what_people_were_told(dashboards: list[Json]) -> None:
+def test_every_dashboard_shows_alerts_as_annotations(dashboards: list[Json]) -> None:
     for dashboard in dashboards:
         (told,) = [mark for mark in dashboard["annotations"]["list"] if mark["datasource"]["uid"] == "-- Grafana --"]
         assert "mycoflow" in told["target"]["tags"]
@@ -114,7 +114,7 @@ def test_every_dashboard_marks_what_people_were_told(dashboards: list[Json]) -> 
 
 
 def test_a_first_failure_is_counted(dashboards: list[Json], promtool: Callable[..., str], tmp_path: Path) -> None:
-    """Airflow's counter of a task's failures is not there before the first one, so it never grew from 0 to 1."""
+    """Airflow's counter of a task's failures does not exist before the first one, so it never grows from 0 to 1."""
     (failed,) = [
         panel for dashboard in dashboards for panel in panels_of(dashboard) if panel["title"] == "Failed tasks"
     ]
@@ -122,7 +122,7 @@ def test_a_first_failure_is_counted(dashboards: list[Json], promtool: Callable[.
     series = [
         {"series": counter.format("train"), "values": "_x80 1x16"},
         {"series": counter.format("snapshot"), "values": "5x96"},
-        {"series": counter.format("register"), "values": "500x47 _x1 500x48"},  # not scraped just a day ago
+        {"series": counter.format("register"), "values": "500x47 _x1 500x48"},  # not scraped exactly one day ago
     ]
     expected = {"eval_time": "48h", "exp_samples": [{"labels": "{}", "value": 1}]}
     case = {"expr": failed["targets"][0]["expr"], **expected}

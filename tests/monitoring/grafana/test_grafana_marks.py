@@ -1,4 +1,4 @@
-"""Marks in Grafana for what people are told: from the real outbox, through grafana-client."""
+"""Annotations in Grafana for alerts: from the real outbox, through grafana-client."""
 
 import socket
 import time
@@ -24,7 +24,7 @@ OpenTo = Callable[[int], Workspace]
 
 @pytest.fixture
 def open_to(settings: Settings, catalog: Catalog) -> OpenTo:
-    """A workspace whose marks go to a port; its MLflow is never asked."""
+    """A workspace that writes annotations to a port. Its MLflow is never used."""
 
     def open_it(port: int) -> Workspace:
         grafana_settings = settings_for(port)
@@ -45,7 +45,7 @@ def outbox(catalog: Catalog) -> list[Alert]:
         return list(reversed(latest_alerts(connection, 100)))
 
 
-def test_every_promotion_rollback_and_alert_becomes_a_mark_once(
+def test_every_promotion_rollback_and_alert_becomes_one_annotation(
     catalog: Catalog, grafana: Grafana, open_to: OpenTo
 ) -> None:
     put(catalog, "Version 2 is in production", "promoted")
@@ -61,17 +61,17 @@ def test_every_promotion_rollback_and_alert_becomes_a_mark_once(
         assert mark["time"] == int(alert.raised_at.timestamp() * 1000)
 
 
-def test_a_mark_does_not_count_as_telling_people(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+def test_an_annotation_does_not_count_as_a_sent_alert(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
     put(catalog, "one")
     deliver(open_to(grafana.port))
     (alert,) = outbox(catalog)
     assert (alert.sent_at, alert.tries, len(alert.sent_to)) == (None, 0, 1)
 
 
-def test_people_are_told_whether_or_not_grafana_is_there(
+def test_alerts_are_sent_with_and_without_grafana(
     catalog: Catalog, start_grafana: StartGrafana, open_to: OpenTo, free_tcp_port: int
 ) -> None:
-    webhook = start_grafana()  # it refuses what is not for Grafana; Grafana itself is down
+    webhook = start_grafana()  # a receiver of alerts; Grafana itself is down
     put(catalog, "one")
     workspace = open_to(free_tcp_port)
     told = workspace.settings.model_copy(update={"alert_urls": SecretStr(f"json://127.0.0.1:{webhook.port}")})
@@ -80,7 +80,7 @@ def test_people_are_told_whether_or_not_grafana_is_there(
     assert outbox(catalog)[0].tries == 1
 
 
-def test_what_grafana_missed_is_marked_when_it_is_back(
+def test_annotations_that_grafana_missed_are_written_when_it_is_back(
     catalog: Catalog, start_grafana: StartGrafana, open_to: OpenTo, free_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(catalog, "one")
@@ -93,7 +93,7 @@ def test_what_grafana_missed_is_marked_when_it_is_back(
     assert [mark["text"].split("\n")[0] for mark in grafana.annotations] == ["one", "two"]
 
 
-def test_one_that_is_refused_does_not_keep_the_others(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+def test_a_refused_annotation_does_not_stop_the_others(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
     grafana.refused_text = "bad\nWhat &lt;happened&gt;."
     for title in ("bad", "good"):
         put(catalog, title)
@@ -102,7 +102,9 @@ def test_one_that_is_refused_does_not_keep_the_others(catalog: Catalog, grafana:
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])
-def test_who_refuses_everything_is_asked_once(status: int, catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+def test_a_grafana_that_refuses_everything_gets_one_request(
+    status: int, catalog: Catalog, grafana: Grafana, open_to: OpenTo
+) -> None:
     grafana.failing = status
     put(catalog, "one")
     put(catalog, "two")
@@ -110,17 +112,19 @@ def test_who_refuses_everything_is_asked_once(status: int, catalog: Catalog, gra
     assert len(grafana.requests) == 1
 
 
-def test_a_silent_grafana_is_given_up(catalog: Catalog, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delivery_does_not_wait_long_for_a_silent_grafana(
+    catalog: Catalog, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(grafana_api, "SECONDS_PER_ANSWER", 0.3)
     put(catalog, "one")
     put(catalog, "two")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         deliver(open_to(silent.getsockname()[1]))
-        assert time.monotonic() - started < 30  # it would be silent for ever
+        assert time.monotonic() - started < 30  # it never answers
 
 
-def test_what_is_long_past_is_not_marked(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
+def test_old_alerts_are_not_annotated(catalog: Catalog, grafana: Grafana, open_to: OpenTo) -> None:
     put(catalog, "one")
     with catalog.begin() as connection:
         past = tables.alerts.c.raised_at - timedelta(days=8)

@@ -1,4 +1,4 @@
-"""Every panel's PromQL, run by a real Prometheus that scraped the service and Airflow's names: data comes back."""
+"""The PromQL of every panel returns data from a real Prometheus that scrapes the service and Airflow's metrics."""
 
 import math
 import re
@@ -26,7 +26,7 @@ SCRAPES = 4
 
 @pytest.fixture(scope="module")
 def service_port(filled_settings: Settings) -> Iterator[int]:
-    """The service's own /metrics, on a filled database, with the rights of role web, while it is used."""
+    """The service's /metrics, on a filled database, with the rights of the role web, while it gets requests."""
     with application_as_web(filled_settings) as app:
         metrics, client = application_state.current(app).metrics, app.test_client()
 
@@ -40,7 +40,7 @@ def service_port(filled_settings: Settings) -> Iterator[int]:
 
 
 def predict(metrics: Metrics) -> None:
-    """What a prediction that is answered, one from the cache, one that is refused and an opinion leave behind."""
+    """Record the metrics of a computed, a cached and a refused prediction, and of a feedback."""
     metrics.model.info({"version": "1", "precision": "fp32", "backbone_weights": "random:0", "image_size": "32"})
     metrics.model_load_seconds.set(0.2)
     for stage in ("decode", "inference"):
@@ -55,7 +55,7 @@ def predict(metrics: Metrics) -> None:
 
 @pytest.fixture(scope="module")
 def airflow_port() -> Iterator[int]:
-    """What statsd-exporter makes of Airflow's metrics, by the names of docker/statsd-mapping.yml."""
+    """Airflow's metrics as statsd-exporter exports them, with the names of docker/statsd-mapping.yml."""
     registry = CollectorRegistry()
     runs = Summary("airflow_dag_run_duration_seconds", "-", ["dag_id", "state"], registry=registry)
     tasks = Summary("airflow_task_duration_seconds", "-", ["dag_id", "task_id"], registry=registry)
@@ -77,7 +77,7 @@ def airflow_port() -> Iterator[int]:
 
 @contextmanager
 def repeatedly(action: Callable[[], None]) -> Iterator[None]:
-    """Do something again and again, in a thread, until the block ends."""
+    """Repeat an action in a thread until the block ends."""
     over = threading.Event()
 
     def run() -> None:
@@ -98,7 +98,7 @@ def prometheus(
     program: Callable[[str, str], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
-    """Prometheus that has scraped both a few times."""
+    """A Prometheus that has scraped both several times."""
     jobs = {"webapi": service_port, "airflow": airflow_port}
     with prometheus_on(program("prometheus", "prometheus"), jobs, tmp_path_factory.mktemp("prometheus")) as running:
         assert eventually(lambda: len(running.values(f"count_over_time(up[1m]) >= {SCRAPES} and up == 1")) == len(jobs))
@@ -106,7 +106,7 @@ def prometheus(
 
 
 def ask(prometheus: Prometheus, expression: str, is_instant: bool) -> list[dict[str, Any]]:
-    """The series that a panel gets."""
+    """Return the series that a panel gets."""
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     assert "$" not in expression
@@ -119,7 +119,7 @@ def ask(prometheus: Prometheus, expression: str, is_instant: bool) -> list[dict[
 
 
 def promql_of(dashboards: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each query in PromQL, by what asks it."""
+    """The PromQL queries, by dashboard and panel."""
     return {
         f"{dashboard['title']}: {panel['title']} {target['refId']}": target
         for dashboard in dashboards
@@ -134,7 +134,7 @@ def has_figures(series: list[dict[str, Any]]) -> bool:
     return any(math.isfinite(float(value)) for _, value in points)
 
 
-def test_every_query_finds_data(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
+def test_every_promql_query_finds_data(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
     queries = promql_of(dashboards)
     assert len(queries) >= 40
     silent = [
@@ -145,14 +145,14 @@ def test_every_query_finds_data(dashboards: list[dict[str, Any]], prometheus: Pr
     assert silent == []
 
 
-def test_every_label_of_a_legend_is_there(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
+def test_every_label_of_a_legend_exists(dashboards: list[dict[str, Any]], prometheus: Prometheus) -> None:
     for name, target in promql_of(dashboards).items():
         labels = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
         for series in ask(prometheus, target["expr"], True) if labels else []:
             assert labels <= set(series["metric"]), name
 
 
-def test_what_is_asked_of_airflow_is_what_the_exporter_names(dashboards: list[dict[str, Any]]) -> None:
+def test_queries_use_the_exporters_names_of_airflows_metrics(dashboards: list[dict[str, Any]]) -> None:
     mappings = yaml.safe_load((ROOT / "docker/statsd-mapping.yml").read_text())["mappings"]
     named = {mapping["name"] for mapping in mappings}
     asked = {

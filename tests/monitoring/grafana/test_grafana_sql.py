@@ -1,4 +1,4 @@
-"""Every panel's SQL, run as grafana_ro on the real schema: data comes back, in the form that the panel needs."""
+"""The SQL of every panel returns data in the right form, as grafana_ro on the real schema."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def panel_reader(filled_settings: Settings) -> Iterator[sa.Connection]:
 
 
 def sql_of(dashboard: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each query in SQL, by what asks it."""
+    """The SQL queries, by dashboard and panel."""
     marks = {f"mark {mark['name']}": mark["target"] for mark in dashboard["annotations"]["list"]}
     targets = {
         f"{panel['title']} {target['refId']}": target
@@ -42,7 +42,7 @@ def run(connection: sa.Connection, sql: str) -> sa.CursorResult[Any]:
     return connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-def test_every_query_finds_data(dashboards: list[dict[str, Any]], panel_reader: sa.Connection) -> None:
+def test_every_sql_query_finds_data(dashboards: list[dict[str, Any]], panel_reader: sa.Connection) -> None:
     count = 0
     for dashboard in dashboards:
         for name, target in sql_of(dashboard).items():
@@ -55,7 +55,7 @@ def test_every_query_finds_data(dashboards: list[dict[str, Any]], panel_reader: 
 
 
 def check_series(row: sa.RowMapping, name: str) -> None:
-    """What the plugin makes series of: a moment, perhaps a text that names the series, and figures."""
+    """Check the columns for the plugin's series: a time, optionally the name of the series, and figures."""
     assert isinstance(row["time"], datetime), name
     assert row["time"].tzinfo is not None, name
     figures = {column: value for column, value in row.items() if column not in ("time", "metric")}
@@ -70,7 +70,7 @@ def test_the_confusion_matrix_names_its_classes(dashboards: list[dict[str, Any]]
     assert rows == [("a", "a", 9), ("a", "b", 1), ("b", "a", 3), ("b", "b", 7)]
 
 
-def test_only_versions_that_were_in_production_count_as_accuracy(
+def test_the_accuracy_panel_has_only_versions_that_were_in_production(
     dashboards: list[dict[str, Any]], panel_reader: sa.Connection
 ) -> None:
     (quality,) = [dashboard for dashboard in dashboards if dashboard["uid"] == "mycoflow-model-quality"]
@@ -84,6 +84,6 @@ def test_a_class_without_images_has_no_recall(dashboards: list[dict[str, Any]], 
     assert {row["metric"] for row in rows} == {"a", "b"}
 
 
-def test_a_panel_reads_no_accounts(panel_reader: sa.Connection) -> None:
+def test_panels_cannot_read_accounts(panel_reader: sa.Connection) -> None:
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), panel_reader.begin_nested():
         panel_reader.execute(sa.text("SELECT login FROM users.accounts"))

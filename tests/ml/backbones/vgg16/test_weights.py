@@ -27,7 +27,7 @@ from ml.errors import WeightsError
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, weights: BackboneWeights) -> Path:
-    """A file in the layout of the published one, BGR, holding the random weights."""
+    """A file in the layout of the published one, for BGR, with the random weights."""
     path = tmp_path_factory.mktemp("published") / PUBLISHED_NAME
     with h5py.File(path, "w") as file:
         for name in layer_names():
@@ -104,14 +104,14 @@ def test_a_file_saved_by_keras_is_read_back(tmp_path: Path, weights: BackboneWei
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="not a file"):
+    with pytest.raises(WeightsError, match="no such file"):
         resolve_weights(str(tmp_path / "none.weights.h5"))
 
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.weights.h5"
     path.write_text("no weights")
-    with pytest.raises(WeightsError, match="does not open"):
+    with pytest.raises(WeightsError, match="cannot be opened"):
         resolve_weights(str(path))
 
 
@@ -151,20 +151,18 @@ def test_bundled_weights_that_are_damaged_are_refused(tmp_path: Path, monkeypatc
         resolve_weights("bundled")
 
 
-def test_imagenet_is_chosen_where_its_file_can_be_had(base_url: str, tmp_path: Path) -> None:
+def test_imagenet_is_chosen_if_its_file_is_available(base_url: str, tmp_path: Path) -> None:
     assert choose_weights(base_url, tmp_path / "models")[0] == "imagenet"
     assert choose_weights("http://127.0.0.1:9/", tmp_path / "models")[0] == "imagenet"  # from the cache now
 
 
-def test_the_bundled_weights_are_chosen_where_imagenet_cannot_be_had(tmp_path: Path) -> None:
+def test_the_bundled_weights_are_chosen_if_imagenet_is_not_available(tmp_path: Path) -> None:
     value, reason = choose_weights("http://127.0.0.1:9/", tmp_path / "models")
     assert value == "bundled"
     assert str(tmp_path / "models" / PUBLISHED_NAME) in reason
 
 
-def test_a_publisher_that_does_not_answer_is_given_up_in_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_does_not_answer_costs_only_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_module, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         value, reason = choose_weights(f"http://127.0.0.1:{silent.getsockname()[1]}/", tmp_path / "models")

@@ -1,4 +1,4 @@
-"""How a deployment might stand, written down by hand: pages are made of it without a database."""
+"""Facts about a deployment, written by hand: pages are rendered from them without a database."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -23,7 +23,7 @@ CLASSES = ["amanita", "boletus", "russula"]
 
 @pytest.fixture
 def drift() -> DriftCheck:
-    """A quiet night."""
+    """A drift check without drift."""
     return DriftCheck(
         model_version=2,
         reference_images=200,
@@ -89,7 +89,7 @@ def health(drift: DriftCheck) -> Health:
 def facts(health: Health) -> Facts:
     """Five nights, a promotion between them, and one of everything else."""
     accuracies = [0.9, 0.8, 0.65, 0.93, 0.92]
-    ago = [timedelta(days=days, hours=4) for days in (5, 4, 3, 1, 0)]  # one night was left out
+    ago = [timedelta(days=days, hours=4) for days in (5, 4, 3, 1, 0)]  # one night is missing
     return Facts(
         at=AT,
         settings=Settings(),

@@ -1,6 +1,8 @@
-"""What is read for the page: people by their logins, whatever the rows call them."""
+"""Reading the facts of the page: people appear with their logins, not with the ids in the rows."""
 
 from collections.abc import Callable
+
+import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
@@ -11,7 +13,7 @@ from ml.reporting.report.facts import read_facts
 from ml.settings import Settings
 
 
-def test_people_are_named_by_their_logins(
+def test_people_appear_with_their_logins(
     catalog: Catalog, settings: Settings, add_images: Callable[..., list[str]]
 ) -> None:
     for label in ("a", "b"):
@@ -25,3 +27,17 @@ def test_people_are_named_by_their_logins(
         assert [attempt.reason for attempt in facts.attempts] == ["fine-tuning asked for by ada"]
         assert [alert.body for alert in facts.alerts] == ["By ada: because"]
         assert latest_alerts(connection, 1)[0].body == f"By account:{ada.id}: because"
+
+
+def test_a_role_that_may_not_read_accounts_reads_all_but_their_names(
+    catalog: Catalog, settings: Settings, add_images: Callable[..., list[str]]
+) -> None:
+    add_images("a", 3)
+    with catalog.begin() as connection:
+        ada = add_account(connection, "ada", "admin", "correct horse battery")
+        raise_alert(connection, "promoted", "one", "In production: version 2", f"By account:{ada.id}: because")
+    with catalog.begin() as connection:
+        connection.execute(sa.text("SET LOCAL ROLE grafana_ro"))
+        facts = read_facts(connection, settings)
+    assert [alert.body for alert in facts.alerts] == ["By an account: because"]
+    assert facts.health.pool == {"curated": 3}

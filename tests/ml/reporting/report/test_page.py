@@ -1,4 +1,4 @@
-"""The page as HTML: what it says, that it needs nothing else, and that nothing of what people name gets out of hand."""
+"""The page as HTML: its contents, that it needs no other files, and that names from users are escaped."""
 
 from base64 import b64decode
 from dataclasses import replace
@@ -22,7 +22,7 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 
 
 class Page(HTMLParser):
-    """Reads a page: its tags with their attributes, its words, its images. Fails where a tag is not closed in turn."""
+    """Parses a page into tags with attributes, words and images. Fails if tags are not closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_it_says_how_things_stand(facts: Facts) -> None:
+def test_the_page_shows_the_state_of_the_deployment(facts: Facts) -> None:
     words = Page(render(facts)).words
     for part in (
         "All is well.",
         "92.0%",  # accuracy of the part that decides
         "85.0% to 95.9%",  # its interval by Wilson
         "Version 2 is in production since 2026-03-28 06:00",
-        "150 new images since the model learned: 120 labelled by people, 30 harvested.",
+        "150 new images since the model's snapshot: 120 labelled by people, 30 harvested.",
         "24 images entered the pool in 2 days; most on 2026-03-30: 24.",
         "91.4%, estimated from its confidence in the last 60 images, calibrated on 150 labelled ones.",
         "90.0% of 40 images that people judged; with 95% certainty between 76.9% and 96.0%.",
@@ -68,13 +68,13 @@ def test_it_says_how_things_stand(facts: Facts) -> None:
         assert part in words
 
 
-def test_classes_come_with_the_least_recognised_first(facts: Facts) -> None:
+def test_classes_are_sorted_by_recall_lowest_first(facts: Facts) -> None:
     words = Page(render(facts)).words
-    listed = words[words.index("Class by class") : words.index("What is taken for what")]
+    listed = words[words.index("Figures per class") : words.index("Confusion matrix")]
     assert sorted(facts.health.classes, key=listed.index) == ["russula", "amanita", "boletus"]
 
 
-def test_it_needs_nothing_else_and_runs_nothing(facts: Facts) -> None:
+def test_the_page_needs_no_other_files_and_runs_no_scripts(facts: Facts) -> None:
     page = Page(render(facts))
     assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "form", "object", "a"} == set()
     assert [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)] == []
@@ -87,7 +87,7 @@ def test_it_needs_nothing_else_and_runs_nothing(facts: Facts) -> None:
         assert ET.fromstring(b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_every_figure_that_the_table_puts_into_the_report_is_there(facts: Facts) -> None:
+def test_every_figure_marked_as_reported_is_on_the_page(facts: Facts) -> None:
     words = Page(render(facts)).words
     shown = {family.name: family.samples for family in health_metrics(facts.health, facts.settings)}
     for figure in (figure for figure in FIGURES if figure.is_reported and figure.is_gauge):
@@ -97,7 +97,7 @@ def test_every_figure_that_the_table_puts_into_the_report_is_there(facts: Facts)
             assert told in words, figure.name
 
 
-def test_plots_say_in_words_what_they_show(facts: Facts) -> None:
+def test_plots_have_alternative_texts(facts: Facts) -> None:
     trend, arrivals = (image["alt"] for image in Page(render(facts)).all("img"))
     assert trend == (
         "Accuracy at the last 5 nightly checks: first 90.0%, last 92.0%, lowest 65.0%, highest 93.0%; "
@@ -106,7 +106,7 @@ def test_plots_say_in_words_what_they_show(facts: Facts) -> None:
     assert arrivals == "24 images entered the pool in 2 days; most on 2026-03-30: 24."
 
 
-def test_a_class_below_its_floor_is_named_and_a_floor_of_no_class_too(facts: Facts, health: Health) -> None:
+def test_a_class_below_its_floor_is_named_and_a_floor_of_an_unknown_class_too(facts: Facts, health: Health) -> None:
     below = [Shortfall("russula", 0.7, 0.8)]
     parts = [replace(part, shortfalls=below) if part.is_deciding else part for part in health.parts]
     settings = Settings(class_floors={"russula": 0.8, "morel": 0.5})
@@ -117,7 +117,7 @@ def test_a_class_below_its_floor_is_named_and_a_floor_of_no_class_too(facts: Fac
     assert "MYCOFLOW_CLASS_FLOORS names morel" in page.words
 
 
-def test_what_others_named_stays_text(facts: Facts, health: Health) -> None:
+def test_names_from_users_are_escaped(facts: Facts, health: Health) -> None:
     figures = {"image_count": 10, "recall": 0.5, "precision": 0.5, "f1": 0.5}
     part = PartAccuracy(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]], [])
     hostile = replace(
@@ -135,7 +135,7 @@ def test_what_others_named_stays_text(facts: Facts, health: Health) -> None:
     assert page.words.count("alert(1)</script>") >= 10
 
 
-def test_many_classes_with_long_names_leave_it_light_enough_to_mail(facts: Facts, health: Health) -> None:
+def test_a_page_with_many_classes_with_long_names_is_small_enough_for_mail(facts: Facts, health: Health) -> None:
     classes = [f"Amanita muscaria variety number {number}" for number in range(300)]
     figures = {"image_count": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5}
     confusion = [[int(column in (row, (row + 1) % 300)) for column in range(300)] for row in range(300)]
@@ -143,12 +143,12 @@ def test_many_classes_with_long_names_leave_it_light_enough_to_mail(facts: Facts
     many = replace(facts, nights=facts.nights * 6, arrivals=facts.arrivals * 15)
     html = render(replace(many, health=replace(health, classes=classes, parts=[part])))
     assert len(html.encode()) < MOST_BYTES
-    assert "What is taken for what most often" in html
+    assert "Most frequent confusions" in html
     assert "20 of 300 classes" in html
 
 
 @pytest.mark.parametrize("is_held", [False, True])
-def test_what_waits_says_what_to_do(facts: Facts, health: Health, is_held: bool) -> None:
+def test_waiting_decisions_are_listed_with_what_to_do(facts: Facts, health: Health, is_held: bool) -> None:
     waiting = replace(health, approvals_waiting=1, waiting_images=12, quarantined_batches=1, is_promotion_held=is_held)
     words = Page(render(replace(facts, health=waiting))).words
     assert "Answer in Airflow, under required actions." in words
@@ -156,7 +156,7 @@ def test_what_waits_says_what_to_do(facts: Facts, health: Health, is_held: bool)
     assert ("mycoflow release" in words) is is_held
 
 
-def test_a_challenger_that_was_kept_out_leaves_two_counts_of_new_images(facts: Facts, health: Health) -> None:
+def test_a_rejected_challenger_leaves_two_counts_of_new_images(facts: Facts, health: Health) -> None:
     rejected = replace(health, untried_images=20)
-    assert "20 of them came since the last training" in Page(render(replace(facts, health=rejected))).words
-    assert "of them came since the last training" not in Page(render(facts)).words
+    assert "20 of them are newer than the last training" in Page(render(replace(facts, health=rejected))).words
+    assert "of them are newer than the last training" not in Page(render(facts)).words

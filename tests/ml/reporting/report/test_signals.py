@@ -1,4 +1,4 @@
-"""What an operator sees first."""
+"""The four signals at the top of the page."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -22,11 +22,11 @@ def signals(facts: Facts, **changes: Any) -> list[Signal]:
 def test_all_is_well(facts: Facts) -> None:
     found = read_signals(facts)
     assert [signal.state for signal in found] == ["good"] * 4
-    assert [signal.figure for signal in found] == ["92.0%", "Steady", "4 hours ago", "Nothing"]
+    assert [signal.figure for signal in found] == ["92.0%", "Stable", "4 hours ago", "Nothing"]
     assert sum_up(found) == "All is well."
 
 
-def test_a_model_below_the_floor_is_to_be_looked_at(facts: Facts) -> None:
+def test_a_model_below_the_floor_needs_attention(facts: Facts) -> None:
     below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8)]
     parts = [
         replace(part, accuracy=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
@@ -46,22 +46,22 @@ def test_only_the_part_that_decides_counts(facts: Facts) -> None:
     assert signals(facts, parts=parts)[MODEL].state == "good"
 
 
-def test_drift_is_to_be_looked_at_and_too_few_predictions_tell_nothing(facts: Facts, drift: DriftCheck) -> None:
+def test_drift_needs_attention_and_is_unknown_with_too_few_predictions(facts: Facts, drift: DriftCheck) -> None:
     assert signals(facts, drift=replace(drift, moved=["classes", "features"]))[DATA] == Signal(
-        "The data", "look", "Moving", "Away from what the model learned: classes and features."
+        "The data", "look", "Drifting", "Different from the training data: classes and features."
     )
     found = signals(facts, drift=replace(drift, confidence_psi=None))
     assert found[DATA].state == "unknown"
     assert sum_up(found) == "Nothing is wrong; not all is known yet."
 
 
-def test_a_night_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
+def test_a_missing_night_needs_attention(facts: Facts) -> None:
     assert signals(facts, monitored_at=facts.at - timedelta(hours=26))[NIGHTS].state == "good"
     late = signals(facts, monitored_at=facts.at - timedelta(hours=50))[NIGHTS]
     assert (late.state, late.figure) == ("look", "2 days ago")
 
 
-def test_a_check_for_drift_that_did_not_come_is_to_be_looked_at(facts: Facts) -> None:
+def test_a_missing_check_for_drift_needs_attention(facts: Facts) -> None:
     late = signals(facts, drift_checked_at=facts.at - timedelta(hours=50))[NIGHTS]
     assert (late.state, late.detail) == ("look", "The last check for drift: 2026-03-29 04:00.")
     never = signals(facts, drift_checked_at=None)[NIGHTS]
@@ -81,11 +81,11 @@ def test_a_failed_training_counts_until_one_succeeds(facts: Facts, days_ago: int
         ({"is_promotion_held": True}, "Held", "Automatic promotion is held."),
     ],
 )
-def test_whatever_waits_is_to_be_looked_at(facts: Facts, changes: Any, figure: str, detail: str) -> None:
+def test_a_waiting_decision_needs_attention(facts: Facts, changes: Any, figure: str, detail: str) -> None:
     assert signals(facts, **changes)[WAITING] == Signal("What waits", "look", figure, detail)
 
 
-def test_nothing_is_known_of_an_empty_deployment(facts: Facts) -> None:
+def test_all_signals_of_an_empty_deployment_are_unknown(facts: Facts) -> None:
     nothing = Health(None, None, {}, None, None, None, None, None, 0, 0, 0, False)
     found = read_signals(replace(facts, health=nothing))
     assert [signal.state for signal in found] == ["unknown", "unknown", "unknown", "good"]

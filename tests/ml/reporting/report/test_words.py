@@ -1,4 +1,4 @@
-"""Sentences, and how figures read."""
+"""Sentences and formats of figures."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -12,13 +12,13 @@ from ml.reporting.report.formats import ago, count, lasted, listed
 from ml.reporting.report.words import tell_drift, tell_estimated, tell_observed, tell_outcome
 
 
-def test_drift_is_told_by_what_moved(drift: DriftCheck) -> None:
-    assert "nothing differs considerably" in tell_drift(drift)
+def test_the_description_of_drift_names_what_drifts(drift: DriftCheck) -> None:
+    assert "No considerable and significant drift" in tell_drift(drift)
     moved = tell_drift(replace(drift, moved=["confidence", "features"]))
-    assert "how sure it is of its answers and what the images look like" in moved
+    assert "the confidence of the answers and the features of the images" in moved
 
 
-def test_too_few_images_are_told_with_how_many_it_takes(drift: DriftCheck) -> None:
+def test_missing_figures_are_described_with_their_cause(drift: DriftCheck) -> None:
     assert tell_drift(replace(drift, recent_images=7, confidence_psi=None)).startswith("Too few images to compare: 7,")
     assert tell_estimated(replace(drift, estimated_accuracy=None)).startswith("Not estimated")
     assert tell_observed(replace(drift, observed_accuracy=None)).startswith("Not observed")
@@ -29,12 +29,12 @@ def test_too_few_images_are_told_with_how_many_it_takes(drift: DriftCheck) -> No
     [
         ({}, "promoted"),
         ({"was_promoted": False}, "passed the gate, not in production"),
-        ({"decision": "keep", "was_promoted": False}, "kept out"),
+        ({"decision": "keep", "was_promoted": False}, "not promoted"),
         ({"decision": None, "finished_at": None}, "no verdict yet, begun at 05:00"),
         ({"decision": None}, "ended without a verdict"),
     ],
 )
-def test_what_became_of_a_training(facts: Facts, changes: dict[str, object], outcome: str) -> None:
+def test_the_outcome_of_a_training(facts: Facts, changes: dict[str, object], outcome: str) -> None:
     attempt: PastAttempt = replace(facts.attempts[0], **changes)  # type: ignore[arg-type]
     assert tell_outcome(attempt) == outcome
 
@@ -43,11 +43,11 @@ def test_what_became_of_a_training(facts: Facts, changes: dict[str, object], out
     ("minutes", "words"),
     [(0.5, "just now"), (1, "1 minute ago"), (119, "119 minutes ago"), (120, "2 hours ago"), (2880, "2 days ago")],
 )
-def test_what_is_past_has_the_unit_that_suits_it(minutes: float, words: str) -> None:
+def test_elapsed_time_has_a_suitable_unit(minutes: float, words: str) -> None:
     assert ago(timedelta(minutes=minutes)) == words
 
 
-def test_numbers_and_lists_read_as_people_write_them() -> None:
+def test_numbers_and_lists_are_written_in_english() -> None:
     assert (count(1, "batch"), count(2, "batch"), count(0, "image")) == ("1 batch", "2 batches", "0 images")
     assert (lasted(90), lasted(600)) == ("90 s", "10 min")
     assert [listed(["a", "b", "c"][:length]) for length in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -27,11 +27,14 @@ _CLASSES = 7  # has no common factor with 10, so that every class has images of 
 # The images are one second apart, the newest is from now. One in 100 is held out, one in 10 has only a prediction, and
 # one in 10 is harvested.
 _FILL = """
-INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, received_at,
-                             split, evaluation_part, label, label_origin, entered_pool_at)
-SELECT sha256, sha256, 'folder:bench', 'image/jpeg', 320, 240, 20000, moment,
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT encode(sha256(number::text::bytea), 'hex'), 'image/jpeg', 320, 240, 20000
+FROM generate_series(1, :images) AS number;
+INSERT INTO training.items (id, image_sha256, group_key, source, received_at,
+                            split, evaluation_part, class_names, label_origin, entered_pool_at)
+SELECT sha256, sha256, sha256, 'folder:bench', moment,
        split, CASE split WHEN 'evaluation' THEN 'anchor' END,
-       CASE WHEN split IS NOT NULL THEN 'class ' || number % :classes END,
+       CASE WHEN split IS NOT NULL THEN ARRAY['class ' || number % :classes] END,
        CASE WHEN split = 'evaluation' THEN 'curated' WHEN number % 10 = 2 THEN 'harvested'
             WHEN split = 'pool' THEN 'curated' END,
        CASE split WHEN 'pool' THEN moment END
@@ -58,7 +61,7 @@ def measure_catalog(home: Path, image_count: int = IMAGE_COUNT, runs: int = _RUN
             connection.execute(sa.text(_FILL), {"images": image_count, "classes": _CLASSES})
         figures: dict[str, float] = {"catalog_images": image_count}
         with catalog.begin() as connection:
-            connection.execute(sa.text("ANALYZE training.images"))
+            connection.execute(sa.text("ANALYZE training.items, training.images, training.item_classes"))
         with catalog.begin() as connection:
             for name, question in _questions(connection, image_count).items():
                 figures |= _time(name, question, runs)
@@ -68,11 +71,11 @@ def measure_catalog(home: Path, image_count: int = IMAGE_COUNT, runs: int = _RUN
 def _questions(connection: sa.Connection, image_count: int) -> dict[str, Callable[[], object]]:
     since = _moment(connection, _NEW_IMAGES)
     middle = _moment(connection, image_count // 2)
-    rare = ImageFilter(label="class 2", origin="harvested", split="pool", received_before=middle)
+    rare = ImageFilter(class_name="class 2", origin="harvested", split="pool", received_before=middle)
     rules, classes = SnapshotRules(_NEWEST, 0.2, 0.3), [f"class {number}" for number in range(_CLASSES)]
     cursor = query_images(connection, ImageFilter(received_before=middle), _PAGE).next_cursor
     return {
-        "newest_1000": lambda: newest_labelled(connection, _NEWEST),
+        "newest_1000": lambda: list(newest_labelled(connection, _NEWEST)),
         "count_since": lambda: count_new_images(connection, since, rules, classes),
         "data_query": lambda: query_images(connection, rare, _PAGE),
         "data_page": lambda: query_images(connection, ImageFilter(), _PAGE, cursor),

@@ -36,10 +36,10 @@ from ml.settings import load_settings
 _PAIRS_PER_KIND = 60
 _SEARCHES = 100
 _FILL = """
-INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, split, label,
-                             label_origin, entered_pool_at)
-SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'bench', 'image/jpeg', 320, 240, 20000, 'pool', 'a', 'curated',
-       now() FROM generate_series(1, :images) AS n;
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT encode(sha256(n::text::bytea), 'hex'), 'image/jpeg', 320, 240, 20000 FROM generate_series(1, :images) AS n;
+INSERT INTO training.items (id, image_sha256, group_key, source, split, class_names, label_origin, entered_pool_at)
+SELECT sha256, sha256, sha256, 'bench', 'pool', '{a}', 'curated', now() FROM training.images;
 INSERT INTO training.image_statistics (image_sha256, thumbnail, brightness, contrast, sharpness, aspect)
 SELECT sha256, decode(repeat('00', 1024), 'hex'), 0, 0, 0, 1 FROM training.images;
 INSERT INTO training.copy_hashes (statistics_id, bits, kind, low_word, high_word)

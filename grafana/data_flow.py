@@ -10,20 +10,20 @@ from grafana.panels import ZERO_IS_GOOD, bars, lines, nightly_lines, number, row
 
 _ARRIVALS = """
 SELECT date_trunc('day', received_at, 'UTC') AS time, coalesce(label_origin, 'no label') AS metric, count(*) AS value
-FROM training.images WHERE $__timeFilter(received_at) GROUP BY 1, 2 ORDER BY 1
+FROM training.items WHERE $__timeFilter(received_at) GROUP BY 1, 2 ORDER BY 1
 """
 _ENTERED = """
 SELECT date_trunc('day', entered_pool_at, 'UTC') AS time, label_origin AS metric, count(*) AS value
-FROM training.images WHERE $__timeFilter(entered_pool_at) GROUP BY 1, 2 ORDER BY 1
+FROM training.items WHERE $__timeFilter(entered_pool_at) GROUP BY 1, 2 ORDER BY 1
 """
 _NEW_IMAGES = """
 SELECT monitored_at AS time, new_images_human AS human, new_images_harvested AS harvested
 FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY monitored_at
 """
 _BALANCE = """
-SELECT label, count(*) FILTER (WHERE label_origin <> 'harvested') AS human,
-       count(*) FILTER (WHERE label_origin = 'harvested') AS harvested
-FROM training.images WHERE entered_pool_at IS NOT NULL GROUP BY label ORDER BY label
+SELECT label, count(DISTINCT id) FILTER (WHERE label_origin <> 'harvested') AS human,
+       count(DISTINCT id) FILTER (WHERE label_origin = 'harvested') AS harvested
+FROM training.items, unnest(class_names) AS label WHERE entered_pool_at IS NOT NULL GROUP BY label ORDER BY label
 """
 _REJECTS = """
 SELECT date_trunc('day', ingested_at, 'UTC') AS time, reason AS metric, count(*) AS value

@@ -10,6 +10,7 @@
     │   ├── ImageStoreError (OSError)        an image's bytes cannot be written or read
     │   ├── UnknownImageError (LookupError)
     │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
+    │   ├── MissingPartError (ValueError)    an item has no image, and a model reads images
     │   ├── UnknownBatchError (LookupError)
     │   ├── CursorError (ValueError)         the cursor of a page is not valid
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
@@ -21,6 +22,7 @@
     │   ├── SourceError (ValueError)         the source does not look as expected
     │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
     │   ├── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
+    │   ├── InvalidTextError (ValueError)    one text is refused; `reason` says why in one word
     │   └── FetchError                       the image at a URL cannot be downloaded
     │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
     │       ├── TargetMissingError (LookupError)      the host says that there is no such file
@@ -82,6 +84,10 @@ class ImageChangeError(CatalogError, ValueError):
     """An image's label or membership cannot be changed as asked."""
 
 
+class MissingPartError(CatalogError, ValueError):
+    """An item lacks the part that a model reads."""
+
+
 class UnknownBatchError(CatalogError, LookupError):
     """No ingestion batch has that number."""
 
@@ -127,6 +133,19 @@ class InvalidImageError(IngestError, ValueError):
 
     Args:
         reason: one word, for counting; REASONS of ml.ingest.validation, guard, folder and quality explain them.
+        message: what was expected and what came, for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InvalidTextError(IngestError, ValueError):
+    """One text is refused.
+
+    Args:
+        reason: one word, for counting; `ml.catalog.items.texts.read_text` names them.
         message: what was expected and what came, for people.
     """
 

@@ -11,10 +11,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml.backbones.preprocessing import to_pixels
+from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.object_store import image_key
 from ml.data.copies.near_copies import measure_images
@@ -132,7 +133,7 @@ class Predictor:
             with self.load.computing.enter(self.deadline), self.metrics.time_stage("inference"):
                 output = self.model.classifier.predict(pixels[np.newaxis])
             computed_at = time.perf_counter()
-            add_predicted(connection, _record(image, source))
+            add_predicted(connection, ItemRecord(source, image.record))
             save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, card.backbone_id)
             prediction = self._answer_computed(connection, image.sha256, output.answers[0])
         self.metrics.observe_store(store_seconds + time.perf_counter() - computed_at)
@@ -150,12 +151,12 @@ class Predictor:
         annotation = find_task(self.settings.task).harvest(answer, self.settings.harvest_confidence)
         if prediction.may_be_harvested and annotation is not None:
             try:
-                self._harvest(sha256, annotation.class_names[0])
+                self._harvest(sha256, annotation)
             except CatalogError as error:  # the next request for this image tries again
                 _logger.warning("Image %s is not harvested for now: %s", sha256, error)
         return prediction
 
-    def _harvest(self, sha256: str, label: str) -> None:
+    def _harvest(self, sha256: str, annotation: Annotation) -> None:
         # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
         deadline = self.deadline.sooner(_HARVEST_SECONDS)
         with begin_until(self.catalog, deadline) as connection:
@@ -164,7 +165,7 @@ class Predictor:
         measure_images(self.catalog, [sha256])
         with begin_until(self.catalog, deadline) as connection:
             mirrored = self.settings.mirrored_views
-            harvest(connection, sha256, label, self.model.version, self.account_id, mirrored, shows_something)
+            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, shows_something)
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
@@ -175,15 +176,3 @@ class Predictor:
 def _wait_for_twin(connection: sa.Connection, sha256: str, version: int) -> None:
     """Let a request for the same image and version, in this process or another, finish first."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sha256), version)))
-
-
-def _record(image: SanitisedImage, source: str) -> ImageRecord:
-    return ImageRecord(
-        sha256=image.sha256,
-        group_key=image.sha256,  # nothing is known of what it belongs to
-        source=source,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        byte_count=len(image.content),
-    )

@@ -68,21 +68,23 @@ def compare_backbones(
         on_progress: called with (features computed, features to compute), counted over both backbones.
     Raises: EvaluationSetError, the evaluation set has no image of the snapshot's classes.
     """
-    training = take_evenly([image for image in snapshot.images if image.fold == "train"], TRAINING_IMAGES)
+    training = take_evenly([item for item in snapshot.items if item.fold == "train"], TRAINING_IMAGES)
     with catalog.begin() as connection:
         _, members = current_evaluation_set(connection)
-    evaluation = take_evenly([each for each in members if each.label in snapshot.classes], EVALUATION_IMAGES)
+    evaluation = take_evenly(
+        [each for each in members if each.annotation.is_known(snapshot.classes)], EVALUATION_IMAGES
+    )
     if not evaluation:
         raise EvaluationSetError(
             f"Expected images of the classes {', '.join(snapshot.classes)} in the evaluation set, found none. "
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    sha256s = [image.sha256 for image in training] + [image.sha256 for image in evaluation]
+    sha256s = [item.demand_image() for item in training] + [item.demand_image() for item in evaluation]
     features = [
         _features(catalog, backbone, sha256s, index, on_progress) for index, backbone in enumerate((fp32, int8))
     ]
-    labels = np.array([image.label for image in training])
-    truth = np.array([image.label for image in evaluation])
+    labels = np.array([item.annotation.class_names[0] for item in training])
+    truth = np.array([item.annotation.class_names[0] for item in evaluation])
     answers = [_answers(each[: len(training)], labels, each[len(training) :]) for each in features]
     return judge_answers(truth, answers[0], answers[1], len(training), minimum_agreement)
 

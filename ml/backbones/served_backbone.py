@@ -144,8 +144,8 @@ def _make(
     if settings.model_precision == "fp32":
         return fp32
     reduce_range = int8_saturates()
-    chosen = take_evenly([image for image in snapshot.images if image.fold == "train"], CALIBRATION_IMAGES)
-    pixels = read_pixels(catalog, [image.sha256 for image in chosen], image_size)
+    chosen = take_evenly([item for item in snapshot.items if item.fold == "train"], CALIBRATION_IMAGES)
+    pixels = read_pixels(catalog, [item.demand_image() for item in chosen], image_size)
     int8_onnx = quantise_backbone(fp32_onnx, pixels, backbone.kept_in_fp32, reduce_range, on_progress)
     parity = compare_backbones(
         catalog,

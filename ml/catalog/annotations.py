@@ -1,7 +1,8 @@
 """What an item is said to show."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,22 @@ class Annotation:
     def is_known(self, classes: Collection[str]) -> bool:
         """Whether a model with these classes can be right about all that is said."""
         return set(self.class_names) <= set(classes)
+
+    @property
+    def label(self) -> str:
+        """The class names as people read them; of a classified item, its class."""
+        return ", ".join(self.class_names)
+
+    def columns(self) -> dict[str, Any]:
+        """What a table keeps of it."""
+        return {"class_names": list(self.class_names), "annotation": self.detail}
+
+
+def read_annotation(class_names: Sequence[str], detail: dict[str, object] | None) -> Annotation:
+    """Make an annotation of the columns of a table."""
+    return Annotation(tuple(class_names), detail)
+
+
+def label_of(annotation: Annotation | None) -> str | None:
+    """The class names as people read them; None where nothing is said."""
+    return None if annotation is None else annotation.label

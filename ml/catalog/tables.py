@@ -4,7 +4,6 @@ Three schemas: `users` (who), `training` (what the nights work on), `logs` (what
 """
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -23,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, REAL
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
 metadata = MetaData()
 
@@ -37,9 +36,13 @@ def _at(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
 
 
-def _image(primary_key: bool = False) -> Column[str]:
-    reference = ForeignKey("training.images.sha256")
-    return Column("image_sha256", Text, reference, nullable=False, primary_key=primary_key)
+def _item(primary_key: bool = False) -> Column[str]:
+    return Column("item_id", Text, ForeignKey("training.items.id"), nullable=False, primary_key=primary_key)
+
+
+def _annotation(is_optional: bool = False) -> tuple[Column[list[str]], Column[object]]:
+    """What ml.catalog.annotations.Annotation holds: its class names, and its detail."""
+    return Column("class_names", ARRAY(Text), nullable=is_optional), Column("annotation", JSONB(none_as_null=True))
 
 
 def _shortfalls() -> Column[object]:
@@ -77,35 +80,68 @@ tokens = Table(
     schema="users",
 )
 
-# One row per image ever stored. Membership (split, label) is what is true now; `labels` is how it came to be.
+# One row per item ever seen. Membership (split, annotation) is what is true now; `annotations` is how it came to be.
+items = Table(
+    "items",
+    metadata,
+    Column("id", Text, primary_key=True),  # as ml.catalog.items.item_records.item_id makes it of the parts
+    Column("image_sha256", Text, ForeignKey("training.images.sha256")),
+    Column("text_sha256", Text, ForeignKey("training.texts.sha256")),
+    Column("group_key", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    _at("received_at"),
+    Column("split", Text),  # pool, evaluation, or neither: only predicted
+    Column("evaluation_part", Text),  # anchor or recent
+    *_annotation(is_optional=True),
+    Column("label_origin", Text),  # curated, confirmed, harvested, or stated by a source and by nobody else
+    Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the item is in the pool
+    # suspended, excluded, waiting, copy or superseded: why an item with an annotation is not in the pool
+    Column("held_back", Text),
+    # The original of a copy. Where both are members, they are of one group.
+    Column("copy_of", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
+    # The former version of an item whose description changed.
+    Column("supersedes", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
+    schema="training",
+)
+
+# Each class that an item shows, once. Triggers on `items` keep it.
+item_classes = Table(
+    "item_classes",
+    metadata,
+    Column("class_name", Text, primary_key=True),
+    Column("received_at", DateTime(timezone=True), primary_key=True),
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
+    Column("entered_pool_at", DateTime(timezone=True)),
+    schema="training",
+)
+
+# The parts of items.
 images = Table(
     "images",
     metadata,
     Column("sha256", Text, primary_key=True),  # of the bytes as received
-    Column("group_key", Text, nullable=False),
-    Column("source", Text, nullable=False),
     Column("media_type", Text, nullable=False),  # of the bytes as stored
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("byte_count", Integer, nullable=False),
     _at("received_at"),
-    Column("split", Text),  # pool, evaluation, or neither: only predicted
-    Column("evaluation_part", Text),  # anchor or recent
-    Column("label", Text),
-    Column("label_origin", Text),  # curated, confirmed, harvested, or stated by a source and by nobody else
-    Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the image is in the pool
-    Column("held_back", Text),  # suspended, excluded, waiting or copy: why an image with a label is not in the pool
-    # The original of a copy. Where both are members, they are of one group.
-    Column("copy_of", Text, ForeignKey("training.images.sha256", ondelete="SET NULL")),
     schema="training",
 )
 
-labels = Table(
-    "labels",
+texts = Table(
+    "texts",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of the content in UTF-8
+    Column("content", Text, nullable=False),
+    schema="training",
+)
+
+annotations = Table(
+    "annotations",
     metadata,
     _id(),
-    _image(),
-    Column("label", Text, nullable=False),
+    _item(),
+    *_annotation(),
     Column("origin", Text, nullable=False),
     Column("said_by", Text, nullable=False),
     _at("said_at"),
@@ -124,12 +160,12 @@ snapshots = Table(
     schema="training",
 )
 
-snapshot_images = Table(
-    "snapshot_images",
+snapshot_items = Table(
+    "snapshot_items",
     metadata,
     Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), primary_key=True),
-    _image(primary_key=True),
-    Column("label", Text, nullable=False),
+    _item(primary_key=True),
+    *_annotation(),
     Column("label_origin", Text, nullable=False),
     Column("fold", Text, nullable=False),
     schema="training",
@@ -180,7 +216,7 @@ backbones = Table(
 features = Table(
     "features",
     metadata,
-    _image(primary_key=True),
+    Column("part_sha256", Text, primary_key=True),  # of an image or a text
     Column("backbone_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
     Column("vector", LargeBinary, nullable=False),  # float32 little endian, as long as the backbone says
@@ -210,12 +246,12 @@ evaluation_sets = Table(
     schema="training",
 )
 
-evaluation_set_images = Table(
-    "evaluation_set_images",
+evaluation_set_items = Table(
+    "evaluation_set_items",
     metadata,
     Column("version", BigInteger, ForeignKey("training.evaluation_sets.version"), primary_key=True),
-    _image(primary_key=True),
-    Column("label", Text, nullable=False),
+    _item(primary_key=True),
+    *_annotation(),
     Column("part", Text, nullable=False),
     schema="training",
 )
@@ -345,7 +381,7 @@ ingest_files = Table(
     Column("outcome", Text, nullable=False),  # entered, waiting, duplicate or rejected
     Column("reason", Text),
     Column("message", Text),
-    Column("image_sha256", Text, ForeignKey("training.images.sha256", ondelete="SET NULL")),
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
     schema="training",
 )
 
@@ -372,7 +408,7 @@ image_statistics = Table(
     schema="training",
 )
 
-# By which copies are found, of images that belong somewhere.
+# By which copies are found, of images whose items belong somewhere.
 copy_hashes = Table(
     "copy_hashes",
     metadata,
@@ -388,19 +424,19 @@ copy_hashes = Table(
 harvests = Table(
     "harvests",
     metadata,
-    _owned_image(),
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
     Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
     Column("model_version", Integer, nullable=False),
     _at("harvested_at"),
     schema="training",
 )
 
-# (image, model version) -> the answer, computed once. The features lie in training.features.
+# (item, model version) -> the answer, computed once. The features lie in training.features.
 results = Table(
     "results",
     metadata,
     _id(),
-    _image(),
+    _item(),
     Column("model_version", Integer, nullable=False),
     Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the version's classes
     Column("top_class", Text),  # none where the task may find none
@@ -409,7 +445,7 @@ results = Table(
     Column("novelty", REAL),
     Column("answer", JSONB(none_as_null=True)),  # what the columns do not say
     _at("computed_at"),
-    UniqueConstraint("image_sha256", "model_version"),
+    UniqueConstraint("item_id", "model_version"),
     schema="logs",
 )
 

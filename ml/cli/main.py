@@ -238,8 +238,8 @@ def _print_ingest_report(report: IngestReport) -> None:
     )
     if report.copies:
         out.print(f"  {len(report.copies)} of the accepted are copies of images already here, and join their groups")
-    for copy in report.copies[:COPIES_SHOWN]:
-        out.print(f"  {copy.path}: a copy of {copy.original_sha256}", highlight=False, markup=False)
+    for found in report.copies[:COPIES_SHOWN]:
+        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False, markup=False)
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:

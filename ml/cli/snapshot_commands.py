@@ -53,7 +53,7 @@ def show(snapshot_id: SnapshotId) -> None:
         summary = summarise_snapshot(connection, snapshot_id)
         members = load_members(connection, snapshot_id)
     table = Table("class", "images", *_FOLDS, *_ORIGINS)
-    for label, of_class in groupby(members, key=lambda member: member.label):  # members are ordered by label
+    for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # they are ordered by it
         table.add_row(escape(label), *_figures(list(of_class)))
     table.add_section()
     table.add_row("all", *_figures(members))
@@ -83,7 +83,7 @@ def diff(
         f"{len(changes.relabelled)} of them relabelled."
     )
     names = [f"snapshot {head.id}" for head in heads]
-    out.print(_compare("class", names, before, after, changes, lambda member: member.label))
+    out.print(_compare("class", names, before, after, changes, lambda member: member.annotation.label))
     out.print(_compare("labelled", names, before, after, changes, lambda member: member.label_origin))
     if images:
         _print_images(changes)
@@ -144,9 +144,9 @@ def _compare(
 
 def _print_images(changes: SnapshotDiff) -> None:
     lines = [
-        *(f"+ {member.sha256} {member.label}" for member in changes.added),
-        *(f"- {member.sha256} {member.label}" for member in changes.removed),
-        *(f"~ {old.sha256} {old.label} -> {new.label}" for old, new in changes.relabelled),
+        *(f"+ {member.item_id} {member.annotation.label}" for member in changes.added),
+        *(f"- {member.item_id} {member.annotation.label}" for member in changes.removed),
+        *(f"~ {old.item_id} {old.annotation.label} -> {new.annotation.label}" for old, new in changes.relabelled),
     ]
     for line in lines:
         out.print(line, highlight=False, markup=False, soft_wrap=True)

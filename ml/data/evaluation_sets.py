@@ -1,38 +1,36 @@
-"""The evaluation set: images no model ever trains on, versioned, in two parts."""
+"""The evaluation set: items no model ever trains on, versioned, in two parts."""
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.annotations import Annotation
-from ml.catalog.tables import evaluation_set_images, evaluation_sets, images
+from ml.catalog.annotations import Annotation, read_annotation
+from ml.catalog.items.item_records import ItemParts
+from ml.catalog.tables import evaluation_set_items, evaluation_sets, items
 from ml.errors import EvaluationSetError
 
 RECENT_IMAGES = 500  # the latest of the recent part
-RECENT_DECIDES_FROM = 100  # images; below that the anchor decides
+RECENT_DECIDES_FROM = 100  # items; below that the anchor decides
+_PARTS = (items.c.id, items.c.image_sha256, items.c.text_sha256)
 
 
 @dataclass(frozen=True)
-class EvaluationImage:
-    """One image of an evaluation set; `part` is anchor or recent."""
+class EvaluationItem(ItemParts):
+    """One item of an evaluation set; `part` is anchor or recent."""
 
-    sha256: str
-    label: str
+    annotation: Annotation
     part: str
 
-    @property
-    def annotation(self) -> Annotation:
-        """What it is said to show."""
-        return Annotation((self.label,))
 
-
-def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[EvaluationImage]]:
+def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[EvaluationItem]]:
     """The evaluation set as it is now: all of the anchor, the latest of the recent part.
 
-    Returns: its version (a new one when a member or a label changed) and its images, ordered by hash.
+    Returns: its version (a new one when a member or an annotation changed) and its items, ordered by id.
     Raises: EvaluationSetError, it is empty.
     """
     members = current_members(connection)
@@ -44,51 +42,56 @@ def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[Evaluat
     return _version_of(connection, members), members
 
 
-def current_members(connection: sa.Connection) -> list[EvaluationImage]:
-    """What the evaluation set would hold if it were looked at now, ordered by hash."""
+def current_members(connection: sa.Connection) -> list[EvaluationItem]:
+    """What the evaluation set would hold if it were looked at now, ordered by id."""
     return sorted(
         [*_members(connection, "anchor", None), *_members(connection, "recent", RECENT_IMAGES)],
-        key=lambda member: member.sha256,
+        key=lambda member: member.item_id,
     )
 
 
-def deciding_part(members: Iterable[EvaluationImage]) -> str:
+def deciding_part(members: Iterable[EvaluationItem]) -> str:
     """The part that the floor and the gate look at: recent once it is large enough, the anchor before that."""
     parts = [member.part for member in members]
     is_recent = parts.count("recent") >= RECENT_DECIDES_FROM or "anchor" not in parts
     return "recent" if is_recent else "anchor"
 
 
-def load_evaluation_set(connection: sa.Connection, version: int) -> list[EvaluationImage]:
-    """The images of one version, ordered by hash."""
-    table = evaluation_set_images
+def load_evaluation_set(connection: sa.Connection, version: int) -> list[EvaluationItem]:
+    """The items of one version, ordered by id."""
+    table = evaluation_set_items
     query = (
-        sa.select(table.c.image_sha256, table.c.label, table.c.part)
+        sa.select(*_PARTS, table.c.class_names, table.c.annotation, table.c.part)
+        .join_from(table, items)
         .where(table.c.version == version)
-        .order_by(table.c.image_sha256)
+        .order_by(items.c.id)
     )
-    return [EvaluationImage(*row) for row in connection.execute(query)]
+    return [_item(row) for row in connection.execute(query)]
 
 
-def group_keys(connection: sa.Connection, sha256s: list[str]) -> dict[str, str]:
-    """What each image belongs to, by its hash."""
-    query = sa.select(images.c.sha256, images.c.group_key).where(images.c.sha256.in_(sha256s))
+def group_keys(connection: sa.Connection, item_ids: list[str]) -> dict[str, str]:
+    """What each item belongs to, by its id."""
+    query = sa.select(items.c.id, items.c.group_key).where(items.c.id.in_(item_ids))
     return dict(connection.execute(query).tuples().all())
 
 
-def _members(connection: sa.Connection, part: str, limit: int | None) -> list[EvaluationImage]:
+def _members(connection: sa.Connection, part: str, limit: int | None) -> list[EvaluationItem]:
     query = (
-        sa.select(images.c.sha256, images.c.label, images.c.evaluation_part)
-        .where(images.c.split == "evaluation", images.c.evaluation_part == part, images.c.held_back.is_(None))
-        .order_by(images.c.received_at.desc(), images.c.sha256)
+        sa.select(*_PARTS, items.c.class_names, items.c.annotation, items.c.evaluation_part)
+        .where(items.c.split == "evaluation", items.c.evaluation_part == part, items.c.held_back.is_(None))
+        .order_by(items.c.received_at.desc(), items.c.id)
         .limit(limit)
     )
-    return [EvaluationImage(*row) for row in connection.execute(query)]
+    return [_item(row) for row in connection.execute(query)]
 
 
-def _version_of(connection: sa.Connection, members: Iterable[EvaluationImage]) -> int:
-    rows = [(member.sha256, member.label, member.part) for member in members]
-    content = hashlib.sha256(repr(rows).encode()).hexdigest()
+def _item(row: Any) -> EvaluationItem:
+    item_id, image, text, class_names, detail, part = row
+    return EvaluationItem(item_id, image, text, read_annotation(class_names, detail), part)
+
+
+def _version_of(connection: sa.Connection, members: Sequence[EvaluationItem]) -> int:
+    content = hashlib.sha256(repr([_content(member) for member in members]).encode()).hexdigest()
     created = connection.execute(
         insert(evaluation_sets)
         .values(content_sha256=content)
@@ -101,7 +104,18 @@ def _version_of(connection: sa.Connection, members: Iterable[EvaluationImage]) -
         ).scalar_one()
         return found
     connection.execute(
-        sa.insert(evaluation_set_images),
-        [{"version": created, "image_sha256": sha256, "label": label, "part": part} for sha256, label, part in rows],
+        sa.insert(evaluation_set_items),
+        [
+            {"version": created, "item_id": each.item_id, **each.annotation.columns(), "part": each.part}
+            for each in members
+        ],
     )
     return int(created)
+
+
+def _content(member: EvaluationItem) -> tuple[object, ...]:
+    """What a version of the set is told apart by. Of an item with one class it is what it always was."""
+    names, detail = member.annotation.class_names, member.annotation.detail
+    if len(names) == 1 and detail is None:
+        return member.item_id, names[0], member.part
+    return member.item_id, names, json.dumps(detail, sort_keys=True), member.part

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.annotations import Annotation
 from ml.catalog.locks import lock_membership
-from ml.catalog.tables import feedback, images, model_versions, predictions, results
-from ml.data.membership import confirm, suspend
+from ml.catalog.tables import feedback, item_classes, items, model_versions, predictions, results
+from ml.data.membership import confirm, read_states, suspend
 
 Verdict = Literal["ok", "nok"]
 Effect = Literal["confirmed", "suspended", "recorded"]
@@ -28,7 +29,7 @@ class StoredPrediction:
 
     id: int
     account_id: int | None
-    image_sha256: str
+    item_id: str
     model_version: int
     best_index: int
 
@@ -48,12 +49,13 @@ class Opinion:
 
     @property
     def label(self) -> str | None:
-        """What the image shows, in this opinion; None where it says only what it does not show."""
+        """What the item shows, in this opinion; None where it says only what it does not show."""
         return self.predicted if self.verdict == "ok" else self.corrected
 
-    def contradicts(self, label: str) -> bool:
-        """Whether a label is wrong if this opinion is right."""
-        return self.predicted == label if self.label is None else self.label != label
+    def contradicts(self, annotation: Annotation) -> bool:
+        """Whether an annotation is wrong if this opinion is right."""
+        names = annotation.class_names
+        return self.predicted in names if self.label is None else self.label not in names
 
 
 def may_certify(account: Account) -> bool:
@@ -69,7 +71,7 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
         sa.select(
             predictions.c.id,
             predictions.c.account_id,
-            results.c.image_sha256,
+            results.c.item_id,
             results.c.model_version,
             results.c.probabilities,
         )
@@ -80,7 +82,7 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
     if row is None:
         return None
     best_index = row.probabilities.index(max(row.probabilities))
-    return StoredPrediction(row.id, row.account_id, row.image_sha256, row.model_version, best_index)
+    return StoredPrediction(row.id, row.account_id, row.item_id, row.model_version, best_index)
 
 
 def find_classes(connection: sa.Connection, model_version: int) -> list[str] | None:
@@ -90,18 +92,21 @@ def find_classes(connection: sa.Connection, model_version: int) -> list[str] | N
 
 
 def is_known_label(connection: sa.Connection, label: str) -> bool:
-    """Whether some model version has this label, or some image by more than a source's word."""
+    """Whether some model version has this class, or some item by more than a source's word."""
     is_class = sa.exists().where(model_versions.c.classes.any(label))
-    is_label = sa.exists().where(images.c.label == label, images.c.label_origin != "stated")
+    is_label = sa.exists().where(
+        item_classes.c.class_name == label, item_classes.c.item_id == items.c.id, items.c.label_origin != "stated"
+    )
     found: bool = connection.execute(sa.select(is_class | is_label)).scalar_one()
     return found
 
 
 def known_labels(connection: sa.Connection) -> set[str]:
     """All labels that is_known_label knows."""
-    of_images = sa.select(images.c.label).where(images.c.label_origin != "stated").distinct()
+    names = sa.func.unnest(items.c.class_names)
+    of_items = sa.select(names).where(items.c.label_origin != "stated").distinct()
     of_models = sa.select(sa.func.unnest(model_versions.c.classes))
-    return set(connection.scalars(of_images)) | set(connection.scalars(of_models))
+    return set(connection.scalars(of_items)) | set(connection.scalars(of_models))
 
 
 def give_feedback(
@@ -131,17 +136,24 @@ def give_feedback(
 def _apply(
     connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
 ) -> Effect:
-    sha256, actor = prediction.image_sha256, actor_name(account)
+    item_id, actor = prediction.item_id, actor_name(account)
     if may_certify(account) and opinion.label is not None:
-        return "confirmed" if confirm(connection, sha256, opinion.label, actor, mirrored) else "recorded"
-    return "suspended" if _suspend(connection, sha256, opinion, prediction.id, actor) else "recorded"
+        annotation = _corrected(connection, item_id, opinion.label)
+        return "confirmed" if confirm(connection, item_id, annotation, actor, mirrored) else "recorded"
+    return "suspended" if _suspend(connection, item_id, opinion, prediction.id, actor) else "recorded"
 
 
-def _suspend(connection: sa.Connection, sha256: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:
+def _corrected(connection: sa.Connection, item_id: str, label: str) -> Annotation:
+    """What an item shows, given one name of it: all that it was said to show, where the name is among that."""
+    known = read_states(connection, [item_id])[item_id].annotation
+    return known if known is not None and label in known.class_names else Annotation((label,))
+
+
+def _suspend(connection: sa.Connection, item_id: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:
     lock_membership(connection, "pool")
-    is_harvested = (images.c.sha256 == sha256) & (images.c.label_origin == "harvested") & images.c.held_back.is_(None)
-    label = connection.execute(sa.select(images.c.label).where(is_harvested)).scalar_one_or_none()
-    if label is None or not opinion.contradicts(label):
+    state = read_states(connection, [item_id])[item_id]
+    is_guess = state.label_origin == "harvested" and state.held_back is None
+    if not is_guess or state.annotation is None or not opinion.contradicts(state.annotation):
         return False
-    suspend(connection, [sha256], actor, proposed=opinion.label, prediction_id=prediction_id)
+    suspend(connection, [item_id], actor, proposed=opinion.label, prediction_id=prediction_id)
     return True

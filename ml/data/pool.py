@@ -1,101 +1,138 @@
-"""The pool: images with a final, eligible label. "Newest" and "new" mean the time they entered it."""
+"""The pool: items with a final, eligible annotation. "Newest" and "new" mean the time they entered it."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation, read_annotation
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.tables import images, labels
+from ml.catalog.items.item_records import ItemParts
+from ml.catalog.tables import annotations, item_classes, items
 
-_IN_POOL = images.c.entered_pool_at.is_not(None)
-_IS_LABELLED = images.c.label_origin.in_(HUMAN_ORIGINS)
-_IMAGE = (images.c.sha256, images.c.label, images.c.label_origin, images.c.group_key, images.c.entered_pool_at)
+_IN_POOL = items.c.entered_pool_at.is_not(None)
+_IS_LABELLED = items.c.label_origin.in_(HUMAN_ORIGINS)
+_ITEM = [
+    items.c[name]
+    for name in (
+        "id",
+        "image_sha256",
+        "text_sha256",
+        "class_names",
+        "annotation",
+        "label_origin",
+        "group_key",
+        "entered_pool_at",
+    )
+]
 _BLOCK = 500  # rows of what is read as it is asked for
 
 
 @dataclass(frozen=True)
-class PoolImage:
-    """One image of the pool as a snapshot sees it."""
+class PoolItem(ItemParts):
+    """One item of the pool as a snapshot sees it."""
 
-    sha256: str
-    label: str
+    annotation: Annotation
     label_origin: str
     group_key: str
     entered_pool_at: datetime
 
 
 def newest_labelled(
-    connection: sa.Connection, count: int | None, labels: Collection[str] | None = None, since: datetime | None = None
-) -> list[PoolImage]:
-    """The newest images of the pool that people labelled, newest first.
+    connection: sa.Connection,
+    count: int | None,
+    classes: Collection[str] | None = None,
+    since: datetime | None = None,
+    showing: str | None = None,
+) -> Iterator[PoolItem]:
+    """The items of the pool that people annotated, newest first, read as far as they are asked for.
 
     Args:
         count: so many at most; all when None.
-        labels: of these labels only.
+        classes: those that show nothing else.
+        since: that entered no earlier.
+        showing: a class that they show.
+    """
+    return _read(connection, _newest(classes, since, showing).where(_IS_LABELLED).limit(count))
+
+
+def newest_harvested(
+    connection: sa.Connection, classes: Collection[str], showing: str, since: datetime | None = None
+) -> Iterator[PoolItem]:
+    """The harvested items that show a class, newest first, read as far as they are asked for.
+
+    Args:
+        classes: those that show nothing else.
         since: that entered no earlier.
     """
-    query = _newest(since).where(_IS_LABELLED).limit(count)
-    if labels is not None:
-        query = query.where(images.c.label.in_(labels))
-    return [PoolImage(*row) for row in connection.execute(query)]
+    return _read(connection, _newest(classes, since, showing).where(~_IS_LABELLED))
 
 
-def newest_harvested(connection: sa.Connection, label: str, since: datetime | None = None) -> Iterator[PoolImage]:
-    """The harvested images of a label, newest first, read as far as they are asked for.
-
-    Args: since, that entered no earlier.
-    """
-    query = _newest(since).where(images.c.label == label, ~_IS_LABELLED).execution_options(yield_per=_BLOCK)
-    with connection.execute(query) as rows:
-        yield from (PoolImage(*row) for row in rows)
-
-
-def _newest(since: datetime | None) -> sa.Select[Any]:
-    query = sa.select(*_IMAGE).where(_IN_POOL).order_by(images.c.entered_pool_at.desc(), images.c.sha256)
-    return query if since is None else query.where(images.c.entered_pool_at >= since)
+def _newest(classes: Collection[str] | None, since: datetime | None, showing: str | None) -> sa.Select[Any]:
+    query, entered, key = sa.select(*_ITEM).where(_IN_POOL), items.c.entered_pool_at, items.c.id
+    if classes is not None:
+        query = query.where(items.c.class_names.contained_by(list(classes)))
+    if showing is not None:  # the index of a class has the order
+        entered, key = item_classes.c.entered_pool_at, item_classes.c.item_id
+        query = query.join(item_classes).where(item_classes.c.class_name == showing, entered.is_not(None))
+    query = query.order_by(entered.desc(), key)
+    return query if since is None else query.where(entered >= since)
 
 
-def count_labelled_since(connection: sa.Connection, since: datetime) -> dict[str, int]:
-    """Images of each label that entered the pool after a moment and that people labelled."""
-    query = sa.select(images.c.label, sa.func.count()).where(images.c.entered_pool_at > since, _IS_LABELLED)
-    return dict(connection.execute(query.group_by(images.c.label)).tuples().all())
+def _read(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[PoolItem]:
+    with connection.execute(query.execution_options(yield_per=_BLOCK)) as rows:
+        for item_id, image, text, class_names, detail, *rest in rows:
+            yield PoolItem(item_id, image, text, read_annotation(class_names, detail), *rest)
+
+
+def count_labelled_since(connection: sa.Connection, since: datetime) -> dict[tuple[str, ...], int]:
+    """Items that entered the pool after a moment and that people annotated, by their class names."""
+    return _count_by_names(connection, items.c.entered_pool_at > since)
 
 
 def is_harvested_since(connection: sa.Connection, since: datetime) -> bool:
-    """Whether harvested images entered the pool after a moment."""
-    is_new = sa.exists().where(images.c.entered_pool_at > since, ~_IS_LABELLED)
+    """Whether harvested items entered the pool after a moment."""
+    is_new = sa.exists().where(items.c.entered_pool_at > since, ~_IS_LABELLED)
     return bool(connection.execute(sa.select(is_new)).scalar_one())
 
 
 def count_by_origin(connection: sa.Connection) -> dict[str, int]:
-    """Pool images of each label origin."""
+    """Pool items of each label origin."""
     query = (
-        sa.select(images.c.label_origin, sa.func.count())
+        sa.select(items.c.label_origin, sa.func.count())
         .where(_IN_POOL)
-        .group_by(images.c.label_origin)
-        .order_by(images.c.label_origin)
+        .group_by(items.c.label_origin)
+        .order_by(items.c.label_origin)
     )
     return dict(connection.execute(query).tuples().all())
 
 
-def count_by_label(connection: sa.Connection) -> dict[str, int]:
-    """Human-labelled pool images of each label."""
-    query = (
-        sa.select(images.c.label, sa.func.count())
-        .where(_IN_POOL, _IS_LABELLED)
-        .group_by(images.c.label)
-        .order_by(images.c.label)
-    )
-    return dict(connection.execute(query).tuples().all())
+def count_by_class(connection: sa.Connection) -> dict[str, int]:
+    """Pool items that people annotated, by the classes that they show, in the order of their names."""
+    return dict(sorted(count_each_class(_count_by_names(connection, _IN_POOL)).items()))
+
+
+def count_each_class(by_names: Mapping[tuple[str, ...], int]) -> Counter[str]:
+    """Items that show each class, out of items by their class names; one that shows a class twice counts once."""
+    counts: Counter[str] = Counter()
+    for class_names, count in by_names.items():
+        counts.update(dict.fromkeys(class_names, count))
+    return counts
+
+
+def _count_by_names(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> dict[tuple[str, ...], int]:
+    query = sa.select(items.c.class_names, sa.func.count()).where(condition, _IS_LABELLED)
+    rows = connection.execute(query.group_by(items.c.class_names))
+    return {tuple(class_names): count for class_names, count in rows}
 
 
 def pool_state(connection: sa.Connection) -> str:
-    """A text that changes whenever the pool's members or anybody's labels do."""
+    """A text that changes whenever the pool's members or anybody's annotations do."""
     size, newest = connection.execute(
-        sa.select(sa.func.count(), sa.func.max(images.c.entered_pool_at)).where(_IN_POOL)
+        sa.select(sa.func.count(), sa.func.max(items.c.entered_pool_at)).where(_IN_POOL)
     ).one()
-    last_label = connection.execute(sa.select(sa.func.max(labels.c.id))).scalar()
-    return f"{size} images, newest {newest}, label {last_label}"
+    last = connection.execute(sa.select(sa.func.max(annotations.c.id))).scalar()
+    return f"{size} images, newest {newest}, label {last}"

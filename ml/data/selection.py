@@ -1,4 +1,4 @@
-"""Which images of the pool a snapshot takes: the newest, the newest of each class, all, or all since a date.
+"""Which items of the pool a snapshot takes: the newest, the newest of each class, all, or all since a date.
 
 What people labelled comes first. Harvested images fill what is left of the size, up to their share of each class.
 """
@@ -14,7 +14,8 @@ from typing import Literal
 import sqlalchemy as sa
 
 from ml.data import pool
-from ml.data.pool import PoolImage
+from ml.data.class_sampling import count_items_by_class, rarest_class
+from ml.data.pool import PoolItem
 from ml.errors import SettingsError, SnapshotError
 
 _EXPECTED = "selection: expected newest, balanced, all or since:DATE, as in since:2026-05-01"
@@ -40,7 +41,7 @@ class Selection:
 
     @property
     def has_size(self) -> bool:
-        """Whether the snapshot's size decides how many images there are."""
+        """Whether the snapshot's size decides how many items there are."""
         return self.mode in ("newest", "balanced")
 
 
@@ -74,8 +75,8 @@ def parse_selection(text: str) -> Selection:
     return Selection("since", since if since.tzinfo else since.replace(tzinfo=UTC))
 
 
-def select_images(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
-    """The images of these classes that a snapshot takes. Those that people labelled are there whatever was harvested.
+def select_items(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolItem]:
+    """The items of these classes that a snapshot takes. Those that people labelled are there whatever was harvested.
 
     Raises: SnapshotError, people labelled none of what the selection asks for, or `balanced` cannot take one of each.
     """
@@ -89,8 +90,8 @@ def select_images(connection: sa.Connection, rules: SnapshotRules, classes: Sequ
     return labelled + select_harvested(connection, rules, classes, labelled)
 
 
-def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolImage]:
-    """The images that people labelled of what `select_images` takes, those of a class newest first.
+def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolItem]:
+    """The items that people labelled of what `select_items` takes, those of a class newest first.
 
     A class of which the selection has very few is topped up with its newest ones.
 
@@ -98,38 +99,44 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        of_each = _of_each(rules, classes)
-        chosen = [image for label in classes for image in pool.newest_labelled(connection, of_each, [label])]
+        counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
+        chosen: list[PoolItem] = []
+        for name in classes:
+            showing = pool.newest_labelled(connection, None, classes, showing=name)
+            chosen += islice((item for item in showing if rarest_class(item.annotation, counts) == name), of_each)
     else:
         size = rules.size if selection.has_size else None
-        chosen = pool.newest_labelled(connection, size, classes, selection.since)
+        chosen = list(pool.newest_labelled(connection, size, classes, selection.since))
     return chosen + _top_up(connection, chosen, classes, rules.size if selection.has_size else len(chosen))
 
 
 def select_harvested(
-    connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str], labelled: Sequence[PoolImage]
-) -> list[PoolImage]:
-    """The newest harvested images for what people's left free of the size, up to the share of each class.
+    connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str], labelled: Sequence[PoolItem]
+) -> list[PoolItem]:
+    """The newest harvested items for what people's left free of the size, up to the share of each class.
 
-    A validation fold holds human labels only, and a group is never divided: an image whose group is there stays out.
+    A validation fold holds human labels only, and a group is never divided: an item whose group is there stays out. An
+    item counts for the rarest of the classes that it shows.
 
     Args: labelled, what `select_labelled` found.
     """
     room = rules.size - len(labelled) if rules.selection.has_size else None
     if room is not None and room <= 0:
         return []
-    counts = Counter(image.label for image in labelled)
-    found: list[PoolImage] = []
-    for label in classes:
-        most = most_harvested(counts[label], rules.harvest_share)
+    in_pool = pool.count_by_class(connection)
+    counts = Counter(rarest_class(item.annotation, in_pool) for item in labelled)
+    found: list[PoolItem] = []
+    for name in classes:
+        most = most_harvested(counts[name], rules.harvest_share)
         if rules.selection.mode == "balanced":
-            most = min(most, max(0, _of_each(rules, classes) - counts[label]))
-        found += islice(_learnable(connection, label, rules), most)
-    return sorted(found, key=lambda image: image.entered_pool_at, reverse=True)[:room]
+            most = min(most, max(0, _of_each(rules, classes) - counts[name]))
+        learnable = _learnable(connection, classes, name, rules)
+        found += islice((item for item in learnable if rarest_class(item.annotation, in_pool) == name), most)
+    return sorted(found, key=lambda item: item.entered_pool_at, reverse=True)[:room]
 
 
 def most_harvested(labelled: int, harvest_share: float) -> int:
-    """How many harvested images a class may have beside so many that people labelled: h / (h + labelled) <= share."""
+    """How many harvested items a class may have beside so many that people labelled: h / (h + labelled) <= share."""
     # The nudge keeps an exact ratio from being lost to floating point.
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
 
@@ -143,32 +150,31 @@ def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:
     return rules.size // len(classes)
 
 
-def _top_up(
-    connection: sa.Connection, chosen: Sequence[PoolImage], classes: Sequence[str], size: int
-) -> list[PoolImage]:
+def _top_up(connection: sa.Connection, chosen: Sequence[PoolItem], classes: Sequence[str], size: int) -> list[PoolItem]:
     if not chosen:
         return []
     fewest = max(2, round(STARVED_BELOW * size / len(classes)))
-    counts = Counter(image.label for image in chosen)
-    known = {image.sha256 for image in chosen}
-    return [
-        image
-        for label in classes
-        if counts[label] < fewest
-        for image in pool.newest_labelled(connection, fewest, [label])
-        if image.sha256 not in known
-    ]
+    counts = count_items_by_class(item.annotation for item in chosen)
+    known = {item.item_id for item in chosen}
+    added: dict[str, PoolItem] = {}  # one item may top up two classes
+    for name in classes:
+        if counts[name] < fewest:
+            newest = pool.newest_labelled(connection, fewest, classes, showing=name)
+            added |= {item.item_id: item for item in newest if item.item_id not in known}
+    return list(added.values())
 
 
-def _learnable(connection: sa.Connection, label: str, rules: SnapshotRules) -> Iterable[PoolImage]:
-    harvested = pool.newest_harvested(connection, label, rules.selection.since)
-    return (image for image in harvested if fold_of(image.group_key, rules.validation_ratio) == "train")
+def _learnable(
+    connection: sa.Connection, classes: Sequence[str], showing: str, rules: SnapshotRules
+) -> Iterable[PoolItem]:
+    harvested = pool.newest_harvested(connection, classes, showing, rules.selection.since)
+    return (item for item in harvested if fold_of(item.group_key, rules.validation_ratio) == "train")
 
 
 def fold_of(group_key: str, validation_ratio: float) -> str:
-    """The fold of a group: a function of its hash alone, so that no image ever changes sides.
+    """The fold of a group: a function of its hash alone, so that no item ever changes sides.
 
-    A group never divides, and an image's neighbours or the day do not matter.
+    A group never divides, and an item's neighbours or the day do not matter.
     """
     digest = hashlib.sha256(group_key.encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64

@@ -45,7 +45,7 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
     """
     with catalog.begin() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
-        members = load_members(connection, snapshot_id)
+        members = [member for member in load_members(connection, snapshot_id) if member.image_sha256 is not None]
     with _translated_errors(target), _open_target(target) as write:
         entries = []
         for member, content in _read(catalog, members):
@@ -59,15 +59,15 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
 
 def file_name(member: Member) -> str:
     """Where an image lies in an export. Of a class's name, what no folder may be called is written as %XX."""
-    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", member.label)
-    return f"{member.fold}/{folder}/{member.sha256}{_SUFFIXES[member.media_type]}"
+    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", member.annotation.label)
+    return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
 
 def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes]]:
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(members), _BATCH_IMAGES):
             batch = members[start : start + _BATCH_IMAGES]
-            contents = readers.map(lambda member: catalog.store.get(image_key(member.sha256)), batch)
+            contents = readers.map(lambda member: catalog.store.get(image_key(str(member.image_sha256))), batch)
             yield from zip(batch, contents, strict=True)
 
 
@@ -75,8 +75,8 @@ def _entry(member: Member, content: bytes) -> dict[str, Any]:
     return {
         "file": file_name(member),
         "file_sha256": sha256(content).hexdigest(),
-        "sha256": member.sha256,  # of the bytes as received: the image's name everywhere else
-        "label": member.label,
+        "sha256": member.item_id,  # of the bytes as received: the image's name everywhere else
+        "label": member.annotation.label,
         "label_origin": member.label_origin,
         "fold": member.fold,
         "group": member.group_key,

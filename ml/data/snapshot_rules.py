@@ -1,4 +1,4 @@
-"""Snapshots: immutable, stored lists of (image, label, fold). What a model learned from can always be told."""
+"""Snapshots: immutable, stored lists of (item, annotation, fold). What a model learned from can always be told."""
 
 import logging
 from collections import Counter
@@ -9,11 +9,12 @@ import sqlalchemy as sa
 
 from ml.catalog import locks
 from ml.catalog.images.label_origins import NewImages
-from ml.catalog.snapshots.stored_snapshots import SnapshotImage
-from ml.catalog.tables import snapshot_images, snapshots
+from ml.catalog.snapshots.stored_snapshots import SnapshotItem
+from ml.catalog.tables import snapshot_items, snapshots
 from ml.data import pool
-from ml.data.new_classes import admit_new_classes, large_labels
-from ml.data.selection import SnapshotRules, fold_of, select_harvested, select_images, select_labelled
+from ml.data.class_sampling import count_items_by_class
+from ml.data.new_classes import admit_new_classes, large_classes
+from ml.data.selection import SnapshotRules, fold_of, select_harvested, select_items, select_labelled
 from ml.errors import SnapshotError
 from ml.settings import Settings
 
@@ -26,7 +27,7 @@ def nightly_rules(settings: Settings) -> SnapshotRules:
 
 
 def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> int:
-    """Pin images of the pool, with pool writes kept out.
+    """Pin items of the pool, with pool writes kept out.
 
     Args:
         rules: which ones, sizes and shares.
@@ -53,12 +54,12 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         .returning(snapshots.c.id)
     ).scalar_one()
     connection.execute(
-        sa.insert(snapshot_images),
+        sa.insert(snapshot_items),
         [
             {
                 "snapshot_id": snapshot_id,
-                "image_sha256": row.sha256,
-                "label": row.label,
+                "item_id": row.item_id,
+                **row.annotation.columns(),
                 "label_origin": row.label_origin,
                 "fold": row.fold,
             }
@@ -71,32 +72,32 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
 def count_new_images(
     connection: sa.Connection, since: datetime, rules: SnapshotRules, classes: Collection[str]
 ) -> NewImages:
-    """Count the images that entered the pool after a moment, such as a snapshot's cutoff, and that a snapshot can use.
+    """Count the items that entered the pool after a moment, such as a snapshot's cutoff, and that a snapshot can use.
 
-    People's count where their label is a class, or has images enough to become one. Harvested ones count where a
+    People's count where what they show are classes, or have items enough to become some. Harvested ones count where a
     snapshot made now would take them.
 
     Args: classes, of the champion.
     """
     labelled = pool.count_labelled_since(connection, since)
-    usable = {*classes, *large_labels(connection, labelled.keys() - classes)}
-    human = sum(count for label, count in labelled.items() if label in usable)
+    usable = {*classes, *large_classes(connection, pool.count_each_class(labelled).keys() - classes)}
+    human = sum(count for class_names, count in labelled.items() if usable.issuperset(class_names))
     if not pool.is_harvested_since(connection, since):
         return NewImages(human, 0)
     classes = sorted(classes)
     taken = select_harvested(connection, rules, classes, select_labelled(connection, rules, classes))
-    return NewImages(human, sum(image.entered_pool_at > since for image in taken))
+    return NewImages(human, sum(item.entered_pool_at > since for item in taken))
 
 
 def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> list[str]:
     if champion_classes is not None:
         classes = sorted({*champion_classes, *admit_new_classes(connection, champion_classes, rules.validation_ratio)})
     elif rules.selection.mode == "balanced":
-        classes = list(pool.count_by_label(connection))
+        classes = list(pool.count_by_class(connection))
     else:
         size = rules.size if rules.selection.has_size else None
         found = pool.newest_labelled(connection, size, since=rules.selection.since)
-        classes = sorted({image.label for image in found})
+        classes = sorted(count_items_by_class(item.annotation for item in found))
     if len(classes) < 2:
         raise SnapshotError(
             "Expected images of at least two classes in the pool, "
@@ -106,18 +107,25 @@ def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: 
     return classes
 
 
-def _assign_folds(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[SnapshotImage]:
+def _assign_folds(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[SnapshotItem]:
     return [
-        SnapshotImage(image.sha256, image.label, image.label_origin, fold_of(image.group_key, rules.validation_ratio))
-        for image in select_images(connection, rules, classes)
+        SnapshotItem(
+            item.item_id,
+            item.image_sha256,
+            item.text_sha256,
+            item.annotation,
+            item.label_origin,
+            fold_of(item.group_key, rules.validation_ratio),
+        )
+        for item in select_items(connection, rules, classes)
     ]
 
 
 def _demand_both_folds(
-    rows: Iterable[SnapshotImage], classes: Sequence[str], champion_classes: Collection[str] | None
+    rows: Iterable[SnapshotItem], classes: Sequence[str], champion_classes: Collection[str] | None
 ) -> list[str]:
-    """The classes that have images in both folds. A new one that has not waits; any other is an error."""
-    counts = Counter((row.label, row.fold) for row in rows)
+    """The classes that items in both folds show. A new one that has not waits; any other is an error."""
+    counts = Counter((name, row.fold) for row in rows for name in set(row.annotation.class_names))
     short = [label for label in classes if not counts[label, "train"] or not counts[label, "validation"]]
     waiting = [label for label in short if champion_classes is not None and label not in champion_classes]
     missed = [

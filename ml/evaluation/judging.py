@@ -12,7 +12,7 @@ from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
-from ml.data.evaluation_sets import EvaluationImage, deciding_part, group_keys, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, deciding_part, group_keys, load_evaluation_set
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.floor import floor_of
 from ml.evaluation.gate import BestVersion, Comparison, Verdict, judge, judge_first
@@ -30,10 +30,10 @@ class _Answers:
     classes: list[str]
     answers: Mapping[str, Answer]
 
-    def score(self, members: Sequence[EvaluationImage]) -> Scores:
+    def score(self, members: Sequence[EvaluationItem]) -> Scores:
         """How well it answered some images, one or more; one that it did not answer it does not know."""
         return self.task.score(
-            [member.annotation for member in members], [self.answers.get(member.sha256) for member in members]
+            [member.annotation for member in members], [self.answers.get(member.item_id) for member in members]
         )
 
 
@@ -103,10 +103,10 @@ def _judge(
     theirs = _answers(workspace, champion, ours.evaluation_set_version)
     members = _deciding_members(workspace, ours.evaluation_set_version, theirs.classes)
     with workspace.catalog.begin() as connection:
-        groups = group_keys(connection, [member.sha256 for member in members])
+        groups = group_keys(connection, [member.item_id for member in members])
         ours_until, theirs_until = (model_versions.knows_images_until(connection, v) for v in (challenger, champion))
     comparison = Comparison(
-        mine.score(members), theirs.score(members), np.array([groups[member.sha256] for member in members])
+        mine.score(members), theirs.score(members), np.array([groups[member.item_id] for member in members])
     )
     best = _best_version(workspace, ours.evaluation_set_version, mine, members)
     recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
@@ -117,11 +117,11 @@ def _answers(workspace: Workspace, version: int, evaluation_set_version: int) ->
     classes = remember_version(workspace, version).classes
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
-        answers = load_results(connection, version, [member.sha256 for member in members])
+        answers = load_results(connection, version, [member.item_id for member in members])
     return _Answers(workspace.task, classes, answers)
 
 
-def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes: list[str]) -> list[EvaluationImage]:
+def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes: list[str]) -> list[EvaluationItem]:
     """The images that the champion is measured on."""
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
@@ -131,7 +131,7 @@ def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes
 
 
 def _best_version(
-    workspace: Workspace, evaluation_set_version: int, mine: _Answers, members: Sequence[EvaluationImage]
+    workspace: Workspace, evaluation_set_version: int, mine: _Answers, members: Sequence[EvaluationItem]
 ) -> BestVersion | None:
     """The version, of those that ever were in production, that the challenger is farthest behind."""
     with workspace.catalog.begin() as connection:

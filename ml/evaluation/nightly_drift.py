@@ -73,10 +73,10 @@ def _load_sample(connection: sa.Connection, facts: ModelVersion, answers: Mappin
 
 def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> list[tuple[Annotation, Answer]]:
     """What the evaluation images of the version's classes are, and what it says of them."""
-    known = {each.sha256: each.annotation for each in current_members(connection)}
-    known = {sha256: each for sha256, each in known.items() if each.is_known(facts.classes)}
+    known = {each.item_id: each.annotation for each in current_members(connection)}
+    known = {item_id: each for item_id, each in known.items() if each.is_known(facts.classes)}
     answers = load_results(connection, facts.version, list(known))
-    return [(known[sha256], answer) for sha256, answer in answers.items()]
+    return [(known[item_id], answer) for item_id, answer in answers.items()]
 
 
 def _estimate(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ml.app import Workspace, load_classifier
 from ml.catalog.models import evaluations
 from ml.catalog.models.evaluations import Evaluation
-from ml.data.evaluation_sets import EvaluationImage, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, load_evaluation_set
 from ml.errors import ImageStoreError, ModelLoadError
 from ml.evaluation.robustness import ROBUSTNESS_PREFIX, measure_robustness
 
@@ -40,7 +40,7 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
     return {name: value for name, value in measured.items() if name in wanted and value is not None}
 
 
-def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationImage]) -> Mapping[str, float]:
+def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationItem]) -> Mapping[str, float]:
     try:
         return measure_robustness(workspace.catalog, workspace.task, load_classifier(workspace, version), shown)
     except (ImageStoreError, ModelLoadError) as error:  # the check itself stands on results that are stored

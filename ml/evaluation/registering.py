@@ -163,7 +163,7 @@ def _answer(workspace: Workspace, answer: Callable[[NDArray[np.uint8]], Floats],
     Returns: finite values, float32 (images, classes).
     """
     with workspace.catalog.begin() as connection:
-        sha256s = [member.sha256 for member in current_evaluation_set(connection)[1]]
+        sha256s = [member.demand_image() for member in current_evaluation_set(connection)[1]]
     starts = range(0, len(sha256s), BATCH_IMAGES)
     batches = [sha256s[start : start + BATCH_IMAGES] for start in starts]
     parts = []

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.catalog.database import Catalog
-from ml.data.evaluation_sets import EvaluationImage
+from ml.data.evaluation_sets import EvaluationItem
 from ml.tasks.base import Model, Task
 
 ROBUSTNESS_PREFIX = "accuracy_under_"
@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 
 
 def measure_robustness(
-    catalog: Catalog, task: Task, model: Model, members: Sequence[EvaluationImage]
+    catalog: Catalog, task: Task, model: Model, members: Sequence[EvaluationItem]
 ) -> dict[str, float]:
     """The accuracy on images of an evaluation set, distorted in each way; the same images give the same figures.
 
@@ -35,17 +35,17 @@ def measure_robustness(
     Returns: `accuracy_under_<distortion>` -> 0 to 1.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
-    chosen = sorted(members, key=lambda member: member.sha256)[:MOST_IMAGES]
+    chosen = sorted(members, key=lambda member: member.item_id)[:MOST_IMAGES]
     batches = [chosen[start : start + BATCH_IMAGES] for start in range(0, len(chosen), BATCH_IMAGES)]
     scores = np.concatenate([_scores(catalog, task, model, batch) for batch in batches], axis=1)
     names = [f"{ROBUSTNESS_PREFIX}{name}" for name in DISTORTIONS]
     return {name: float(of_one.mean()) for name, of_one in zip(names, scores, strict=True)}
 
 
-def _scores(catalog: Catalog, task: Task, model: Model, batch: Sequence[EvaluationImage]) -> NDArray[np.float64]:
+def _scores(catalog: Catalog, task: Task, model: Model, batch: Sequence[EvaluationItem]) -> NDArray[np.float64]:
     """The score of each image under each distortion, (distortions, images)."""
-    images = read_pixels(catalog, [member.sha256 for member in batch], model.card.image_size)
-    seeds = [int(member.sha256[:16], 16) for member in batch]
+    images = read_pixels(catalog, [member.demand_image() for member in batch], model.card.image_size)
+    seeds = [int(member.item_id[:16], 16) for member in batch]
     annotations = [member.annotation for member in batch]
     return np.array(
         [

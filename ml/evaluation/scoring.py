@@ -7,7 +7,7 @@ from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
-from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set, deciding_part, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.errors import EvaluationSetError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
@@ -70,7 +70,7 @@ def score_loaded(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    answers = answer_items(catalog, task, version, [member.sha256 for member in known], open_model, on_progress)
+    answers = answer_items(catalog, task, version, [member.item_id for member in known], open_model, on_progress)
     deciding = deciding_part(known)
     scored = [
         _measure_part(task, version, evaluation_set_version, part, part == deciding, known, answers, classes, floor)
@@ -87,7 +87,7 @@ def answer_items(
     catalog: Catalog,
     task: Task,
     version: int,
-    sha256s: Sequence[str],
+    item_ids: Sequence[str],
     open_model: Callable[[], Model],
     on_progress: Progress | None = None,
 ) -> dict[str, Answer]:
@@ -97,8 +97,8 @@ def answer_items(
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
-        answers = load_results(connection, version, sha256s)
-    missing = [sha256 for sha256 in sha256s if sha256 not in answers]
+        answers = load_results(connection, version, item_ids)
+    missing = [item_id for item_id in item_ids if item_id not in answers]
     if missing:
         computed = dict(zip(missing, task.answer_stored(catalog, open_model(), missing, on_progress), strict=True))
         answers |= computed
@@ -118,14 +118,14 @@ def _measure_part(
     evaluation_set_version: int,
     part: str,
     is_deciding: bool,
-    members: Sequence[EvaluationImage],
+    members: Sequence[EvaluationItem],
     answers: Mapping[str, Answer],
     classes: Sequence[str],
     floor: Floor,
 ) -> Evaluation:
     chosen = [member for member in members if member.part == part]
     figures = task.measure(
-        [member.annotation for member in chosen], [answers[member.sha256] for member in chosen], classes
+        [member.annotation for member in chosen], [answers[member.item_id] for member in chosen], classes
     )
     return Evaluation(
         model_version=version,

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ml.catalog.images.copy_index import save_statistics
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.data import membership
 from ml.data.copies.near_copies import NearCopies, find_near_copies, let_be_found
 from ml.data.membership import Arrival, read_states
@@ -26,10 +26,10 @@ def admit_from_person(
     Raises: InvalidImageError, with one of the REASONS of ml.ingest.guard.
     """
     candidate = accepted.candidate
-    known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+    known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_person(candidate, known, split):
         return None
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.sha256])
+    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
     original = copies.original_in(split)
     group_key = candidate.group_key if original is None else original.group_key
     try:
@@ -37,11 +37,11 @@ def admit_from_person(
     except InvalidImageError:
         _let_the_label_stand(connection, candidate, known, accepted.record.source, mirrored)
         raise
-    record = replace(accepted.record, group_key=group_key)
-    arrival = Arrival(record, candidate.label, None if original is None else original.sha256)
+    record = replace(accepted.record, group=group_key)
+    arrival = Arrival(record, candidate.annotation, None if original is None else original.item_id)
     membership.enter(connection, [arrival], split, record.source, received_at)
     for guess in obstacles.yielding:
-        membership.withdraw(connection, guess, candidate.sha256, accepted.record.source)
+        membership.withdraw(connection, guess, candidate.item_id, accepted.record.source)
     _keep_statistics(connection, accepted)
     return NearCopies(copies.of_split(split))
 
@@ -53,18 +53,18 @@ def admit_from_source(connection: sa.Connection, accepted: Accepted, mirrored: b
     Raises: InvalidImageError, near_evaluation, near_duplicate or one of the REASONS of ml.ingest.guard.
     """
     candidate = accepted.candidate
-    known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+    known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_source(candidate, known):
         return False
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.sha256])
+    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
     if found := copies.of_split("evaluation") or copies.found:
         is_evaluated = found[0].split == "evaluation"
         raise InvalidImageError(
             "near_evaluation" if is_evaluated else "near_duplicate",
             f"expected a photo that is new, got a copy of the {'evaluation ' if is_evaluated else ''}image "
-            f"{found[0].sha256}",
+            f"{found[0].item_id}",
         )
-    membership.wait(connection, [Arrival(accepted.record, candidate.label)], accepted.record.source)
+    membership.wait(connection, [Arrival(accepted.record, candidate.annotation)], accepted.record.source)
     _keep_statistics(connection, accepted)
     return True
 
@@ -74,9 +74,9 @@ def _let_the_label_stand(
 ) -> None:
     """A person's name replaces a model's also where the image must stay on the side that it is on."""
     if known is not None and known.label_origin == "harvested":
-        membership.confirm(connection, candidate.sha256, candidate.label, source, mirrored, "curated")
+        membership.confirm(connection, candidate.item_id, candidate.annotation, source, mirrored, "curated")
 
 
 def _keep_statistics(connection: sa.Connection, accepted: Accepted) -> None:
-    save_statistics(connection, {accepted.record.sha256: accepted.statistics})
-    let_be_found(connection, [accepted.record.sha256])
+    save_statistics(connection, {accepted.image_sha256: accepted.statistics})
+    let_be_found(connection, [accepted.record.id])

@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
 from ml.data.copies.near_copies import NearCopies, measure_all
 from ml.errors import InvalidImageError, SourceError
@@ -48,7 +48,7 @@ class CopyFound:
     """A file that was taken in and is a copy of an image there. path: as given, made printable."""
 
     path: str
-    original_sha256: str
+    original_id: str
 
 
 @dataclass
@@ -75,7 +75,7 @@ class IngestReport:
             self.duplicates += 1
             return
         self.accepted += 1
-        self.copies += [CopyFound(_printable(path), each.sha256) for each in copies.found[:1]]
+        self.copies += [CopyFound(_printable(path), each.item_id) for each in copies.found[:1]]
 
     def add(self, other: "IngestReport") -> None:
         """Count another's files too."""

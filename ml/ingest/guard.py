@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml.catalog.images.image_records import Split
+from ml.catalog.annotations import Annotation, label_of
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.catalog.items.item_records import Split
 from ml.data.copies.near_copies import NearCopies
 from ml.data.membership import Obstacles, State, find_obstacles, was_learned
 from ml.errors import InvalidImageError
@@ -17,24 +18,25 @@ REASONS = {
     "conflicting_label": "the same image is known under another label",
     "conflicting_group": "the same image is known in another group",
     "excluded": "an admin has taken the same image out",
+    "superseded": "the same image has another description now",
 }
 _OTHER: dict[Split, Split] = {"pool": "evaluation", "evaluation": "pool"}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that asks to come in.
+    """An item that asks to come in.
 
     Args: group, as its source states it; None where nothing is known.
     """
 
-    sha256: str
-    label: str
+    item_id: str
+    annotation: Annotation
     group: str | None
 
     @property
     def group_key(self) -> str:
-        return self.group or self.sha256
+        return self.group or self.item_id
 
 
 def is_known_to_person(candidate: Candidate, known: State | None, split: Split) -> bool:
@@ -46,7 +48,7 @@ def is_known_to_person(candidate: Candidate, known: State | None, split: Split) 
     """
     if known is None:
         return False
-    _check_not_excluded(known)
+    _check_not_out(known)
     if known.split is None or known.label_origin not in HUMAN_ORIGINS:
         return False
     if known.held_back == "copy":
@@ -68,8 +70,8 @@ def is_known_to_source(candidate: Candidate, known: State | None) -> bool:
     """
     if known is None:
         return False
-    _check_not_excluded(known)
-    if known.label is None or (known.label_origin == "harvested" and known.label != candidate.label):
+    _check_not_out(known)
+    if known.annotation is None or (known.label_origin == "harvested" and known.annotation != candidate.annotation):
         return False
     _check_claims(candidate, known)
     return True
@@ -84,8 +86,8 @@ def demand_no_crossing(
     Returns: what it meets there; the images that yield are to be withdrawn.
     Raises: InvalidImageError, with one of REASONS.
     """
-    found = find_obstacles(connection, split, candidate.sha256, group_key, copies)
-    stated = find_obstacles(connection, split, candidate.sha256, candidate.group_key, NearCopies())
+    found = find_obstacles(connection, split, candidate.item_id, group_key, copies)
+    stated = find_obstacles(connection, split, candidate.item_id, candidate.group_key, NearCopies())
     if found.group or stated.group:
         raise InvalidImageError(
             "group_in_other_split",
@@ -94,33 +96,38 @@ def demand_no_crossing(
         )
     if found.copies:
         raise _copy_in_other_split(_OTHER[split], found.copies[0])
-    if split == "evaluation" and was_learned(connection, sha256s=[candidate.sha256]):
+    if split == "evaluation" and was_learned(connection, item_ids=[candidate.item_id]):
         raise InvalidImageError(
             "in_other_split", "expected an image to measure with, got one that a model has learned from; it stays there"
         )
     return Obstacles([], [], [*found.yielding, *stated.yielding])
 
 
-def _copy_in_other_split(other: Split, sha256: str | None) -> InvalidImageError:
+def _copy_in_other_split(other: Split, item_id: str | None) -> InvalidImageError:
     return InvalidImageError(
         "copy_in_other_split",
-        f"expected a photo of which the {other} split has no copy, got one of {sha256}: a model would be scored on "
+        f"expected a photo of which the {other} split has no copy, got one of {item_id}: a model would be scored on "
         "what it learnt",
     )
 
 
-def _check_not_excluded(known: State) -> None:
+def _check_not_out(known: State) -> None:
     if known.held_back == "excluded":
         raise InvalidImageError(
             "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
         )
+    if known.held_back == "superseded":
+        raise InvalidImageError(
+            "superseded", "expected the current description of an image, got a former one; the current one stays"
+        )
 
 
 def _check_claims(candidate: Candidate, known: State) -> None:
-    if known.label != candidate.label:
+    if known.annotation != candidate.annotation:
+        label = label_of(known.annotation)
         raise InvalidImageError(
             "conflicting_label",
-            f"expected label {known.label!r} as known, got {candidate.label!r}; the known one stays",
+            f"expected label {label!r} as known, got {candidate.annotation.label!r}; the known one stays",
         )
     is_grouped_as_copy = known.copy_of is not None
     if candidate.group not in (None, known.group_key) and not is_grouped_as_copy:

@@ -5,9 +5,10 @@ from hashlib import sha256
 
 from PIL import Image
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
-from ml.catalog.images.image_records import ImageRecord, Split
+from ml.catalog.items.item_records import ItemRecord, Split
 from ml.catalog.object_store import image_key
 from ml.data.image_statistics import measure
 from ml.data.membership import read_states
@@ -21,25 +22,29 @@ from ml.ingest.validation import SanitisedImage, sanitise
 
 @dataclass(frozen=True)
 class Accepted:
-    """An image that may come in; its bytes are stored."""
+    """An item that may come in; the bytes of its image are stored.
+
+    Args: image_sha256, statistics, of that image.
+    """
 
     candidate: Candidate
-    record: ImageRecord
+    record: ItemRecord
+    image_sha256: str
     statistics: ImageStatistics
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found: an image that may come in, one that is there already, or the reason to refuse the file.
+    """What was found: an item that may come in, one that is there already, or the reason to refuse the file.
 
     Args:
-        known_sha256: of the image that is there already.
+        known_id: of the item that is there already.
         picture: what a file of a source shows, small; None where it could not be read.
     """
 
     file: ArrivedFile
     accepted: Accepted | None = None
-    known_sha256: str | None = None
+    known_id: str | None = None
     error: InvalidImageError | None = None
     picture: Image.Image | None = None
 
@@ -67,9 +72,9 @@ class Inspector:
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
             content = file.read()
-            candidate = Candidate(sha256(content).hexdigest(), file.label, file.group)
+            candidate = Candidate(sha256(content).hexdigest(), Annotation((file.label,)), file.group)
             if self._is_known(candidate):
-                return Inspected(file, known_sha256=candidate.sha256)
+                return Inspected(file, known_id=candidate.item_id)
             image = sanitise(content)
         except InvalidImageError as error:
             return Inspected(file, error=error)
@@ -81,7 +86,7 @@ class Inspector:
 
     def _is_known(self, candidate: Candidate) -> bool:
         with self.catalog.begin() as connection:
-            known = read_states(connection, [candidate.sha256]).get(candidate.sha256)
+            known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
         if self.split is None:
             return is_known_to_source(candidate, known)
         return is_known_to_person(candidate, known, self.split)
@@ -91,13 +96,5 @@ class Inspector:
         if self.split is None:
             check_quality(statistics)
         self.catalog.store.put(image_key(image.sha256), image.content)
-        record = ImageRecord(
-            sha256=image.sha256,
-            group_key=candidate.group_key,
-            source=self.origin,
-            media_type=image.media_type,
-            width=image.width,
-            height=image.height,
-            byte_count=len(image.content),
-        )
-        return Accepted(candidate, record, statistics)
+        record = ItemRecord(self.origin, image.record, group=candidate.group)
+        return Accepted(candidate, record, image.sha256, statistics)

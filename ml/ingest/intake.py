@@ -8,6 +8,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
 from ml.catalog.locks import lock_membership
@@ -138,7 +139,7 @@ def _admitted(connection: sa.Connection, found: Inspected, rules: BatchRules) ->
         is_new = admit_from_source(connection, found.accepted, rules.mirrored)
     except InvalidImageError as error:
         return replace(found, accepted=None, error=error)
-    return found if is_new else replace(found, accepted=None, known_sha256=found.accepted.candidate.sha256)
+    return found if is_new else replace(found, accepted=None, known_id=found.accepted.candidate.item_id)
 
 
 def _demand_access(found: Sequence[Inspected]) -> None:
@@ -156,7 +157,7 @@ def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
 
     Old images that it offers again say nothing about the new ones, and neither do files that nobody has seen.
     """
-    reasons = [each.error and each.error.reason for each in found if each.known_sha256 is None]
+    reasons = [each.error and each.error.reason for each in found if each.known_id is None]
     judged = [reason for reason in reasons if reason not in NOT_HAD]
     rejects = sum(reason is not None for reason in judged)
     return rejects, rejects / len(judged) if judged else 0.0
@@ -174,7 +175,7 @@ def _store_contact_sheet(catalog: Catalog, found: Sequence[Inspected]) -> str | 
 
 def _add_rights(connection: sa.Connection, found: Sequence[Inspected]) -> None:
     rights = {
-        each.accepted.record.sha256: (each.file.rights.licence, each.file.rights.holder)
+        each.accepted.image_sha256: (each.file.rights.licence, each.file.rights.holder)
         for each in found
         if each.accepted is not None and each.file.rights is not None
     }
@@ -189,19 +190,21 @@ def _settle(
     if found.error is not None:
         return FileOutcome(*stated, "rejected", found.error.reason, str(found.error))
     if found.accepted is None:
-        return FileOutcome(*stated, "duplicate", image_sha256=found.known_sha256)
-    sha256, label = found.accepted.record.sha256, found.accepted.candidate.label
-    reason = _waits_for(connection, label, rules, is_quarantined)
+        return FileOutcome(*stated, "duplicate", item_id=found.known_id)
+    item_id, annotation = found.accepted.record.id, found.accepted.candidate.annotation
+    reason = _waits_for(connection, annotation, rules, is_quarantined)
     if reason is not None:
-        return FileOutcome(*stated, "waiting", reason, image_sha256=sha256)
-    confirm(connection, sha256, label, source, rules.mirrored, "curated")
-    return FileOutcome(*stated, "entered", image_sha256=sha256)
+        return FileOutcome(*stated, "waiting", reason, item_id=item_id)
+    confirm(connection, item_id, annotation, source, rules.mirrored, "curated")
+    return FileOutcome(*stated, "entered", item_id=item_id)
 
 
-def _waits_for(connection: sa.Connection, label: str, rules: BatchRules, is_quarantined: bool) -> str | None:
+def _waits_for(
+    connection: sa.Connection, annotation: Annotation, rules: BatchRules, is_quarantined: bool
+) -> str | None:
     if is_quarantined:
         return "quarantine"
-    if not is_known_label(connection, label):
+    if not all(is_known_label(connection, name) for name in annotation.class_names):
         return "unknown_label"
     return "certification" if rules.require_certification else None
 

@@ -7,6 +7,7 @@ from io import BytesIO
 
 from PIL import ExifTags, Image
 
+from ml.catalog.items.image_records import ImageRecord
 from ml.errors import InvalidImageError
 from ml.ingest.pixels import to_rgb
 
@@ -55,6 +56,11 @@ class SanitisedImage:
     width: int
     height: int
     sha256: str
+
+    @property
+    def record(self) -> ImageRecord:
+        """What the catalog keeps of it."""
+        return ImageRecord(self.sha256, self.media_type, self.width, self.height, len(self.content))
 
 
 def sanitise(content: bytes) -> SanitisedImage:

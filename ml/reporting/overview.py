@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 
 from ml.catalog.models.journal import is_held
-from ml.catalog.tables import images, monitorings
+from ml.catalog.tables import items, monitorings
 
 
 def describe_catalog(connection: sa.Connection) -> dict[str, str]:
     """Describe the pool, the evaluation set, the last nightly check and the promotion hold, in words for a person."""
     return {
-        "pool": _counts(connection, images.c.label_origin, images.c.entered_pool_at.is_not(None)),
-        "evaluation set": _counts(connection, images.c.evaluation_part, images.c.split == "evaluation"),
+        "pool": _counts(connection, items.c.label_origin, items.c.entered_pool_at.is_not(None)),
+        "evaluation set": _counts(connection, items.c.evaluation_part, items.c.split == "evaluation"),
         "last monitoring": _last_monitoring(connection),
         "automatic promotion": "held after a rollback; `mycoflow release`" if is_held(connection) else "on",
     }

@@ -18,7 +18,7 @@ from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
-from ml.data.evaluation_sets import EvaluationImage
+from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.settings import Settings
@@ -226,7 +226,7 @@ class Trained(Protocol):
     def draw(self, folder: Path, /) -> list[Path]:
         """Draw what the task has to show besides the learning curves. Returns: PNG files in the folder."""
 
-    def write(self, folder: Path, sample: Sequence[EvaluationImage], /) -> Written:
+    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> Written:
         """Write the files of a model version: model.onnx, model.json, and those that its card names.
 
         Args: sample, some items of the evaluation set of classes that the model knows, to compare networks on.
@@ -312,7 +312,7 @@ class Task(Protocol):
         Args:
             items: their ids.
             on_progress: called with (items computed, items to compute).
-        Raises: ImageStoreError, an image's bytes cannot be read.
+        Raises: ImageStoreError, an image's bytes cannot be read; MissingPartError, an item lacks what the model reads.
         """
 
     def measure(

@@ -13,7 +13,7 @@ from ml.backbones.served_backbone import ServedBackbone
 from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.data.evaluation_sets import EvaluationImage, current_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set
 from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
 from ml.progress import StepProgress
@@ -92,12 +92,12 @@ def _log_origin(run: Run, workspace: Workspace, attempt: Attempt, snapshot: Snap
 
 
 def _describe(snapshot: Snapshot) -> DatasetNote:
-    named = [(image.sha256, " and ".join(image.annotation.class_names), image.fold) for image in snapshot.images]
+    named = [(item.item_id, " and ".join(item.annotation.class_names), item.fold) for item in snapshot.items]
     counts = Counter(f"{name} {fold}" for _, name, fold in named)
     return DatasetNote(
         name=f"snapshot-{snapshot.id}",
         digest=hashlib.sha256(repr(named).encode()).hexdigest(),
-        profile={"images": len(snapshot.images), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
+        profile={"images": len(snapshot.items), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
     )
 
 
@@ -114,7 +114,7 @@ def _log_training(run: Run, trained: Trained) -> None:
             run.log_picture(picture)
 
 
-def _log_model(run: Run, trained: Trained, sample: Sequence[EvaluationImage], started: float) -> None:
+def _log_model(run: Run, trained: Trained, sample: Sequence[EvaluationItem], started: float) -> None:
     """Log the model last: MLflow calls a run finished once it has one, and a finished run is taken as it is."""
     with tempfile.TemporaryDirectory() as folder:
         written = trained.write(Path(folder), sample)
@@ -123,7 +123,7 @@ def _log_model(run: Run, trained: Trained, sample: Sequence[EvaluationImage], st
         run.log_model(Path(folder))
 
 
-def _evaluation_sample(catalog: Catalog, classes: Sequence[str]) -> list[EvaluationImage]:
+def _evaluation_sample(catalog: Catalog, classes: Sequence[str]) -> list[EvaluationItem]:
     """Some images of the evaluation set, always the same of one set."""
     with catalog.begin() as connection:
         _, members = current_evaluation_set(connection)

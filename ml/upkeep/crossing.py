@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.locks import lock_membership
-from ml.catalog.tables import evaluation_set_images, evaluations, images, model_versions, snapshot_images
+from ml.catalog.tables import evaluation_set_items, evaluations, items, model_versions, snapshot_items
 from ml.data.copies.near_copies import copies_of, measure_all
 from ml.data.membership import withdraw
 
@@ -17,7 +17,7 @@ class CrossingReport:
     """What was found.
 
     Args:
-        withdrawn: hashes of pool images that left, each with that of its copy in the evaluation set.
+        withdrawn: ids of pool items that left, each with that of its copy in the evaluation set.
         marked_evaluations: figures that are marked now, since their version learned from such an image.
     """
 
@@ -35,11 +35,11 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
     """
     measure_all(catalog)
     withdrawn = {}
-    for sha256, original in _find_crossing(catalog, mirrored).items():
+    for item_id, original in _find_crossing(catalog, mirrored).items():
         with catalog.begin() as connection:
             lock_membership(connection, "pool")
-            if _is_in_pool(connection, sha256) and withdraw(connection, sha256, original, actor):
-                withdrawn[sha256] = original
+            if _is_in_pool(connection, item_id) and withdraw(connection, item_id, original, actor):
+                withdrawn[item_id] = original
     with catalog.begin() as connection:
         _mark_evaluations(connection)
         query = sa.select(sa.func.count()).select_from(evaluations).where(evaluations.c.learned_copies > 0)
@@ -48,42 +48,42 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
 
 
 def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
-    """Pool images, each with the image of the evaluation set that it crosses with."""
+    """Pool items, each with the item of the evaluation set that it crosses with."""
     with catalog.begin() as connection:
-        evaluated = list(connection.scalars(sa.select(images.c.sha256).where(images.c.split == "evaluation")))
+        evaluated = list(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))
         found = _find_divided_groups(connection)
-    for sha256 in evaluated:
+    for item_id in evaluated:
         with catalog.begin() as connection:
-            inside = [each for each in copies_of(connection, sha256, mirrored).of_split("pool") if not each.held_back]
-        found |= {each.sha256: sha256 for each in inside}
+            inside = [each for each in copies_of(connection, item_id, mirrored).of_split("pool") if not each.held_back]
+        found |= {each.item_id: item_id for each in inside}
     return found
 
 
 def _find_divided_groups(connection: sa.Connection) -> dict[str, str]:
-    held_out = images.alias("held_out")
-    is_same = (held_out.c.group_key == images.c.group_key) & (held_out.c.split == "evaluation")
-    query = sa.select(images.c.sha256, sa.func.min(held_out.c.sha256)).join_from(images, held_out, is_same)
-    rows = connection.execute(query.where(images.c.entered_pool_at.is_not(None)).group_by(images.c.sha256))
+    held_out = items.alias("held_out")
+    is_same = (held_out.c.group_key == items.c.group_key) & (held_out.c.split == "evaluation")
+    query = sa.select(items.c.id, sa.func.min(held_out.c.id)).join_from(items, held_out, is_same)
+    rows = connection.execute(query.where(items.c.entered_pool_at.is_not(None)).group_by(items.c.id))
     return dict(rows.tuples().all())
 
 
-def _is_in_pool(connection: sa.Connection, sha256: str) -> bool:
-    query = sa.select(images.c.entered_pool_at.is_not(None)).where(images.c.sha256 == sha256)
+def _is_in_pool(connection: sa.Connection, item_id: str) -> bool:
+    query = sa.select(items.c.entered_pool_at.is_not(None)).where(items.c.id == item_id)
     return bool(connection.execute(query).scalar_one_or_none())
 
 
 def _mark_evaluations(connection: sa.Connection) -> None:
-    """Note on each figure how many of the images that it stands on its version had learned copies of."""
+    """Note on each figure how many of the items that it stands on its version had learned copies of."""
     learned = (
-        sa.select(evaluations.c.id, sa.func.count(sa.distinct(images.c.copy_of)).label("copies"))
+        sa.select(evaluations.c.id, sa.func.count(sa.distinct(items.c.copy_of)).label("copies"))
         .join(model_versions, model_versions.c.version == evaluations.c.model_version)
-        .join(snapshot_images, snapshot_images.c.snapshot_id == model_versions.c.snapshot_id)
-        .join(images, (images.c.sha256 == snapshot_images.c.image_sha256) & (images.c.held_back == "copy"))
+        .join(snapshot_items, snapshot_items.c.snapshot_id == model_versions.c.snapshot_id)
+        .join(items, (items.c.id == snapshot_items.c.item_id) & (items.c.held_back == "copy"))
         .join(
-            evaluation_set_images,
-            (evaluation_set_images.c.version == evaluations.c.evaluation_set_version)
-            & (evaluation_set_images.c.part == evaluations.c.part)
-            & (evaluation_set_images.c.image_sha256 == images.c.copy_of),
+            evaluation_set_items,
+            (evaluation_set_items.c.version == evaluations.c.evaluation_set_version)
+            & (evaluation_set_items.c.part == evaluations.c.part)
+            & (evaluation_set_items.c.item_id == items.c.copy_of),
         )
         .group_by(evaluations.c.id)
         .subquery()

@@ -1,4 +1,5 @@
-"""What the database may forget, and forgetting it. What a snapshot, an evaluation set, a label or feedback names stays.
+"""What the database may forget, and forgetting it. What a snapshot, an evaluation set or feedback names stays, and
+what anybody annotated.
 
 Counting and deleting share their conditions: what is announced is what goes.
 """
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from ml.catalog import locks
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import is_only_predicted
+from ml.catalog.items.item_records import is_only_predicted
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import (
     attempts,
@@ -20,19 +21,20 @@ from ml.catalog.tables import (
     events,
     features,
     feedback,
-    image_statistics,
     images,
+    items,
     metadata,
     predictions,
     results,
+    texts,
 )
 from ml.errors import CatalogError
 
-IMAGES_AT_ONCE = 500
+ITEMS_AT_ONCE = 500
 # A backbone that a training has just made has no version yet.
 TRAINING_DAYS = 1
-# What is known of an image through predictions alone; it goes with the image. Any other reference keeps the image.
-_GOES_WITH_THE_IMAGE = {results, features, image_statistics, images}  # `images`: a copy outlives its original
+# What is known of an item through predictions alone; it goes with the item. Any other reference keeps the item.
+_GOES_WITH_THE_ITEM = {results, items}  # `items`: a copy outlives its original, and a version its former one
 
 
 @dataclass(frozen=True)
@@ -58,40 +60,75 @@ def lock_house(catalog: Catalog) -> Iterator[None]:
             connection.execute(sa.select(sa.func.pg_advisory_unlock(locks.HOUSE)))
 
 
-def forgettable_images(connection: sa.Connection, days: int) -> Amount:
-    """Images that were only predicted, and not in so many days, without feedback."""
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(images.c.byte_count), 0))
-    return Amount(*connection.execute(query.where(_is_forgettable(days))).one())
+@dataclass(frozen=True)
+class Forgotten:
+    """Items that are deleted. image_bytes: the bytes of each image that went with them, by hash."""
+
+    count: int
+    image_bytes: dict[str, int]
 
 
-def forget_images(connection: sa.Connection, days: int) -> dict[str, int]:
-    """Delete some of these images, with their predictions, results and features. Call it until nothing comes back.
+def forgettable_items(connection: sa.Connection, days: int) -> Amount:
+    """Items that were only predicted, and not in so many days, without feedback; bytes of the images that go too."""
+    going = sa.select(items.c.id, items.c.image_sha256).where(_is_forgettable(days)).cte("going")
+    stays = sa.exists().where(items.c.image_sha256 == images.c.sha256, items.c.id.not_in(sa.select(going.c.id)))
+    freed = sa.select(sa.func.coalesce(sa.func.sum(images.c.byte_count), 0)).where(
+        images.c.sha256.in_(sa.select(going.c.image_sha256)), ~stays
+    )
+    count = sa.select(sa.func.count()).select_from(going)
+    return Amount(*connection.execute(sa.select(count.scalar_subquery(), freed.scalar_subquery())).one())
 
-    Returns: the bytes of each, by hash; their objects are to be deleted once this transaction is committed.
+
+def forget_items(connection: sa.Connection, days: int) -> Forgotten:
+    """Delete some of these items, with their predictions and results, and the parts that no other item has.
+
+    Call it until nothing comes back. The objects of the images are to be deleted once this transaction is committed.
     """
     lock_membership(connection, "pool")
-    # Locked first, then looked at again: nobody adds a prediction or a result to them meanwhile.
+    # Locked first, then looked at again: nobody adds a prediction, a result or an item with their parts meanwhile.
     candidates = list(
         connection.scalars(
-            sa.select(images.c.sha256)
+            sa.select(items.c.id)
             .where(_is_forgettable(days))
-            .order_by(images.c.sha256)
-            .limit(IMAGES_AT_ONCE)
+            .order_by(items.c.id)
+            .limit(ITEMS_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
     )
-    of_candidates = results.c.image_sha256.in_(candidates)
+    of_candidates = results.c.item_id.in_(candidates)
     connection.execute(sa.select(results.c.id).where(of_candidates).order_by(results.c.id).with_for_update())
-    still = images.c.sha256.in_(candidates) & _is_forgettable(days)
-    sizes: dict[str, int] = dict(
-        connection.execute(sa.select(images.c.sha256, images.c.byte_count).where(still)).tuples().all()
-    )
-    ids = sa.select(results.c.id).where(results.c.image_sha256.in_(sizes))
-    connection.execute(sa.delete(predictions).where(predictions.c.result_id.in_(ids)))
-    for table in (results, features):
-        connection.execute(sa.delete(table).where(table.c.image_sha256.in_(sizes)))
-    connection.execute(sa.delete(images).where(images.c.sha256.in_(sizes)))
-    return sizes
+    still = items.c.id.in_(candidates) & _is_forgettable(days)
+    going = connection.execute(sa.select(items.c.id, items.c.image_sha256, items.c.text_sha256).where(still)).all()
+    ids = [row.id for row in going]
+    of_items = sa.select(results.c.id).where(results.c.item_id.in_(ids))
+    connection.execute(sa.delete(predictions).where(predictions.c.result_id.in_(of_items)))
+    connection.execute(sa.delete(results).where(results.c.item_id.in_(ids)))
+    connection.execute(sa.delete(items).where(items.c.id.in_(ids)))
+    sizes = _forget_images(connection, [row.image_sha256 for row in going if row.image_sha256 is not None])
+    _forget_texts(connection, [row.text_sha256 for row in going if row.text_sha256 is not None])
+    return Forgotten(len(ids), sizes)
+
+
+def _forget_images(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, int]:
+    """Delete those of some images that no item has, with their features. Returns the bytes of each."""
+    unused = _lock_unused(connection, images.c.sha256, items.c.image_sha256, sha256s)
+    deleted = sa.delete(images).where(images.c.sha256.in_(unused)).returning(images.c.sha256, images.c.byte_count)
+    connection.execute(sa.delete(features).where(features.c.part_sha256.in_(unused)))
+    return dict(connection.execute(deleted).tuples().all())
+
+
+def _forget_texts(connection: sa.Connection, sha256s: Collection[str]) -> None:
+    unused = _lock_unused(connection, texts.c.sha256, items.c.text_sha256, sha256s)
+    connection.execute(sa.delete(features).where(features.c.part_sha256.in_(unused)))
+    connection.execute(sa.delete(texts).where(texts.c.sha256.in_(unused)))
+
+
+def _lock_unused(
+    connection: sa.Connection, key: sa.Column[str], reference: sa.Column[str], sha256s: Collection[str]
+) -> list[str]:
+    """Of some parts, those that no item has; they are locked first, so that no new item takes one meanwhile."""
+    connection.execute(sa.select(key).where(key.in_(sha256s)).order_by(key).with_for_update())
+    return list(connection.scalars(sa.select(key).where(key.in_(sha256s), ~sa.exists().where(reference == key))))
 
 
 def old_predictions(connection: sa.Connection, days: int) -> Amount:
@@ -153,22 +190,25 @@ def _is_live(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:
 
 
 def _is_forgettable(days: int) -> sa.ColumnElement[bool]:
-    of_image = (results.c.image_sha256 == images.c.sha256) & (predictions.c.result_id == results.c.id)
-    has_feedback = sa.exists().where(of_image, feedback.c.prediction_id == predictions.c.id)
-    asked_lately = sa.exists().where(of_image, ~_is_before(predictions.c.requested_at, days))
-    kept_by = [sa.exists().where(column == images.c.sha256) for column in _keeping_columns()]
-    is_old = _is_before(images.c.received_at, days)
-    return sa.and_(is_only_predicted(), is_old, ~has_feedback, ~asked_lately, *(~kept for kept in kept_by))
+    was_predicted = (items.c.held_back == "superseded") & items.c.split.is_(None) & items.c.class_names.is_(None)
+    of_item = (results.c.item_id == items.c.id) & (predictions.c.result_id == results.c.id)
+    has_feedback = sa.exists().where(of_item, feedback.c.prediction_id == predictions.c.id)
+    asked_lately = sa.exists().where(of_item, ~_is_before(predictions.c.requested_at, days))
+    kept_by = [sa.exists().where(column == items.c.id) for column in _keeping_columns()]
+    is_old = _is_before(items.c.received_at, days)
+    return sa.and_(
+        is_only_predicted() | was_predicted, is_old, ~has_feedback, ~asked_lately, *(~kept for kept in kept_by)
+    )
 
 
 def _keeping_columns() -> list[sa.Column[str]]:
-    """Every column that names an image, and so keeps it; those of tables to come included."""
+    """Every column that names an item, and so keeps it; those of tables to come included."""
     return [
         column
         for table in metadata.sorted_tables
-        if table not in _GOES_WITH_THE_IMAGE
+        if table not in _GOES_WITH_THE_ITEM
         for column in table.c
-        if column.references(images.c.sha256)
+        if column.references(items.c.id)
     ]
 
 

@@ -66,15 +66,15 @@ def _purge_images(workspace: Workspace, is_dry_run: bool) -> Amount:
     catalog, days = workspace.catalog, workspace.settings.retention_days_images
     if is_dry_run:
         with catalog.begin() as connection:
-            return forgetting.forgettable_images(connection, days)
+            return forgetting.forgettable_items(connection, days)
     count = byte_count = 0
     while True:
         with catalog.begin() as connection:
-            forgotten = forgetting.forget_images(connection, days)
-        if not forgotten:
+            forgotten = forgetting.forget_items(connection, days)
+        if not forgotten.count:
             return Amount(count, byte_count)
-        _delete_objects(catalog.store, map(image_key, forgotten))
-        count, byte_count = count + len(forgotten), byte_count + sum(forgotten.values())
+        _delete_objects(catalog.store, map(image_key, forgotten.image_bytes))
+        count, byte_count = count + forgotten.count, byte_count + sum(forgotten.image_bytes.values())
 
 
 def _purge_predictions(workspace: Workspace, is_dry_run: bool) -> Amount:

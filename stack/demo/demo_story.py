@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.catalog.models.attempts import find_attempt, verdicts_by_version
 from ml.catalog.tables import monitorings
 from ml.errors import MycoflowError

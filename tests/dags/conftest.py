@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from playwright import sync_api as playwright_api
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.catalog.tables import evaluations, monitorings
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.images.image_records import Split
+from ml.catalog.items.item_records import Split
 from ml.catalog.tables import attempts, model_versions, promotions, snapshots
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits

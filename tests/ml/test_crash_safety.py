@@ -134,7 +134,7 @@ def test_a_killed_retraining_goes_on_where_it_was(
         timeout=240,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    pinned = values(workspace, "SELECT image_sha256 FROM training.snapshot_images ORDER BY 1")
+    pinned = values(workspace, "SELECT item_id FROM training.snapshot_items ORDER BY 1")
     assert pinned
 
     for name, value in environment.items():
@@ -144,7 +144,7 @@ def test_a_killed_retraining_goes_on_where_it_was(
         assert again.exit_code == 0, (again.output, again.exception)
         assert "In production: version 1." in again.output
 
-    assert values(workspace, "SELECT image_sha256 FROM training.snapshot_images ORDER BY 1") == pinned
+    assert values(workspace, "SELECT item_id FROM training.snapshot_items ORDER BY 1") == pinned
     assert values(workspace, "SELECT count(*) FROM training.snapshots") == [1]
     assert values(workspace, "SELECT request_key FROM training.attempts WHERE finished_at IS NOT NULL") == [KEY]
     assert values(workspace, "SELECT decision FROM training.verdicts") == ["promote"]

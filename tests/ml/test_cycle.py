@@ -107,7 +107,7 @@ def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> N
     assert again.verdict.challenger_figure == again.verdict.champion_figure
     with trained.catalog.begin() as connection:
         rows = connection.execute(
-            sa.text("SELECT image_sha256, probabilities FROM logs.results ORDER BY image_sha256, model_version")
+            sa.text("SELECT item_id, probabilities FROM logs.results ORDER BY item_id, model_version")
         ).all()
     assert len(rows) == 120
     assert all(one == other for one, other in zip(rows[::2], rows[1::2], strict=True))
@@ -128,8 +128,8 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
 def test_a_class_below_its_own_floor_asks_for_retraining_and_a_floor_of_no_class_is_told(
     trained: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mislabelled = """UPDATE training.images SET label = '0' WHERE sha256 IN (
-        SELECT sha256 FROM training.images WHERE split = 'evaluation' AND label = '1' LIMIT 10)"""
+    mislabelled = """UPDATE training.items SET class_names = '{0}' WHERE id IN (
+        SELECT id FROM training.items WHERE split = 'evaluation' AND class_names = '{1}' LIMIT 10)"""
     with trained.catalog.begin() as connection:
         connection.execute(sa.text(mislabelled))
     floors = {"accuracy_floor": 0.0, "class_floors": {"0": 0.9, "2": 0.1, "morel": 0.5}}
@@ -243,10 +243,10 @@ def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) ->
     settings = filled_workspace.settings.model_copy(update={"mirrored_views": True})
     cycle.retrain(replace(filled_workspace, settings=settings), "first", "test", PARAMETERS)
     mirrored = sa.text(
-        "SELECT array_agg(image_sha256 ORDER BY image_sha256) FROM training.features WHERE view = 'mirrored'"
+        "SELECT array_agg(part_sha256 ORDER BY part_sha256) FROM training.features WHERE view = 'mirrored'"
     )
     training_fold = sa.text(
-        "SELECT array_agg(image_sha256 ORDER BY image_sha256) FROM training.snapshot_images WHERE fold = 'train'"
+        "SELECT array_agg(item_id ORDER BY item_id) FROM training.snapshot_items WHERE fold = 'train'"
     )
     with filled_workspace.catalog.begin() as connection:
         assert connection.scalar(mirrored) == connection.scalar(training_fold)

@@ -11,7 +11,7 @@ from ml import cycle
 from ml.app import Workspace
 from ml.catalog.models import evaluations
 from ml.catalog.models.model_versions import load_model_version
-from ml.catalog.tables import images, snapshot_images
+from ml.catalog.tables import items, snapshot_items
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.training.recipes import Retrain
@@ -59,9 +59,9 @@ def test_two_classes_are_added_without_a_false_alarm_and_predicted_after_the_pro
 
     attempt_id = cycle.take_snapshot(running, "second", "test", PARAMETERS)
     with running.catalog.begin() as connection:
-        held_out = sa.select(images.c.label, sa.func.count()).where(images.c.evaluation_part == "recent")
-        given = dict(connection.execute(held_out.group_by(images.c.label)).tuples().all())
-        learned = sa.select(images.c.sha256).join(snapshot_images).where(images.c.split == "evaluation")
+        held_out = sa.select(items.c.class_names[1], sa.func.count()).where(items.c.evaluation_part == "recent")
+        given = dict(connection.execute(held_out.group_by(items.c.class_names[1])).tuples().all())
+        learned = sa.select(items.c.id).join(snapshot_items).where(items.c.split == "evaluation")
         assert connection.execute(learned).all() == []
     assert set(given) == set(NEW)
     assert min(given.values()) >= 10

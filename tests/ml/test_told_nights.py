@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from ml import cycle
 from ml.app import Workspace
 from ml.catalog.logs.outbox import latest_alerts
-from ml.catalog.tables import attempts, images, snapshots
+from ml.catalog.tables import attempts, items, snapshots
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_registry import Registry
@@ -51,7 +51,7 @@ def test_a_model_whose_snapshot_is_old_is_reviewed_once(unheard: Workspace) -> N
     with unheard.catalog.begin() as connection:
         older = snapshots.c.cutoff - sa.text("interval '3 days'")
         connection.execute(sa.update(snapshots).values(cutoff=older, pool_state="of three days ago"))
-        connection.execute(sa.update(images).values(entered_pool_at=images.c.entered_pool_at - timedelta(days=4)))
+        connection.execute(sa.update(items).values(entered_pool_at=items.c.entered_pool_at - timedelta(days=4)))
     (reason,) = cycle.monitor(unheard).reasons
     assert reason == "3 days since the last training; a review is due every 2."
     cycle.retrain(unheard, "review", reason, PARAMETERS)

@@ -205,7 +205,7 @@ def test_the_trial_of_a_killed_worker_is_given_up_and_the_search_goes_on(
 
 def test_a_search_looks_at_no_image_of_the_evaluation_set(filled_workspace: Workspace) -> None:
     cycle.search(filled_workspace, start_search(filled_workspace, trials=1))
-    query = "SELECT DISTINCT split FROM training.features JOIN training.images ON sha256 = image_sha256"
+    query = "SELECT DISTINCT split FROM training.features JOIN training.items ON part_sha256 = image_sha256"
     with filled_workspace.catalog.begin() as connection:
         assert list(connection.scalars(sa.text(query))) == ["pool"]
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ml.catalog.database import Catalog
 from ml.catalog.locks import lock_membership
-from ml.catalog.tables import events, images, labels
+from ml.catalog.tables import annotations, events, items
 from ml.settings import Settings
+from tests.ml.image_rows import add_item
 from webapi import application_state
 
 Post = Callable[..., Any]  # JSON bodies have no types
@@ -60,50 +61,49 @@ def rows(catalog: Catalog, table: sa.Table) -> list[Any]:
 
 def test_a_sure_prediction_is_harvested(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
     answer = post(pictures[True])
-    (image,) = rows(catalog, images)
+    (image,) = rows(catalog, items)
     name = answer.json["results"][0]["name"]
-    assert (image.split, image.label, image.label_origin) == ("pool", name, "harvested")
+    assert (image.split, image.class_names, image.label_origin) == ("pool", [name], "harvested")
     assert image.entered_pool_at is not None
-    assert image.group_key == image.sha256 == sha256_of(pictures[True]).hexdigest()
-    (label,) = rows(catalog, labels)
-    assert (label.label, label.origin, label.said_by) == (name, "harvested", "version:1")
+    assert image.group_key == image.id == sha256_of(pictures[True]).hexdigest()
+    (label,) = rows(catalog, annotations)
+    assert (label.class_names, label.origin, label.said_by) == ([name], "harvested", "version:1")
     (event,) = rows(catalog, events)
     assert (event.kind, event.actor) == ("image.harvested", "version:1")
 
 
 def test_an_unsure_prediction_is_only_kept(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
     assert post(pictures[False]).status_code == 200
-    (image,) = rows(catalog, images)
-    assert (image.split, image.label, image.entered_pool_at) == (None, None, None)
-    assert rows(catalog, labels) == []
+    (image,) = rows(catalog, items)
+    assert (image.split, image.class_names, image.entered_pool_at) == (None, None, None)
+    assert rows(catalog, annotations) == []
 
 
 def test_the_same_image_is_harvested_once(post: Post, pictures: dict[bool, bytes], catalog: Catalog) -> None:
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: post(pictures[True]).status_code, range(4)))
     assert answers == [200] * 4
-    assert len(rows(catalog, labels)) == 1
+    assert len(rows(catalog, annotations)) == 1
 
 
 @pytest.mark.parametrize(
     "known",
     [
-        {"split": "pool", "label": "boletus", "label_origin": "curated"},
-        {"split": "evaluation", "evaluation_part": "anchor", "label": "boletus", "label_origin": "curated"},
+        {"split": "pool", "class_names": ["boletus"], "label_origin": "curated"},
+        {"split": "evaluation", "evaluation_part": "anchor", "class_names": ["boletus"], "label_origin": "curated"},
         {"held_back": "excluded"},
-        {"held_back": "suspended", "split": "pool", "label": "boletus", "label_origin": "harvested"},
+        {"held_back": "suspended", "split": "pool", "class_names": ["boletus"], "label_origin": "harvested"},
     ],
 )
 def test_an_image_that_has_a_place_keeps_it(
-    known: dict[str, str], post: Post, pictures: dict[bool, bytes], catalog: Catalog
+    known: dict[str, Any], post: Post, pictures: dict[bool, bytes], catalog: Catalog
 ) -> None:
     with catalog.begin() as connection:
         sha256 = sha256_of(pictures[True]).hexdigest()
-        row = {"sha256": sha256, "group_key": sha256, "source": "test", "media_type": "image/png"}
-        connection.execute(sa.insert(images).values(row | {"width": 64, "height": 64, "byte_count": 9} | known))
-    before = rows(catalog, images)
+        add_item(connection, sha256, **known)
+    before = rows(catalog, items)
     assert post(pictures[True]).status_code == 200
-    assert rows(catalog, images) == before
+    assert rows(catalog, items) == before
 
 
 def test_an_image_whose_prediction_is_disputed_is_not_harvested_later(
@@ -116,7 +116,7 @@ def test_an_image_whose_prediction_is_disputed_is_not_harvested_later(
     assert user.post(f"/predictions/{prediction}/feedback", json={"verdict": "nok"}).status_code == 200
     app.extensions["mycoflow"] = current
     post(pictures[True])
-    (image,) = rows(catalog, images)
+    (image,) = rows(catalog, items)
     assert image.split is None
 
 
@@ -132,7 +132,7 @@ def test_what_shows_nothing_is_not_harvested(
     Image.new("RGB", (64, 64), colour).save(buffer, file_format)
     assert post(buffer.getvalue()).status_code == 200
     assert post(pictures[True]).status_code == 200
-    assert [row.split for row in sorted(rows(catalog, images), key=lambda row: row.received_at)] == [None, "pool"]
+    assert [row.split for row in sorted(rows(catalog, items), key=lambda row: row.received_at)] == [None, "pool"]
 
 
 def test_copies_of_one_photo_are_harvested_once_and_the_answer_does_not_tell(
@@ -143,7 +143,7 @@ def test_copies_of_one_photo_are_harvested_once_and_the_answer_does_not_tell(
         answer = post(pictures[True] + b"%d" % counter).json
         assert answer.keys() == first.keys()
         assert answer["results"] == first["results"]
-    assert [row.split for row in rows(catalog, images)].count("pool") == 1
+    assert [row.split for row in rows(catalog, items)].count("pool") == 1
 
 
 def test_requests_that_harvest_nothing_do_not_wait_for_the_membership(
@@ -162,10 +162,10 @@ def test_a_harvest_that_cannot_be_does_not_fail_the_prediction_and_is_made_up_fo
     with ThreadPoolExecutor(1) as threads, catalog.begin() as connection:
         lock_membership(connection, "pool")
         assert threads.submit(post, pictures[True]).result(timeout=60).status_code == 200
-    (image,) = rows(catalog, images)
+    (image,) = rows(catalog, items)
     assert image.split is None
     post(pictures[True])
-    (image,) = rows(catalog, images)
+    (image,) = rows(catalog, items)
     assert image.split == "pool"
 
 

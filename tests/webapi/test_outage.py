@@ -170,7 +170,7 @@ def _check_answers(app: Flask, catalog: Catalog, png: Png, answers: list[tuple[f
     assert {answer.status_code for answer in refused} == {503}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
     with catalog.begin() as connection:
-        query = sa.select(predictions.c.id, results.c.image_sha256).join(results)
+        query = sa.select(predictions.c.id, results.c.item_id).join(results)
         stored = dict(connection.execute(query).tuples().all())
     assert given.keys() <= stored.keys()
     model = application_state.current(app).models.current

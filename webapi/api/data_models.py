@@ -4,8 +4,9 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, RootModel
 
+from ml.catalog import annotations
 from ml.catalog.images.image_queries import HeldBack, ImageFilter, LabelOrigin
 from ml.catalog.logs.log_queries import LogFilter
 from ml.data.data_changes import Action, Change
@@ -55,7 +56,7 @@ class DataQuery(Query):
     origin: LabelOrigin | None = Field(None, description="Images: who says so")
     split: Literal["pool", "evaluation", "none"] | None = Field(None, description="Images; `none`: only predicted")
     held_back: HeldBack | None = Field(
-        None, description="Images: why it is not used: in doubt, taken out, uncertified, or a copy"
+        None, description="Images: why it is not used: in doubt, taken out, uncertified, a copy, or described anew"
     )
     login: _Text | None = Field(None, description="Predictions, feedback, events: of whom. For admins")
     model_version: _Number | None = Field(None, description="Predictions, feedback")
@@ -76,18 +77,18 @@ class DataQuery(Query):
     @property
     def images(self) -> ImageFilter:
         """What the parameters say of images."""
-        return ImageFilter(**{name: getattr(self, name) for name in ImageFilter.__dataclass_fields__})
+        known = {name: getattr(self, name) for name in ImageFilter.__dataclass_fields__ if name != "class_name"}
+        return ImageFilter(class_name=self.label, **known)
 
     @property
     def logs(self) -> LogFilter:
         """What the parameters say of predictions, feedback and events."""
-        return LogFilter(**{name: getattr(self, name) for name in LogFilter.__dataclass_fields__})
+        known = {name: getattr(self, name) for name in LogFilter.__dataclass_fields__ if name != "item_id"}
+        return LogFilter(item_id=self.sha256, **known)
 
 
 class ListedImageData(BaseModel):
     """One image; width and height in pixels."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     sha256: str
     label: str | None
@@ -104,8 +105,6 @@ class ListedImageData(BaseModel):
 
 class ImagesPage(BaseModel):
     """A page, the newest first; no `next_cursor` on the last one."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     images: list[ListedImageData]
     next_cursor: str | None
@@ -193,7 +192,7 @@ class Relabel(Strict):
 
     @property
     def change(self) -> Change:
-        return Change("relabel", self.sha256, self.label)
+        return Change("relabel", self.sha256, annotations.Annotation((self.label,)))
 
 
 class Exclude(Strict):

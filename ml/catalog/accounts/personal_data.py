@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
-from ml.catalog.tables import accounts, events, feedback, labels, predictions, results, tokens
+from ml.catalog.tables import accounts, annotations, events, feedback, predictions, results, tokens
 
 _PAGE_SIZE = 1000
 Row = dict[str, Any]  # a database's row as JSON has it
@@ -25,13 +25,19 @@ def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
     actor = actor_name(account_id)
     asked = sa.select(
         predictions.c.id,
-        results.c.image_sha256,
+        results.c.item_id.label("image_sha256"),
         results.c.model_version,
         predictions.c.is_cached,
         predictions.c.requested_at,
     ).join(results)
     sessions = sa.select(tokens.c.id, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
-    said = sa.select(labels.c.id, labels.c.image_sha256, labels.c.label, labels.c.origin, labels.c.said_at)
+    said = sa.select(
+        annotations.c.id,
+        annotations.c.item_id.label("image_sha256"),
+        sa.func.array_to_string(annotations.c.class_names, ", ").label("label"),
+        annotations.c.origin,
+        annotations.c.said_at,
+    )
     given = sa.select(
         feedback.c.id,
         feedback.c.prediction_id,
@@ -44,7 +50,7 @@ def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
         "tokens": _pages(catalog, sessions.where(tokens.c.account_id == account_id), tokens.c.id),
         "predictions": _pages(catalog, asked.where(predictions.c.account_id == account_id), predictions.c.id),
         "feedback": _pages(catalog, given.where(feedback.c.account_id == account_id), feedback.c.id),
-        "labels": _pages(catalog, said.where(labels.c.said_by == actor), labels.c.id),
+        "labels": _pages(catalog, said.where(annotations.c.said_by == actor), annotations.c.id),
         "events": _pages(catalog, done.where(events.c.actor == actor), events.c.id),
     }
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from ml.catalog.tables import image_rights, images, ingest_batches, ingest_files
+from ml.catalog.tables import image_rights, ingest_batches, ingest_files, items
 from ml.errors import UnknownBatchError
 
 Outcome = Literal["entered", "waiting", "duplicate", "rejected"]
@@ -16,7 +16,7 @@ Outcome = Literal["entered", "waiting", "duplicate", "rejected"]
 NOT_HAD = ("unreachable", "refused")
 _ASK_AGAIN = timedelta(hours=20)  # with an hourly run: once a day
 
-_IS_WAITING = images.c.held_back == "waiting"
+_IS_WAITING = items.c.held_back == "waiting"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FileOutcome:
         name, version, label: as its source states them.
         reason: one word: why it was rejected, or what it waits for.
         message: what was expected and what came, of a rejected one.
-        image_sha256: None for a rejected one.
+        item_id: None for a rejected one.
     """
 
     name: str
@@ -36,7 +36,7 @@ class FileOutcome:
     outcome: Outcome
     reason: str | None = None
     message: str | None = None
-    image_sha256: str | None = None
+    item_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Batch:
         is_quarantined: it waits because too much of it was rejected.
         reject_share: of its files; duplicates and what could not be had are left out.
         contact_sheet_key: the rejects as one picture, in the object store.
-        waiting: images that wait for a certificate now.
+        waiting: items that wait for a certificate now.
         counts: files by outcome when it came, such as {"rejected": 3}.
     """
 
@@ -74,7 +74,7 @@ def add_batch(
     reject_share: float,
     contact_sheet_key: str | None,
 ) -> int:
-    """Store a batch with its files. The images that they name must be there. Returns its number."""
+    """Store a batch with its files. The items that they name must be there. Returns its number."""
     values = {
         "source": source,
         "is_quarantined": is_quarantined,
@@ -118,7 +118,7 @@ def add_rights(connection: sa.Connection, rights: Mapping[str, tuple[str, str]])
 def list_batches(connection: sa.Connection, limit: int) -> list[Batch]:
     """The latest batches, newest first, and before them all of which something waits."""
     waits = sa.exists().where(
-        ingest_files.c.batch_id == ingest_batches.c.id, ingest_files.c.image_sha256 == images.c.sha256, _IS_WAITING
+        ingest_files.c.batch_id == ingest_batches.c.id, ingest_files.c.item_id == items.c.id, _IS_WAITING
     )
     query = sa.select(ingest_batches).order_by(waits.desc(), ingest_batches.c.id.desc()).limit(limit)
     return [_batch(connection, row) for row in connection.execute(query)]
@@ -140,23 +140,23 @@ def load_files(connection: sa.Connection, batch_id: int) -> list[FileOutcome]:
 
 
 def find_waiting(connection: sa.Connection, batch_ids: Sequence[int]) -> list[str]:
-    """Hashes of the images of some batches that wait for a certificate, in the order in which they came."""
-    is_of_batches = ingest_files.c.batch_id.in_(batch_ids) & (ingest_files.c.image_sha256 == images.c.sha256)
-    query = sa.select(images.c.sha256).where(_IS_WAITING, sa.exists().where(is_of_batches))
-    return list(connection.scalars(query.order_by(images.c.received_at, images.c.sha256)))
+    """Ids of the items of some batches that wait for a certificate, in the order in which they came."""
+    is_of_batches = ingest_files.c.batch_id.in_(batch_ids) & (ingest_files.c.item_id == items.c.id)
+    query = sa.select(items.c.id).where(_IS_WAITING, sa.exists().where(is_of_batches))
+    return list(connection.scalars(query.order_by(items.c.received_at, items.c.id)))
 
 
 def count_waiting(connection: sa.Connection) -> int:
-    """Images that wait for a certificate."""
-    found: int = connection.execute(sa.select(sa.func.count()).select_from(images).where(_IS_WAITING)).scalar_one()
+    """Items that wait for a certificate."""
+    found: int = connection.execute(sa.select(sa.func.count()).select_from(items).where(_IS_WAITING)).scalar_one()
     return found
 
 
 def count_quarantined(connection: sa.Connection) -> int:
-    """Quarantined batches that nobody has decided: images of theirs wait."""
+    """Quarantined batches that nobody has decided: items of theirs wait."""
     query = (
         sa.select(sa.func.count(sa.distinct(ingest_batches.c.id)))
-        .select_from(ingest_batches.join(ingest_files).join(images))
+        .select_from(ingest_batches.join(ingest_files).join(items))
         .where(ingest_batches.c.is_quarantined, _IS_WAITING)
     )
     found: int = connection.execute(query).scalar_one()
@@ -171,8 +171,8 @@ def _batch(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Batch:
         .order_by(ingest_files.c.outcome)
     )
     waiting = (
-        sa.select(sa.func.count(sa.distinct(images.c.sha256)))
-        .join(ingest_files, ingest_files.c.image_sha256 == images.c.sha256)
+        sa.select(sa.func.count(sa.distinct(items.c.id)))
+        .join(ingest_files, ingest_files.c.item_id == items.c.id)
         .where(ingest_files.c.batch_id == row.id, _IS_WAITING)
     )
     counts: dict[str, int] = dict(connection.execute(by_outcome).tuples().all())

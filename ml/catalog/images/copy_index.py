@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.images.image_records import is_only_predicted
-from ml.catalog.tables import copy_hashes, image_statistics, images
+from ml.catalog.items.item_records import is_only_predicted
+from ml.catalog.tables import copy_hashes, image_statistics, items
 
 THUMBNAIL_SIDE = 32  # pixels
 
@@ -42,9 +42,9 @@ class IndexedHash:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An image that may be a copy, as far as hashes tell."""
+    """An item whose image may be a copy, as far as hashes tell."""
 
-    sha256: str
+    item_id: str
     thumbnail: bytes
     split: str | None
     label_origin: str | None
@@ -54,22 +54,23 @@ class Proposal:
 
 
 _STATISTICS = [image_statistics.c[name] for name in ImageStatistics.__dataclass_fields__]
+_IS_OF_ITEM = image_statistics.c.image_sha256 == items.c.image_sha256
 
 
 def find_unfindable(connection: sa.Connection, after: str, limit: int) -> list[str]:
-    """Images in a split, waiting or taken out, that are not in the index yet, in order; those after a SHA-256."""
+    """Items in a split, waiting or taken out, whose image is not in the index yet, in order; those after an id."""
     is_indexed = sa.exists().where(
-        image_statistics.c.image_sha256 == images.c.sha256, copy_hashes.c.statistics_id == image_statistics.c.id
+        image_statistics.c.image_sha256 == items.c.image_sha256, copy_hashes.c.statistics_id == image_statistics.c.id
     )
-    query = sa.select(images.c.sha256).where(images.c.sha256 > after, ~is_only_predicted(), ~is_indexed)
-    return list(connection.scalars(query.order_by(images.c.sha256).limit(limit)))
+    query = sa.select(items.c.id).where(items.c.id > after, items.c.image_sha256.is_not(None), ~is_indexed)
+    return list(connection.scalars(query.where(~is_only_predicted()).order_by(items.c.id).limit(limit)))
 
 
-def load_statistics(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, ImageStatistics]:
-    """Those that are there, by the SHA-256 of their image."""
-    query = sa.select(image_statistics.c.image_sha256, *_STATISTICS)
-    rows = connection.execute(query.where(image_statistics.c.image_sha256.in_(sha256s)))
-    return {sha256: ImageStatistics(*values) for sha256, *values in rows}
+def load_statistics(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, ImageStatistics]:
+    """Those that are there of the images of some items, by the item's id."""
+    query = sa.select(items.c.id, *_STATISTICS).join_from(items, image_statistics, _IS_OF_ITEM)
+    rows = connection.execute(query.where(items.c.id.in_(item_ids)))
+    return {item_id: ImageStatistics(*values) for item_id, *values in rows}
 
 
 def save_statistics(connection: sa.Connection, statistics: Mapping[str, ImageStatistics]) -> None:
@@ -79,12 +80,15 @@ def save_statistics(connection: sa.Connection, statistics: Mapping[str, ImageSta
         connection.execute(insert(image_statistics).on_conflict_do_nothing(), rows)
 
 
-def find_unindexed(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, bytes]:
-    """Of these images, those that were measured and cannot be found by a hash yet: their thumbnails."""
+def find_unindexed(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, bytes]:
+    """Of the images of these items, those that were measured and cannot be found by a hash yet.
+
+    Returns: their thumbnails, by the SHA-256 of the image.
+    """
     is_indexed = sa.exists().where(copy_hashes.c.statistics_id == image_statistics.c.id)
     query = sa.select(image_statistics.c.image_sha256, image_statistics.c.thumbnail)
-    rows = connection.execute(query.where(image_statistics.c.image_sha256.in_(sha256s), ~is_indexed))
-    return dict(rows.tuples().all())
+    query = query.join_from(items, image_statistics, _IS_OF_ITEM).where(items.c.id.in_(item_ids), ~is_indexed)
+    return dict(connection.execute(query).tuples().all())
 
 
 def index_image(connection: sa.Connection, sha256: str, hashes: Sequence[IndexedHash]) -> None:
@@ -118,7 +122,7 @@ _PROPOSE = sa.text("""
 def propose_copies(
     connection: sa.Connection, sought: Sequence[tuple[int, IndexedHash]], most_bits: int, limit: int
 ) -> list[Proposal]:
-    """The images with a hash near one that is sought, the nearest first.
+    """The items with an image that has a hash near one that is sought, the nearest first.
 
     Near are two hashes that share one of their two words but for one bit, and differ in few bits as a whole. The
     search is exact: an image with such a hash is found, up to the limit.
@@ -134,11 +138,11 @@ def propose_copies(
         "high": [each.high_word for _, each in sought],
     }
     found = list(connection.scalars(_PROPOSE, {**values, "most": most_bits, "limit": limit}))
-    names = [name for name in Proposal.__dataclass_fields__ if name not in ("sha256", "thumbnail")]
+    names = [name for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
     query = (
-        sa.select(image_statistics.c.id, images.c.sha256, image_statistics.c.thumbnail, *(images.c[n] for n in names))
-        .join_from(image_statistics, images)
+        sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *(items.c[n] for n in names))
+        .join_from(image_statistics, items, _IS_OF_ITEM)
         .where(image_statistics.c.id.in_(found), ~is_only_predicted())
     )
-    proposals = {key: Proposal(*rest) for key, *rest in connection.execute(query)}
-    return [proposals[key] for key in found if key in proposals]
+    proposals = [(found.index(key), Proposal(*rest)) for key, *rest in connection.execute(query.order_by(items.c.id))]
+    return [each for _, each in sorted(proposals, key=lambda pair: pair[0])]

@@ -1,4 +1,4 @@
-"""Images that entered the pool, day by day."""
+"""Items that entered the pool, day by day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import date, timedelta
 
 import sqlalchemy as sa
 
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 
 
 @dataclass(frozen=True)
 class DayOfArrivals:
-    """One day, by UTC. `counts`: label origin -> images that entered the pool; nothing where none did."""
+    """One day, by UTC. `counts`: label origin -> items that entered the pool; nothing where none did."""
 
     day: date
     counts: dict[str, int]
@@ -32,13 +32,13 @@ def arrivals_by_day(connection: sa.Connection, day_count: int) -> list[DayOfArri
 
 
 def _count(connection: sa.Connection, days: Sequence[date]) -> dict[date, dict[str, int]]:
-    entered_on = _day(images.c.entered_pool_at)
+    entered_on = _day(items.c.entered_pool_at)
     midnight = sa.func.timezone("UTC", sa.cast(days[0], sa.DateTime))
     query = (
-        sa.select(entered_on, images.c.label_origin, sa.func.count())
-        .where(images.c.entered_pool_at >= midnight)
-        .group_by(entered_on, images.c.label_origin)
-        .order_by(entered_on, images.c.label_origin)
+        sa.select(entered_on, items.c.label_origin, sa.func.count())
+        .where(items.c.entered_pool_at >= midnight)
+        .group_by(entered_on, items.c.label_origin)
+        .order_by(entered_on, items.c.label_origin)
     )
     counts: dict[date, dict[str, int]] = {day: {} for day in days}
     for day, origin, count in connection.execute(query):

@@ -1,4 +1,4 @@
-"""The feature cache: one vector per (image, backbone, view), computed once and shared by whoever trains or scores."""
+"""The feature cache: one vector per (part, backbone, view), computed once and shared by whoever trains or scores."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,8 +11,8 @@ from ml.catalog.tables import features
 IDENTITY = "identity"  # the view that is the image as it is
 
 # Built once: every new prediction asks it, too.
-_LOAD = sa.select(features.c.image_sha256, features.c.view, features.c.vector).where(
-    features.c.image_sha256.in_(sa.bindparam("sha256s", expanding=True)),
+_LOAD = sa.select(features.c.part_sha256, features.c.view, features.c.vector).where(
+    features.c.part_sha256.in_(sa.bindparam("sha256s", expanding=True)),
     features.c.backbone_id == sa.bindparam("backbone_id"),
     features.c.view.in_(sa.bindparam("views", expanding=True)),
 )
@@ -44,7 +44,7 @@ def save_features(connection: sa.Connection, vectors: Mapping[tuple[str, str], n
     Args: vectors, (hash, view) -> float32 (feature count,).
     """
     rows = [
-        {"image_sha256": sha256, "backbone_id": backbone_id, "view": view, "vector": vector.astype("<f4").tobytes()}
+        {"part_sha256": sha256, "backbone_id": backbone_id, "view": view, "vector": vector.astype("<f4").tobytes()}
         for (sha256, view), vector in sorted(vectors.items())  # one order for all, so that two writers never deadlock
     ]
     if rows:

@@ -1,4 +1,4 @@
-"""Images as an admin looks through them: filtered, newest first, a page at a time."""
+"""Items with an image, as an admin looks through them: filtered, newest first, a page at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,24 +7,26 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation, read_annotation
 from ml.catalog.keyset_pages import Order, read_page
-from ml.catalog.tables import images
+from ml.catalog.tables import images, item_classes, items
 
 LabelOrigin = Literal["curated", "confirmed", "harvested", "stated"]
-HeldBack = Literal["suspended", "excluded", "waiting", "copy"]
+HeldBack = Literal["suspended", "excluded", "waiting", "copy", "superseded"]
 
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which images: those for which all that is not None holds.
+    """Which items: those for which all that is not None holds.
 
     Args:
-        split: pool, evaluation, or none for images that are only predicted.
+        class_name: that they are said to show.
+        split: pool, evaluation, or none for items that are only predicted.
         received_from: no earlier.
         received_before: earlier.
     """
 
-    label: str | None = None
+    class_name: str | None = None
     origin: LabelOrigin | None = None
     split: Literal["pool", "evaluation", "none"] | None = None
     held_back: HeldBack | None = None
@@ -34,10 +36,10 @@ class ImageFilter:
 
 @dataclass(frozen=True)
 class ListedImage:
-    """One image of a page; width and height in pixels."""
+    """One item of a page; width and height of its image, in pixels."""
 
-    sha256: str
-    label: str | None
+    id: str
+    annotation: Annotation | None
     label_origin: LabelOrigin | None
     split: str | None
     evaluation_part: str | None
@@ -51,22 +53,31 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Page:
-    """Some images, and where the next page begins; None at the end."""
+    """Some items, and where the next page begins; None at the end."""
 
-    images: list[ListedImage]
+    items: list[ListedImage]
     next_cursor: str | None
 
 
-_COLUMNS = [images.c[name] for name in ListedImage.__dataclass_fields__]
+def _of_image(name: str) -> sa.ScalarSelect[Any]:
+    """Looked up for the rows of a page alone: a join would make the database think of reading all images."""
+    return sa.select(images.c[name]).where(images.c.sha256 == items.c.image_sha256).scalar_subquery()
+
+
+_COLUMNS = [
+    *(_of_image(name) if name in ("width", "height") else items.c[name] for name in ListedImage.__dataclass_fields__),
+    items.c.class_names,
+    items.c.id.label("item_id"),
+]
 _MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
-    "label": lambda label: images.c.label == label,
-    "origin": lambda origin: images.c.label_origin == origin,
-    "split": lambda split: images.c.split.is_(None) if split == "none" else images.c.split == split,
-    "held_back": lambda why: images.c.held_back == why,
-    "received_from": lambda moment: images.c.received_at >= moment,
-    "received_before": lambda moment: images.c.received_at < moment,
+    "class_name": lambda class_name: item_classes.c.class_name == class_name,
+    "origin": lambda origin: items.c.label_origin == origin,
+    "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
+    "held_back": lambda why: items.c.held_back == why,
+    "received_from": lambda moment: items.c.received_at >= moment,
+    "received_before": lambda moment: items.c.received_at < moment,
 }
-_ORDER = Order(images.c.received_at, images.c.sha256)
+_ORDER = Order(items.c.received_at, items.c.id)
 
 
 def query_images(
@@ -79,14 +90,24 @@ def query_images(
     """One page, the newest first.
 
     Args:
-        limit: images in a page, from 1.
+        limit: items in a page, from 1.
         cursor: the `next_cursor` of the page before.
         visible: a condition that all of them meet, besides the filter.
     Raises: CursorError, it is not one.
     """
     conditions = _conditions(wanted) + ([] if visible is None else [visible])
-    page = read_page(connection, sa.select(*_COLUMNS).where(*conditions), _ORDER, limit, cursor)
-    return Page([ListedImage(*row) for row in page.rows], page.next_cursor)
+    query, order = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER
+    if wanted.class_name is not None:  # the index of a class has the order
+        query, order = query.join(item_classes), Order(item_classes.c.received_at, item_classes.c.item_id)
+    page = read_page(connection, query.where(*conditions), order, limit, cursor)
+    return Page([_listed(row) for row in page.rows], page.next_cursor)
+
+
+def _listed(row: Any) -> ListedImage:
+    *values, class_names, _ = row
+    known = dict(zip(ListedImage.__dataclass_fields__, values, strict=True))
+    annotation = None if class_names is None else read_annotation(class_names, known["annotation"])
+    return ListedImage(**(known | {"annotation": annotation}))
 
 
 def _conditions(wanted: ImageFilter) -> list[sa.ColumnElement[bool]]:

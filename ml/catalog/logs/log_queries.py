@@ -18,7 +18,7 @@ class LogFilter:
 
     Args:
         login: of the account that did it.
-        sha256: of the image.
+        item_id: of the item.
         event: the kind of an event, such as `image.suspended`.
         received_from: no earlier.
         received_before: earlier.
@@ -26,7 +26,7 @@ class LogFilter:
 
     login: str | None = None
     model_version: int | None = None
-    sha256: str | None = None
+    item_id: str | None = None
     prediction_id: int | None = None
     verdict: Literal["ok", "nok"] | None = None
     event: str | None = None
@@ -47,7 +47,7 @@ class ListedPrediction:
     id: int
     requested_at: datetime
     login: str | None
-    image_sha256: str
+    item_id: str
     model_version: int
     is_cached: bool
     name: str | None
@@ -62,7 +62,7 @@ class ListedFeedback:
     given_at: datetime
     login: str | None
     prediction_id: int
-    image_sha256: str
+    item_id: str
     model_version: int
     verdict: str
     corrected_label: str | None
@@ -97,7 +97,7 @@ def query_predictions(connection: sa.Connection, wanted: LogFilter, limit: int, 
             predictions.c.id,
             predictions.c.requested_at,
             accounts.c.login,
-            results.c.image_sha256,
+            results.c.item_id,
             results.c.model_version,
             predictions.c.is_cached,
             results.c.top_class,
@@ -122,7 +122,7 @@ def query_feedback(connection: sa.Connection, wanted: LogFilter, limit: int, cur
             feedback.c.given_at,
             accounts.c.login,
             feedback.c.prediction_id,
-            results.c.image_sha256,
+            results.c.item_id,
             results.c.model_version,
             feedback.c.verdict,
             feedback.c.corrected_label,
@@ -187,5 +187,5 @@ def _common(
 def _of_results(wanted: LogFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.model_version is not None:
         yield results.c.model_version == wanted.model_version
-    if wanted.sha256 is not None:
-        yield results.c.image_sha256 == wanted.sha256
+    if wanted.item_id is not None:
+        yield results.c.item_id == wanted.item_id

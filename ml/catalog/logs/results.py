@@ -1,4 +1,4 @@
-"""Results (image, model version) -> answer, computed once; and the predictions that asked for them."""
+"""Results (item, model version) -> answer, computed once; and the predictions that asked for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.answers import Answer
-from ml.catalog.images.image_records import is_only_predicted
-from ml.catalog.tables import images, predictions, results
+from ml.catalog.items.item_records import is_only_predicted
+from ml.catalog.tables import items, predictions, results
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a model version says of an image.
+    """What a model version says of an item.
 
-    Args: is_only_predicted, nobody has given the image a label or a place yet.
+    Args: is_only_predicted, nobody has given the item an annotation or a place yet.
     """
 
     id: int
@@ -26,7 +26,7 @@ class Result:
 
 
 # Built once: every prediction runs these.
-_ONE_RESULT = (results.c.image_sha256 == sa.bindparam("sha256")) & (
+_ONE_RESULT = (results.c.item_id == sa.bindparam("item_id")) & (
     results.c.model_version == sa.bindparam("model_version")
 )
 _ANSWER = (
@@ -37,15 +37,15 @@ _ANSWER = (
     results.c.novelty,
     results.c.answer,
 )
-_FIND_RESULT = sa.select(results.c.id, is_only_predicted(), *_ANSWER).join(images).where(_ONE_RESULT)
+_FIND_RESULT = sa.select(results.c.id, is_only_predicted(), *_ANSWER).join(items).where(_ONE_RESULT)
 _FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
 _SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
 _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 
 
-def find_result(connection: sa.Connection, sha256: str, model_version: int) -> Result | None:
-    """The stored result of one image, if it was ever computed."""
-    row = connection.execute(_FIND_RESULT, {"sha256": sha256, "model_version": model_version}).one_or_none()
+def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
+    """The stored result of one item, if it was ever computed."""
+    row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
     return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
 
 
@@ -56,34 +56,34 @@ class SavedResult(NamedTuple):
     is_new: bool
 
 
-def save_result(connection: sa.Connection, sha256: str, model_version: int, answer: Answer) -> SavedResult:
+def save_result(connection: sa.Connection, item_id: str, model_version: int, answer: Answer) -> SavedResult:
     """Keep a result, if it is not there yet."""
-    values = _row(sha256, model_version, answer)
+    values = _row(item_id, model_version, answer)
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
     if saved is not None:
         return SavedResult(saved, is_new=True)
-    known: int = connection.execute(_FIND_ID, {"sha256": sha256, "model_version": model_version}).scalar_one()
+    known: int = connection.execute(_FIND_ID, {"item_id": item_id, "model_version": model_version}).scalar_one()
     return SavedResult(known, is_new=False)
 
 
 def save_results(connection: sa.Connection, model_version: int, answers: Mapping[str, Answer]) -> None:
-    """Keep many results of one version, by the image's hash; those that are there already stay."""
-    rows = [_row(sha256, model_version, answer) for sha256, answer in sorted(answers.items())]
+    """Keep many results of one version, by the item's id; those that are there already stay."""
+    rows = [_row(item_id, model_version, answer) for item_id, answer in sorted(answers.items())]
     if rows:
         connection.execute(insert(results).on_conflict_do_nothing(), rows)
 
 
-def load_results(connection: sa.Connection, model_version: int, sha256s: Sequence[str]) -> dict[str, Answer]:
-    """The stored answers to some images, by hash; images not scored yet are missing."""
-    query = sa.select(results.c.image_sha256, *_ANSWER).where(
-        results.c.image_sha256.in_(sha256s), results.c.model_version == model_version
+def load_results(connection: sa.Connection, model_version: int, item_ids: Sequence[str]) -> dict[str, Answer]:
+    """The stored answers to some items, by id; items not scored yet are missing."""
+    query = sa.select(results.c.item_id, *_ANSWER).where(
+        results.c.item_id.in_(item_ids), results.c.model_version == model_version
     )
     return {row[0]: _read_answer(*row[1:]) for row in connection.execute(query)}
 
 
-def _row(sha256: str, model_version: int, answer: Answer) -> dict[str, object]:
+def _row(item_id: str, model_version: int, answer: Answer) -> dict[str, object]:
     return {
-        "image_sha256": sha256,
+        "item_id": item_id,
         "model_version": model_version,
         "probabilities": answer.probabilities.tolist(),
         "top_class": answer.top_class,

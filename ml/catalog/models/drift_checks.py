@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.tables import drift_checks, feedback, images, model_versions, predictions, results, snapshot_images
+from ml.catalog.tables import drift_checks, feedback, items, model_versions, predictions, results, snapshot_items
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ def latest_drift_check(connection: sa.Connection, model_version: int) -> DriftCh
 
 
 def recent_images(connection: sa.Connection, model_version: int, count: int) -> list[str]:
-    """Hashes of the images that a version was last asked about for the first time, one of each group.
+    """Ids of the items that a version was last asked about for the first time, one of each group.
 
     Args: count, predictions to look at.
     """
     query = (
-        sa.select(images.c.group_key, images.c.sha256)
-        .select_from(predictions.join(results).join(images))
+        sa.select(items.c.group_key, items.c.id)
+        .select_from(predictions.join(results).join(items))
         .where(results.c.model_version == model_version, predictions.c.is_cached.is_(False))
         .order_by(predictions.c.id.desc())
         .limit(count)
@@ -70,16 +70,16 @@ def recent_images(connection: sa.Connection, model_version: int, count: int) -> 
 
 
 def reference_images(connection: sa.Connection, model_version: int) -> list[str]:
-    """Hashes of what a version learned from but was not fitted to: its snapshot's validation fold, one of each group.
+    """Ids of what a version learned from but was not fitted to: its snapshot's validation fold, one of each group.
 
     Returns: none where the version was made elsewhere.
     """
     query = (
-        sa.select(images.c.group_key, images.c.sha256)
-        .select_from(snapshot_images.join(images))
-        .join(model_versions, model_versions.c.snapshot_id == snapshot_images.c.snapshot_id)
-        .where(model_versions.c.version == model_version, snapshot_images.c.fold == "validation")
-        .order_by(images.c.sha256)
+        sa.select(items.c.group_key, items.c.id)
+        .select_from(snapshot_items.join(items))
+        .join(model_versions, model_versions.c.snapshot_id == snapshot_items.c.snapshot_id)
+        .where(model_versions.c.version == model_version, snapshot_items.c.fold == "validation")
+        .order_by(items.c.id)
     )
     return _one_of_each_group(connection, query)
 
@@ -87,16 +87,16 @@ def reference_images(connection: sa.Connection, model_version: int) -> list[str]
 def count_feedback(connection: sa.Connection, model_version: int, count: int) -> tuple[int, int]:
     """What people last said of a version's answers: how many were right, and how many were judged.
 
-    Each image counts once, by the latest word on it.
+    Each item counts once, by the latest word on it.
 
-    Args: count, images to look at.
+    Args: count, items to look at.
     """
     latest = (
         sa.select(feedback.c.id, feedback.c.verdict)
-        .distinct(results.c.image_sha256)
+        .distinct(results.c.item_id)
         .select_from(feedback.join(predictions).join(results))
         .where(results.c.model_version == model_version)
-        .order_by(results.c.image_sha256, feedback.c.id.desc())
+        .order_by(results.c.item_id, feedback.c.id.desc())
         .subquery()
     )
     verdicts = list(connection.scalars(sa.select(latest.c.verdict).order_by(latest.c.id.desc()).limit(count)))

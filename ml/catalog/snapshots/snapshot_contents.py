@@ -6,19 +6,20 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ml.catalog.tables import images, model_versions, snapshot_images, snapshots
+from ml.catalog.annotations import Annotation, read_annotation
+from ml.catalog.tables import images, items, model_versions, snapshot_items, snapshots
 from ml.errors import SnapshotError
 
 
 @dataclass(frozen=True)
 class SnapshotSummary:
-    """A stored snapshot without its images.
+    """A stored snapshot without its items.
 
     Args:
         cutoff: when it was pinned.
-        selection: how its images were chosen, as ml.data.selection writes it.
-        requested_size: images asked for; where the selection has no size, those that it found.
-        train, validation: images in each fold.
+        selection: how its items were chosen, as ml.data.selection writes it.
+        requested_size: items asked for; where the selection has no size, those that it found.
+        train, validation: items in each fold.
         model_versions: that learned from it.
     """
 
@@ -34,16 +35,20 @@ class SnapshotSummary:
 
 @dataclass(frozen=True)
 class Member:
-    """An image of a snapshot. Label, origin and fold are those of then; the rest is what is known of the image now."""
+    """An item of a snapshot. Annotation, origin and fold are those of then; the rest is what is known of the item now.
 
-    sha256: str
-    label: str
+    Args: image_sha256, media_type, of its image; None where it has none.
+    """
+
+    item_id: str
+    annotation: Annotation
     label_origin: str
     fold: str
     group_key: str
     source: str
-    media_type: str
     received_at: datetime
+    image_sha256: str | None
+    media_type: str | None
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class SnapshotDiff:
     """What changed from one snapshot to another.
 
     Args:
-        added, removed: images that only the second or only the first has, ordered by label and hash.
-        relabelled: images in both under two labels, as (before, after).
+        added, removed: items that only the second or only the first has, ordered by class names and id.
+        relabelled: items in both under two annotations, as (before, after).
     """
 
     added: list[Member]
@@ -77,25 +82,29 @@ def summarise_snapshot(connection: sa.Connection, snapshot_id: int) -> SnapshotS
 
 
 def load_members(connection: sa.Connection, snapshot_id: int) -> list[Member]:
-    """The images of a snapshot, ordered by label and hash."""
+    """The items of a snapshot, ordered by class names and id."""
     query = (
         sa.select(*_MEMBER)
-        .join_from(snapshot_images, images)
-        .where(snapshot_images.c.snapshot_id == snapshot_id)
-        .order_by(snapshot_images.c.label, images.c.sha256)
+        .join_from(snapshot_items, items)
+        .outerjoin(images)
+        .where(snapshot_items.c.snapshot_id == snapshot_id)
+        .order_by(snapshot_items.c.class_names, items.c.id)
     )
-    return [Member(*row) for row in connection.execute(query)]
+    return [
+        Member(item_id, read_annotation(class_names, detail), *rest)
+        for item_id, class_names, detail, *rest in connection.execute(query)
+    ]
 
 
 def compare_members(first: Sequence[Member], second: Sequence[Member]) -> SnapshotDiff:
-    """Tell what changed from the images of one snapshot to those of another, each as `load_members` gives them."""
-    before = {member.sha256: member for member in first}
-    after = {member.sha256: member for member in second}
-    kept = [(before[sha256], member) for sha256, member in after.items() if sha256 in before]
+    """Tell what changed from the items of one snapshot to those of another, each as `load_members` gives them."""
+    before = {member.item_id: member for member in first}
+    after = {member.item_id: member for member in second}
+    kept = [(before[item_id], member) for item_id, member in after.items() if item_id in before]
     return SnapshotDiff(
-        added=[member for member in second if member.sha256 not in before],
-        removed=[member for member in first if member.sha256 not in after],
-        relabelled=[(old, new) for old, new in kept if old.label != new.label],
+        added=[member for member in second if member.item_id not in before],
+        removed=[member for member in first if member.item_id not in after],
+        relabelled=[(old, new) for old, new in kept if old.annotation != new.annotation],
     )
 
 
@@ -106,7 +115,7 @@ def _summary(row: sa.Row[tuple[object, ...]]) -> SnapshotSummary:
 def _fold_count(fold: str) -> sa.ScalarSelect[int]:
     return (
         sa.select(sa.func.count())
-        .where(snapshot_images.c.snapshot_id == snapshots.c.id, snapshot_images.c.fold == fold)
+        .where(snapshot_items.c.snapshot_id == snapshots.c.id, snapshot_items.c.fold == fold)
         .scalar_subquery()
     )
 
@@ -127,7 +136,8 @@ _SUMMARIES = sa.select(
     _VERSIONS.label("model_versions"),
 )
 _MEMBER = [
-    images.c.sha256,
-    *(snapshot_images.c[name] for name in ("label", "label_origin", "fold")),
-    *(images.c[name] for name in ("group_key", "source", "media_type", "received_at")),
+    items.c.id,
+    *(snapshot_items.c[name] for name in ("class_names", "annotation", "label_origin", "fold")),
+    *(items.c[name] for name in ("group_key", "source", "received_at", "image_sha256")),
+    images.c.media_type,
 ]

@@ -1,39 +1,34 @@
-"""Snapshots as they are stored: immutable lists of (image, label, fold)."""
+"""Snapshots as they are stored: immutable lists of (item, annotation, fold)."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from ml.catalog.annotations import Annotation
-from ml.catalog.tables import snapshot_images, snapshots
+from ml.catalog.annotations import Annotation, read_annotation
+from ml.catalog.items.item_records import ItemParts
+from ml.catalog.tables import items, snapshot_items, snapshots
 from ml.errors import SnapshotError
 
 
 @dataclass(frozen=True)
-class SnapshotImage:
+class SnapshotItem(ItemParts):
     """One row of a snapshot; `fold` is train or validation."""
 
-    sha256: str
-    label: str
+    annotation: Annotation
     label_origin: str
     fold: str
-
-    @property
-    def annotation(self) -> Annotation:
-        """What it is said to show."""
-        return Annotation((self.label,))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A stored snapshot and its images, ordered by hash."""
+    """A stored snapshot and its items, ordered by id."""
 
     id: int
     cutoff: datetime
     classes: tuple[str, ...]
     pool_state: str
-    images: tuple[SnapshotImage, ...]
+    items: tuple[SnapshotItem, ...]
 
 
 def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
@@ -46,18 +41,25 @@ def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
         raise SnapshotError(f"Expected the id of a stored snapshot, got {snapshot_id}.")
     rows = connection.execute(
         sa.select(
-            snapshot_images.c.image_sha256,
-            snapshot_images.c.label,
-            snapshot_images.c.label_origin,
-            snapshot_images.c.fold,
+            snapshot_items.c.item_id,
+            items.c.image_sha256,
+            items.c.text_sha256,
+            snapshot_items.c.class_names,
+            snapshot_items.c.annotation,
+            snapshot_items.c.label_origin,
+            snapshot_items.c.fold,
         )
-        .where(snapshot_images.c.snapshot_id == snapshot_id)
-        .order_by(snapshot_images.c.image_sha256)
+        .join_from(snapshot_items, items)
+        .where(snapshot_items.c.snapshot_id == snapshot_id)
+        .order_by(snapshot_items.c.item_id)
     )
     return Snapshot(
         id=head.id,
         cutoff=head.cutoff,
         classes=tuple(head.classes),
         pool_state=head.pool_state,
-        images=tuple(SnapshotImage(*row) for row in rows),
+        items=tuple(
+            SnapshotItem(item_id, image, text, read_annotation(class_names, detail), *rest)
+            for item_id, image, text, class_names, detail, *rest in rows
+        ),
     )

@@ -1,4 +1,4 @@
-"""Which known images are copies of one: hashes propose them, a comparison of aligned thumbnails decides.
+"""Which known items have a copy of an image: hashes propose them, a comparison of aligned thumbnails decides.
 
 Nothing is chained: a copy joins the group of one original, and an image that resembles only copies begins a group.
 """
@@ -21,6 +21,7 @@ from ml.catalog.images.copy_index import (
     propose_copies,
     save_statistics,
 )
+from ml.catalog.items.item_records import find_item_images
 from ml.catalog.object_store import image_key
 from ml.data.copies import copy_hashes
 from ml.data.copies.copy_comparison import copy_evidence
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NearCopies:
-    """The known copies of one image, the surest first."""
+    """The known items with a copy of one image, the surest first."""
 
     found: Sequence[Proposal] = ()
 
@@ -59,41 +60,42 @@ def find_near_copies(
     Args:
         thumbnail: of the image.
         mirrored: whether a mirror image is a copy: where models learn from mirrored views.
-        but: SHA-256s of images that do not count, the image itself among them.
+        but: ids of items that do not count, the image's own among them.
     """
     grey = as_grey(thumbnail)
     most = MOST_PROPOSALS + len(but)
     proposed = propose_copies(connection, sought_in_index(grey), copy_hashes.MOST_BITS, most)
-    judged = [each for each in proposed if each.sha256 not in but]
+    judged = [each for each in proposed if each.item_id not in but]
     evidence = copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
     sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
     return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
 
-def copies_of(connection: sa.Connection, sha256: str, mirrored: bool) -> NearCopies:
-    """Find the copies of a stored image; none if it was never measured (`measure_images` does that)."""
-    statistics = load_statistics(connection, [sha256]).get(sha256)
+def copies_of(connection: sa.Connection, item_id: str, mirrored: bool) -> NearCopies:
+    """Find the copies of an item's image; none if it has none, or one that `measure_images` never measured."""
+    statistics = load_statistics(connection, [item_id]).get(item_id)
     return (
-        NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [sha256])
+        NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [item_id])
     )
 
 
-def let_be_found(connection: sa.Connection, sha256s: Collection[str]) -> None:
-    """Add measured images to the index, so that a search finds their copies."""
-    for sha256, thumbnail in find_unindexed(connection, sha256s).items():
+def let_be_found(connection: sa.Connection, item_ids: Collection[str]) -> None:
+    """Add the measured images of items to the index, so that a search finds their copies."""
+    for sha256, thumbnail in find_unindexed(connection, item_ids).items():
         index_image(connection, sha256, [_indexed(each) for each in copy_hashes.stored_hashes(as_grey(thumbnail))])
 
 
-def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
-    """Measure those of some stored images that were not measured yet, outside any transaction.
+def measure_images(catalog: Catalog, item_ids: Collection[str]) -> None:
+    """Measure those images of some items that were not measured yet, outside any transaction.
 
     An image whose bytes are gone is left out: no copy of it is noticed until they are back.
 
     Raises: ImageStoreError, the store cannot be read.
     """
     with catalog.begin() as connection:
-        known = load_statistics(connection, sha256s)
-    found = {sha256: _measure(catalog, sha256) for sha256 in sha256s if sha256 not in known}
+        known = load_statistics(connection, item_ids)
+        unmeasured = find_item_images(connection, [item_id for item_id in item_ids if item_id not in known])
+    found = {sha256: _measure(catalog, sha256) for sha256 in unmeasured.values()}
     gone = [sha256 for sha256, statistics in found.items() if statistics is None]
     if gone:
         logger.warning("%d images are not in the image store, so copies pass for new. First: %s", len(gone), gone[0])
@@ -102,7 +104,7 @@ def measure_images(catalog: Catalog, sha256s: Collection[str]) -> None:
 
 
 def measure_all(catalog: Catalog) -> None:
-    """Add all images that are in a split, waiting or taken out to the index. Measure them first where needed.
+    """Add the images of items that are in a split, waiting or taken out to the index. Measure them first if needed.
 
     Raises: ImageStoreError, the store cannot be read.
     """

@@ -26,7 +26,7 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
     """Accuracy, and precision, recall and F1 over the classes."""
     index = {name: number for number, name in enumerate(classes)}
     metrics = measure(
-        np.array([index[label_of(annotation)] for annotation in annotations]),
+        np.array([index[single_class(annotation)] for annotation in annotations]),
         np.array([int(answer.probabilities.argmax()) for answer in answers]),
         classes,
     )
@@ -45,13 +45,13 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
 
 def score_answers(annotations: Sequence[Annotation], answers: Sequence[Answer | None]) -> Scores:
     """1 for each item whose class is answered first, 0 for others."""
-    labels = np.array([label_of(annotation) for annotation in annotations])
+    labels = np.array([single_class(annotation) for annotation in annotations])
     named = [None if answer is None else answer.top_class for answer in answers]
     right = np.array([name == label for name, label in zip(named, labels, strict=True)], np.float64)
     return Scores.of_labels(labels, right)
 
 
-def label_of(annotation: Annotation) -> str:
+def single_class(annotation: Annotation) -> str:
     """The one class of a classified item."""
     (label,) = annotation.class_names
     return label

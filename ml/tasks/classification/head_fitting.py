@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ml.backbones.features import ensure_views, read_pixels
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.images.feature_vectors import IDENTITY
-from ml.catalog.snapshots.stored_snapshots import SnapshotImage
-from ml.data.evaluation_sets import EvaluationImage
+from ml.catalog.snapshots.stored_snapshots import SnapshotItem
+from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress
 from ml.tasks.base import Figures, HyperparameterValues, Lesson, Written
-from ml.tasks.classification.answers import label_of, measure_answers, rank_classes
+from ml.tasks.classification.answers import measure_answers, rank_classes, single_class
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.confusion_plot import save_confusion_matrix
 from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead, train_head
@@ -43,11 +43,11 @@ class TrainedClassifier:
         save_confusion_matrix(self.figures.confusion or [], self.lesson.snapshot.classes, path)
         return [path]
 
-    def write(self, folder: Path, sample: Sequence[EvaluationImage]) -> Written:
+    def write(self, folder: Path, sample: Sequence[EvaluationItem]) -> Written:
         """Write the bundle; compare its networks with each other and, in Keras, with the labels of the sample."""
         card = make_card(self.lesson.served, self.lesson.snapshot.classes)
-        pixels = read_pixels(self.lesson.catalog, [each.sha256 for each in sample], card.image_size)
-        labels = np.array([card.classes.index(label_of(each.annotation)) for each in sample])
+        pixels = read_pixels(self.lesson.catalog, [each.demand_image() for each in sample], card.image_size)
+        labels = np.array([card.classes.index(single_class(each.annotation)) for each in sample])
         parity = write_bundle(folder, self.lesson.served, self.head, card, pixels)
         accuracy = keras_accuracy(folder, pixels, labels)
         return Written(
@@ -72,10 +72,10 @@ class HeadTrainer:
     @classmethod
     def read(cls, lesson: Lesson) -> "HeadTrainer":
         """Read the features; those that are missing are computed."""
-        images = lesson.snapshot.images
+        items = lesson.snapshot.items
         backbone = OnnxBackbone(lesson.served.onnx)
-        training = _read_fold(lesson, backbone, [each for each in images if each.fold == "train"], lesson.views)
-        validation = _read_fold(lesson, backbone, [each for each in images if each.fold == "validation"], [IDENTITY])
+        training = _read_fold(lesson, backbone, [each for each in items if each.fold == "train"], lesson.views)
+        validation = _read_fold(lesson, backbone, [each for each in items if each.fold == "validation"], [IDENTITY])
         return cls(lesson, training, validation)
 
     def fit(
@@ -93,13 +93,13 @@ class HeadTrainer:
             Hyperparameters.of(hyperparameters),
         )
         features, _ = self.validation
-        annotations = [each.annotation for each in self.lesson.snapshot.images if each.fold == "validation"]
+        annotations = [each.annotation for each in self.lesson.snapshot.items if each.fold == "validation"]
         answers = rank_classes(head.classify(features), classes)
         return TrainedClassifier(self.lesson, head, measure_answers(annotations, answers, classes))
 
 
-def _read_fold(lesson: Lesson, backbone: OnnxBackbone, images: Sequence[SnapshotImage], views: Sequence[str]) -> Fold:
-    sha256s = [image.sha256 for image in images]
+def _read_fold(lesson: Lesson, backbone: OnnxBackbone, items: Sequence[SnapshotItem], views: Sequence[str]) -> Fold:
+    sha256s = [item.demand_image() for item in items]
     features = ensure_views(
         lesson.catalog,
         backbone.features,
@@ -109,5 +109,5 @@ def _read_fold(lesson: Lesson, backbone: OnnxBackbone, images: Sequence[Snapshot
         views,
         lambda done, total: lesson.on_step("features", done, total),
     )
-    labels = [lesson.snapshot.classes.index(label_of(image.annotation)) for image in images]
+    labels = [lesson.snapshot.classes.index(single_class(item.annotation)) for item in items]
     return np.concatenate(features), np.tile(np.array(labels, np.int64), len(views))

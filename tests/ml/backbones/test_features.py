@@ -12,7 +12,7 @@ from PIL import Image
 
 from ml.backbones.features import BATCH_IMAGES, ensure_features, ensure_views
 from ml.catalog.database import Catalog
-from ml.catalog.tables import features, images
+from ml.catalog.tables import features, items
 from ml.errors import ImageStoreError
 from ml.ingest.folder import ingest_folder
 
@@ -45,7 +45,7 @@ def sha256s(catalog: Catalog, tmp_path: Path) -> list[str]:
         Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(folder / f"{number}.png")
     ingest_folder(catalog, folder.parent, "pool")
     with catalog.begin() as connection:
-        return list(connection.scalars(sa.select(images.c.sha256).order_by(images.c.sha256)))
+        return list(connection.scalars(sa.select(items.c.id).order_by(items.c.id)))
 
 
 def test_features_are_computed_once_and_returned_in_the_requested_order(catalog: Catalog, sha256s: list[str]) -> None:

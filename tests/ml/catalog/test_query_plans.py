@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,12 +16,13 @@ from ml.catalog.logs.log_queries import LogFilter, query_events, query_feedback,
 from ml.data import pool
 
 FILL = """
-INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count,
-                             split, label, label_origin, entered_pool_at)
-SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'test', 'image/png', 32, 32, 100,
-       'pool', 'class ' || n % 20, CASE WHEN n % 4 = 0 THEN 'harvested' ELSE 'curated' END,
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT encode(sha256(n::text::bytea), 'hex'), 'image/png', 32, 32, 100 FROM generate_series(1, 100000) AS n;
+INSERT INTO training.items (id, image_sha256, group_key, source, split, class_names, label_origin, entered_pool_at)
+SELECT sha256, sha256, n::text, 'test',
+       'pool', ARRAY['class ' || n % 20], CASE WHEN n % 4 = 0 THEN 'harvested' ELSE 'curated' END,
        timestamptz '2026-01-01' + n * interval '1 second'
-FROM generate_series(1, 100000) AS n
+FROM generate_series(1, 100000) AS n, encode(sha256(n::text::bytea), 'hex') AS sha256
 """
 
 
@@ -28,7 +31,7 @@ def large_pool(catalog: Catalog) -> Catalog:
     with catalog.begin() as connection:
         connection.execute(sa.text(FILL))
     with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("VACUUM ANALYZE training.images"))
+        connection.execute(sa.text("VACUUM ANALYZE training.items, training.item_classes"))
     return catalog
 
 
@@ -36,9 +39,10 @@ def plans_of(catalog: Catalog, ask: object) -> list[dict[str, object]]:
     """The plan of every query that a function sends."""
     sent: list[tuple[str, object]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, context: Any, _: object) -> None:
         if statement.startswith("SELECT"):
-            sent.append((statement, parameters))
+            is_streamed = context.execution_options.get("yield_per") is not None
+            sent.append((f"DECLARE streamed CURSOR FOR {statement}" if is_streamed else statement, parameters))
 
     with catalog.engine.connect() as connection:
         sa.event.listen(catalog.engine, "before_cursor_execute", note)
@@ -51,16 +55,28 @@ def plans_of(catalog: Catalog, ask: object) -> list[dict[str, object]]:
     return plans
 
 
+CLASSES = [f"class {number}" for number in range(20)]
+SINCE = datetime(2026, 1, 2, 3, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: pool.newest_labelled(connection, 1000),
-        lambda connection: pool.newest_labelled(connection, 25, ["class 7"]),
-        lambda connection: pool.count_labelled_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
-        lambda connection: pool.is_harvested_since(connection, datetime(2026, 1, 2, 3, tzinfo=UTC)),
-        lambda connection: list(pool.newest_harvested(connection, "class 7")),
+        lambda connection: list(pool.newest_labelled(connection, 1000)),
+        lambda connection: list(pool.newest_labelled(connection, 1000, CLASSES)),
+        lambda connection: pool.count_labelled_since(connection, SINCE),
+        lambda connection: pool.is_harvested_since(connection, SINCE),
+        lambda connection: list(pool.newest_labelled(connection, 25, CLASSES, showing="class 7")),
+        lambda connection: list(islice(pool.newest_harvested(connection, CLASSES, "class 7"), 25)),
     ],
-    ids=["newest N", "newest N of a class", "count since a cutoff", "any harvested since", "harvested of a class"],
+    ids=[
+        "newest N",
+        "newest N of the classes",
+        "count since a cutoff",
+        "any harvested since",
+        "newest N of a class",
+        "harvested of a class",
+    ],
 )
 def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog, ask: object) -> None:
     (plan,) = plans_of(large_pool, ask)
@@ -74,16 +90,17 @@ def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog,
 LIVELY = """
 INSERT INTO users.accounts (login, password_hash, role)
 SELECT 'account-' || n, 'none', 'user' FROM generate_series(1, 20) AS n;
-INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count)
-SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'test', 'image/png', 32, 32, 100
-FROM generate_series(1, 50000) AS n;
-INSERT INTO logs.results (image_sha256, model_version, probabilities, confidence, margin)
-SELECT sha256, 1, '{0.5,0.5}', 0.5, 0 FROM training.images;
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT encode(sha256(n::text::bytea), 'hex'), 'image/png', 32, 32, 100 FROM generate_series(1, 50000) AS n;
+INSERT INTO training.items (id, image_sha256, group_key, source)
+SELECT sha256, sha256, sha256, 'test' FROM training.images;
+INSERT INTO logs.results (item_id, model_version, probabilities, confidence, margin)
+SELECT id, 1, '{0.5,0.5}', 0.5, 0 FROM training.items;
 INSERT INTO logs.predictions (result_id, account_id, is_cached)
 SELECT id, CASE WHEN id % 500 = 0 THEN 7 ELSE 1 + id % 5 END, false FROM logs.results;
 INSERT INTO logs.feedback (prediction_id, account_id, verdict) SELECT id, account_id, 'ok' FROM logs.predictions;
-INSERT INTO training.labels (image_sha256, label, origin, said_by)
-SELECT image_sha256, 'amanita', 'confirmed', 'account:' || account_id
+INSERT INTO training.annotations (item_id, class_names, origin, said_by)
+SELECT item_id, '{amanita}', 'confirmed', 'account:' || account_id
 FROM logs.predictions JOIN logs.results ON results.id = result_id;
 INSERT INTO logs.events (kind, actor, detail)
 SELECT 'client.test', 'account:' || account_id, '{}' FROM logs.predictions;
@@ -114,7 +131,7 @@ def test_an_account_is_exported_and_erased_without_reading_what_others_did(livel
 PAGES = {
     "predictions": (query_predictions, LogFilter()),
     "predictions of an account": (query_predictions, LogFilter(login="account-7")),
-    "predictions of an image": (query_predictions, LogFilter(sha256="0" * 64)),
+    "predictions of an image": (query_predictions, LogFilter(item_id="0" * 64)),
     "predictions of long ago": (query_predictions, LogFilter(received_before=datetime(2026, 1, 1, tzinfo=UTC))),
     "feedback": (query_feedback, LogFilter()),
     "feedback of an account": (query_feedback, LogFilter(login="account-7")),

@@ -15,7 +15,7 @@ from ml.app import Workspace
 from ml.catalog.database import Catalog
 from ml.catalog.images.daily_arrivals import arrivals_by_day
 from ml.catalog.models.attempt_history import recent_attempts
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.cli.main import app
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
@@ -83,9 +83,9 @@ def test_after_real_nights_the_report_shows_the_figures_of_the_catalog(
 def test_days_without_arrivals_are_listed_too(catalog: Catalog, few_digits: DigitFolders) -> None:
     ingest_folder(catalog, few_digits.first, "pool")
     with catalog.begin() as connection:
-        first = connection.scalars(sa.select(images.c.sha256).limit(5)).all()
-        older = images.c.entered_pool_at - timedelta(days=2)
-        connection.execute(sa.update(images).where(images.c.sha256.in_(first)).values(entered_pool_at=older))
+        first = connection.scalars(sa.select(items.c.id).limit(5)).all()
+        older = items.c.entered_pool_at - timedelta(days=2)
+        connection.execute(sa.update(items).where(items.c.id.in_(first)).values(entered_pool_at=older))
         days = arrivals_by_day(connection, 4)
         latest = arrivals_by_day(connection, 1)
     assert [day.counts for day in days] == [{}, {"curated": 5}, {}, {"curated": 175}]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from ml.app import Workspace
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, compare_members, load_members
@@ -86,8 +87,10 @@ def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
 
 def test_a_diff_lists_images_added_removed_and_relabelled(run: Run, taken: Catalog, few_digits: DigitFolders) -> None:
     with taken.begin() as connection:
-        zero, one = (next(m.sha256 for m in load_members(connection, 1) if m.label == digit) for digit in "01")
-        apply_changes(connection, [Change("exclude", zero), Change("relabel", one, "2")], "account:1", mirrored=True)
+        members = load_members(connection, 1)
+        zero, one = (next(each.item_id for each in members if each.annotation.label == digit) for digit in "01")
+        changes = [Change("exclude", zero), Change("relabel", one, Annotation(("2",)))]
+        apply_changes(connection, changes, "account:1", mirrored=True)
     ingest_folder(taken, few_digits.later, "pool")
     take(taken)
     said = run("diff", "1", "2", "--images")
@@ -109,17 +112,18 @@ def test_an_export_has_each_image_in_its_folder_and_a_manifest(run: Run, taken: 
     manifest = json.loads((target / "manifest.json").read_text())
     assert (manifest["snapshot"], manifest["selection"], manifest["classes"]) == (1, "newest", ["0", "1", "2"])
     with taken.begin() as connection:
-        members = {member.sha256: member for member in load_members(connection, 1)}
+        members = {member.item_id: member for member in load_members(connection, 1)}
     entries = manifest["images"]
     assert {entry["sha256"] for entry in entries} == set(members)
     files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert files == {entry["file"] for entry in entries} | {"manifest.json"}
     for entry in entries:
         member, content = members[entry["sha256"]], (target / entry["file"]).read_bytes()
-        assert entry["file"] == f"{member.fold}/{member.label}/{member.sha256}.png"
+        assert entry["file"] == f"{member.fold}/{member.annotation.label}/{member.item_id}.png"
         assert entry["file_sha256"] == sha256(content).hexdigest()
-        assert content == taken.store.get(image_key(member.sha256))
-        assert (entry["label"], entry["label_origin"], entry["group"]) == (member.label, "curated", member.group_key)
+        assert content == taken.store.get(image_key(member.item_id))
+        stated = (member.annotation.label, "curated", member.group_key)
+        assert (entry["label"], entry["label_origin"], entry["group"]) == stated
 
 
 def test_an_archive_is_the_same_each_time(run: Run, taken: Catalog, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_an_export_that_fails_leaves_nothing(run: Run, taken: Catalog, tmp_path:
     folder = tmp_path / "exports"
     folder.mkdir()
     with taken.begin() as connection:
-        taken.store.delete(image_key(load_members(connection, 1)[-1].sha256))
+        taken.store.delete(image_key(load_members(connection, 1)[-1].item_id))
     for target in (folder / "export", folder / "export.zip"):
         with pytest.raises(ImageStoreError):
             run("export", "1", str(target))
@@ -172,12 +176,14 @@ def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
 def test_a_class_of_any_name_stays_inside_the_export(taken: Catalog, label: str, folder: str) -> None:
     with taken.begin() as connection:
         member = load_members(connection, 1)[0]
-    assert file_name(Member(**vars(member) | {"label": label})).split("/")[1:-1] == [folder]
+    assert file_name(Member(**vars(member) | {"annotation": Annotation((label,))})).split("/")[1:-1] == [folder]
 
 
 def test_labels_that_look_like_markup_are_shown_as_they_are(run: Run, taken: Catalog) -> None:
     with taken.begin() as connection:
-        connection.execute(sa.text("UPDATE training.images SET label = '[/red] x' WHERE label = '0'"))
+        connection.execute(
+            sa.text("UPDATE training.items SET class_names = ARRAY['[/red] x'] WHERE class_names = '{0}'")
+        )
     take(taken)
     assert "[/red] x" in run("show", "2")
     assert "[/red] x" in run("diff", "1", "2")

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, add_predicted
-from ml.catalog.tables import events, images, labels
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
+from ml.catalog.tables import annotations, events, items
 from ml.data import pool
 from ml.data.data_changes import Change, Changed, apply_changes
 from ml.data.evaluation_sets import current_evaluation_set
@@ -26,12 +28,14 @@ def change(catalog: Catalog, *changes: Change) -> list[Changed]:
 
 def image(catalog: Catalog, sha256: str) -> sa.Row[tuple[object, ...]]:
     with catalog.begin() as connection:
-        return connection.execute(sa.select(images).where(images.c.sha256 == sha256)).one()
+        return connection.execute(
+            sa.select(items, items.c.class_names[1].label("label")).where(items.c.id == sha256)
+        ).one()
 
 
 def label_history(catalog: Catalog, sha256: str) -> list[tuple[str, str, str]]:
-    columns = (labels.c.label, labels.c.origin, labels.c.said_by)
-    query = sa.select(*columns).where(labels.c.image_sha256 == sha256).order_by(labels.c.id)
+    columns = (annotations.c.class_names[1], annotations.c.origin, annotations.c.said_by)
+    query = sa.select(*columns).where(annotations.c.item_id == sha256).order_by(annotations.c.id)
     with catalog.begin() as connection:
         return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
@@ -45,13 +49,13 @@ def audit_log(catalog: Catalog, prefix: str = "data.") -> list[sa.Row[tuple[obje
 def hold_back(catalog: Catalog, sha256: str, why: str) -> None:
     with catalog.begin() as connection:
         values = {"held_back": why, "entered_pool_at": None}
-        connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(values))
+        connection.execute(sa.update(items).where(items.c.id == sha256).values(values))
 
 
 def add_only_predicted(catalog: Catalog) -> str:
     sha256 = "ab" * 32
     with catalog.begin() as connection:
-        add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 8, 8, 100))
+        add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 8, 8, 100)))
     return sha256
 
 
@@ -66,7 +70,11 @@ def test_a_harvested_label_is_certified_whether_it_is_in_doubt_or_not(
     (changed,) = change(catalog, Change("certify", sha256))
     assert changed.is_changed
     assert (changed.before.label_origin, changed.before.held_back) == ("harvested", why)
-    assert (changed.after.label, changed.after.label_origin, changed.after.held_back) == ("amanita", "confirmed", None)
+    assert (changed.after.annotation, changed.after.label_origin, changed.after.held_back) == (
+        Annotation(("amanita",)),
+        "confirmed",
+        None,
+    )
     assert image(catalog, sha256).entered_pool_at is not None
     assert label_history(catalog, sha256) == [("amanita", "confirmed", ACTOR)]
 
@@ -87,7 +95,11 @@ def test_a_new_label_is_confirmed_and_the_old_one_stays_in_history_and_audit_log
     catalog: Catalog, add_images: AddImages
 ) -> None:
     (sha256,) = add_images("amanita", 1)
-    change(catalog, Change("relabel", sha256, "boletus"), Change("relabel", sha256, "russula"))
+    change(
+        catalog,
+        Change("relabel", sha256, Annotation(("boletus",))),
+        Change("relabel", sha256, Annotation(("russula",))),
+    )
     assert (image(catalog, sha256).label, image(catalog, sha256).label_origin) == ("russula", "confirmed")
     assert label_history(catalog, sha256) == [("boletus", "confirmed", ACTOR), ("russula", "confirmed", ACTOR)]
     first, second = audit_log(catalog)
@@ -104,11 +116,11 @@ def test_a_relabelled_evaluation_image_stays_there_and_makes_a_new_version_of_th
     sha256, other = add_images("amanita", 2, split="evaluation", part="anchor")
     with catalog.begin() as connection:
         version, _ = current_evaluation_set(connection)
-    change(catalog, Change("relabel", sha256, "boletus"))
+    change(catalog, Change("relabel", sha256, Annotation(("boletus",))))
     with catalog.begin() as connection:
         next_version, members = current_evaluation_set(connection)
     assert next_version != version
-    assert {member.sha256: (member.label, member.part) for member in members} == {
+    assert {member.item_id: (member.annotation.label, member.part) for member in members} == {
         sha256: ("boletus", "anchor"),
         other: ("amanita", "anchor"),
     }
@@ -122,16 +134,16 @@ def test_an_excluded_image_is_in_neither_pool_nor_evaluation_set_until_it_is_cer
     evaluated, other = add_images("amanita", 2, split="evaluation", part="recent")
     change(catalog, Change("exclude", in_pool), Change("exclude", evaluated))
     with catalog.begin() as connection:
-        assert pool.newest_labelled(connection, 10) == []
-        assert [member.sha256 for member in current_evaluation_set(connection)[1]] == [other]
+        assert list(pool.newest_labelled(connection, 10)) == []
+        assert [member.item_id for member in current_evaluation_set(connection)[1]] == [other]
     assert [each.detail["after"]["held_back"] for each in audit_log(catalog)] == ["excluded", "excluded"]
     assert not change(catalog, Change("exclude", in_pool))[0].is_changed
 
-    change(catalog, Change("certify", in_pool), Change("relabel", evaluated, "boletus"))
+    change(catalog, Change("certify", in_pool), Change("relabel", evaluated, Annotation(("boletus",))))
     with catalog.begin() as connection:
-        assert [each.sha256 for each in pool.newest_labelled(connection, 10)] == [in_pool]
+        assert [each.item_id for each in pool.newest_labelled(connection, 10)] == [in_pool]
         members = current_evaluation_set(connection)[1]
-    assert {(member.sha256, member.label, member.part) for member in members} == {
+    assert {(member.item_id, member.annotation.label, member.part) for member in members} == {
         (evaluated, "boletus", "recent"),
         (other, "amanita", "recent"),
     }
@@ -140,7 +152,7 @@ def test_an_excluded_image_is_in_neither_pool_nor_evaluation_set_until_it_is_cer
 def test_an_excluded_image_does_not_come_back_with_an_ingestion(catalog: Catalog) -> None:
     sha256 = add_only_predicted(catalog)
     change(catalog, Change("exclude", sha256))
-    candidate = Candidate(sha256, "amanita", None)
+    candidate = Candidate(sha256, Annotation(("amanita",)), None)
     with catalog.begin() as connection, pytest.raises(InvalidImageError) as refusal:
         is_known_to_person(candidate, read_states(connection, [sha256])[sha256], "pool")
     assert refusal.value.reason == "excluded"
@@ -150,13 +162,13 @@ def test_an_image_without_a_label_can_be_relabelled_but_not_certified(catalog: C
     sha256 = add_only_predicted(catalog)
     with pytest.raises(ImageChangeError, match="Relabel it"):
         change(catalog, Change("certify", sha256))
-    assert change(catalog, Change("relabel", sha256, "amanita"))[0].after.label_origin == "confirmed"
+    assert change(catalog, Change("relabel", sha256, Annotation(("amanita",))))[0].after.label_origin == "confirmed"
 
 
 def test_nothing_is_changed_when_one_image_is_unknown(catalog: Catalog, add_images: AddImages) -> None:
     (sha256,) = add_images("amanita", 1)
     unknown = "0" * 64
     with pytest.raises(UnknownImageError, match=unknown):
-        change(catalog, Change("relabel", sha256, "boletus"), Change("exclude", unknown))
+        change(catalog, Change("relabel", sha256, Annotation(("boletus",))), Change("exclude", unknown))
     assert image(catalog, sha256).label == "amanita"
     assert (label_history(catalog, sha256), audit_log(catalog, "")) == ([], [])

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.catalog.tables import images
-from ml.data.selection import SnapshotRules, fold_of, most_harvested, parse_selection, select_images
+from ml.catalog.tables import items
+from ml.data.selection import SnapshotRules, fold_of, most_harvested, parse_selection, select_items
 from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
 
@@ -36,7 +36,7 @@ def snap(
 def counts(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     """(label, human or harvested) -> images."""
     origins = {"curated": "human", "confirmed": "human", "harvested": "harvested"}
-    return dict(Counter((image.label, origins[image.label_origin]) for image in snapshot.images))
+    return dict(Counter((image.annotation.label, origins[image.label_origin]) for image in snapshot.items))
 
 
 def count_new(catalog: Catalog, since: datetime, size: int = 200) -> NewImages:
@@ -53,8 +53,8 @@ def test_newer_harvested_images_push_nobodys_label_aside(
     for label, count in harvested.items():
         add_images(label, count, "harvested", at=LATER)
     taken = snap(catalog, selection)
-    assert people <= {image.sha256 for image in taken.images}
-    assert {image.fold for image in taken.images if image.label_origin == "harvested"} <= {"train"}
+    assert people <= {image.item_id for image in taken.items}
+    assert {image.fold for image in taken.items if image.label_origin == "harvested"} <= {"train"}
 
 
 @pytest.mark.parametrize("at", [LATER, datetime(2023, 1, 1, tzinfo=UTC)], ids=["newer", "older"])
@@ -80,7 +80,7 @@ def test_the_newest_of_all_classes_fill_little_room(catalog: Catalog, add_images
     new = add_images("b", 100, "harvested", at=LATER + timedelta(days=1))
     filled = counts(snap(catalog, size=110))
     assert filled == {("a", "human"): 50, ("b", "human"): 50, ("b", "harvested"): 10}
-    taken = {image.sha256 for image in snap(catalog, size=125).images}
+    taken = {image.item_id for image in snap(catalog, size=125).items}
     assert (len(taken & set(old)), len(taken & set(new))) == (4, 21)
 
 
@@ -89,7 +89,7 @@ def test_the_newest_harvested_images_of_a_class_come_first(catalog: Catalog, add
         add_images(label, 70, at=LONG_AGO)
     older = set(add_images("a", 100, "harvested", at=LATER))
     newer = set(add_images("a", 20, "harvested", at=LATER + timedelta(days=1)))
-    taken = {image.sha256 for image in snap(catalog).images}
+    taken = {image.item_id for image in snap(catalog).items}
     learnable = {sha256 for sha256 in newer if fold_of(sha256, 0.2) == "train"}
     assert learnable <= taken
     assert len(taken & older) == 30 - len(learnable)
@@ -111,7 +111,7 @@ def test_a_large_harvested_group_of_the_validation_fold_does_not_hide_the_others
     held = next(name for name in map(str, range(100)) if fold_of(name, 0.2) == "validation")
     add_images("a", 1200, "harvested", at=LATER, group=held)
     with catalog.begin() as connection:
-        is_harvested = sa.select(images.c.group_key).where(images.c.label_origin == "harvested")
+        is_harvested = sa.select(items.c.group_key).where(items.c.label_origin == "harvested")
         learnable = [key for key in connection.scalars(is_harvested) if fold_of(key, 0.2) == "train"]
     assert counts(snap(catalog))["a", "harvested"] == min(30, len(learnable)) > 20
 
@@ -133,7 +133,7 @@ def test_a_class_that_is_topped_up_gets_people_s_labels(catalog: Catalog, add_im
     add_images("a", 300, at=LATER)
     taken = snap(catalog)
     assert counts(taken) == {("a", "human"): 200, ("b", "human"): 25}
-    assert {image.sha256 for image in taken.images if image.label == "b"} <= rare
+    assert {image.item_id for image in taken.items if image.annotation.label == "b"} <= rare
 
 
 def test_labels_that_are_no_class_take_no_room(catalog: Catalog, add_images: AddImages) -> None:
@@ -209,8 +209,11 @@ def test_a_starved_class_is_topped_up_to_two_at_least_and_takes_no_guesses_beyon
         add_images(label, 10, at=LONG_AGO)
         add_images(label, 10, "harvested", at=LATER)
     with catalog.begin() as connection:
-        taken = select_images(connection, rules("balanced", size=2), CLASSES)
-    assert Counter((image.label, image.label_origin) for image in taken) == {("a", "curated"): 2, ("b", "curated"): 2}
+        taken = select_items(connection, rules("balanced", size=2), CLASSES)
+    assert Counter((image.annotation.label, image.label_origin) for image in taken) == {
+        ("a", "curated"): 2,
+        ("b", "curated"): 2,
+    }
 
 
 @pytest.mark.parametrize("size", [100, 200, 300])
@@ -223,6 +226,6 @@ def test_the_count_of_harvested_images_is_that_of_the_next_snapshot(
     add_images("a", 15, "harvested", at=LATER)
     counted = count_new(catalog, LONG_AGO, size).harvested
     with catalog.begin() as connection:
-        is_new = sa.select(images.c.sha256).where(images.c.entered_pool_at > LONG_AGO)
+        is_new = sa.select(items.c.id).where(items.c.entered_pool_at > LONG_AGO)
         new = set(connection.scalars(is_new))
-    assert counted == len(new & {image.sha256 for image in snap(catalog, size=size).images})
+    assert counted == len(new & {image.item_id for image in snap(catalog, size=size).items})

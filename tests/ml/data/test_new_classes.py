@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.catalog.tables import events, images
+from ml.catalog.tables import events, items
 from ml.data.membership import RECENT_SHARE, is_held_out, share_position
 from ml.data.new_classes import choose_groups
 from ml.data.selection import SnapshotRules, fold_of
@@ -38,7 +38,7 @@ def snap(catalog: Catalog, champion_classes: list[str] | None = CHAMPION) -> Sna
 def held_out(catalog: Catalog) -> set[str]:
     """Images that the evaluation set was given; their groups have the same names."""
     with catalog.begin() as connection:
-        query = sa.select(images.c.sha256).where(images.c.evaluation_part == "recent", images.c.label == "new")
+        query = sa.select(items.c.id).where(items.c.evaluation_part == "recent", items.c.class_names == ["new"])
         return set(connection.scalars(query))
 
 
@@ -48,7 +48,7 @@ def test_a_new_label_gives_the_evaluation_set_its_share_and_joins(catalog: Catal
     given = held_out(catalog)
     assert taken.classes == ("a", "b", "new")
     assert len(given) >= 10
-    assert {image.sha256 for image in taken.images if image.label == "new"} == added - given
+    assert {image.item_id for image in taken.items if image.annotation.label == "new"} == added - given
     assert max(map(share_position, given)) < min(map(share_position, added - given))
 
 
@@ -110,7 +110,7 @@ def test_a_group_with_another_label_in_it_is_not_held_out(
         add_images("a", 1, group=f"walk {number}")
     assert "new" in snap(catalog).classes
     with catalog.begin() as connection:
-        query = sa.select(images.c.group_key).where(images.c.evaluation_part == "recent")
+        query = sa.select(items.c.group_key).where(items.c.evaluation_part == "recent")
         assert set(connection.scalars(query)) == {f"walk {number}" for number in range(50, 60)}
 
 
@@ -130,7 +130,7 @@ def test_a_new_label_that_misses_a_fold_waits_and_stops_nobody(catalog: Catalog,
     add_new(10, split="evaluation", part="anchor")
     taken = snap(catalog)
     assert taken.classes == ("a", "b")
-    assert {image.label for image in taken.images} == {"a", "b"}
+    assert {image.annotation.label for image in taken.items} == {"a", "b"}
 
 
 def test_groups_are_chosen_whole_by_hash_until_there_are_enough() -> None:

@@ -27,7 +27,7 @@ def snap(catalog: Catalog, selection: str, size: int = 100, champion_classes: li
 
 
 def counts(snapshot: Snapshot) -> Counter[str]:
-    return Counter(image.label for image in snapshot.images)
+    return Counter(image.annotation.label for image in snapshot.items)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_balanced_takes_the_newest_of_each_class(catalog: Catalog, add_images: A
     add_images("c", 20)
     taken = snap(catalog, "balanced", size=120)
     assert counts(taken) == {"a": 40, "b": 40, "c": 20}
-    assert not old & {image.sha256 for image in taken.images}
+    assert not old & {image.item_id for image in taken.items}
     assert counts(snap(catalog, "balanced", 80, ["a", "b"])) == {"a": 40, "b": 40}
 
 
@@ -84,7 +84,7 @@ def test_since_takes_what_entered_from_then_on_and_tops_up_what_would_starve(
     add_images("b", 100)
     taken = snap(catalog, SINCE, champion_classes=["a", "b", "rare"])
     assert counts(taken) == {"a": 100, "b": 100, "rare": 17}  # a quarter of an even share of 200
-    assert not old & {image.sha256 for image in taken.images}
+    assert not old & {image.item_id for image in taken.items}
     assert counts(snap(catalog, SINCE)) == {"a": 100, "b": 100}
 
 

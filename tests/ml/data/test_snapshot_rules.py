@@ -10,7 +10,7 @@ from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.data import pool
 from ml.data.selection import SnapshotRules, fold_of
 from ml.data.snapshot_rules import count_new_images, create_snapshot
@@ -32,7 +32,7 @@ def snap(
 def test_a_snapshot_holds_the_newest_images(catalog: Catalog, add_images: AddImages) -> None:
     old = set(add_images("a", 50, at=LONG_AGO)) | set(add_images("b", 50, at=LONG_AGO))
     new = set(add_images("a", 50)) | set(add_images("b", 50))
-    chosen = {image.sha256 for image in snap(catalog, size=100).images}
+    chosen = {image.item_id for image in snap(catalog, size=100).items}
     assert chosen == new
     assert not chosen & old
 
@@ -40,7 +40,7 @@ def test_a_snapshot_holds_the_newest_images(catalog: Catalog, add_images: AddIma
 def test_the_folds_are_eighty_to_twenty(catalog: Catalog, add_images: AddImages) -> None:
     add_images("a", 500)
     add_images("b", 500)
-    folds = Counter(image.fold for image in snap(catalog).images)
+    folds = Counter(image.fold for image in snap(catalog).items)
     assert folds["train"] + folds["validation"] == 1000
     assert 160 <= folds["validation"] <= 240  # binomial: three standard deviations
 
@@ -48,10 +48,10 @@ def test_the_folds_are_eighty_to_twenty(catalog: Catalog, add_images: AddImages)
 def test_an_image_never_changes_sides_from_one_snapshot_to_the_next(catalog: Catalog, add_images: AddImages) -> None:
     add_images("a", 60)
     add_images("b", 60)
-    first = {image.sha256: image.fold for image in snap(catalog).images}
+    first = {image.item_id: image.fold for image in snap(catalog).items}
     add_images("a", 30)
     add_images("c", 60)
-    second = {image.sha256: image.fold for image in snap(catalog).images}
+    second = {image.item_id: image.fold for image in snap(catalog).items}
     assert all(second[sha256] == fold for sha256, fold in first.items())
 
 
@@ -61,10 +61,10 @@ def test_a_group_is_never_divided(catalog: Catalog, add_images: AddImages) -> No
         add_images("b", 1, group=f"observation {number}", origin="harvested")
     add_images("b", 40)
     with catalog.begin() as connection:
-        groups = dict(connection.execute(sa.select(images.c.sha256, images.c.group_key)).tuples().all())
+        groups = dict(connection.execute(sa.select(items.c.id, items.c.group_key)).tuples().all())
     folds: dict[str, set[str]] = {}
-    for image in snap(catalog).images:
-        folds.setdefault(groups[image.sha256], set()).add(image.fold)
+    for image in snap(catalog).items:
+        folds.setdefault(groups[image.item_id], set()).add(image.fold)
     assert all(len(sides) == 1 for sides in folds.values())
     assert Counter(min(sides) for key, sides in folds.items() if key.startswith("observation")).keys() == {
         "train",
@@ -76,9 +76,9 @@ def test_harvested_labels_stay_out_of_validation_and_under_their_share(catalog: 
     add_images("a", 70)
     add_images("a", 200, origin="harvested")
     add_images("b", 70)
-    rows = snap(catalog).images
+    rows = snap(catalog).items
     harvested = [image for image in rows if image.label_origin == "harvested"]
-    of_a = [image for image in rows if image.label == "a"]
+    of_a = [image for image in rows if image.annotation.label == "a"]
     assert {image.fold for image in harvested} == {"train"}
     assert 0 < len(harvested) <= 0.3 * (70 + 30)
     assert len(harvested) / len(of_a) <= 0.3
@@ -88,9 +88,9 @@ def test_a_class_that_the_newest_would_starve_is_topped_up(catalog: Catalog, add
     rare = add_images("rare", 100, at=LONG_AGO)
     add_images("common", 200)
     chosen = snap(catalog, size=200, champion_classes=["common", "rare"])
-    counts = Counter(image.label for image in chosen.images)
+    counts = Counter(image.annotation.label for image in chosen.items)
     assert counts == {"common": 200, "rare": 25}  # a quarter of an even share
-    assert {image.sha256 for image in chosen.images if image.label == "rare"} <= set(rare)
+    assert {image.item_id for image in chosen.items if image.annotation.label == "rare"} <= set(rare)
 
 
 def test_a_label_the_champion_does_not_know_waits_until_it_qualifies(catalog: Catalog, add_images: AddImages) -> None:
@@ -136,7 +136,7 @@ def test_what_enters_while_a_snapshot_is_pinned_waits_and_counts_as_new(
         with catalog.begin() as connection:
             is_waiting.set()
             locks.lock_pool_for_writing(connection)
-            connection.execute(sa.update(images).values(entered_pool_at=sa.func.clock_timestamp()))
+            connection.execute(sa.update(items).values(entered_pool_at=sa.func.clock_timestamp()))
 
     writer = threading.Thread(target=write)
     with catalog.begin() as connection:
@@ -165,7 +165,8 @@ def test_the_pool_state_changes_with_the_members_and_with_the_labels(catalog: Ca
     with catalog.begin() as connection:
         connection.execute(
             sa.text(
-                "INSERT INTO training.labels (image_sha256, label, origin, said_by) VALUES (:i, 'b', 'confirmed', 'x')"
+                "INSERT INTO training.annotations (item_id, class_names, origin, said_by) "
+                "VALUES (:i, '{b}', 'confirmed', 'x')"
             ),
             {"i": sha256},
         )

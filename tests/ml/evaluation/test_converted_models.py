@@ -48,8 +48,8 @@ def log(trained: Workspace) -> Iterator[LogModel]:
 def pictures(workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:
     with workspace.catalog.begin() as connection:
         _, members = current_evaluation_set(connection)
-    pixels = read_pixels(workspace.catalog, [each.sha256 for each in members], SIZE)
-    return pixels, np.array([CLASSES.index(each.annotation.class_names[0]) for each in members])
+    pixels = read_pixels(workspace.catalog, [each.demand_image() for each in members], SIZE)
+    return pixels, np.array([CLASSES.index(each.annotation.label) for each in members])
 
 
 def fit_network(workspace: Workspace, scaled_inside: bool = False, softmax: bool = True, dense: bool = True) -> Any:

@@ -12,10 +12,10 @@ from PIL import Image
 from ml.app import Workspace, load_classifier
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.images.feature_vectors import IDENTITY, save_features
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models.drift_checks import latest_drift_check, recent_images
-from ml.catalog.tables import drift_checks, feedback, images, predictions
+from ml.catalog.tables import drift_checks, feedback, items, predictions
 from ml.evaluation.nightly_drift import check_drift
 from ml.ingest.digits import DigitFolders
 from ml.ingest.validation import sanitise
@@ -34,10 +34,8 @@ def ask(trained: Workspace) -> Ask:
 def _predict(workspace: Workspace, classifier: Classifier, content: bytes) -> int:
     image = sanitise(content)
     output = classifier.predict(to_pixels(image.content, classifier.card.image_size)[np.newaxis])
-    size = len(image.content)
-    record = ImageRecord(image.sha256, image.sha256, "upload", image.media_type, image.width, image.height, size)
     with workspace.catalog.begin() as connection:
-        add_predicted(connection, record)
+        add_predicted(connection, ItemRecord("upload", image.record))
         save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.backbone_id)
         result_id = save_result(connection, image.sha256, 1, output.answers[0]).id
         return save_prediction(connection, result_id, None, False)
@@ -115,7 +113,7 @@ def test_one_image_of_each_group_counts_and_repeated_requests_do_not(
     ask(read(few_digits.later)[:6])
     with trained.catalog.begin() as connection:
         asked = recent_images(connection, 1, 500)
-        connection.execute(sa.update(images).where(images.c.sha256.in_(asked[:3])).values(group_key="one mushroom"))
+        connection.execute(sa.update(items).where(items.c.id.in_(asked[:3])).values(group_key="one mushroom"))
         first = connection.execute(sa.select(predictions.c.result_id).limit(1)).scalar_one()
         save_prediction(connection, first, None, True)
         assert len(recent_images(connection, 1, 500)) == 4

@@ -62,7 +62,9 @@ def test_another_evaluation_set_is_measured_anew(trained: Workspace, monkeypatch
     cycle.monitor(trained)
     with trained.catalog.begin() as connection:
         first = find_figures(connection, 1)
-        connection.exec_driver_sql("UPDATE training.images SET label = '2' WHERE split = 'evaluation' AND label = '1'")
+        connection.exec_driver_sql(
+            "UPDATE training.items SET class_names = '{2}' WHERE split = 'evaluation' AND class_names = '{1}'"
+        )
     cycle.monitor(trained)
     with trained.catalog.begin() as connection:
         second = find_figures(connection, 1)
@@ -86,7 +88,7 @@ def test_a_lost_photo_costs_these_figures_and_not_the_night(
 ) -> None:
     with trained.catalog.begin() as connection:
         set_version, members = current_evaluation_set(connection)
-    key = image_key(members[0].sha256)
+    key = image_key(members[0].item_id)
     content = trained.catalog.store.get(key)
     trained.catalog.store.delete(key)
     cycle.monitor(trained)

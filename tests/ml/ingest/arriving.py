@@ -11,7 +11,7 @@ from PIL import Image
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import Batch, FileOutcome, load_batch, load_files
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.data.data_changes import decide_batches
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
@@ -35,7 +35,11 @@ def pull(catalog: Catalog, source: Source | Path, rules: BatchRules = CERTIFIED)
 
 def rows(catalog: Catalog) -> list[Any]:
     with catalog.begin() as connection:
-        return list(connection.execute(sa.select(images).order_by(images.c.received_at, images.c.sha256)))
+        return list(
+            connection.execute(
+                sa.select(items, items.c.class_names[1].label("label")).order_by(items.c.received_at, items.c.id)
+            )
+        )
 
 
 def files(catalog: Catalog, batch_id: int) -> list[FileOutcome]:

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image, ImageOps
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
-from ml.catalog.images.image_records import ImageRecord, Split, add_predicted
+from ml.catalog.items.item_records import ItemRecord, Split, add_predicted
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import images, labels
+from ml.catalog.tables import annotations, items
 from ml.data import harvest as harvesting
 from ml.data import membership
 from ml.data.copies.near_copies import measure_images
@@ -47,7 +48,11 @@ def put(tmp_path: Path) -> Put:
 
 def rows(catalog: Catalog) -> list[Any]:
     with catalog.begin() as connection:
-        return list(connection.execute(sa.select(images).order_by(images.c.received_at, images.c.sha256)))
+        return list(
+            connection.execute(
+                sa.select(items, items.c.class_names[1].label("label")).order_by(items.c.received_at, items.c.id)
+            )
+        )
 
 
 def harvest(
@@ -58,12 +63,12 @@ def harvest(
     picture.save(buffer, "JPEG", quality=88)
     image = sanitise(buffer.getvalue())
     catalog.store.put(image_key(image.sha256), image.content)
-    record = ImageRecord(image.sha256, image.sha256, "upload", image.media_type, image.width, image.height, 1)
+    record = ItemRecord("upload", image.record)
     with catalog.begin() as connection:
         add_predicted(connection, record)
     measure_images(catalog, [image.sha256])
     with catalog.begin() as connection:
-        taken = harvesting.harvest(connection, image.sha256, label, 1, account, True, shows_all)
+        taken = harvesting.harvest(connection, image.sha256, Annotation((label,)), 1, account, True, shows_all)
     return image.sha256, taken
 
 
@@ -77,10 +82,8 @@ def test_a_persons_copy_is_taken_told_and_grouped(catalog: Catalog, put: Put, ki
     report = ingest_folder(catalog, put("second", "a", "copy", COPIES[kind](scene(1))), "pool")
     original, copy = rows(catalog)
     assert (report.accepted, report.rejected) == (1, {})
-    assert [(Path(found.path).name, found.original_sha256) for found in report.copies] == [
-        ("copy.jpg", original.sha256)
-    ]
-    assert (copy.group_key, copy.copy_of, copy.split) == (original.sha256, original.sha256, "pool")
+    assert [(Path(found.path).name, found.original_id) for found in report.copies] == [("copy.jpg", original.id)]
+    assert (copy.group_key, copy.copy_of, copy.split) == (original.id, original.id, "pool")
     again = ingest_folder(catalog, put("second", "a", "copy", COPIES[kind](scene(1))), "pool")
     assert (again.accepted, again.duplicates, again.rejected) == (0, 1, {})
 
@@ -124,9 +127,9 @@ def test_a_persons_label_replaces_a_models_across_splits(catalog: Catalog, put: 
     report = ingest_folder(catalog, put("mine", "right", "photo", scene(1)), split)
     (image,) = rows(catalog)
     assert (report.accepted, report.rejected) == (1, {})
-    assert (image.sha256, image.split, image.label, image.label_origin) == (sha256, split, "right", "curated")
+    assert (image.id, image.split, image.label, image.label_origin) == (sha256, split, "right", "curated")
     with catalog.begin() as connection:
-        origins = connection.scalars(sa.select(labels.c.origin).order_by(labels.c.id)).all()
+        origins = connection.scalars(sa.select(annotations.c.origin).order_by(annotations.c.id)).all()
     assert origins == ["harvested", "curated"]
 
 
@@ -136,7 +139,7 @@ def test_a_harvested_copy_leaves_the_pool_for_a_persons_image_to_measure_with(
 ) -> None:
     sha256, _ = harvest(catalog, COPIES[kind](scene(1)))
     assert ingest_folder(catalog, put("mine", "a", "photo", scene(1)), "evaluation").accepted == 1
-    guess = next(row for row in rows(catalog) if row.sha256 == sha256)
+    guess = next(row for row in rows(catalog) if row.id == sha256)
     assert (guess.held_back, guess.entered_pool_at) == ("copy", None)
 
 
@@ -148,11 +151,11 @@ def test_what_a_model_has_learned_from_is_never_measured_with_but_gets_the_perso
         add_images(label, 20)
     with catalog.begin() as connection:
         create_snapshot(connection, SnapshotRules(100, 0.20, 0.30), None)
-        learned = set(connection.scalars(sa.text("SELECT image_sha256 FROM training.snapshot_images")))
+        learned = set(connection.scalars(sa.text("SELECT item_id FROM training.snapshot_items")))
     assert learned & set(guesses)
     for seed, sha256 in enumerate(guesses):
         report = ingest_folder(catalog, put(f"mine {seed}", "b", "photo", scene(seed)), "evaluation")
-        image = next(row for row in rows(catalog) if row.sha256 == sha256)
+        image = next(row for row in rows(catalog) if row.id == sha256)
         assert (image.label, image.label_origin) == ("b", "curated")
         assert image.split == ("pool" if sha256 in learned else "evaluation")
         assert report.rejected == ({"in_other_split": 1} if sha256 in learned else {})
@@ -163,7 +166,7 @@ def test_a_confirmed_copy_of_an_image_to_measure_with_goes_there_too(catalog: Ca
     sha256, taken = harvest(catalog, COPIES["turned"](scene(1)))
     assert not taken
     with catalog.begin() as connection:
-        assert membership.confirm(connection, sha256, "a", "account:7", mirrored=True)
+        assert membership.confirm(connection, sha256, Annotation(("a",)), "account:7", mirrored=True)
     original, copy = rows(catalog)
     assert (copy.split, copy.evaluation_part, copy.group_key) == ("evaluation", "recent", original.group_key)
 
@@ -196,13 +199,13 @@ def test_all_of_an_account_is_taken_back_at_once(catalog: Catalog, accounts: lis
     named, _ = harvest(catalog, scene(8), account=second)
     corrected = min(theirs)
     with catalog.begin() as connection:
-        membership.confirm(connection, named, "a", f"account:{first}", mirrored=True)
-        membership.confirm(connection, corrected, "a", f"account:{second}", mirrored=True)
+        membership.confirm(connection, named, Annotation(("a",)), f"account:{first}", mirrored=True)
+        membership.confirm(connection, corrected, Annotation(("a",)), f"account:{second}", mirrored=True)
         assert harvesting.take_back(connection, first, "ada") == 3
         assert harvesting.take_back(connection, first, "ada") == 0
-    out = {row.sha256 for row in rows(catalog) if row.held_back == "suspended"}
+    out = {row.id for row in rows(catalog) if row.held_back == "suspended"}
     assert out == (theirs - {corrected}) | {named}
-    assert next(row for row in rows(catalog) if row.sha256 == other).held_back is None
+    assert next(row for row in rows(catalog) if row.id == other).held_back is None
 
 
 @pytest.fixture

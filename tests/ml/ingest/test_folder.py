@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import images, labels
+from ml.catalog.tables import annotations, images, items
 from ml.errors import ImageStoreError, SourceError
 from ml.ingest import folder as folder_module
 from ml.ingest.folder import ingest_folder
@@ -27,12 +28,29 @@ MakeFolder = Callable[[str, dict[str, list[int]]], Path]
 
 def rows(catalog: Catalog) -> list[Any]:
     with catalog.begin() as connection:
-        return list(connection.execute(sa.select(images).order_by(images.c.entered_pool_at, images.c.sha256)))
+        return list(
+            connection.execute(
+                sa.select(
+                    items,
+                    items.c.class_names[1].label("label"),
+                    images.c.media_type,
+                    images.c.width,
+                    images.c.height,
+                    images.c.byte_count,
+                )
+                .join_from(items, images)
+                .order_by(items.c.entered_pool_at, items.c.id)
+            )
+        )
 
 
 def label_rows(catalog: Catalog) -> list[Any]:
     with catalog.begin() as connection:
-        return list(connection.execute(sa.select(labels).order_by(labels.c.id)))
+        return list(
+            connection.execute(
+                sa.select(annotations, annotations.c.class_names[1].label("label")).order_by(annotations.c.id)
+            )
+        )
 
 
 def groups_of(folder: Path, groups: dict[str, str]) -> Path:
@@ -46,7 +64,7 @@ def test_pool_images_enter_the_pool_with_their_label(catalog: Catalog, image_fol
     assert (report.accepted, report.duplicates, report.rejected) == (3, 0, {})
     for row in rows(catalog):
         assert (row.split, row.evaluation_part, row.label_origin) == ("pool", None, "curated")
-        assert row.group_key == row.sha256
+        assert row.group_key == row.id
         assert row.received_at <= row.entered_pool_at <= datetime.now(UTC)
         assert row.source == "folder:first"
     assert sorted(row.label for row in rows(catalog)) == ["a", "a", "b"]
@@ -65,7 +83,7 @@ def test_evaluation_images_become_the_anchor(catalog: Catalog, image_folder: Mak
 def test_each_row_describes_the_stored_bytes(catalog: Catalog, image_folder: MakeFolder) -> None:
     ingest_folder(catalog, image_folder("first", {"a": [1]}), "pool")
     (row,) = rows(catalog)
-    content = catalog.store.get(image_key(row.sha256))
+    content = catalog.store.get(image_key(row.id))
     assert (row.media_type, row.byte_count, row.width, row.height) == ("image/png", len(content), 48, 40)
     assert Image.open(BytesIO(content)).size == (48, 40)
 
@@ -207,9 +225,9 @@ def test_an_image_that_was_only_predicted_becomes_a_member(
     ingest_folder(catalog, known, "pool")
     (row,) = rows(catalog)
     with catalog.begin() as connection:
-        connection.execute(sa.delete(labels))
-        connection.execute(sa.delete(images))
-        record = ImageRecord(row.sha256, row.sha256, "web", "image/png", 48, 40, row.byte_count)
+        connection.execute(sa.delete(annotations))
+        connection.execute(sa.delete(items))
+        record = ItemRecord("web", ImageRecord(row.id, "image/png", 48, 40, row.byte_count))
         add_predicted(connection, record)
         add_predicted(connection, record)
     (predicted,) = rows(catalog)
@@ -279,11 +297,11 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(
     assert len(kept) == 4  # the batch before; what the full disk interrupted has no row
     assert {row.label for row in kept} == {"a", "b"}
     for row in kept:
-        assert len(catalog.store.get(image_key(row.sha256))) == row.byte_count
+        assert len(catalog.store.get(image_key(row.id))) == row.byte_count
     report = ingest_folder(catalog, folder, "pool")
     assert (report.accepted, report.duplicates, report.rejected) == (6, 4, {})
     for row in rows(catalog):
-        assert len(catalog.store.get(image_key(row.sha256))) == row.byte_count
+        assert len(catalog.store.get(image_key(row.id))) == row.byte_count
 
 
 def test_the_bytes_are_stored_before_the_row_that_names_them(catalog: Catalog, image_folder: MakeFolder) -> None:
@@ -292,11 +310,11 @@ def test_the_bytes_are_stored_before_the_row_that_names_them(catalog: Catalog, i
 
         def put(self, key: str, content: bytes) -> None:
             with catalog.begin() as connection:
-                known = connection.scalar(sa.select(sa.func.count()).where(images.c.sha256 == Path(key).name))
+                known = connection.scalar(sa.select(sa.func.count()).where(items.c.id == Path(key).name))
             assert known == 0
             catalog.store.put(key, content)
 
         get, exists, delete = catalog.store.get, catalog.store.exists, catalog.store.delete
 
     assert ingest_folder(replace(catalog, store=Watching()), image_folder("first", {"a": [1, 2]}), "pool").accepted == 2
-    assert all(catalog.store.exists(image_key(row.sha256)) for row in rows(catalog))
+    assert all(catalog.store.exists(image_key(row.id)) for row in rows(catalog))

@@ -10,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image, ImageFilter
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import image_rights, labels
+from ml.catalog.tables import annotations, image_rights
 from ml.data.data_changes import Change, apply_changes, decide_batches
 from ml.data.membership import read_states
 from ml.deadlines import Deadline
@@ -44,7 +45,7 @@ def test_what_a_source_brings_waits_for_a_certificate(catalog: Catalog, drop_fol
     assert reasons(catalog, batch_id) == {("waiting", "certification"): 3}
     for row in rows(catalog)[4:]:
         assert (row.split, row.entered_pool_at, row.label_origin, row.held_back) == (None, None, "stated", "waiting")
-        assert catalog.store.exists(image_key(row.sha256))
+        assert catalog.store.exists(image_key(row.id))
     found = batch(catalog, batch_id)
     assert (found.state, found.waiting, found.counts, found.contact_sheet_key) == ("waiting", 3, {"waiting": 3}, None)
     assert found.source == (tmp_path / "drop").as_uri()
@@ -67,13 +68,12 @@ def test_certified_images_enter_the_pool_and_the_evaluation_set_for_good(catalog
 
 def test_one_image_of_a_batch_can_be_certified_or_corrected_alone(catalog: Catalog, drop_folder: Drop) -> None:
     (batch_id,) = pull(catalog, drop_folder({"a": [1, 2, 3]}))
-    certified, corrected, _ = [file.image_sha256 for file in files(catalog, batch_id)]
+    certified, corrected, _ = [file.item_id for file in files(catalog, batch_id)]
     assert certified is not None and corrected is not None
     with catalog.begin() as connection:
-        apply_changes(
-            connection, [Change("certify", certified), Change("relabel", corrected, "b")], "account:7", mirrored=True
-        )
-    assert {row.sha256: row.label for row in rows(catalog) if row.held_back is None} == {certified: "a", corrected: "b"}
+        changes = [Change("certify", certified), Change("relabel", corrected, Annotation(("b",)))]
+        apply_changes(connection, changes, "account:7", mirrored=True)
+    assert {row.id: row.label for row in rows(catalog) if row.held_back is None} == {certified: "a", corrected: "b"}
     assert batch(catalog, batch_id).waiting == 1
 
 
@@ -97,7 +97,7 @@ def test_without_certification_known_labels_enter_and_unknown_ones_wait(
     assert {(row.label_origin, row.held_back) for row in entered} == {("curated", None)}
     assert all(row.split is not None for row in entered)
     with catalog.begin() as connection:
-        said = connection.execute(sa.select(labels.c.said_by).order_by(labels.c.id.desc()).limit(2))
+        said = connection.execute(sa.select(annotations.c.said_by).order_by(annotations.c.id.desc()).limit(2))
         assert set(said.scalars()) == {(tmp_path / "drop").as_uri()}
 
 
@@ -223,9 +223,9 @@ def test_the_same_image_under_another_label_is_rejected_while_it_waits(catalog: 
     (folder / "b" / "same.png").write_bytes((folder / "a" / "001.png").read_bytes())
     (batch_id,) = pull(catalog, folder)
     assert reasons(catalog, batch_id) == {("rejected", "conflicting_label"): 1}
-    sha256 = rows(catalog)[0].sha256
+    sha256 = rows(catalog)[0].id
     with catalog.begin() as connection:
-        assert read_states(connection, [sha256])[sha256].label == "a"
+        assert read_states(connection, [sha256])[sha256].annotation == Annotation(("a",))
 
 
 def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) -> None:

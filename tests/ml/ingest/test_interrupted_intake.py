@@ -160,7 +160,7 @@ def test_an_image_whose_bytes_are_gone_keeps_no_source_from_being_taken_in(
     catalog: Catalog, drop_folder: Drop, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     know_labels(catalog, drop_folder, tmp_path)
-    gone, kept = rows(catalog)[0].sha256, rows(catalog)[1].sha256
+    gone, kept = rows(catalog)[0].id, rows(catalog)[1].id
     catalog.store.delete(image_key(gone))
     with catalog.begin() as connection:
         connection.execute(sa.delete(image_statistics))  # as before this release

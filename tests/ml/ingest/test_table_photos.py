@@ -14,7 +14,7 @@ from PIL import Image
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import load_files
-from ml.catalog.tables import image_rights, images
+from ml.catalog.tables import image_rights, items
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.intake import BatchRules, ingest_source
@@ -162,7 +162,7 @@ def test_a_photo_is_taken_once(
     assert ingest_source(catalog, source, RULES, Deadline(60)) == []
     with catalog.begin() as connection:
         holders = connection.scalars(sa.select(image_rights.c.holder)).all()
-        groups = connection.scalars(sa.select(images.c.group_key)).all()
+        groups = connection.scalars(sa.select(items.c.group_key)).all()
     assert (holders, groups) == (["Ada Gray"] * 2, ["mushroom-observer:70"] * 2)
     assert site.photos_asked == ["/640/11.jpg", "/640/12.jpg", "/640/13.jpg"]
 

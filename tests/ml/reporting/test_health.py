@@ -16,7 +16,7 @@ from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import Shortfall, save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
-from ml.catalog.tables import alerts, attempts, images
+from ml.catalog.tables import alerts, attempts, items
 from ml.data.selection import SnapshotRules
 from ml.data.snapshot_rules import create_snapshot
 from ml.evaluation.floor import Floor
@@ -193,14 +193,14 @@ def test_an_approval_waits_from_question_to_answer_but_not_longer_than_a_day(
 def test_quarantine_ends_when_no_image_of_the_batch_waits(catalog: Catalog, add_images: AddImages) -> None:
     waiting = add_images("a", 3, origin="stated", split=None)
     with catalog.begin() as connection:
-        connection.execute(sa.update(images).values(held_back="waiting"))
+        connection.execute(sa.update(items).values(held_back="waiting"))
         for number, is_quarantined in enumerate([True, True, False]):
-            file = FileOutcome(f"{number}.png", "1", "a", "waiting", image_sha256=waiting[number])
+            file = FileOutcome(f"{number}.png", "1", "a", "waiting", item_id=waiting[number])
             add_batch(connection, "drop", [file, file], is_quarantined, 0.5, None)
     assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (2, 3)
     with catalog.begin() as connection:
-        decided = images.c.sha256 == waiting[0]
-        connection.execute(sa.update(images).where(decided).values(held_back="excluded"))
+        decided = items.c.id == waiting[0]
+        connection.execute(sa.update(items).where(decided).values(held_back="excluded"))
     assert (read(catalog).quarantined_batches, read(catalog).waiting_images) == (1, 2)
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from PIL import Image, ImageOps
 
 from ml.catalog.database import Catalog
-from ml.catalog.tables import copy_hashes, evaluations, image_statistics, images
+from ml.catalog.tables import copy_hashes, evaluations, image_statistics, items
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.ingest.folder import ingest_folder
@@ -33,7 +33,9 @@ def leaking(catalog: Catalog, tmp_path: Path) -> Catalog:
         connection.execute(sa.delete(copy_hashes))
         connection.execute(sa.delete(image_statistics))
         # No image of the evaluation set is known while the pool comes in.
-        connection.execute(sa.update(images).values(split=None, evaluation_part=None, label=None, label_origin=None))
+        connection.execute(
+            sa.update(items).values(split=None, evaluation_part=None, class_names=None, label_origin=None)
+        )
     write(tmp_path / "pool", "a", "turned", scene(0).rotate(90, expand=True))
     write(tmp_path / "pool", "b", "mirrored", ImageOps.mirror(scene(1)))
     write(tmp_path / "pool", "a", "cut", scene(2).crop((15, 3, 238, 176)))
@@ -41,19 +43,19 @@ def leaking(catalog: Catalog, tmp_path: Path) -> Catalog:
         write(tmp_path / "pool", "ab"[seed % 2], str(seed), scene(seed))
     ingest_folder(catalog, tmp_path / "pool", "pool")
     with catalog.begin() as connection:
-        values = {"split": "evaluation", "evaluation_part": "anchor", "label": "a", "label_origin": "curated"}
-        connection.execute(sa.update(images).where(images.c.split.is_(None)).values(values))
+        values = {"split": "evaluation", "evaluation_part": "anchor", "class_names": ["a"], "label_origin": "curated"}
+        connection.execute(sa.update(items).where(items.c.split.is_(None)).values(values))
     return catalog
 
 
 def test_copies_leave_the_pool_and_snapshots_stay(leaking: Catalog) -> None:
     with leaking.begin() as connection:
         snapshot_id = create_snapshot(connection, SnapshotRules(100, 0.20, 0.30), None)
-    count = sa.text(f"SELECT count(*) FROM training.snapshot_images WHERE snapshot_id = {snapshot_id}")
+    count = sa.text(f"SELECT count(*) FROM training.snapshot_items WHERE snapshot_id = {snapshot_id}")
     report = check_crossing(leaking, mirrored=True, actor="check")
     assert len(report.withdrawn) == 3
     with leaking.begin() as connection:
-        held = connection.execute(sa.select(images.c.sha256, images.c.copy_of).where(images.c.held_back == "copy"))
+        held = connection.execute(sa.select(items.c.id, items.c.copy_of).where(items.c.held_back == "copy"))
         assert dict(held.tuples().all()) == report.withdrawn
         assert connection.execute(count).scalar_one() == 43
     assert check_crossing(leaking, mirrored=True, actor="check").withdrawn == {}
@@ -90,4 +92,4 @@ def test_a_group_on_both_sides_leaves_the_pool(catalog: Catalog, add_images: Cal
     (original,) = add_images("a", 1, split="evaluation", part="anchor", group="walk 7")
     assert check_crossing(catalog, mirrored=True, actor="check").withdrawn == {crossing: original}
     with catalog.begin() as connection:
-        assert connection.scalar(sa.select(images.c.held_back).where(images.c.sha256 == stays)) is None
+        assert connection.scalar(sa.select(items.c.held_back).where(items.c.id == stays)) is None

@@ -17,13 +17,14 @@ from mlflow import MlflowClient
 from ml import cycle
 from ml.app import Workspace, load_classifier
 from ml.catalog.answers import Answer
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.events import write_event
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models import attempts
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.object_store import FolderStore, backbone_key, image_key
-from ml.catalog.tables import backbones, events, feedback, images, labels, predictions, results
+from ml.catalog.tables import annotations, backbones, events, feedback, items, predictions, results
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
 from ml.training.recipes import Retrain
@@ -56,8 +57,8 @@ def add_predicted_image(workspace: Workspace) -> AddPredicted:
         workspace.catalog.store.put(image_key(sha256), CONTENT)
         age(workspace, image_key(sha256))
         with workspace.catalog.begin() as connection:
-            add_predicted(connection, ImageRecord(sha256, sha256, "upload", "image/png", 32, 32, len(CONTENT)))
-            connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
+            add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))))
+            connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
             prediction_id = save_prediction(connection, save_result(connection, sha256, 1, ANSWER).id, None, False)
             at = sa.func.now() - asked_before
             of_it = predictions.c.id == prediction_id
@@ -68,11 +69,11 @@ def add_predicted_image(workspace: Workspace) -> AddPredicted:
 
 
 def _is(sha256: str) -> sa.ColumnElement[bool]:
-    return images.c.sha256 == sha256
+    return items.c.id == sha256
 
 
 def prediction_of(connection: sa.Connection, sha256: str) -> int:
-    query = sa.select(predictions.c.id).join(results).where(results.c.image_sha256 == sha256)
+    query = sa.select(predictions.c.id).join(results).where(results.c.item_id == sha256)
     return int(connection.execute(query).scalar_one())
 
 
@@ -82,7 +83,7 @@ def amounts(removals: list[Removal]) -> dict[str, Amount]:
 
 def known(workspace: Workspace) -> set[str]:
     with workspace.catalog.begin() as connection:
-        return set(connection.scalars(sa.select(images.c.sha256)))
+        return set(connection.scalars(sa.select(items.c.id)))
 
 
 def test_a_dry_run_says_what_goes_and_deletes_nothing(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
@@ -99,7 +100,7 @@ def test_a_dry_run_says_what_goes_and_deletes_nothing(workspace: Workspace, add_
 def test_many_images_go_in_batches(
     workspace: Workspace, add_predicted_image: AddPredicted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(forgetting, "ITEMS_AT_ONCE", 2)
     for _ in range(5):
         add_predicted_image()
     assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"].count == 5
@@ -112,9 +113,9 @@ def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predic
         save_prediction(connection, asked_again, None, False)
         opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "nok"}
         connection.execute(sa.insert(feedback).values(opinion))
-        history = {"image_sha256": labelled, "label": "a", "origin": "curated", "said_by": "test"}
-        connection.execute(sa.insert(labels).values(history))
-        connection.execute(sa.update(images).values(held_back="excluded").where(_is(held_back)))
+        history = {"item_id": labelled, "class_names": ["a"], "origin": "curated", "said_by": "test"}
+        connection.execute(sa.insert(annotations).values(history))
+        connection.execute(sa.update(items).values(held_back="excluded").where(_is(held_back)))
     purge_workspace(workspace, is_dry_run=False)
     assert known(workspace) == {lately, disputed, labelled, held_back}
 
@@ -124,15 +125,15 @@ def test_members_snapshots_and_evaluation_sets_stay(filled_workspace: Workspace)
     cycle.take_snapshot(workspace, "key", "test", Retrain(snapshot_size=100))
     with workspace.catalog.begin() as connection:
         # As if they were only predicted: what a snapshot or a label's history names must stay nevertheless.
-        nothing = {"split": None, "label": None, "label_origin": None, "entered_pool_at": None}
-        in_pool = images.c.split == "pool"
-        connection.execute(sa.update(images).values(**nothing).where(in_pool))
-        connection.execute(sa.update(images).values(received_at=sa.func.now() - LONG_AGO))
-        connection.execute(sa.delete(labels))
+        nothing = {"split": None, "class_names": None, "label_origin": None, "entered_pool_at": None}
+        in_pool = items.c.split == "pool"
+        connection.execute(sa.update(items).values(**nothing).where(in_pool))
+        connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.delete(annotations))
     before = known(workspace)
     with workspace.catalog.begin() as connection:
-        pinned = set(connection.scalars(sa.text("SELECT image_sha256 FROM training.snapshot_images")))
-        evaluation = set(connection.scalars(sa.select(images.c.sha256).where(images.c.split == "evaluation")))
+        pinned = set(connection.scalars(sa.text("SELECT item_id FROM training.snapshot_items")))
+        evaluation = set(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))
     purge_workspace(workspace, is_dry_run=False)
     assert known(workspace) == pinned | evaluation
     assert len(known(workspace)) < len(before)
@@ -167,7 +168,7 @@ def test_old_predictions_and_events_go_unless_there_is_feedback(
 ) -> None:
     quiet, disputed = add_predicted_image(), add_predicted_image()
     with workspace.catalog.begin() as connection:
-        connection.execute(sa.update(images).values(received_at=sa.func.now()))  # the images stay
+        connection.execute(sa.update(items).values(received_at=sa.func.now()))  # the images stay
         opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "ok"}
         connection.execute(sa.insert(feedback).values(opinion))
         old, _ = (write_event(connection, "test", "tester", {}) for _ in range(2))
@@ -177,7 +178,7 @@ def test_old_predictions_and_events_go_unless_there_is_feedback(
     assert (said["predictions without feedback"], said["events"]) == (Amount(1), Amount(1))
     assert amounts(purge_workspace(workspace, is_dry_run=False)) == said
     with workspace.catalog.begin() as connection:
-        left = connection.scalars(sa.select(results.c.image_sha256).join(predictions)).all()
+        left = connection.scalars(sa.select(results.c.item_id).join(predictions)).all()
     assert (left, known(workspace)) == ([disputed], {quiet, disputed})
 
 

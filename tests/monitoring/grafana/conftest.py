@@ -15,6 +15,7 @@ from ml.catalog import tables
 from ml.catalog.database import open_catalog
 from ml.figures import NIGHTLY
 from ml.settings import Settings
+from tests.ml.image_rows import add_item
 from tests.monitoring.grafana.stand_in import Grafana, running_grafana
 
 DASHBOARDS = Path(__file__).resolve().parents[3] / "grafana" / "dashboards"
@@ -68,11 +69,9 @@ def filled_settings(
 
 def _add_images(connection: sa.Connection) -> None:
     for number, (sha256, origin) in enumerate(zip(SHA256S, ORIGINS, strict=True)):
-        facts = {"source": "test", "media_type": "image/png", "width": 32, "height": 32, "byte_count": 100}
         member = {"split": "pool", "entered_pool_at": sa.func.clock_timestamp()} if origin else {}
-        label = {"label": "ab"[number % 2], "label_origin": origin} if origin else {}
-        row = {"sha256": sha256, "group_key": sha256, **facts, **member, **label}
-        connection.execute(sa.insert(tables.images).values(row))
+        label = {"class_names": ["ab"[number % 2]], "label_origin": origin} if origin else {}
+        add_item(connection, sha256, **member, **label)
     batch = _add(connection, tables.ingest_batches, source="test", is_quarantined=True, reject_share=0.5)
     file = {"batch_id": batch, "version": "1"}
     _add(connection, tables.ingest_files, **file, name="good.png", outcome="waiting")
@@ -108,7 +107,7 @@ def _add_nights(connection: sa.Connection) -> None:
 
 
 def _add_predictions(connection: sa.Connection) -> None:
-    result = {"image_sha256": SHA256S[0], "model_version": 1, "probabilities": [0.9, 0.1]}
+    result = {"item_id": SHA256S[0], "model_version": 1, "probabilities": [0.9, 0.1]}
     result_id = _add(connection, tables.results, **result)
     prediction = _add(connection, tables.predictions, result_id=result_id, is_cached=False)
     _add(connection, tables.feedback, prediction_id=prediction, verdict="ok")

@@ -16,8 +16,8 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import save_monitoring
-from ml.catalog.tables import images
 from ml.settings import Settings
+from tests.ml.image_rows import add_item
 from webapi import application_state
 from webapi.telemetry import database_metrics
 from webapi.telemetry.database_metrics import DatabaseCollector
@@ -57,9 +57,8 @@ def lived(catalog: Catalog, add_champion: Callable[..., None]) -> Catalog:
     with catalog.begin() as connection:
         save_monitoring(connection, 2, 1, 0.6, [], NewImages(1, 0), [], {"f1_macro": 0.55})
         save_drift_check(connection, DRIFT)
-        row = {"sha256": "0" * 64, "group_key": "0", "source": "test", "media_type": "image/png", "byte_count": 1}
-        label = {"split": "pool", "label": "a", "label_origin": "curated", "entered_pool_at": sa.func.now()}
-        connection.execute(sa.insert(images).values(**row, **label, width=1, height=1))
+        label = {"split": "pool", "class_names": ["a"], "label_origin": "curated", "entered_pool_at": sa.func.now()}
+        add_item(connection, "0" * 64, **label)
     return catalog
 
 

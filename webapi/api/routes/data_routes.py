@@ -10,6 +10,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.annotations import label_of
 from ml.catalog.images.image_queries import query_images
 from ml.catalog.logs.log_queries import query_events, query_feedback, query_predictions
 from ml.data.copies.near_copies import measure_images
@@ -53,7 +54,8 @@ def get_data(query: DataQuery) -> Response:
 def _read_images(connection: sa.Connection, query: DataQuery, account: Account) -> dict[str, object]:
     visible = None if account.role == "admin" else may_be_seen_by(account)
     page = query_images(connection, query.images, query.limit, query.cursor, visible)
-    return ImagesPage.model_validate(page).model_dump(mode="json")
+    rows = [vars(row) | {"sha256": row.id, "label": label_of(row.annotation)} for row in page.items]
+    return ImagesPage.model_validate({"images": rows, "next_cursor": page.next_cursor}).model_dump(mode="json")
 
 
 def _read_predictions(connection: sa.Connection, query: DataQuery, account: Account) -> dict[str, object]:
@@ -77,8 +79,8 @@ def _read_events(connection: sa.Connection, query: DataQuery, _account: Account)
 
 
 def _for_reader(row: Any, account: Account) -> dict[str, object]:
-    """A row without the login that only admins see."""
-    return asdict(row) | ({} if account.role == "admin" else {"login": None})
+    """A row in the words of the API, without the login that only admins see."""
+    return asdict(row) | {"image_sha256": row.item_id} | ({} if account.role == "admin" else {"login": None})
 
 
 def _with_percent(row: dict[str, Any]) -> dict[str, object]:
@@ -100,17 +102,17 @@ def post_changes(body: ChangesBody) -> Response:
     changes = [entry.change for entry in body.changes]
     state = application_state.current()
     catalog = state.database.catalog()
-    measure_images(catalog, {change.sha256 for change in changes if change.action != "exclude"})
+    measure_images(catalog, {change.item_id for change in changes if change.action != "exclude"})
     with begin_until(catalog, current_deadline()) as connection:
         done = apply_changes(connection, changes, actor_name(current_account()), state.settings.mirrored_views)
     return jsonify(
         changes=[
             {
-                "sha256": each.change.sha256,
+                "sha256": each.change.item_id,
                 "action": each.change.action,
                 "is_changed": each.is_changed,
-                "before": asdict(each.before),
-                "after": asdict(each.after),
+                "before": each.before.shown(),
+                "after": each.after.shown(),
             }
             for each in done
         ]

@@ -39,7 +39,7 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
     catalog = state.database.catalog()
     prediction = _find_prediction(catalog, path.prediction_id, account)
     if may_certify(account):
-        measure_images(catalog, [prediction.image_sha256])
+        measure_images(catalog, [prediction.item_id])
     with begin_until(catalog, current_deadline()) as connection:
         classes = find_classes(connection, prediction.model_version) or _served_classes(prediction.model_version)
         opinion = _opinion(body, classes[prediction.best_index])

@@ -17,7 +17,7 @@ from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
 from ml.tasks.base import Lesson, TailOptions, TunedBackbone
-from ml.tasks.classification.answers import label_of
+from ml.tasks.classification.answers import single_class
 from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
 from ml.tasks.classification.finetuning.unfrozen_training import Examples, best_epoch, train_tail
 from ml.tasks.classification.head_fitting import HeadTrainer
@@ -84,13 +84,11 @@ class _SeenImages:
 
     @classmethod
     def of(cls, snapshot: Snapshot, views: Sequence[str]) -> "_SeenImages":
-        pairs = [
-            (image, view) for image in snapshot.images for view in (views if image.fold == "train" else [IDENTITY])
-        ]
+        pairs = [(item, view) for item in snapshot.items for view in (views if item.fold == "train" else [IDENTITY])]
         return cls(
-            [(image.sha256, view) for image, view in pairs],
-            np.array([snapshot.classes.index(label_of(image.annotation)) for image, _ in pairs]),
-            np.array([image.fold == "train" for image, _ in pairs]),
+            [(item.demand_image(), view) for item, view in pairs],
+            np.array([snapshot.classes.index(single_class(item.annotation)) for item, _ in pairs]),
+            np.array([item.fold == "train" for item, _ in pairs]),
         )
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from ml.catalog.annotations import label_of
 from ml.catalog.database import Catalog
 from ml.catalog.images.image_queries import ImageFilter, query_images
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.errors import CursorError
 
 AddImages = Callable[..., list[str]]
@@ -18,17 +19,19 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 # 100,000 images over 28 hours: most in the pool, 500 in the evaluation set, 20 confirmed, 10 in doubt.
 FILL = """
-INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, received_at,
-                             split, evaluation_part, label, label_origin, held_back, entered_pool_at)
-SELECT encode(sha256(n::text::bytea), 'hex'), n::text, 'test', 'image/png', 32, 32, 100,
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT encode(sha256(n::text::bytea), 'hex'), 'image/png', 32, 32, 100 FROM generate_series(1, 100000) AS n;
+INSERT INTO training.items (id, image_sha256, group_key, source, received_at,
+                            split, evaluation_part, class_names, label_origin, held_back, entered_pool_at)
+SELECT sha256, sha256, n::text, 'test',
        timestamptz '2026-01-01 00:00+00' + n * interval '1 second',
        CASE WHEN n <= 500 THEN 'evaluation' WHEN n % 5 > 0 THEN 'pool' END,
        CASE WHEN n <= 500 THEN 'anchor' END,
-       CASE WHEN n <= 500 OR n % 5 > 0 THEN 'class ' || n % 20 END,
+       CASE WHEN n <= 500 OR n % 5 > 0 THEN ARRAY['class ' || n % 20] END,
        CASE WHEN n <= 500 THEN 'curated' WHEN n % 5 = 0 THEN NULL WHEN n <= 525 THEN 'confirmed' ELSE 'harvested' END,
        CASE WHEN n BETWEEN 601 AND 610 THEN 'suspended' END,
        CASE WHEN n > 500 AND n % 5 > 0 AND n NOT BETWEEN 601 AND 610 THEN timestamptz '2026-01-02' END
-FROM generate_series(1, 100000) AS n
+FROM generate_series(1, 100000) AS n, encode(sha256(n::text::bytea), 'hex') AS sha256
 """
 
 
@@ -37,7 +40,7 @@ def many_images(catalog: Catalog) -> Catalog:
     with catalog.begin() as connection:
         connection.execute(sa.text(FILL))
     with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("VACUUM ANALYZE training.images"))
+        connection.execute(sa.text("VACUUM ANALYZE training.items, training.images, training.item_classes"))
     return catalog
 
 
@@ -52,15 +55,15 @@ def rows_read(plan: dict[str, object]) -> int:
 USUAL = {  # with the most rows that a page of 100 may read
     "all": (ImageFilter(), 101),
     "time": (ImageFilter(received_from=BEGIN + timedelta(hours=1), received_before=BEGIN + timedelta(hours=2)), 101),
-    "label": (ImageFilter(label="class 7"), 101),
-    "no such label": (ImageFilter(label="unheard of"), 101),
+    "label": (ImageFilter(class_name="class 7"), 101),
+    "no such label": (ImageFilter(class_name="unheard of"), 101),
     "origin": (ImageFilter(origin="harvested"), 150),
     "rare origin": (ImageFilter(origin="confirmed"), 101),
     "pool": (ImageFilter(split="pool"), 150),
     "evaluation": (ImageFilter(split="evaluation"), 500),
     "only predicted": (ImageFilter(split="none"), 600),
     "in doubt": (ImageFilter(held_back="suspended"), 101),
-    "several": (ImageFilter(label="class 7", origin="harvested", split="pool"), 101),
+    "several": (ImageFilter(class_name="class 7", origin="harvested", split="pool"), 101),
 }
 
 
@@ -96,20 +99,20 @@ def test_pages_show_every_image_once_newest_first_also_where_many_came_at_once(
 ) -> None:
     added = [*add_images("amanita", 25), *add_images("boletus", 5, origin="harvested")]
     with catalog.begin() as connection:
-        connection.execute(sa.update(images).where(images.c.label == "amanita").values(received_at=BEGIN))
+        connection.execute(sa.update(items).where(items.c.class_names == ["amanita"]).values(received_at=BEGIN))
     seen, cursor, sizes = [], None, []
     with catalog.begin() as connection:
         while True:
             page = query_images(connection, ImageFilter(), 10, cursor)
-            seen += page.images
-            sizes.append(len(page.images))
+            seen += page.items
+            sizes.append(len(page.items))
             cursor = page.next_cursor
             if cursor is None:
                 break
     assert sizes == [10, 10, 10]
-    assert sorted(image.sha256 for image in seen) == sorted(added)
+    assert sorted(image.id for image in seen) == sorted(added)
     assert [image.received_at for image in seen] == sorted((image.received_at for image in seen), reverse=True)
-    assert {image.label for image in seen[:5]} == {"boletus"}
+    assert {label_of(image.annotation) for image in seen[:5]} == {"boletus"}
 
 
 def test_an_image_that_arrives_between_two_pages_disturbs_neither(catalog: Catalog, add_images: AddImages) -> None:
@@ -119,7 +122,7 @@ def test_an_image_that_arrives_between_two_pages_disturbs_neither(catalog: Catal
     add_images("amanita", 3)
     with catalog.begin() as connection:
         second = query_images(connection, ImageFilter(), 2, first.next_cursor)
-    assert sorted(image.sha256 for image in [*first.images, *second.images]) == sorted(added)
+    assert sorted(image.id for image in [*first.items, *second.items]) == sorted(added)
 
 
 def test_the_filters_mean_what_they_say(catalog: Catalog, add_images: AddImages) -> None:
@@ -129,13 +132,13 @@ def test_the_filters_mean_what_they_say(catalog: Catalog, add_images: AddImages)
 
     def found(**wanted: object) -> set[str]:
         with catalog.begin() as connection:
-            return {image.sha256 for image in query_images(connection, ImageFilter(**wanted), 10).images}  # type: ignore[arg-type]
+            return {image.id for image in query_images(connection, ImageFilter(**wanted), 10).items}  # type: ignore[arg-type]
 
     assert found() == {pool_image, evaluated, harvested}
-    assert found(label="amanita") == {pool_image, evaluated}
+    assert found(class_name="amanita") == {pool_image, evaluated}
     assert found(origin="harvested") == {harvested}
     assert found(split="pool") == {pool_image, harvested}
-    assert found(split="evaluation", label="amanita") == {evaluated}
+    assert found(split="evaluation", class_name="amanita") == {evaluated}
     assert found(split="none") == set()
     assert found(held_back="excluded") == set()
     assert found(received_before=BEGIN) == set()

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import (
     ImageStatistics,
@@ -16,7 +17,8 @@ from ml.catalog.images.copy_index import (
     propose_copies,
     save_statistics,
 )
-from ml.catalog.images.image_records import ImageRecord, add_predicted
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import image_statistics, images
 from ml.data.copies.near_copies import copies_of, let_be_found, measure_all, measure_images
@@ -48,11 +50,11 @@ def test_the_search_finds_exactly_what_is_near(catalog: Catalog, add_images: Add
             index_image(connection, sha256, [stored])
         sought = hash_of(0, base)
         for kind in range(3):
-            found = {each.sha256 for each in propose_copies(connection, [(kind, sought)], 14, 1000)}
+            found = {each.item_id for each in propose_copies(connection, [(kind, sought)], 14, 1000)}
             assert found == {key for key, each in hashes.items() if each.kind == kind and is_near(sought, each)}
             assert found
         nearest = propose_copies(connection, [(0, sought)], 14, 5)
-    distances = [(hashes[each.sha256].bits ^ base).bit_count() for each in nearest]
+    distances = [(hashes[each.item_id].bits ^ base).bit_count() for each in nearest]
     assert distances == sorted(distances)
 
 
@@ -67,7 +69,7 @@ def keep(catalog: Catalog) -> Callable[[Image.Image], str]:
         sha256 = f"{random.Random(content).getrandbits(256):064x}"
         catalog.store.put(image_key(sha256), content)
         with catalog.begin() as connection:
-            add_predicted(connection, ImageRecord(sha256, sha256, "test", "image/png", *picture.size, len(content)))
+            add_predicted(connection, ItemRecord("test", ImageRecord(sha256, "image/png", *picture.size, len(content))))
         return sha256
 
     return kept
@@ -77,7 +79,7 @@ def enter_pool(catalog: Catalog, sha256: str) -> None:
     with catalog.begin() as connection:
         row = connection.execute(sa.select(images).where(images.c.sha256 == sha256)).one()
         record = ImageRecord(*(getattr(row, name) for name in ImageRecord.__dataclass_fields__))
-        enter(connection, [Arrival(record, "boletus")], "pool", "test")
+        enter(connection, [Arrival(ItemRecord("test", record), Annotation(("boletus",)))], "pool", "test")
 
 
 def test_images_are_measured_once_and_found_once_they_belong_somewhere(
@@ -87,13 +89,13 @@ def test_images_are_measured_once_and_found_once_they_belong_somewhere(
     measure_images(catalog, [original, copy, predicted])
     enter_pool(catalog, original)
     with catalog.begin() as connection:
-        assert [each.sha256 for each in copies_of(connection, copy, mirrored=True).found] == [original]
+        assert [each.item_id for each in copies_of(connection, copy, mirrored=True).found] == [original]
         assert copies_of(connection, original, mirrored=True).found == []  # the others are only predicted
         let_be_found(connection, [original])
     measure_all(catalog)
     with catalog.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(image_statistics)) == 3
-        assert [each.sha256 for each in copies_of(connection, copy, mirrored=True).found] == [original]
+        assert [each.item_id for each in copies_of(connection, copy, mirrored=True).found] == [original]
 
 
 def test_what_was_never_measured_is_found_after_measuring_all(
@@ -106,4 +108,4 @@ def test_what_was_never_measured_is_found_after_measuring_all(
         assert copies_of(connection, copy, mirrored=True).found == []
     measure_all(catalog)
     with catalog.begin() as connection:
-        assert [each.sha256 for each in copies_of(connection, copy, mirrored=True).found] == [original]
+        assert [each.item_id for each in copies_of(connection, copy, mirrored=True).found] == [original]

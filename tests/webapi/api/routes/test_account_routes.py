@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from ml.catalog.accounts import personal_data
 from ml.catalog.database import Catalog
 from ml.catalog.logs.events import write_event
-from ml.catalog.tables import accounts, events, feedback, labels, predictions, tokens
+from ml.catalog.tables import accounts, annotations, events, feedback, predictions, tokens
 from webapi.api.routes.account_routes import PersonalData
 
 LogIn = Callable[..., FlaskClient]
@@ -35,9 +35,14 @@ def history(user: FlaskClient, catalog: Catalog, post: Post, serve_version: Any,
     with catalog.begin() as connection:
         said = {"prediction_id": first.id, "account_id": account_id, "verdict": "nok", "corrected_label": "boletus"}
         connection.execute(sa.insert(feedback).values(**said))
-        image = connection.execute(sa.text("SELECT sha256 FROM training.images LIMIT 1")).scalar_one()
-        label = {"image_sha256": image, "label": "boletus", "origin": "confirmed", "said_by": f"account:{account_id}"}
-        connection.execute(sa.insert(labels).values(**label))
+        image = connection.execute(sa.text("SELECT id FROM training.items LIMIT 1")).scalar_one()
+        label = {
+            "item_id": image,
+            "class_names": ["boletus"],
+            "origin": "confirmed",
+            "said_by": f"account:{account_id}",
+        }
+        connection.execute(sa.insert(annotations).values(**label))
         write_event(connection, "client:clicked", f"account:{account_id}", {"where": "here"})
 
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from ml.catalog.database import Catalog
-from ml.catalog.tables import events, images, labels
+from ml.catalog.tables import annotations, events, items
+from tests.ml.image_rows import add_item
 
 
 def sha256_of(number: int) -> str:
@@ -24,21 +25,15 @@ def add_images(catalog: Catalog) -> Callable[..., list[str]]:
 
     def add(numbers: range, **values: object) -> list[str]:
         common = {
-            "source": "test",
-            "media_type": "image/png",
-            "width": 48,
-            "height": 40,
-            "byte_count": 100,
             "split": "pool",
-            "label": "amanita",
+            "class_names": ["amanita"],
             "label_origin": "curated",
             "entered_pool_at": sa.func.clock_timestamp(),
         }
         hashes = [sha256_of(number) for number in numbers]
         with catalog.begin() as connection:
             for sha256 in hashes:
-                row = {**common, **values, "sha256": sha256, "group_key": sha256}
-                connection.execute(sa.insert(images).values(row))
+                add_item(connection, sha256, **common | values)
         return hashes
 
     return add
@@ -152,7 +147,7 @@ def test_a_list_of_changes_is_made_and_each_is_in_the_audit_log(
     with catalog.begin() as connection:
         logged = connection.execute(sa.select(events).where(events.c.kind.startswith("data.")).order_by(events.c.id))
         rows = logged.all()
-        said_by = set(connection.scalars(sa.select(labels.c.said_by)))
+        said_by = set(connection.scalars(sa.select(annotations.c.said_by)))
     assert [(row.kind, row.detail["before"], row.detail["after"]) for row in rows] == [
         (f"data.{each['action']}", each["before"], each["after"]) for each in done[:3]
     ]
@@ -170,11 +165,11 @@ def test_one_unknown_image_refuses_the_whole_list_and_is_named(
     assert sha256_of(99) in answer.json["detail"]
     assert known not in answer.json["detail"]
     with catalog.begin() as connection:
-        assert connection.execute(sa.select(images.c.held_back)).scalar_one() is None
+        assert connection.execute(sa.select(items.c.held_back)).scalar_one() is None
 
 
 def test_what_has_no_label_cannot_be_certified(admin: FlaskClient, add_images: Callable[..., list[str]]) -> None:
-    (sha256,) = add_images(range(1), split=None, label=None, label_origin=None, entered_pool_at=None)
+    (sha256,) = add_images(range(1), split=None, class_names=None, label_origin=None, entered_pool_at=None)
     answer: Any = admin.post("/data/update", json={"changes": [{"action": "certify", "sha256": sha256}]})
     assert answer.status_code == 409
     assert sha256 in answer.json["detail"]
@@ -218,6 +213,6 @@ def test_images_that_wait_are_found_and_certified_together(
     answer = admin.post("/data/update", json={"changes": changes})
     assert answer.status_code == 200
     with catalog.begin() as connection:
-        rows = connection.execute(sa.select(images.c.split, images.c.label_origin, images.c.held_back)).all()
+        rows = connection.execute(sa.select(items.c.split, items.c.label_origin, items.c.held_back)).all()
     assert {tuple(row[1:]) for row in rows} == {("confirmed", None)}
     assert {row.split for row in rows} == {"pool", "evaluation"}  # a fifth is held out

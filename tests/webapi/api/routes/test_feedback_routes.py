@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ml.catalog.database import Catalog
-from ml.catalog.tables import events, feedback, images, labels, model_versions
+from ml.catalog.tables import annotations, events, feedback, items, model_versions
 from ml.data.membership import is_held_out
 from ml.settings import Settings
 from webapi import application_state
@@ -37,10 +37,10 @@ def prediction(
     for seed in range(100):
         answer: dict[str, Any] = post(png(seed), nb_preds="4").json
         with catalog.begin() as connection:
-            (sha256,) = connection.execute(sa.select(images.c.sha256)).scalars()
+            (sha256,) = connection.execute(sa.select(items.c.id)).scalars()
             if not is_held_out(sha256):
                 return answer
-            for table in ("logs.predictions", "logs.results", "training.features", "training.images"):
+            for table in ("logs.predictions", "logs.results", "training.features", "training.items", "training.images"):
                 connection.execute(sa.text(f"DELETE FROM {table}"))
     raise AssertionError("expected one of 100 images not to be held out")
 
@@ -56,11 +56,11 @@ def names(prediction: dict[str, Any]) -> list[str]:
 
 def put_label(catalog: Catalog, label: str, origin: str) -> None:
     with catalog.begin() as connection:
-        values = {"split": "pool", "label": label, "label_origin": origin, "entered_pool_at": sa.func.now()}
-        connection.execute(sa.update(images).values(values))
+        values = {"split": "pool", "class_names": [label], "label_origin": origin, "entered_pool_at": sa.func.now()}
+        connection.execute(sa.update(items).values(values))
 
 
-def read(catalog: Catalog, table: sa.Table = images) -> Any:
+def read(catalog: Catalog, table: sa.Table = items) -> Any:
     with catalog.begin() as connection:
         return connection.execute(sa.select(table)).one()
 
@@ -80,10 +80,15 @@ def test_a_certifiers_word_becomes_a_confirmed_label(
         put_label(catalog, first, origin)
     assert give(clients[role], prediction, "nok", second).json["effect"] == "confirmed"
     image = read(catalog)
-    assert (image.split, image.label, image.label_origin, image.held_back) == ("pool", second, "confirmed", None)
+    assert (image.split, image.class_names, image.label_origin, image.held_back) == (
+        "pool",
+        [second],
+        "confirmed",
+        None,
+    )
     assert image.entered_pool_at is not None
-    label, event = read(catalog, labels), read(catalog, events)
-    assert (label.label, label.origin) == (second, "confirmed")
+    label, event = read(catalog, annotations), read(catalog, events)
+    assert (label.class_names, label.origin) == ([second], "confirmed")
     assert label.said_by == event.actor == f"account:{read(catalog, feedback).account_id}"
     assert event.kind == "image.confirmed"
 
@@ -106,7 +111,7 @@ def test_a_proposal_suspends_a_harvested_label_until_somebody_certifies_it(
     label = names(prediction)[correction] if correction else None
     assert give(clients[role], prediction, "nok", label).json["effect"] == "suspended"
     image = read(catalog)
-    assert (image.label, image.label_origin, image.held_back) == (predicted, "harvested", "suspended")
+    assert (image.class_names, image.label_origin, image.held_back) == ([predicted], "harvested", "suspended")
     assert image.entered_pool_at is None
     assert read(catalog, events).kind == "image.suspended"
     assert give(clients[role], prediction, "nok", label).json["effect"] == "recorded"
@@ -126,7 +131,7 @@ def test_a_proposal_never_touches_a_label_of_a_person(
     label = names(prediction)[correction] if correction else None
     assert give(clients["user"], prediction, "nok", label).json["effect"] == "recorded"
     assert read(catalog) == before
-    assert (count(catalog, feedback), count(catalog, labels), count(catalog, events)) == (1, 0, 0)
+    assert (count(catalog, feedback), count(catalog, annotations), count(catalog, events)) == (1, 0, 0)
 
 
 def test_a_proposal_gives_no_label_to_an_image_without_one(
@@ -134,7 +139,7 @@ def test_a_proposal_gives_no_label_to_an_image_without_one(
 ) -> None:
     assert give(clients["user"], prediction, "nok", names(prediction)[1]).json["effect"] == "recorded"
     assert give(clients["user"], prediction, "ok").json["effect"] == "recorded"
-    assert (read(catalog).split, read(catalog).label) == (None, None)
+    assert (read(catalog).split, read(catalog).class_names) == (None, None)
 
 
 def test_agreeing_with_a_harvested_label_leaves_it(
@@ -208,4 +213,4 @@ def test_a_prediction_of_an_earlier_version_is_judged_by_that_versions_names(
         row = {"version": 1, "mlflow_run_id": "run", "backbone_id": "t", "image_size": 32, "precision": "fp32"}
         connection.execute(sa.insert(model_versions).values(row | {"classes": list(model.classifier.card.classes)}))
     assert give(expert, prediction, "ok").json["effect"] == "confirmed"
-    assert read(catalog).label == names(prediction)[0]
+    assert read(catalog).class_names == names(prediction)[:1]

@@ -71,7 +71,7 @@ def test_a_table_that_is_locked_does_not_keep_an_admin_waiting_for_ever(
     hasty = create_app(settings.model_copy(update={"request_seconds": 1.0}))
     admin = log_in("admin", None, hasty)
     with catalog.begin() as connection:
-        connection.exec_driver_sql("LOCK TABLE training.images IN ACCESS EXCLUSIVE MODE")
+        connection.exec_driver_sql("LOCK TABLE training.items IN ACCESS EXCLUSIVE MODE")
         answer: Any = admin.get("/health/report")
     assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:database-unavailable")
 

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import images
+from ml.catalog.tables import items
 from ml.ingest.folder import ingest_folder
 
 Png = Callable[[int], bytes]
@@ -42,7 +42,7 @@ def ingest(catalog: Catalog, png: Png, tmp_path: Path) -> Callable[..., str]:
         sha256 = sha256_of(png(seed)).hexdigest()
         if values:
             with catalog.begin() as connection:
-                connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(values))
+                connection.execute(sa.update(items).where(items.c.id == sha256).values(values))
         return sha256
 
     return take_in

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import features, images, predictions, results
+from ml.catalog.tables import features, items, predictions, results
 from ml.settings import Settings
 from ml.tasks.classification.classifier import Classifier
 from webapi import application_state
@@ -84,10 +84,10 @@ def test_an_image_is_kept_without_its_metadata_and_belongs_to_no_split(
     content = png(1)
     post(content)
     with catalog.begin() as connection:
-        image = connection.execute(sa.select(images)).one()
-    assert image.sha256 == sha256(content).hexdigest()
-    assert (image.split, image.label, image.entered_pool_at) == (None, None, None)
-    assert catalog.store.get(image_key(image.sha256)).startswith(b"\x89PNG")
+        image = connection.execute(sa.select(items)).one()
+    assert image.id == sha256(content).hexdigest()
+    assert (image.split, image.class_names, image.entered_pool_at) == (None, None, None)
+    assert catalog.store.get(image_key(image.id)).startswith(b"\x89PNG")
 
 
 def test_the_features_are_kept_and_spare_the_next_version_the_backbone(
@@ -129,7 +129,7 @@ def test_twins_at_the_same_moment_are_computed_once(
 def test_a_refused_image_leaves_nothing(post: Post, serve_version: Serve, catalog: Catalog) -> None:
     serve_version(1)
     assert post(b"\x89PNG\r\n\x1a\n and then nothing").status_code == 415
-    assert (count(catalog, images), count(catalog, predictions)) == (0, 0)
+    assert (count(catalog, items), count(catalog, predictions)) == (0, 0)
 
 
 def test_without_a_database_a_prediction_is_told_to_come_back(
@@ -156,4 +156,4 @@ def test_an_image_store_that_cannot_be_written_leaves_no_row(
     (settings.mycoflow_home / "store").write_text("a file where the store's folder should be")
     answer = post(png(1))
     assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:image-store-unavailable")
-    assert (count(catalog, images), count(catalog, predictions)) == (0, 0)
+    assert (count(catalog, items), count(catalog, predictions)) == (0, 0)

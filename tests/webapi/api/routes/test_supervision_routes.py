@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from ml.backbones.cpus import usable_cpus
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.database import Catalog
-from ml.catalog.tables import evaluations, features, images, model_versions, results, snapshots
+from ml.catalog.tables import evaluations, features, items, model_versions, results, snapshots
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
 from ml.tasks.base import Output
 from ml.tasks.classification.classifier import Classifier
+from tests.ml.image_rows import add_item
 from webapi import application_state
 from webapi.factory import create_app
 from webapi.request_deadlines import current_deadline
@@ -154,7 +155,7 @@ def test_an_evaluation_set_of_other_classes_says_so(
     serve_version(1)
     ingest_evaluation_set(range(2), 2)
     with catalog.begin() as connection:
-        connection.execute(sa.update(images).values(label="chlorophyllum"))
+        connection.execute(sa.update(items).values(class_names=["chlorophyllum"]))
     answer: Any = admin.get("/accuracy")
     assert problem(answer) == (409, "no-evaluation-set")
     assert "amanita, boletus" in answer.json["detail"]
@@ -245,14 +246,11 @@ def add_pool_images(catalog: Catalog) -> Callable[[datetime, int, str], None]:
     """Writes rows of images that entered the pool at a moment."""
 
     def add(entered_pool_at: datetime, how_many: int, label_origin: str) -> None:
-        known = count(catalog, images)
-        size = {"width": 48, "height": 40, "byte_count": 100}
-        common = {"source": "test", "media_type": "image/png", "split": "pool", "label": "amanita", **size}
-        common |= {"label_origin": label_origin, "entered_pool_at": entered_pool_at}
-        hashes = [f"{known + number:064x}" for number in range(how_many)]
+        known = count(catalog, items)
+        member = {"split": "pool", "class_names": ["amanita"], "label_origin": label_origin}
         with catalog.begin() as connection:
-            rows = [{**common, "sha256": sha256, "group_key": sha256} for sha256 in hashes]
-            connection.execute(sa.insert(images), rows)
+            for number in range(how_many):
+                add_item(connection, f"{known + number:064x}", entered_pool_at=entered_pool_at, **member)
 
     return add
 

@@ -1,0 +1,1 @@
+"""Items, the unit of everything, and their parts."""

@@ -273,6 +273,7 @@ evaluations = Table(
     Column("per_class", JSONB, nullable=False),
     Column("confusion", JSONB(none_as_null=True)),
     Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # of its images, in what it learned
+    Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # the task's other shares, by name
     _shortfalls(),
     _at("evaluated_at"),
     schema="training",

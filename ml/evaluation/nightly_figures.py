@@ -31,6 +31,7 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
     of_part = [member for member in members if member.part == deciding.part]
     shown = [member for member in of_part if member.annotation.is_known(deciding.per_class)]
     measured = {
+        **deciding.figures,
         "precision_macro": deciding.precision_macro,
         "recall_macro": deciding.recall_macro,
         "f1_macro": deciding.f1_macro,

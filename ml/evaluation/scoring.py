@@ -13,6 +13,8 @@ from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
 from ml.tasks.base import Model, Task
 
+COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that have a column of their own
+
 
 def score_version(
     workspace: Workspace,
@@ -134,8 +136,9 @@ def _measure_part(
         is_deciding=is_deciding,
         image_count=len(chosen),
         main_figure=figures.main,
-        **{name: figures.shares.get(name) for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro")},
+        **{name: figures.shares.get(name) for name in COLUMNS},
         per_class=figures.per_class,
         confusion=figures.confusion,
         shortfalls=floor.shortfalls(figures.main, measured_recalls(figures.per_class)),
+        figures={name: value for name, value in figures.shares.items() if name not in COLUMNS},
     )

@@ -75,7 +75,7 @@ class Figures:
 
     Args:
         main: the task's main figure, the one that the floor applies to.
-        shares: by their names in ml.figures; the main figure is among them.
+        shares: by name, the main figure among them; those that ml.figures lists are shown.
         per_class: class name -> {image_count, precision, recall, f1}, all classes of the model.
         confusion: confusion[i][j] items of class i were taken for class j; None where an item may have several.
     """

@@ -1,7 +1,7 @@
 """Evaluations: one row per scoring of a model version on one part of the evaluation set; and the nightly check."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ class Evaluation:
         per_class: label -> {image_count, precision, recall, f1}.
         confusion: rows are true labels, columns predicted; None where an item may have several.
         shortfalls: what is below its floor.
+        figures: the task's other shares, by name.
     """
 
     model_version: int
@@ -59,6 +60,7 @@ class Evaluation:
     per_class: Mapping[str, Mapping[str, float]]
     confusion: Sequence[Sequence[int]] | None
     shortfalls: Sequence[Shortfall]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_shortfalls(stored: Sequence[Mapping[str, Any]]) -> list[Shortfall]:

@@ -33,7 +33,8 @@ CREATE INDEX results_confidence ON logs.results (model_version, confidence);
 """
 
 FIGURES = """
-ALTER TABLE training.evaluations ADD COLUMN main_figure double precision;
+ALTER TABLE training.evaluations ADD COLUMN main_figure double precision,
+    ADD COLUMN figures jsonb NOT NULL DEFAULT '{}';
 UPDATE training.evaluations SET main_figure = accuracy;
 ALTER TABLE training.evaluations ALTER COLUMN main_figure SET NOT NULL,
     ALTER COLUMN accuracy DROP NOT NULL, ALTER COLUMN precision_macro DROP NOT NULL,

@@ -2,7 +2,8 @@
 
 from ml.app import remember_version
 from ml.errors import UnknownVersionError
-from ml.registry.mlflow_registry import ALIAS, MODEL_NAME
+from ml.registry.mlflow_registry import ALIAS
+from webapi import application_state
 from webapi.admin_workspace import current_workspace, served_model
 
 
@@ -14,12 +15,13 @@ def find_version(model_name: str, stage: str) -> int:
         ProblemError: 503, no model is in production yet.
         RegistryUnavailableError: MLflow is down; it is asked for other stages than production.
     """
-    if model_name != MODEL_NAME:
-        raise UnknownVersionError(f"model_name: expected {MODEL_NAME}, the only model here, got another.")
+    known = application_state.current().settings.model_name
+    if model_name != known:
+        raise UnknownVersionError(f"model_name: expected {known}, the only model here, got another.")
     if stage.lower() == ALIAS:
         return served_model().version
     workspace = current_workspace()
     version = workspace.registry.aliased(stage)
     if version is None:
-        raise UnknownVersionError(f"stage: expected Production or an alias of {MODEL_NAME}, got a name no version has.")
+        raise UnknownVersionError(f"stage: expected Production or an alias of {known}, got a name no version has.")
     return remember_version(workspace, version).version

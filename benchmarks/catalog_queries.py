@@ -75,7 +75,7 @@ def _questions(connection: sa.Connection, image_count: int) -> dict[str, Callabl
     rules, classes = SnapshotRules(_NEWEST, 0.2, 0.3), [f"class {number}" for number in range(_CLASSES)]
     cursor = query_images(connection, ImageFilter(received_before=middle), _PAGE).next_cursor
     return {
-        "newest_1000": lambda: list(newest_labelled(connection, _NEWEST)),
+        "newest_1000": lambda: newest_labelled(connection, _NEWEST),
         "count_since": lambda: count_new_images(connection, since, rules, classes),
         "data_query": lambda: query_images(connection, rare, _PAGE),
         "data_page": lambda: query_images(connection, ImageFilter(), _PAGE, cursor),

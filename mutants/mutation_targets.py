@@ -47,7 +47,10 @@ TARGETS = {
             "tests/ml/ingest/test_folder.py",
         ),
     ),
-    "harvest": Target(("ml/data/harvest.py",), ("tests/ml/ingest/test_copies.py", "tests/webapi/test_harvest.py")),
+    "harvest": Target(
+        ("ml/data/harvest.py",),
+        (f"{_DATA}/test_harvest.py", "tests/ml/ingest/test_copies.py", "tests/webapi/test_harvest.py"),
+    ),
     "access": Target(
         (
             "webapi/access/authentication.py",

@@ -25,18 +25,21 @@ def register(
     classes: Annotated[
         Path | None,
         typer.Option(
-            help="Text file, one class name a line, in the order of the outputs; else the run's tag `classes`."
+            help="Text file with a class name per line, in the order of outputs; default: the run's tag `classes`."
         ),
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option(help=f"How the network wants its pixels: {', '.join(SCALES)}; else as its first layer says."),
+        typer.Option(
+            help=f"Scale of the network's input pixels: {', '.join(SCALES)}; default: read from its first layer."
+        ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Side of its square input in pixels, where it takes any.")
+        int | None,
+        typer.Option(min=1, max=1024, help="Side of the square input in pixels, if the network accepts any."),
     ] = None,
 ) -> None:
-    """Make a version of any MLflow run, and say what the gate thinks of it. Nothing is promoted."""
+    """Register the model of an MLflow run as a version, and print the gate's verdict. Promote nothing."""
     statement = Statement(image_size, scale, None if classes is None else parse_classes(classes))
     with open_workspace() as workspace, progress("Scoring") as on_progress:
         registration = register_run(workspace, run_id, statement, on_progress)

@@ -343,10 +343,13 @@ def _change(
     becomes: Mapping[str, Any],
     **detail: object,
 ) -> int:
-    """Change items that are known. Returns how many of them it changed."""
+    """Change items that are known. Returns how many of them it changed. A former version stays held as that."""
     lock_membership(connection, "pool")
     before = read_states(connection, item_ids)
-    connection.execute(sa.update(items).where(items.c.id.in_(item_ids)).values(**becomes))
+    change = sa.update(items).where(items.c.id.in_(item_ids)).values(**becomes)
+    if "held_back" in becomes:
+        change = change.where(items.c.held_back.is_distinct_from("superseded"))
+    connection.execute(change)
     return _record(connection, kind, actor, before, item_ids, detail)
 
 

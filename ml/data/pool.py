@@ -28,7 +28,7 @@ _ITEM = [
         "entered_pool_at",
     )
 ]
-_BLOCK = 500  # rows of what is read as it is asked for
+_CLASS_ORDER = (item_classes.c.entered_pool_at, item_classes.c.item_id)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def newest_labelled(
     classes: Collection[str] | None = None,
     since: datetime | None = None,
     showing: str | None = None,
-) -> Iterator[PoolItem]:
-    """The items of the pool that people annotated, newest first, read as far as they are asked for.
+) -> list[PoolItem]:
+    """The newest items of the pool that people annotated, newest first.
 
     Args:
         count: so many at most; all when None.
@@ -56,19 +56,30 @@ def newest_labelled(
         since: that entered no earlier.
         showing: a class that they show.
     """
-    return _read(connection, _newest(classes, since, showing).where(_IS_LABELLED).limit(count))
+    query = _newest(classes, since, showing).where(_IS_LABELLED).limit(count)
+    return [_item(row) for row in connection.execute(query)]
 
 
-def newest_harvested(
-    connection: sa.Connection, classes: Collection[str], showing: str, since: datetime | None = None
+def each_newest_labelled(
+    connection: sa.Connection, classes: Collection[str], showing: str, page_size: int
 ) -> Iterator[PoolItem]:
-    """The harvested items that show a class, newest first, read as far as they are asked for.
+    """The items that people annotated and that show a class, newest first, read as far as they are asked for.
 
     Args:
         classes: those that show nothing else.
-        since: that entered no earlier.
+        page_size: items to read at a time.
     """
-    return _read(connection, _newest(classes, since, showing).where(~_IS_LABELLED))
+    return _read_pages(connection, _newest(classes, None, showing).where(_IS_LABELLED), page_size)
+
+
+def each_newest_harvested(
+    connection: sa.Connection, classes: Collection[str], showing: str, page_size: int, since: datetime | None = None
+) -> Iterator[PoolItem]:
+    """The harvested items that show a class, newest first, read as far as they are asked for.
+
+    Args: as above; since, that entered no earlier.
+    """
+    return _read_pages(connection, _newest(classes, since, showing).where(~_IS_LABELLED), page_size)
 
 
 def _newest(classes: Collection[str] | None, since: datetime | None, showing: str | None) -> sa.Select[Any]:
@@ -76,16 +87,26 @@ def _newest(classes: Collection[str] | None, since: datetime | None, showing: st
     if classes is not None:
         query = query.where(items.c.class_names.contained_by(list(classes)))
     if showing is not None:  # the index of a class has the order
-        entered, key = item_classes.c.entered_pool_at, item_classes.c.item_id
+        entered, key = _CLASS_ORDER
         query = query.join(item_classes).where(item_classes.c.class_name == showing, entered.is_not(None))
     query = query.order_by(entered.desc(), key)
     return query if since is None else query.where(entered >= since)
 
 
-def _read(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[PoolItem]:
-    with connection.execute(query.execution_options(yield_per=_BLOCK)) as rows:
-        for item_id, image, text, class_names, detail, *rest in rows:
-            yield PoolItem(item_id, image, text, read_annotation(class_names, detail), *rest)
+def _read_pages(connection: sa.Connection, query: sa.Select[Any], page_size: int) -> Iterator[PoolItem]:
+    """Read a page after the other. A limit is what lets the database walk along the index and stop."""
+    entered, key = _CLASS_ORDER
+    page = query.limit(page_size)
+    while rows := connection.execute(page).all():
+        yield from map(_item, rows)
+        last = rows[-1]
+        is_after = (entered < last.entered_pool_at) | (key > last.id)
+        page = query.where(entered <= last.entered_pool_at, is_after).limit(page_size)
+
+
+def _item(row: Any) -> PoolItem:
+    item_id, image, text, class_names, detail, *rest = row
+    return PoolItem(item_id, image, text, read_annotation(class_names, detail), *rest)
 
 
 def count_labelled_since(connection: sa.Connection, since: datetime) -> dict[tuple[str, ...], int]:

@@ -102,11 +102,11 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
         counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
-            showing = pool.newest_labelled(connection, None, classes, showing=name)
+            showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
             chosen += islice((item for item in showing if rarest_class(item.annotation, counts) == name), of_each)
     else:
         size = rules.size if selection.has_size else None
-        chosen = list(pool.newest_labelled(connection, size, classes, selection.since))
+        chosen = pool.newest_labelled(connection, size, classes, selection.since)
     return chosen + _top_up(connection, chosen, classes, rules.size if selection.has_size else len(chosen))
 
 
@@ -130,7 +130,9 @@ def select_harvested(
         most = most_harvested(counts[name], rules.harvest_share)
         if rules.selection.mode == "balanced":
             most = min(most, max(0, _of_each(rules, classes) - counts[name]))
-        learnable = _learnable(connection, classes, name, rules)
+        if not most:
+            continue
+        learnable = _learnable(connection, classes, name, rules, page_size=most)
         found += islice((item for item in learnable if rarest_class(item.annotation, in_pool) == name), most)
     return sorted(found, key=lambda item: item.entered_pool_at, reverse=True)[:room]
 
@@ -165,9 +167,9 @@ def _top_up(connection: sa.Connection, chosen: Sequence[PoolItem], classes: Sequ
 
 
 def _learnable(
-    connection: sa.Connection, classes: Sequence[str], showing: str, rules: SnapshotRules
+    connection: sa.Connection, classes: Sequence[str], showing: str, rules: SnapshotRules, page_size: int
 ) -> Iterable[PoolItem]:
-    harvested = pool.newest_harvested(connection, classes, showing, rules.selection.since)
+    harvested = pool.each_newest_harvested(connection, classes, showing, page_size, rules.selection.since)
     return (item for item in harvested if fold_of(item.group_key, rules.validation_ratio) == "train")
 
 

@@ -21,8 +21,8 @@ _PROBLEM = """<!doctype html>
 <meta charset="utf-8">
 <title>Model health</title>
 <h1>Model health</h1>
-<p>The figures cannot be read just now: <b>{kind}</b>. Look at the log of Airflow's api-server, which says why, and
-reload this page when it is repaired.</p>
+<p>The figures cannot be read now: <b>{kind}</b>. The log of Airflow's api-server has the reason. Reload this page
+after the repair.</p>
 </html>
 """
 
@@ -35,7 +35,7 @@ def create_app() -> FastAPI:
 
 
 def show_health() -> HTMLResponse:
-    """The report; or, where the figures cannot be read, a page that says so.
+    """Return the report, or an error page if the figures cannot be read.
 
     Only the log has the reason: it may name hosts and database roles, which not every viewer may see.
     """

@@ -135,7 +135,7 @@ def nights(catalog: Catalog) -> None:
                 sa.insert(monitorings).values(
                     model_version=2,
                     evaluation_set_version=set_version,
-                    accuracy=accuracy,
+                    main_figure=accuracy,
                     new_images_human=day,
                     new_images_harvested=3,
                     is_retraining_requested=bool(reasons),

@@ -17,7 +17,7 @@ from ml.settings import Settings
 
 
 def make_report(connection: sa.Connection, settings: Settings, in_airflow: bool = False) -> str:
-    """Read how things stand, and make the page of it.
+    """Read the facts, and render the page.
 
     Args: in_airflow, whether Airflow shows the page in a frame of its own page.
     Raises: DatabaseUnavailableError, from the transaction around it.
@@ -26,7 +26,7 @@ def make_report(connection: sa.Connection, settings: Settings, in_airflow: bool 
 
 
 def render(facts: Facts, in_airflow: bool = False) -> str:
-    """The page. The same facts make the same page."""
+    """Render the page. Equal facts give equal pages."""
     health = facts.health
     page_signals = signals.read_signals(facts)
     return _template().render(

@@ -11,11 +11,20 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 
 from ml.catalog import database
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.images.copy_index import load_statistics
+from ml.catalog.images.feature_vectors import load_features
+from ml.catalog.items.item_records import find_item_images
+from ml.catalog.logs.results import find_result, load_results
 from ml.catalog.models.backbone_records import find_backbone_by_recipe
+from ml.catalog.models.evaluations import latest_evaluation
 from ml.catalog.models.home_choices import find_choice
-from ml.catalog.tables import backbones, metadata
+from ml.catalog.snapshots.stored_snapshots import load_snapshot
+from ml.catalog.tables import backbones, images, item_classes, metadata
+from ml.data.evaluation_sets import current_evaluation_set, load_evaluation_set
+from ml.data.membership import State, read_states
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 
@@ -161,6 +170,112 @@ def test_backbones_and_choices_from_before_backbones_had_names_become_those_of_v
         assert kept is not None
         assert kept.backbone == "vgg16"
         assert find_choice(connection, "weights of vgg16") == "bundled"
+
+
+IMAGES = """
+INSERT INTO training.images (sha256, group_key, source, media_type, width, height, byte_count, received_at, split,
+                             evaluation_part, label, label_origin, entered_pool_at, held_back)
+SELECT repeat(digit, 64), 'walk 7', 'folder', 'image/jpeg', 320, 240, 20000, timestamptz '2026-01-01 00:00+00', split,
+       CASE split WHEN 'evaluation' THEN 'anchor' END, label, origin, CASE split WHEN 'pool' THEN now() END, NULL
+FROM (VALUES ('1', 'pool', 'boletus', 'curated'), ('2', 'evaluation', 'amanita', 'confirmed'), ('3', NULL, NULL, NULL))
+    AS known (digit, split, label, origin);
+UPDATE training.images SET copy_of = repeat('1', 64) WHERE sha256 = repeat('3', 64);
+INSERT INTO training.labels (image_sha256, label, origin, said_by) VALUES (repeat('1', 64), 'boletus', 'curated', 'me');
+INSERT INTO training.image_rights VALUES (repeat('1', 64), 'CC0', 'Ada');
+INSERT INTO training.image_statistics (image_sha256, thumbnail, brightness, contrast, sharpness, aspect)
+VALUES (repeat('1', 64), decode(repeat('00', 1024), 'hex'), 0, 0, 0, 1);
+INSERT INTO training.features VALUES (repeat('1', 64), 'backbone', 'identity', decode('00000000', 'hex'));
+INSERT INTO training.snapshots (cutoff, requested_size, strategy, classes, pool_state)
+VALUES (now(), 1, 'newest', '{boletus}', '1');
+INSERT INTO training.snapshot_images SELECT id, repeat('1', 64), 'boletus', 'curated', 'train' FROM training.snapshots;
+INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+INSERT INTO training.evaluation_set_images SELECT version, repeat('2', 64), 'amanita', 'anchor'
+FROM training.evaluation_sets;
+INSERT INTO logs.results (image_sha256, model_version, probabilities) VALUES (repeat('3', 64), 1, '{1}');
+"""
+
+
+def test_images_from_before_items_become_items_with_all_that_was_known_of_them(
+    older: Callable[[int, str], Settings],
+) -> None:
+    settings = older(7, IMAGES)
+    migrate(settings)
+    one, two, three = ("1" * 64, "2" * 64, "3" * 64)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert read_states(connection, [one, two, three]) == {
+            one: State("pool", None, Annotation(("boletus",)), "curated", None, "walk 7", None),
+            two: State("evaluation", "anchor", Annotation(("amanita",)), "confirmed", None, "walk 7", None),
+            three: State(None, None, None, None, None, "walk 7", one),
+        }
+        assert find_item_images(connection, [one, two, three]) == {one: one, two: two, three: three}
+        stored = connection.execute(sa.select(images).order_by(images.c.sha256)).all()
+        assert [row[:5] for row in stored] == [(key, "image/jpeg", 320, 240, 20000) for key in (one, two, three)]
+        assert {row.received_at.year for row in stored} == {2026}
+        assert {row.class_name for row in connection.execute(sa.select(item_classes))} == {"boletus", "amanita"}
+        (taken,) = load_snapshot(connection, 1).items
+        assert (taken.item_id, taken.annotation, taken.fold) == (one, Annotation(("boletus",)), "train")
+        (member,) = load_evaluation_set(connection, 1)
+        assert (member.item_id, member.annotation, member.part) == (two, Annotation(("amanita",)), "anchor")
+        assert current_evaluation_set(connection)[1] == [member]
+        assert list(load_statistics(connection, [one, two])) == [one]
+        assert list(load_features(connection, [one], "backbone", ["identity"])) == [(one, "identity")]
+        assert find_result(connection, three, 1) is not None
+        said = connection.execute(sa.text("SELECT item_id, class_names, said_by FROM training.annotations")).all()
+        assert said == [(one, ["boletus"], "me")]
+
+
+def test_no_constraint_or_index_is_still_called_by_what_items_were(catalog: Catalog) -> None:
+    names = """
+        SELECT conname FROM pg_constraint
+        WHERE conrelid = ANY ('{training.items,training.snapshot_items,training.annotations,logs.results}'::regclass[])
+        UNION SELECT indexname FROM pg_indexes WHERE tablename IN ('items', 'snapshot_items', 'annotations', 'results')
+    """
+    with catalog.begin() as connection:
+        found = set(connection.scalars(sa.text(names)))
+    assert "items_pkey" in found
+    assert not [name for name in found if name.startswith(("images_", "labels_", "snapshot_images"))]
+
+
+SCORED = """
+INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+VALUES (1, 'run', 'b:1', '{a,b,c}', 32, 'fp32');
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT repeat(digit, 64), 'image/png', 32, 32, 100 FROM (VALUES ('1'), ('2')) AS known (digit);
+INSERT INTO training.items (id, image_sha256, group_key, source)
+SELECT sha256, sha256, sha256, 'test' FROM training.images;
+INSERT INTO logs.results (item_id, model_version, probabilities)
+VALUES (repeat('1', 64), 1, '{0.25,0.625,0.125}'), (repeat('2', 64), 7, '{0.5,0.5}'), (repeat('2', 64), 8, '{1}');
+INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+INSERT INTO training.evaluations (model_version, evaluation_set_version, part, is_deciding, image_count, accuracy,
+                                  precision_macro, recall_macro, f1_macro, per_class, confusion)
+SELECT 1, version, 'anchor', true, 10, 0.75, 0.5, 0.5, 0.5, '{}', '[]' FROM training.evaluation_sets;
+"""
+
+
+def test_results_and_figures_from_before_tasks_become_those_of_classification(
+    older: Callable[[int, str], Settings],
+) -> None:
+    settings = older(8, SCORED)
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        known = load_results(connection, 1, ["1" * 64])["1" * 64]
+        assert (known.top_class, known.confidence, known.margin) == ("b", 0.625, 0.375)
+        foreign = [load_results(connection, version, ["2" * 64])["2" * 64] for version in (7, 8)]
+        assert [(each.top_class, each.confidence, each.margin) for each in foreign] == [(None, 0.5, 0), (None, 1, 1)]
+        evaluation = latest_evaluation(connection, 1)
+        assert evaluation is not None
+        assert (evaluation.main_figure, evaluation.accuracy, evaluation.figures) == (0.75, 0.75, {})
+        assert (find_choice(connection, "task"), find_choice(connection, "model name")) == (
+            "classification",
+            "mycoflow",
+        )
+
+
+def test_a_home_that_never_trained_has_chosen_no_task(older: Callable[[int, str], Settings]) -> None:
+    settings = older(8, "SELECT 1")
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert find_choice(connection, "task") is None
 
 
 @pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])

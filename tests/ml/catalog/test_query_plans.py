@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -39,10 +38,9 @@ def plans_of(catalog: Catalog, ask: object) -> list[dict[str, object]]:
     """The plan of every query that a function sends."""
     sent: list[tuple[str, object]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, context: Any, _: object) -> None:
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         if statement.startswith("SELECT"):
-            is_streamed = context.execution_options.get("yield_per") is not None
-            sent.append((f"DECLARE streamed CURSOR FOR {statement}" if is_streamed else statement, parameters))
+            sent.append((statement, parameters))
 
     with catalog.engine.connect() as connection:
         sa.event.listen(catalog.engine, "before_cursor_execute", note)
@@ -62,12 +60,14 @@ SINCE = datetime(2026, 1, 2, 3, tzinfo=UTC)
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda connection: list(pool.newest_labelled(connection, 1000)),
-        lambda connection: list(pool.newest_labelled(connection, 1000, CLASSES)),
+        lambda connection: pool.newest_labelled(connection, 1000),
+        lambda connection: pool.newest_labelled(connection, 1000, CLASSES),
         lambda connection: pool.count_labelled_since(connection, SINCE),
         lambda connection: pool.is_harvested_since(connection, SINCE),
-        lambda connection: list(pool.newest_labelled(connection, 25, CLASSES, showing="class 7")),
-        lambda connection: list(islice(pool.newest_harvested(connection, CLASSES, "class 7"), 25)),
+        lambda connection: pool.newest_labelled(connection, 25, CLASSES, showing="class 7"),
+        lambda connection: list(islice(pool.each_newest_harvested(connection, CLASSES, "class 4", 25), 25)),
+        lambda connection: list(pool.each_newest_harvested(connection, CLASSES, "class 7", 25)),
+        lambda connection: list(islice(pool.each_newest_labelled(connection, CLASSES, "class 7", 25), 25)),
     ],
     ids=[
         "newest N",
@@ -75,7 +75,9 @@ SINCE = datetime(2026, 1, 2, 3, tzinfo=UTC)
         "count since a cutoff",
         "any harvested since",
         "newest N of a class",
-        "harvested of a class",
+        "each harvested of a class",
+        "none harvested of a class",
+        "each of a class",
     ],
 )
 def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog, ask: object) -> None:

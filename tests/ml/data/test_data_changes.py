@@ -134,7 +134,7 @@ def test_an_excluded_image_is_in_neither_pool_nor_evaluation_set_until_it_is_cer
     evaluated, other = add_images("amanita", 2, split="evaluation", part="recent")
     change(catalog, Change("exclude", in_pool), Change("exclude", evaluated))
     with catalog.begin() as connection:
-        assert list(pool.newest_labelled(connection, 10)) == []
+        assert pool.newest_labelled(connection, 10) == []
         assert [member.item_id for member in current_evaluation_set(connection)[1]] == [other]
     assert [each.detail["after"]["held_back"] for each in audit_log(catalog)] == ["excluded", "excluded"]
     assert not change(catalog, Change("exclude", in_pool))[0].is_changed

@@ -12,6 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import items
+from ml.data import pool
 from ml.data.selection import SnapshotRules, fold_of, most_harvested, parse_selection, select_items
 from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
@@ -68,9 +69,28 @@ def test_harvested_images_fill_what_people_leave_free_up_to_their_share(
     whole = {("a", "human"): 70, ("a", "harvested"): 30, ("b", "human"): 14, ("b", "harvested"): 6}
     assert counts(snap(catalog)) == whole
     assert counts(snap(catalog, "all")) == whole
+    assert counts(snap(catalog, "all", 10)) == whole
     # There is room for 50 of each class.
     assert counts(snap(catalog, "balanced", 100)) == {("a", "human"): 50, ("b", "human"): 14, ("b", "harvested"): 6}
     assert counts(snap(catalog, "balanced", 36)) == {("a", "human"): 18, ("b", "human"): 14, ("b", "harvested"): 4}
+
+
+def test_balanced_fills_no_class_beyond_its_even_share_for_one_that_has_too_few(
+    catalog: Catalog, add_images: AddImages
+) -> None:
+    add_images("a", 10, at=LONG_AGO)
+    add_images("b", 14, at=LONG_AGO)
+    for label in CLASSES:
+        add_images(label, 400, "harvested", at=LATER)
+    filled = {("a", "human"): 10, ("a", "harvested"): 4, ("b", "human"): 14, ("b", "harvested"): 4}
+    assert counts(snap(catalog, "balanced", 36)) == filled
+
+
+def test_a_single_place_is_filled(catalog: Catalog, add_images: AddImages) -> None:
+    for label in CLASSES:
+        add_images(label, 50, at=LONG_AGO)
+        add_images(label, 20, "harvested", at=LATER)
+    assert [sum(counts(snap(catalog, size=size)).values()) for size in (99, 100, 101, 102)] == [99, 100, 101, 102]
 
 
 def test_the_newest_of_all_classes_fill_little_room(catalog: Catalog, add_images: AddImages) -> None:
@@ -129,7 +149,8 @@ def test_a_class_with_few_human_labels_is_not_drowned_in_guesses(
 
 def test_a_class_that_is_topped_up_gets_people_s_labels(catalog: Catalog, add_images: AddImages) -> None:
     rare = set(add_images("b", 100, at=LONG_AGO))
-    add_images("b", 300, "harvested", at=LATER)
+    for label in CLASSES:
+        add_images(label, 300, "harvested", at=LATER)
     add_images("a", 300, at=LATER)
     taken = snap(catalog)
     assert counts(taken) == {("a", "human"): 200, ("b", "human"): 25}
@@ -167,6 +188,28 @@ def test_what_people_brought_counts_as_new_and_is_told_apart(catalog: Catalog, a
     # 44 images of b that people labelled let 18 harvested ones in.
     assert count_new(catalog, LONG_AGO) == NewImages(human=6, harvested=18)
     assert count_new(catalog, LATER) == NewImages(human=0, harvested=0)
+
+
+def test_harvested_images_that_were_there_before_are_not_new(catalog: Catalog, add_images: AddImages) -> None:
+    for label in CLASSES:
+        add_images(label, 60, at=LONG_AGO)
+    add_images("a", 10, "harvested", at=LATER)
+    add_images("b", 20, "harvested", at=LATER + timedelta(days=2))
+    taken = [image for image in snap(catalog).items if image.label_origin == "harvested"]
+    of_b = sum(image.annotation.label == "b" for image in taken)
+    assert 0 < of_b < len(taken)
+    assert count_new(catalog, LATER + timedelta(days=1)) == NewImages(human=0, harvested=of_b)
+
+
+def test_harvested_images_are_there_since_a_moment_only_if_they_entered_after_it(
+    catalog: Catalog, add_images: AddImages
+) -> None:
+    add_images("a", 1, "harvested", at=LONG_AGO)
+    add_images("a", 1, "harvested", at=LATER)
+    add_images("a", 1, at=LATER + timedelta(days=1))
+    with catalog.begin() as connection:
+        assert pool.is_harvested_since(connection, LATER - timedelta(days=1))
+        assert not pool.is_harvested_since(connection, LATER)
 
 
 @pytest.mark.parametrize("harvested", [{"a": 1100}, {"a": 600, "b": 600}])
@@ -214,6 +257,11 @@ def test_a_starved_class_is_topped_up_to_two_at_least_and_takes_no_guesses_beyon
         ("a", "curated"): 2,
         ("b", "curated"): 2,
     }
+    for label in ("c", "d"):
+        add_images(label, 1, at=LONG_AGO)
+    with catalog.begin() as connection:  # one of each, one more of two: a place is left, of neither
+        taken = select_items(connection, rules("balanced", size=7), [*CLASSES, "c", "d"])
+    assert Counter(image.annotation.label for image in taken) == {"a": 2, "b": 2, "c": 1, "d": 1}
 
 
 @pytest.mark.parametrize("size", [100, 200, 300])

@@ -133,6 +133,21 @@ def test_a_new_label_that_misses_a_fold_waits_and_stops_nobody(catalog: Catalog,
     assert {image.annotation.label for image in taken.items} == {"a", "b"}
 
 
+def test_a_label_that_waits_is_told_and_leaves_no_image_wherever_it_stands_in_the_alphabet(
+    catalog: Catalog, add_images: AddImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = next(name for name in map(str, range(100)) if fold_of(name, RULES.validation_ratio) == "train")
+    for label in ("a", "m"):
+        add_images(label, 40)
+    for label in ("0", "b", "z"):
+        add_images(label, 50, group=train)
+        add_images(label, 10, split="evaluation", part="anchor")
+    taken = snap(catalog, ["a", "m"])
+    assert taken.classes == ("a", "m")
+    assert {image.annotation.label for image in taken.items} == {"a", "m"}
+    assert [text.split(":")[0] for text in caplog.messages] == [f"The label {label} waits" for label in "0bz"]
+
+
 def test_groups_are_chosen_whole_by_hash_until_there_are_enough() -> None:
     kept = [name for name in map(str, range(1000)) if not is_held_out(name)][:20]
     shared = next(name for name in map(str, range(1000)) if is_held_out(name))

@@ -37,6 +37,7 @@ def counts(snapshot: Snapshot) -> Counter[str]:
         ("balanced", Selection("balanced")),
         ("all", Selection("all")),
         ("since:2026-05-01", Selection("since", datetime(2026, 5, 1, tzinfo=UTC))),
+        ("since:20260501", Selection("since", datetime(2026, 5, 1, tzinfo=UTC))),
         ("since:2026-05-01T06:30+02:00", Selection("since", datetime(2026, 5, 1, 4, 30, tzinfo=UTC))),
     ],
 )
@@ -47,7 +48,17 @@ def test_a_selection_is_read_as_people_write_it(text: str, expected: Selection) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "oldest", "since", "since:", "since:yesterday", "2026-05-01", "newest:2026-05-01", "since:2026-05-01T06"],
+    [
+        "",
+        "oldest",
+        "since",
+        "since:",
+        "since:yesterday",
+        "2026-05-01",
+        "newest:2026-05-01",
+        "until:2026-05-01",
+        "since:2026-05-01T06",
+    ],
 )
 def test_anything_else_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(SettingsError, match="since:2026-05-01"):
@@ -86,6 +97,12 @@ def test_since_takes_what_entered_from_then_on_and_tops_up_what_would_starve(
     assert counts(taken) == {"a": 100, "b": 100, "rare": 17}  # a quarter of an even share of 200
     assert not old & {image.item_id for image in taken.items}
     assert counts(snap(catalog, SINCE)) == {"a": 100, "b": 100}
+
+
+def test_since_takes_what_entered_at_that_very_moment(catalog: Catalog, add_images: AddImages) -> None:
+    for label in "ab":
+        add_images(label, 50, at=datetime(2024, 6, 1, tzinfo=UTC))
+    assert counts(snap(catalog, SINCE)) == {"a": 50, "b": 50}
 
 
 def test_a_date_after_which_nothing_came_is_refused(catalog: Catalog, add_images: AddImages) -> None:

@@ -103,11 +103,13 @@ def test_a_label_the_champion_does_not_know_waits_until_it_qualifies(catalog: Ca
     assert snap(catalog, champion_classes=["a", "b"]).classes == ("a", "b", "new")
 
 
-@pytest.mark.parametrize("labels", [[], ["only"]])
-def test_fewer_than_two_classes_are_refused(catalog: Catalog, add_images: AddImages, labels: list[str]) -> None:
+@pytest.mark.parametrize(("labels", "found"), [([], r"found 0 \(none\)"), (["only"], r"found 1 \(only\)")])
+def test_fewer_than_two_classes_are_refused(
+    catalog: Catalog, add_images: AddImages, labels: list[str], found: str
+) -> None:
     for label in labels:
         add_images(label, 30)
-    with pytest.raises(SnapshotError, match="at least two classes"):
+    with pytest.raises(SnapshotError, match=f"at least two classes in the pool, {found}"):
         snap(catalog)
 
 

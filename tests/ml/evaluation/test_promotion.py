@@ -114,6 +114,17 @@ def test_a_move_that_failed_in_mlflow_stays_an_intent_and_is_no_promotion(
     assert moves(serving)[-1] == ("promotion", 1, 2, True)
 
 
+@pytest.mark.parametrize(("intended", "by_hand"), [(2, 3), (3, 2)])
+def test_an_alias_moved_by_hand_is_not_taken_for_a_promotion_that_died(
+    serving: Workspace, intended: int, by_hand: int
+) -> None:
+    with serving.catalog.begin() as connection:
+        journal.write_intent(connection, "promotion", 1, intended, "retrain", "It is better.")
+    serving.registry.set_champion(by_hand)
+    assert promotion.note_external_move(serving) == by_hand
+    assert moves(serving)[-2:] == [("promotion", 1, intended, False), ("external", 1, by_hand, True)]
+
+
 def test_a_rollback_holds_what_the_gate_says_until_its_release_and_no_person(serving: Workspace) -> None:
     put(serving, 2, 1)
     assert promotion.roll_back(serving, actor="tester", reason="Because.") == 1
@@ -133,6 +144,35 @@ def test_rollbacks_go_back_one_promotion_after_the_other_and_end_at_the_first(se
     with pytest.raises(PromotionError, match="in production now: 1"):
         promotion.roll_back(serving, actor="tester", reason="Because.")
     assert serving.registry.champion() == 1
+
+
+def test_rollbacks_follow_the_order_of_the_promotions_not_of_the_numbers(serving: Workspace) -> None:
+    put(serving, 3, 1)
+    put(serving, 2, 3)
+    assert [promotion.roll_back(serving, actor="tester", reason="Because.") for _ in range(2)] == [3, 1]
+
+
+def test_a_version_that_came_twice_goes_back_to_what_was_there_before_the_last_time(serving: Workspace) -> None:
+    put(serving, 2, 1)
+    put(serving, 3, 2)
+    put(serving, 2, 3)
+    assert promotion.roll_back(serving, actor="tester", reason="Because.") == 3
+
+
+def test_a_move_is_completed_and_no_other_with_it(registered: Workspace) -> None:
+    with registered.catalog.begin() as connection:
+        first, *_ = [journal.write_intent(connection, "promotion", None, version, "tester", "") for version in (1, 2)]
+        assert journal.complete_move(connection, first).to_version == 1
+    assert moves(registered) == [("promotion", None, 1, True), ("promotion", None, 2, False)]
+
+
+@pytest.mark.parametrize("kind", ["promotion", "rollback", "external"])
+def test_a_version_was_in_production_however_it_came_there(registered: Workspace, kind: str) -> None:
+    with registered.catalog.begin() as connection:
+        for version in (3, 2):
+            journal.complete_move(connection, journal.write_intent(connection, kind, None, version, "tester", ""))
+        journal.complete_move(connection, journal.write_intent(connection, "release", None, None, "tester", ""))
+        assert journal.versions_ever_in_production(connection) == [2, 3]
 
 
 def test_the_journal_tells_who_moved_what_and_why_newest_first(serving: Workspace) -> None:

@@ -16,15 +16,31 @@ from mlflow import MlflowClient
 
 from ml import cycle
 from ml.app import Workspace, load_classifier
+from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
+from ml.catalog.images.feature_vectors import save_features
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
+from ml.catalog.items.texts import read_text
 from ml.catalog.logs.events import write_event
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models import attempts
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.object_store import FolderStore, backbone_key, image_key
-from ml.catalog.tables import annotations, backbones, events, feedback, items, predictions, results
+from ml.catalog.tables import (
+    annotations,
+    backbones,
+    events,
+    features,
+    feedback,
+    images,
+    items,
+    predictions,
+    results,
+    texts,
+)
+from ml.data.descriptions import change_description
+from ml.data.membership import Arrival, enter
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
 from ml.training.recipes import Retrain
@@ -118,6 +134,51 @@ def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predic
         connection.execute(sa.update(items).values(held_back="excluded").where(_is(held_back)))
     purge_workspace(workspace, is_dry_run=False)
     assert known(workspace) == {lately, disputed, labelled, held_back}
+
+
+def test_an_image_goes_with_the_last_item_that_has_it(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
+    """Two items with one image and one text: the other part of each stays as long as a member has it."""
+    sha256, text = add_predicted_image(), read_text("a chair")
+    picture = ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))
+    both, words = ItemRecord("upload", picture, text), ItemRecord("upload", text=text)
+    with workspace.catalog.begin() as connection:
+        enter(connection, [Arrival(both, Annotation(("chair",)))], "pool", "test")
+        add_predicted(connection, words)
+        connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
+        save_features(connection, {(part, "identity"): np.zeros(1) for part in (sha256, text.sha256)}, "backbone")
+    announced = amounts(purge_workspace(workspace, is_dry_run=True))["images only predicted"]
+    assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"] == announced == Amount(2, 0)
+    assert known(workspace) == {both.id}
+    assert workspace.catalog.store.exists(image_key(sha256))
+    assert parts(workspace) == {sha256, text.sha256}
+
+    with workspace.catalog.begin() as connection:  # as if it were only predicted, too
+        nothing = {"split": None, "class_names": None, "label_origin": None, "entered_pool_at": None}
+        connection.execute(sa.update(items).values(nothing))
+        connection.execute(sa.delete(annotations))
+    announced = amounts(purge_workspace(workspace, is_dry_run=True))["images only predicted"]
+    gone = amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"]
+    assert gone == announced == Amount(1, len(CONTENT))
+    assert (known(workspace), parts(workspace)) == (set(), set())
+    assert not workspace.catalog.store.exists(image_key(sha256))
+
+
+def parts(workspace: Workspace) -> set[str]:
+    """The hashes of all parts that are stored; each has features."""
+    with workspace.catalog.begin() as connection:
+        stored = {*connection.scalars(sa.select(images.c.sha256)), *connection.scalars(sa.select(texts.c.sha256))}
+        assert set(connection.scalars(sa.select(features.c.part_sha256))) == stored
+    return stored
+
+
+def test_a_former_version_that_was_only_predicted_goes(workspace: Workspace) -> None:
+    with workspace.catalog.begin() as connection:
+        add_predicted(connection, ItemRecord("upload", text=read_text("a chair")))
+        version = change_description(connection, read_text("a chair").sha256, read_text("a stool"), "account:1")
+        connection.execute(sa.delete(events))
+        connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO).where(items.c.id != version))
+    purge_workspace(workspace, is_dry_run=False)
+    assert known(workspace) == {version}
 
 
 def test_members_snapshots_and_evaluation_sets_stay(filled_workspace: Workspace) -> None:

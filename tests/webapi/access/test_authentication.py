@@ -109,6 +109,32 @@ def test_no_or_wrong_credentials_are_told_what_is_understood(client: FlaskClient
     assert [challenge.split()[0] for challenge in challenges] == ["Basic", "Bearer"]
 
 
+@pytest.mark.parametrize("scheme", ["Apikey", "Basi", "Bearing", "Digest", "Negotiate", "Token"])
+def test_good_credentials_count_under_their_own_scheme_only(
+    client: FlaskClient, add_account: Add, catalog: Catalog, verifications: list[str], scheme: str
+) -> None:
+    account = add_account("alice", "user")
+    with catalog.begin() as connection:
+        token = issue_token(connection, account.id, timedelta(hours=1)).token
+    for credentials in (token, f'username="alice", password="{PASSWORD}"'):
+        answer = client.get("/user", headers={"Authorization": f"{scheme} {credentials}"})
+        assert answer.status_code == 401
+        assert "got another scheme" in (answer.json or {})["detail"]
+    assert verifications == []
+
+
+def test_a_bearer_without_a_token_is_told_so(client: FlaskClient) -> None:
+    answer = client.get("/user", headers={"Authorization": 'Bearer realm="mycoflow"'})
+    assert answer.status_code == 401
+    assert "got another scheme" in (answer.json or {})["detail"]
+
+
+def test_where_nobody_need_be_known_no_password_is_checked(client: FlaskClient, verifications: list[str]) -> None:
+    statuses = [client.get(path, auth=("alice", PASSWORD)).status_code for path in ("/status", "/no/such/page")]
+    assert statuses == [200, 404]
+    assert verifications == []
+
+
 def test_credentials_are_looked_at_before_parameters(app: Flask, client: FlaskClient, user: FlaskClient) -> None:
     assert client.post("/predictions").status_code == 401
     assert user.post("/predictions").status_code == 422
@@ -138,7 +164,7 @@ def test_remembered_credentials_are_hashed_again_after_five_minutes(
     now[0] += 299
     ask(client, "alice")
     assert len(verifications) == 1
-    now[0] += 2
+    now[0] += 1
     assert ask(client, "alice").status_code == 200
     assert len(verifications) == 2
 
@@ -212,7 +238,9 @@ def test_a_hash_with_older_parameters_is_made_anew(client: FlaskClient, add_acco
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     with catalog.begin() as connection:
         connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(password_hash=old))
+    assert ask(client, "alice", "a wrong password").status_code == 401
     assert ask(client, "alice").status_code == 200
+    assert ask(client, "alice", "a wrong password").status_code == 401
     with catalog.begin() as connection:
         stored = find_account(connection, "alice")
     assert stored is not None

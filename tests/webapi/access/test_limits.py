@@ -4,16 +4,20 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from shutil import which
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from ml.errors import SettingsError
 from ml.settings import Settings, load_settings
+from webapi.access import limits
 from webapi.factory import create_app
+from webapi.problems import ProblemError
 
 LogIn = Callable[..., FlaskClient]
 
@@ -76,9 +80,23 @@ def test_what_asks_whether_the_service_lives_is_never_refused(limited: Callable[
 
 def test_neighbours_in_one_ipv6_network_are_one(limited: Callable[..., Settings]) -> None:
     client = create_app(limited()).test_client()
-    addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
+    addresses = [
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8::ffff:0:0:1",
+        "2001:db8::3",
+        "2001:db8:0:1::1",
+        "::ffff:192.0.2.1",
+    ]
     found = [client.get("/user", environ_base={"REMOTE_ADDR": address}).status_code for address in addresses]
     assert found == [401, 401, 401, 429, 401, 401]
+
+
+@pytest.mark.parametrize("address", ["", "unix:", "@client"])
+def test_who_comes_from_nowhere_is_one_too(limited: Callable[..., Settings], address: str) -> None:
+    client = create_app(limited()).test_client()
+    client.environ_base["REMOTE_ADDR"] = address
+    assert statuses(client, 4) == [401, 401, 401, 429]
 
 
 @pytest.mark.parametrize(("proxies", "last"), [(0, 429), (1, 401)])
@@ -99,6 +117,43 @@ def test_a_redis_that_is_down_does_not_take_the_service_down(
     app = create_app(limited(rate_limit_storage=SecretStr(f"redis://127.0.0.1:{free_port()}/0")))
     assert statuses(log_in("user", application=app), 4) == [200, 200, 200, 429]
     assert app.test_client().post("/auth/login", json={"login": "a", "password": "b"}).status_code == 401
+
+
+def test_passwords_are_counted_here_where_redis_goes_down_on_the_way(
+    limited: Callable[..., Settings], free_port: Callable[[], int]
+) -> None:
+    down = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    app = Flask("counts")
+    throttle = limits.init_app(app, limited(rate_limit_storage=down, login_rate_limit="2 per minute"))
+    with app.test_request_context(environ_base={"REMOTE_ADDR": "203.0.113.9"}):
+        for _ in range(2):
+            throttle.count_login("alice")
+        with pytest.raises(ProblemError) as refused:
+            throttle.count_login("alice")
+        throttle.count_login("bob")
+    assert refused.value.status == 429
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_redis_that_does_not_answer_holds_the_service_up_for_a_second_a_try(
+    limited: Callable[..., Settings], log_in: LogIn, accepts: bool
+) -> None:
+    with ThreadPoolExecutor(1) as threads, ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100 if accepts else 0))
+        if not accepts:
+            fill_queue(silent, stack)
+        app = create_app(limited(rate_limit_storage=SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
+        client = log_in("user", application=app)
+        began = time.monotonic()
+        assert threads.submit(statuses, client, 4).result(timeout=60) == [200, 200, 200, 429]
+        assert time.monotonic() - began < 3.5  # it is tried twice
+
+
+def fill_queue(server: socket.socket, stack: ExitStack) -> None:
+    """Connect until the server's queue is full: who comes then is kept waiting."""
+    with suppress(TimeoutError):
+        while True:
+            stack.enter_context(socket.create_connection(server.getsockname(), timeout=0.2))
 
 
 def test_replicas_count_together_in_redis_and_alone_without_it(

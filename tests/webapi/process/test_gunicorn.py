@@ -60,7 +60,7 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
     assert {status for status, _ in answers} == {200}
     assert {version for _, version in answers} == {1, 2}
     assert {version for _, version in answers[-4:]} == {2}
-    labels = 'backbone="vgg16",image_size="32",precision="fp32",backbone_weights="random:0",version="2"'
+    labels = 'backbone="vgg16",backbone_weights="random:0",image_size="32",precision="fp32",version="2"'
     assert f"mycoflow_model_info{{{labels}}} 1.0" in httpx.get(service.metrics_address).text
     assert service.end(signal.SIGINT) == 0
     assert not service.has_processes()

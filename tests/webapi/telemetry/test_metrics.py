@@ -38,7 +38,7 @@ def test_the_model_version_is_told(app: Flask, serve_version: Callable[[int], No
     serve_version(1)
     serve_version(7)
     told = [line for line in scrape(app).splitlines() if line.startswith("mycoflow_model_info")]
-    labels = 'backbone="vgg16",image_size="32",precision="fp32",backbone_weights="random:0",version="7"'
+    labels = 'backbone="vgg16",backbone_weights="random:0",image_size="32",precision="fp32",version="7"'
     assert told == [f"mycoflow_model_info{{{labels}}} 1.0"]
 
 

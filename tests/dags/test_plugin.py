@@ -122,6 +122,7 @@ def nights(catalog: Catalog) -> None:
                 True,
                 40,
                 0.65,
+                0.65,
                 0.6,
                 0.65,
                 0.62,

@@ -83,6 +83,7 @@ def compare_backbones(
     features = [
         _features(catalog, backbone, sha256s, index, on_progress) for index, backbone in enumerate((fp32, int8))
     ]
+    # Of several classes the first: both backbones answer the same question, and no more is needed to compare them.
     labels = np.array([item.annotation.class_names[0] for item in training])
     truth = np.array([item.annotation.class_names[0] for item in evaluation])
     answers = [_answers(each[: len(training)], labels, each[len(training) :]) for each in features]

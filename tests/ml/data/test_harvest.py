@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.image_records import ImageRecord
@@ -101,12 +102,13 @@ def test_an_image_whose_group_is_to_measure_with_is_not_harvested(catalog: Catal
         scene(seed).save(buffer := BytesIO(), "JPEG")
         image = sanitise(buffer.getvalue())
         catalog.store.put(image_key(image.sha256), image.content)
-        record = ImageRecord(image.sha256, group, "upload", image.media_type, image.width, image.height, 1)
+        stored = ImageRecord(image.sha256, image.media_type, image.width, image.height, 1)
+        record = ItemRecord("upload", stored, group=group)
         with catalog.begin() as connection:
             add_predicted(connection, record)
         measure_images(catalog, [image.sha256])
         with catalog.begin() as connection:
-            taken[group] = harvesting.harvest(connection, image.sha256, "a", 1, None, True, shows_all)
+            taken[group] = harvesting.harvest(connection, image.sha256, Annotation(("a",)), 1, None, True, shows_all)
     assert taken == {"one walk": False, "another walk": True}
 
 

@@ -11,6 +11,11 @@ from typing import Literal
 Unit = Literal["share", "images", "batches", "number", "score", "seconds", "time", "version", "0 or 1"]
 
 
+def title_of(name: str) -> str:
+    """The name of a figure as people read it: `f1_macro` is "F1 macro"."""
+    return name.replace("_", " ").capitalize()
+
+
 @dataclass(frozen=True)
 class Figure:
     """One thing that is measured.

@@ -29,7 +29,8 @@ class PartAccuracy:
         part: anchor or recent.
         is_deciding: whether the floor and the gate use this part.
         per_class: label -> {image_count, precision, recall, f1}.
-        confusion: rows are true labels, columns predicted, in the order of the champion's classes.
+        confusion: rows are true labels, columns predicted, in the order of the champion's classes;
+            None where an item may have several classes.
         shortfalls: the figures below their floor, as decided at the time of the evaluation.
     """
 
@@ -39,7 +40,7 @@ class PartAccuracy:
     is_deciding: bool
     evaluated_at: datetime
     per_class: Mapping[str, Mapping[str, float]]
-    confusion: Sequence[Sequence[int]]
+    confusion: Sequence[Sequence[int]] | None
     shortfalls: Sequence[Shortfall]
 
 

@@ -70,10 +70,10 @@ def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str
 def describe_state(workspace: Workspace) -> dict[str, str]:
     """Describe the version in production, the service, the pool and the last nightly check, in words for a person."""
     champion = next((model for model in list_models(workspace) if model.is_champion), None)
+    main_figure = workspace.task.main_figure.replace("_", " ")
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
     else:
-        main_figure = workspace.task.main_figure.replace("_", " ")
         measured = "" if champion.main_figure is None else f", {main_figure} {champion.main_figure:.1%}"
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
@@ -84,7 +84,7 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
             "in production": in_production,
             "service": served,
             **_describe_backbone(backbone),
-            **describe_catalog(connection),
+            **describe_catalog(connection, main_figure),
         }
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.tables import evaluations, monitorings
+from ml.figures import title_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Shortfall:
 
     def __str__(self) -> str:
         if self.label is None:
-            return (
-                f"{self.figure.replace('_', ' ').capitalize()} {self.value:.1%} is below the floor of {self.floor:.1%}."
-            )
+            return f"{title_of(self.figure)} {self.value:.1%} is below the floor of {self.floor:.1%}."
         return f"Recall {self.value:.1%} of {self.label} is below its floor of {self.floor:.1%}."
 
 

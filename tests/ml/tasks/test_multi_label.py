@@ -25,6 +25,7 @@ from ml.errors import SettingsError
 from ml.ingest.admitting import admit_from_person
 from ml.ingest.inspection import Inspector
 from ml.ingest.sources.arrivals import ArrivedFile
+from ml.reporting.report.page import make_report
 from ml.settings import Settings
 from ml.training.recipes import Finetune, Retrain
 from tests import multi_label_task
@@ -128,6 +129,12 @@ def test_a_night_of_another_task_ends_with_a_version_that_the_service_serves(
     second = cycle.retrain(colours, "second", "test", Retrain(snapshot_size=200))
     assert second.verdict.champion_version == 1
     assert second.production_version == (2 if second.verdict.decision == "promote" else 1)
+
+    with colours.catalog.begin() as connection:
+        page = make_report(connection, settings)
+    assert '<td class="name">green</td>' in page
+    assert "F1 samples, night by night" in page
+    assert not [word for word in ("onfusion", "95% interval") if word in page]
 
     shown = ("blue", "red")
     answered = ask_the_service(colours, settings, draw(shown, np.random.default_rng(3)))

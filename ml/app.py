@@ -70,7 +70,7 @@ def keep_home(connection: sa.Connection, settings: Settings) -> None:
     Raises: SettingsError as above: another process was first.
     """
     for choice, name, value in _home_choices(settings):
-        home_choices.keep_choice(connection, choice, value, f"{name} said so at the first training.")
+        home_choices.keep_choice(connection, choice, value, f"{name} said so at the first training or registration.")
     demand_home(connection, settings)
 
 
@@ -133,7 +133,6 @@ def remember_version(workspace: Workspace, version: int, snapshot_id: int | None
         precision=card.precision,
     )
     with workspace.catalog.begin() as connection:
-        keep_home(connection, workspace.settings)
         save_model_version(connection, facts)
     return facts
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace
+from ml.app import Workspace, keep_home
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.scales import PLAIN, SCALES
@@ -80,6 +80,8 @@ def register_run(
             load_model(workspace.task, workspace.registry.download_logged(mlflow_run_id, Path(folder)))
     else:
         mlflow_run_id, notes = _convert(workspace, mlflow_run_id, statement)
+    with workspace.catalog.begin() as connection:
+        keep_home(connection, workspace.settings)
     version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"})
     score_version(workspace, version, None, on_progress)
     verdict = judge_challenger(workspace, version)

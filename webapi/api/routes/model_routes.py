@@ -116,7 +116,7 @@ def _describe(model: ModelSummary) -> dict[str, object]:
         "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
-        "accuracy": None if model.accuracy is None else round(100 * model.accuracy, 2),
+        "accuracy": None if model.main_figure is None else round(100 * model.main_figure, 2),
         "snapshot": model.snapshot_id,
         "registered_at": model.registered_at.isoformat(),
     }

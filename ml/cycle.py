@@ -13,7 +13,7 @@ result, at whatever point an earlier run of it died.
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, keep_home, load_classifier, remember_version
+from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
@@ -21,6 +21,7 @@ from ml.catalog.models import attempts, model_versions
 from ml.catalog.models.attempts import Attempt, StoredVerdict
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
+from ml.catalog.models.home_choices import keep_home
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
@@ -69,7 +70,8 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     settings = workspace.settings
     rules = BatchRules(settings.require_certification, settings.quarantine_share, settings.mirrored_views)
     with workspace.catalog.begin() as connection:
-        source = open_source(source_url, settings, known_labels(connection))
+        labels = known_labels(connection)
+    source = open_source(source_url, settings, labels)
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
     logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
     return batch_ids
@@ -172,7 +174,8 @@ def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = 
     found = workspace.registry.find_run(attempt_id)
     if found is None:
         attempt = _attempt(workspace, attempt_id)
-        found = decode_recipe(attempt.parameters).run(workspace, attempt, on_step)
+        recipe = decode_recipe(attempt.parameters)
+        found = recipe.run(recipe.pinned.apply(workspace), attempt, on_step)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
     return found
@@ -310,19 +313,18 @@ def look_around(workspace: Workspace) -> None:
         serving_notices.tell_of_unserved(connection)
 
 
-def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
+def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list[dict[str, object]]]:
     """Ask the champion about one image, storing nothing.
 
-    Args: content, the bytes of an image file.
-    Returns: the champion's version, and (class, probability) of every class, best first.
+    Args: content, the bytes of an image file; count, the most entries of the answer.
+    Returns: the champion's version, and its answer as `Task.encode` writes it, best first.
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
     model = load_classifier(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
-    ranked = sorted(zip(model.card.classes, answer.probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
-    return version, ranked
+    return version, workspace.task.encode(answer, model.card.classes, count)
 
 
 def _champion(workspace: Workspace) -> int:

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"

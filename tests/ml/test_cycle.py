@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, mlflow_uri
+from ml.app import Workspace, load_classifier, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
@@ -60,10 +60,10 @@ def test_two_nights_end_with_the_better_model_in_production(
     assert cycle.monitor(workspace).is_retraining_requested is False
 
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    version, ranked = cycle.predict(workspace, content)
+    version, entries = cycle.predict(workspace, content, 10)
     assert version == second.production_version
-    assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-5)
-    assert ranked[0][0] == "1"
+    assert sum(entry["proba"] for entry in entries) == pytest.approx(100, abs=0.1)
+    assert entries[0]["name"] == "1"
 
 
 def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace, few_digits: DigitFolders) -> None:
@@ -79,6 +79,16 @@ def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace,
     assert [cycle.promote_challenger(workspace, attempt_id) for _ in range(2)] == [1, 1]
     assert (count(workspace, "training.snapshots"), count(workspace, "training.promotions")) == (1, 1)
     assert [model.version for model in list_models(workspace)] == [1]
+
+
+def test_a_training_uses_the_settings_of_its_request(filled_workspace: Workspace) -> None:
+    attempt_id = cycle.take_snapshot(filled_workspace, "key", "test", PARAMETERS)
+    changed = filled_workspace.settings.model_copy(update={"image_size": 48, "weights": "bundled"})
+    later = replace(filled_workspace, settings=changed)
+    cycle.train(later, attempt_id)
+    card = load_classifier(later, cycle.register(later, attempt_id)).card
+    assert card.image_size == filled_workspace.settings.image_size == 32
+    assert card.backbone_weights == "random:0"
 
 
 def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace) -> None:
@@ -218,7 +228,7 @@ def test_without_a_champion_monitoring_and_prediction_say_what_to_do(filled_work
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
         cycle.monitor(filled_workspace)
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
-        cycle.predict(filled_workspace, b"")
+        cycle.predict(filled_workspace, b"", 1)
 
 
 def test_without_an_evaluation_set_training_says_what_to_do(workspace: Workspace, few_digits: DigitFolders) -> None:

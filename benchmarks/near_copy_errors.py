@@ -26,8 +26,9 @@ from ml.catalog.database import migrate, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.images.copy_index import propose_copies
 from ml.data.copies import copy_hashes
+from ml.data.copies.compared import sought_in_index
 from ml.data.copies.copy_comparison import copy_evidence
-from ml.data.copies.near_copies import MOST_PROPOSALS, sought_in_index
+from ml.data.copies.near_copies import MOST_PROPOSALS
 from ml.data.copies.thumbnails import Grey, as_grey
 from ml.data.image_statistics import measure
 from ml.ingest.digits import write_digits
@@ -149,7 +150,7 @@ def search_milliseconds(rows: int) -> list[float]:
             taken = []
             for _ in range(_SEARCHES):
                 noise = Image.effect_noise((32, 32), 60).resize((8, 8)).resize((160, 120)).rotate(draw.uniform(0, 360))
-                sought = sought_in_index(grey_of(noise))
+                sought = sought_in_index(grey_of(noise).astype(np.uint8).tobytes())
                 begun = time.perf_counter()
                 with catalog.begin() as connection:
                     propose_copies(connection, sought, copy_hashes.MOST_BITS, MOST_PROPOSALS)

@@ -12,8 +12,9 @@ from ml.catalog.models.model_versions import ModelVersion, find_model_version, s
 from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings, load_settings
-from ml.tasks.classification.card import load_card
-from ml.tasks.classification.classifier import Classifier
+from ml.tasks.base import Model, Task
+from ml.tasks.card import load_card
+from ml.tasks.registered import find_task, load_model
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,20 @@ class Workspace:
     catalog: Catalog
     registry: Registry
 
+    @property
+    def task(self) -> Task:
+        """What its models are trained for."""
+        return find_task(self.settings.task)
+
 
 @contextmanager
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     """Open the catalog and the registry that the settings name. Without settings, read them from the environment.
 
-    Raises: SettingsError, DatabaseUnavailableError, SchemaVersionError.
+    Raises: SettingsError, also where the home is another task's; DatabaseUnavailableError, SchemaVersionError.
     """
     settings = settings or load_settings()
+    find_task(settings.task)
     if settings.backbone is not None:
         find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
@@ -45,7 +52,7 @@ def open_registry(settings: Settings) -> Registry:
     MYCOFLOW_HOME.
     """
     root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
-    return Registry(mlflow_uri(settings), root)
+    return Registry(mlflow_uri(settings), root, settings.model_name)
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
@@ -61,12 +68,12 @@ def mlflow_uri(settings: Settings) -> str:
     return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
 
 
-def load_classifier(workspace: Workspace, version: int) -> Classifier:
+def load_classifier(workspace: Workspace, version: int) -> Model:
     """Download a version, unless this machine has it already, load it, and run one test prediction.
 
     Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.
     """
-    return Classifier.load(_fetch(workspace, version))
+    return load_model(workspace.task, _fetch(workspace, version))
 
 
 def remember_version(workspace: Workspace, version: int, snapshot_id: int | None = None) -> ModelVersion:

@@ -12,12 +12,20 @@
     │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
     │   ├── MissingPartError (ValueError)    an item has no image, and a model reads images
     │   ├── UnknownBatchError (LookupError)
+    │   ├── UnknownPredictionError (LookupError)
+    │   ├── NoPredictionsError (LookupError) nothing was predicted yet
+    │   ├── FeedbackError (ValueError)       the feedback does not fit the prediction
+    │   ├── EventError (ValueError)          an event cannot be stored
     │   ├── CursorError (ValueError)         the cursor of a page is not valid
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
     │   ├── SnapshotExportError (OSError)    a snapshot cannot be written to the given folder
     │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   └── AccountError (ValueError)        login taken, bad role, weak password
+    ├── ServingError
+    │   ├── BusyError (TimeoutError)         more is asked for than there is room for, or no turn came in time
+    │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
+    │   └── ForbiddenError (PermissionError) not for this account
     ├── IngestError
     │   ├── SourceError (ValueError)         the source does not look as expected
     │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
@@ -92,6 +100,22 @@ class UnknownBatchError(CatalogError, LookupError):
     """No ingestion batch has that number."""
 
 
+class UnknownPredictionError(CatalogError, LookupError):
+    """No prediction has that number."""
+
+
+class NoPredictionsError(CatalogError, LookupError):
+    """Nothing was predicted yet."""
+
+
+class FeedbackError(CatalogError, ValueError):
+    """The feedback does not fit the prediction."""
+
+
+class EventError(CatalogError, ValueError):
+    """An event cannot be stored."""
+
+
 class CursorError(CatalogError, ValueError):
     """The cursor of a page is not valid."""
 
@@ -114,6 +138,22 @@ class EvaluationSetError(CatalogError, ValueError):
 
 class AccountError(CatalogError, ValueError):
     """An account cannot be created or changed as asked."""
+
+
+class ServingError(MycoflowError):
+    """A request is not answered, though nothing is broken."""
+
+
+class BusyError(ServingError, TimeoutError):
+    """More is asked for than there is room for, or no turn came in time. Asking again later may help."""
+
+
+class ScoringUnfinishedError(ServingError, TimeoutError):
+    """Too many images were not scored yet for one request. What was scored is kept: asking again goes on."""
+
+
+class ForbiddenError(ServingError, PermissionError):
+    """What was asked for is not for this account."""
 
 
 class IngestError(MycoflowError):

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         None, pattern=_HTTP, description="MLflow's address for people; MLFLOW_TRACKING_URI when that is a web address"
     )
 
+    task: str = Field("classification", description="What models are trained for; a home keeps it")
+    model_name: str = Field(
+        "mycoflow", pattern=r"^[\w.-]+$", description="The registered model's name in MLflow; a home keeps it"
+    )
+
     accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
     class_floors: Annotated[dict[str, float], NoDecode] = Field(
         {}, description='Retrain below this recall of a class; JSON: {"amanita": 0.8}'
@@ -68,7 +73,7 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"

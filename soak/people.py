@@ -28,8 +28,7 @@ class Person:
 def arrive(app: Flask, catalog: Catalog, role: Role) -> Person:
     """Create an account of this role, and log in."""
     password = secrets.token_urlsafe(16)
-    with catalog.begin() as connection:
-        add_account(connection, role, role, password)
+    add_account(catalog, role, role, password)
     client = app.test_client()
     return Person(client, _post(client, "/auth/login", json={"login": role, "password": password})["token"])
 

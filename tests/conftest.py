@@ -29,6 +29,7 @@ from ml.evaluation.floor import floor_of
 from ml.settings import Settings, without_settings
 from tests.deployments import administer, copy_database, drop_database, small_settings
 from tests.memory import memory_folder
+from tests.transaction_watch import TransactionWatch
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -136,6 +137,12 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 
 
 @pytest.fixture
+def watch(catalog: Catalog) -> TransactionWatch:
+    """Looks for transactions that are open while slow work is done."""
+    return TransactionWatch(catalog)
+
+
+@pytest.fixture
 def add_champion(catalog: Catalog) -> Callable[..., None]:
     """Writes rows as a night leaves them: add_champion(version, accuracy, snapshot_id=None), of two classes."""
 
@@ -157,7 +164,7 @@ def _evaluation(version: int, set_version: int, part: str, accuracy: float) -> E
     right = {"image_count": 10.0, "precision": accuracy, "recall": accuracy, "f1": accuracy}
     per_class = {"b": right, "a": {"image_count": 0.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}}
     is_deciding, confusion = part == "recent", [[9, 1], [0, 0]]
-    figures = (accuracy, accuracy, accuracy, accuracy)
+    figures = (accuracy, accuracy, accuracy, accuracy, accuracy)
     below = floor_of(Settings()).shortfalls(accuracy, {})
     return Evaluation(version, set_version, part, is_deciding, 10, *figures, per_class, confusion, below)
 
@@ -210,3 +217,32 @@ def _answer_once(connection: socket.socket, script: Script, tls: ssl.SSLContext 
         while request.readline().strip():
             pass
         script(path, connection)
+
+
+@pytest.fixture(scope="session")
+def write_bundle() -> Callable[[Path, int], Path]:
+    """Writes the bundle of a very small model: another seed, another head."""
+    from tests.tiny_model import write_tiny_bundle  # onnx takes a while, and few tests need it
+
+    return write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int], bytes]:
+    """Makes images: another number, another image."""
+    from tests.tiny_model import noise_png
+
+    return noise_png
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Finds ports that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    return find

@@ -6,14 +6,17 @@ from functools import partial
 
 from flask import Flask, current_app
 
-from ml.app import open_registry
+from ml.app import Workspace, open_registry
+from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
+from ml.serving.admission import Load
+from ml.serving.lazy_catalog import Database
+from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
+from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
-from webapi.admission import Load
-from webapi.lazy_catalog import Database
-from webapi.model_host import ModelHost
-from webapi.serving_record import ServingRecord
+from ml.tasks.registered import find_task
+from webapi.request_deadlines import current_deadline
 from webapi.telemetry import database_metrics
 from webapi.telemetry.metrics import Metrics
 
@@ -59,13 +62,20 @@ class Service:
 
 def init_app(app: Flask, settings: Settings) -> Service:
     """Give an application its service."""
-    metrics = Metrics()
     cache = ServingCache(settings.mycoflow_home / "serving")
     database = Database(settings)
     record = ServingRecord(database, settings.alias_poll_seconds)
-    models = ModelHost(cache, metrics, partial(open_registry, settings), settings.alias_poll_seconds, record.write)
+    models = ModelHost(
+        cache,
+        partial(open_registry, settings),
+        settings.alias_poll_seconds,
+        record.write,
+        find_task(settings.task),
+    )
+    load = Load(settings.model_queue_size)
+    metrics = Metrics(models, load)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, Load(settings.model_queue_size, metrics.predictions), record)
+    service = Service(settings, database, models, metrics, load, record)
     app.extensions[_EXTENSION] = service
     return service
 
@@ -74,3 +84,22 @@ def current(app: Flask | None = None) -> Service:
     """The service of an application; of the one that handles this request when None."""
     service: Service = (app or current_app).extensions[_EXTENSION]
     return service
+
+
+def current_catalog() -> Catalog:
+    """The catalog, whose transactions end with the request in progress.
+
+    Raises: DatabaseUnavailableError.
+    """
+    return current().database.catalog().until(current_deadline())
+
+
+def current_workspace() -> Workspace:
+    """The deployment as ml.cycle sees it. MLflow is imported, and asked, when the registry is first used.
+
+    What is begun there is not broken off by the request's deadline: a promotion moves the alias and completes its row.
+
+    Raises: DatabaseUnavailableError.
+    """
+    service = current()
+    return Workspace(service.settings, service.database.catalog(), open_registry(service.settings))

@@ -2,11 +2,11 @@
 
 from flask import Flask
 
-from ml.ingest.validation import MAX_BYTES
+from ml.serving.loaded_model import MOST_BYTES
 from ml.settings import Settings, load_settings
-from webapi import airflow_runs, application_state, problems, request_deadlines, request_ids
+from webapi import airflow_runs, application_state, request_deadlines, request_ids
 from webapi.access import authentication, browser_security, limits, maintenance_gate
-from webapi.api import openapi
+from webapi.api import openapi, problem_answers
 from webapi.api.json_provider import JsonProvider
 from webapi.api.routes import (
     account_routes,
@@ -36,11 +36,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     app = openapi.new_app(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES + _FORM_OVERHEAD_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES + _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json = JsonProvider(app)
     request_ids.init_app(app)
-    problems.init_app(app)
+    problem_answers.init_app(app)
     mycoflow = application_state.init_app(app, settings)
     metrics.init_app(app, mycoflow.metrics)
     request_deadlines.init_app(app, settings)

@@ -93,12 +93,12 @@ class _Worker:
 
         Returns: the features of the images of this batch that are stored now.
         """
-        with self.catalog.begin() as connection:
-            mine = claim_images(connection, batch, self.backbone_id)
-            # Another worker may have stored some since the caller looked.
-            stored = load_features(connection, mine, self.backbone_id, self.views)
+        with claim_images(self.catalog, batch, self.backbone_id) as mine:
+            with self.catalog.begin() as connection:  # another worker may have stored some meanwhile
+                stored = load_features(connection, mine, self.backbone_id, self.views)
             computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], stored)
-            save_features(connection, computed, self.backbone_id)
+            with self.catalog.begin() as connection:
+                save_features(connection, computed, self.backbone_id)
         return stored | computed
 
     def _compute(self, wanted: Sequence[tuple[str, str]], stored: Vectors) -> Vectors:

@@ -78,12 +78,13 @@ def make_served_backbone(
     Raises: WeightsError, a stored file has changed; SettingsError, the image size is too small for the backbone.
     """
     recipe = f"{backbone.name} {weights.recipe} {image_size}px {_wanted(settings)} {PREPROCESSING_VERSION}"
-    with catalog.begin() as connection:
-        locks.lock_recipe(connection, recipe)
-        stored = backbone_records.find_backbone_by_recipe(connection, recipe)
+    with catalog.lock(locks.recipe_lock(recipe)):
+        with catalog.begin() as connection:
+            stored = backbone_records.find_backbone_by_recipe(connection, recipe)
         if stored is None:
             stored = _make(catalog, settings, recipe, backbone, weights, image_size, snapshot, on_progress)
-            backbone_records.save_backbone(connection, stored)
+            with catalog.begin() as connection:
+                stored = backbone_records.save_backbone(connection, stored)
     return _open(catalog, stored)
 
 

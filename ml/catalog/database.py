@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,13 +20,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
-from ml.catalog.locks import lock_migrations
+from ml.catalog.locks import Lock, lock_migrations
+from ml.catalog.models.home_choices import demand_home
 from ml.catalog.object_store import ObjectStore, open_object_store
-from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
+from ml.deadlines import Deadline
+from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 
 _USED_AT = "used_at"
 _FRESH_SECONDS = 1.0
+_LOCK_POLL_SECONDS = 0.05
 # A server whose machine is gone is noticed within half a minute; by the system's defaults it takes two hours.
 _CONNECTION = {
     "connect_timeout": 5,
@@ -43,21 +46,33 @@ _EARLIER_REVISION = re.compile(r"000[1-9]")  # the migrations that `schema_0001`
 class Catalog:
     """What is known (PostgreSQL) and the bytes it speaks of (the object store).
 
-    Args: singles, connections of which each statement is a transaction. SQLAlchemy could switch those of `engine` to
-        that and back, but one that breaks in between would never return to the pool.
+    Args:
+        singles: connections of which each statement is a transaction. SQLAlchemy could switch those of `engine` to that
+            and back, but one that breaks in between would never return to the pool.
+        deadline: no statement of a transaction, waiting for locks included, goes on after it.
     """
 
     engine: sa.Engine
     singles: sa.Engine
     store: ObjectStore
+    deadline: Deadline | None = None
+
+    def until(self, deadline: Deadline) -> "Catalog":
+        """Return the same catalog with a deadline for its transactions."""
+        return replace(self, deadline=deadline)
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A connection in a transaction: committed at the end of the block, rolled back by an error.
 
-        Raises: DatabaseUnavailableError, the server does not answer or went away.
+        Only read and write rows in it: what computes or asks others comes before or after, under a `lock` if need be.
+
+        Raises: DatabaseUnavailableError, the server does not answer or went away, or the deadline came first.
         """
         with _translated_errors(), self.engine.begin() as connection:
+            if self.deadline is not None:
+                milliseconds = str(round(1000 * self.deadline.remaining()) or 1)  # 0 would mean: for ever
+                connection.execute(sa.select(sa.func.set_config("statement_timeout", milliseconds, True)))
             yield connection
 
     @contextmanager
@@ -68,6 +83,40 @@ class Catalog:
         """
         with _translated_errors(), self.singles.connect() as connection:
             yield connection
+
+    @contextmanager
+    def lock(self, lock: Lock) -> Iterator[None]:
+        """Hold a lock for the length of the block, in no transaction. Wait for it first, at most to the deadline.
+
+        Raises: BusyError, the deadline came first; DatabaseUnavailableError, also where the connection breaks
+            meanwhile: somebody else may have the lock then.
+        """
+        with self.try_lock(lock, self.deadline or Deadline(float("inf"))) as is_held:
+            if not is_held:
+                raise BusyError(
+                    "Somebody else was doing the same, and is not done in the time of a request. Try again."
+                )
+            yield
+
+    @contextmanager
+    def try_lock(self, lock: Lock, deadline: Deadline | None = None) -> Iterator[bool]:
+        """The same; the block is told whether the lock is held. Without a deadline nothing is waited for."""
+        with self.autocommit() as session:
+            is_held = _take(session, lock, deadline or Deadline(0))
+            try:
+                yield is_held
+            finally:
+                if is_held:
+                    session.execute(sa.select(sa.func.pg_advisory_unlock(*lock.key)))
+
+
+def _take(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
+    """Ask again and again: a statement that waits would keep a snapshot, and hold up PostgreSQL's cleaning."""
+    while not session.scalar(sa.select(sa.func.pg_try_advisory_lock(*lock.key))):
+        if deadline.remaining() == 0:
+            return False
+        time.sleep(_LOCK_POLL_SECONDS)
+    return True
 
 
 @contextmanager
@@ -91,6 +140,7 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
         DatabaseUnavailableError: the server does not answer.
         SchemaVersionError: an external database is at another migration, or either was made by an earlier checkout or
             by a newer one.
+        SettingsError: the home is another task's or another model's.
     """
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
@@ -98,7 +148,10 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
             _migrate(engine, settings)
         else:
             _demand_current_schema(engine, settings)
-        yield Catalog(engine, singles, open_object_store(settings))
+        catalog = Catalog(engine, singles, open_object_store(settings))
+        with catalog.begin() as connection:
+            demand_home(connection, settings)
+        yield catalog
     finally:
         engine.dispose()
         singles.dispose()

@@ -15,7 +15,7 @@ from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
 from ml.cli.terminal import out, person
-from ml.data.data_changes import Action, decide_batches
+from ml.data.data_changes import Action, settle_batches
 from ml.settings import load_settings
 
 batch_app = typer.Typer(help="Batches of images from the ingestion sources.", no_args_is_help=True)
@@ -70,8 +70,8 @@ def reject(batch_ids: Ids) -> None:
 
 def _decide(batch_ids: list[int], action: Action) -> int:
     settings = load_settings()
-    with open_catalog(settings) as catalog, catalog.begin() as connection:
-        return decide_batches(connection, batch_ids, action, person(), settings.mirrored_views)
+    with open_catalog(settings) as catalog:
+        return settle_batches(catalog, batch_ids, action, person(), settings.mirrored_views)
 
 
 def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:

@@ -27,7 +27,7 @@ def report(
 ) -> None:
     """Write a page for a browser or a mail: the model, new images, drift, nightly checks, and open decisions."""
     settings = load_settings()
-    with open_catalog(settings) as catalog, catalog.begin() as connection:
-        page = make_report(connection, settings)
+    with open_catalog(settings) as catalog:
+        page = make_report(catalog, settings)
     html.write_text(page, encoding="utf-8")
     out.print(f"The report is in {html}.", highlight=False)

@@ -25,8 +25,8 @@ Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @
 def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
     """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
-    with _connection() as connection:
-        account = user_accounts.add_account(connection, login, role, password)
+    with open_catalog(load_settings()) as catalog:
+        account = user_accounts.add_account(catalog, login, role, password)
     out.print(f"Account {account.login} ({account.role}) created.")
 
 
@@ -54,8 +54,8 @@ def disable_user(login: Login) -> None:
 def reset_user(login: Login) -> None:
     """Set a new password, end the account's sessions, and enable the account if it was disabled."""
     password = _read_password()
-    with _connection() as connection:
-        user_accounts.reset_account(connection, login, password)
+    with open_catalog(load_settings()) as catalog:
+        user_accounts.reset_account(catalog, login, password)
     out.print(f"Account {login} has a new password.")
 
 

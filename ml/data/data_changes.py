@@ -7,10 +7,12 @@ from typing import Literal
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, label_of
+from ml.catalog.database import Catalog
 from ml.catalog.images.batches import find_waiting, load_batch
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import items
+from ml.data.copies.near_copies import prepare_search
 from ml.data.membership import confirm, exclude, read_states
 from ml.errors import ImageChangeError, UnknownImageError
 
@@ -58,6 +60,30 @@ class Changed:
     @property
     def is_changed(self) -> bool:
         return self.before != self.after
+
+
+def change_images(catalog: Catalog, changes: Sequence[Change], actor: str, mirrored: bool) -> list[Changed]:
+    """Make changes in their order, all of them or none; see `apply_changes`. What takes long is done before.
+
+    Raises: also ImageStoreError, the store cannot be read.
+    """
+    entering = list(dict.fromkeys(each.item_id for each in changes if each.action != "exclude"))
+    prepare_search(catalog, entering, mirrored)
+    with catalog.begin() as connection:
+        return apply_changes(connection, changes, actor, mirrored)
+
+
+def settle_batches(catalog: Catalog, batch_ids: Sequence[int], action: Action, actor: str, mirrored: bool) -> int:
+    """Certify or exclude all that still waits of some batches; see `decide_batches`. What takes long is done before.
+
+    Raises: also ImageStoreError, the store cannot be read.
+    """
+    if action != "exclude":
+        with catalog.begin() as connection:
+            waiting = find_waiting(connection, batch_ids)
+        prepare_search(catalog, waiting, mirrored)
+    with catalog.begin() as connection:
+        return decide_batches(connection, batch_ids, action, actor, mirrored)
 
 
 def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str, mirrored: bool) -> list[Changed]:

@@ -39,7 +39,7 @@ def harvest(
     """Put an item into the pool under the annotation that a model version gave it, if it is still harvestable.
 
     A copy of any known image is not: models would learn one photo many times. An item whose image was never
-    measured is not either (`ml.data.copies.near_copies.measure_images` does).
+    measured is not either (`ml.data.copies.near_copies.prepare_search` does).
 
     Args:
         account_id: whose item it is.

@@ -3,7 +3,8 @@
 from sqlalchemy import Connection
 
 from ml.app import Workspace, load_classifier, remember_version
-from ml.catalog import locks
+from ml.catalog.database import Catalog
+from ml.catalog.locks import PROMOTION
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import journal
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
@@ -29,12 +30,11 @@ def promote_automatically(
 
     Raises: PromotionHeldError, a rollback holds automatic promotion; StaleChampionError as above.
     """
-    with workspace.catalog.begin() as connection:
-        if journal.is_held(connection):
-            raise PromotionHeldError(
-                f"Version {version} was not promoted: a rollback holds automatic promotion. "
-                f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
-            )
+    if is_promotion_held(workspace.catalog):
+        raise PromotionHeldError(
+            f"Version {version} was not promoted: a rollback holds automatic promotion. "
+            f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
+        )
     promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
 
 
@@ -73,13 +73,18 @@ def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
         journal.complete_move(connection, journal.write_intent(connection, "release", None, None, actor, reason))
 
 
+def is_promotion_held(catalog: Catalog) -> bool:
+    """Whether a rollback holds automatic promotion."""
+    with catalog.begin() as connection:
+        return journal.is_held(connection)
+
+
 def note_external_move(workspace: Workspace) -> int | None:
     """Notice an alias that was moved by hand in MLflow, or by us in a process that then died, and write it down.
 
     Returns: the version in production, None where there is none.
     """
-    with workspace.catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with workspace.catalog.lock(PROMOTION):
         return _reconcile(workspace)
 
 
@@ -91,8 +96,7 @@ def _move(
     actor: str,
     reason: str,
 ) -> None:
-    with workspace.catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with workspace.catalog.lock(PROMOTION):
         current = _reconcile(workspace)
         if current == version:
             return

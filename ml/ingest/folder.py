@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
-from ml.data.copies.near_copies import NearCopies, measure_all
+from ml.data.copies.near_copies import NearCopies, compare_ahead, measure_all
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
@@ -160,6 +160,7 @@ class _Run:
     def _commit(self, found: Sequence[tuple[Path, Accepted]]) -> None:
         """Write the rows. Others may have written since the first look, so each is looked at again, now alone."""
         report = IngestReport()
+        compare_ahead(self.catalog, [accepted.statistics.thumbnail for _, accepted in found], self.mirrored)
         with self.catalog.begin() as connection:
             lock_membership(connection, "pool")
             for path, accepted in found:

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken
+from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken, note_contact_sheet
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
-from ml.data.copies.near_copies import measure_all
+from ml.data.copies.near_copies import compare_ahead, measure_all
 from ml.data.feedback import is_known_label
 from ml.data.membership import confirm
 from ml.deadlines import Deadline
@@ -118,6 +118,9 @@ def _demand_reachable(found: list[Inspected]) -> None:
 
 def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected]) -> int:
     """Write a batch with its images. Others may have written since the first look, so each is looked at again."""
+    thumbnails = [each.accepted.statistics.thumbnail for each in inspected if each.accepted is not None]
+    for in_order in (thumbnails, thumbnails[::-1]):  # what enters at once is looked at again after all the others
+        compare_ahead(catalog, in_order, rules.mirrored)
     with catalog.begin() as connection:
         lock_membership(connection, "pool")
         found = [_admitted(connection, each, rules) for each in inspected]
@@ -125,10 +128,10 @@ def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequenc
         is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
         _add_rights(connection, found)
         files = [_settle(connection, source, each, rules, is_quarantined) for each in found]
-        sheet_key = _store_contact_sheet(catalog, found)
-        batch_id = add_batch(connection, source, files, is_quarantined, share, sheet_key)
+        batch_id = add_batch(connection, source, files, is_quarantined, share)
         if is_quarantined:
             _alert(connection, batch_id, source, files)
+    _keep_contact_sheet(catalog, batch_id, found)
     return batch_id
 
 
@@ -163,14 +166,16 @@ def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
     return rejects, rejects / len(judged) if judged else 0.0
 
 
-def _store_contact_sheet(catalog: Catalog, found: Sequence[Inspected]) -> str | None:
+def _keep_contact_sheet(catalog: Catalog, batch_id: int, found: Sequence[Inspected]) -> None:
+    """Draw the rejects and keep the picture. A crash before it costs the picture, and not the batch."""
     rejects = [SheetEntry(each.file.name, each.error.reason, each.picture) for each in found if each.error is not None]
     if not rejects:
-        return None
+        return
     sheet = draw_contact_sheet(rejects)
     key = report_key(sha256(sheet).hexdigest())
     catalog.store.put(key, sheet)
-    return key
+    with catalog.begin() as connection:
+        note_contact_sheet(connection, batch_id, key)
 
 
 def _add_rights(connection: sa.Connection, found: Sequence[Inspected]) -> None:

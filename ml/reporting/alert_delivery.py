@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ml.app import Workspace, open_workspace
 from ml.catalog.accounts.account_names import name_accounts
-from ml.catalog.locks import try_to_lock_delivery
+from ml.catalog.locks import DELIVERY
 from ml.catalog.logs.outbox import Alert, Kind, Notice, note_try, unsent_alerts
 from ml.deadlines import Deadline
 from ml.reporting.grafana_api import is_configured
@@ -71,8 +71,8 @@ def deliver(workspace: Workspace) -> None:
     if not addresses and not is_configured(workspace.settings):
         return
     try:
-        with workspace.catalog.begin() as lock:
-            if try_to_lock_delivery(lock):
+        with workspace.catalog.try_lock(DELIVERY) as is_ours:
+            if is_ours:
                 if addresses:  # before Grafana
                     _deliver(workspace, addresses)
                 annotate(workspace.settings, workspace.catalog)

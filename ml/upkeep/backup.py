@@ -19,8 +19,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.app import Workspace, is_mlflow_embedded, mlflow_uri
-from ml.catalog import locks
 from ml.catalog.database import Catalog, head_revision
+from ml.catalog.locks import PROMOTION
 from ml.errors import BackupError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
@@ -62,8 +62,7 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
 def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> Manifest:
     settings, catalog = workspace.settings, workspace.catalog
     has_mlflow = is_mlflow_embedded(settings)
-    with catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with catalog.lock(PROMOTION):
         dump_database(catalog.engine.url, folder / CATALOG_DUMP)
         if has_mlflow:
             dump_database(sa.make_url(mlflow_uri(settings)), folder / MLFLOW_DUMP)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import evaluation_set_items, evaluations, items, model_versions, snapshot_items
-from ml.data.copies.near_copies import copies_of, measure_all
+from ml.data.copies.near_copies import copies_of, measure_all, prepare_search
 from ml.data.membership import withdraw
 
 
@@ -53,6 +53,7 @@ def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
         evaluated = list(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))
         found = _find_divided_groups(connection)
     for item_id in evaluated:
+        prepare_search(catalog, [item_id], mirrored)
         with catalog.begin() as connection:
             inside = [each for each in copies_of(connection, item_id, mirrored).of_split("pool") if not each.held_back]
         found |= {each.item_id: item_id for each in inside}

@@ -11,10 +11,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from ml.catalog import locks
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import is_only_predicted
-from ml.catalog.locks import lock_membership
+from ml.catalog.locks import HOUSE, lock_membership
 from ml.catalog.tables import (
     attempts,
     backbones,
@@ -51,13 +50,10 @@ def lock_house(catalog: Catalog) -> Iterator[None]:
 
     Raises: CatalogError, somebody is at it.
     """
-    with catalog.autocommit() as connection:
-        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(locks.HOUSE))):
+    with catalog.try_lock(HOUSE) as is_ours:
+        if not is_ours:
             raise CatalogError("Expected to be the only purge or backup. Another one is running: wait for its end.")
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(locks.HOUSE)))
+        yield
 
 
 @dataclass(frozen=True)

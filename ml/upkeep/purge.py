@@ -100,8 +100,7 @@ def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
 def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Collection[int]]:
     """Returns: what goes, and the versions that have no files then."""
     registry = workspace.registry
-    with workspace.catalog.begin() as lock:
-        locks.lock_promotions(lock)
+    with workspace.catalog.lock(locks.PROMOTION):
         unused = _unused_versions(workspace)
         gone = {each.version for each in unused if each.tags.get(FILES_TAG) == PURGED}
         going = registry.own_files([each.version for each in unused if each.version not in gone])

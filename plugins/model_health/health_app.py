@@ -41,8 +41,8 @@ def show_health() -> HTMLResponse:
     """
     try:
         settings = load_settings()
-        with open_catalog(settings) as catalog, catalog.begin() as connection:
-            page, status = make_report(connection, settings, in_airflow=True), 200
+        with open_catalog(settings) as catalog:
+            page, status = make_report(catalog, settings, in_airflow=True), 200
     except MycoflowError as error:
         logger.warning("Model health cannot be read: %s", error)
         page, status = _PROBLEM.format(kind=type(error).__name__), 503

@@ -49,8 +49,7 @@ def _introduce(settings: Settings, console: Console) -> None:
 
 
 def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
-    with catalog.begin() as connection:
-        passwords = put_demo_accounts(connection)
+    passwords = put_demo_accounts(catalog)
     accounts = ", ".join(f"{login} / {password}" for login, password in passwords.items())
     console.print(f"Accounts of the service, for this demo only: {accounts}", highlight=False, soft_wrap=True)
     return passwords

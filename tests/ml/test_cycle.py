@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, mlflow_uri
+from ml.app import Workspace, load_classifier, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
@@ -17,10 +17,10 @@ from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
-from ml.tasks.classification.hyperparameters import Hyperparameters
-from ml.training.training_requests import RetrainParameters
+from ml.tasks.classification.classification_task import Classification
+from ml.training.recipes import Retrain
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 
 
 def count(workspace: Workspace, table: str) -> int:
@@ -55,15 +55,15 @@ def test_two_nights_end_with_the_better_model_in_production(
 
     second = cycle.retrain(workspace, "second", busy_night.reasons[0], PARAMETERS)
     assert second.verdict.champion_version == 1
-    assert second.verdict.challenger_accuracy > 0.9
+    assert second.verdict.challenger_figure > 0.9
     assert second.production_version == (2 if second.verdict.decision == "promote" else 1)
     assert cycle.monitor(workspace).is_retraining_requested is False
 
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    version, ranked = cycle.predict(workspace, content)
+    version, entries = cycle.predict(workspace, content, 10)
     assert version == second.production_version
-    assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-5)
-    assert ranked[0][0] == "1"
+    assert sum(entry["proba"] for entry in entries) == pytest.approx(100, abs=0.1)
+    assert entries[0]["name"] == "1"
 
 
 def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace, few_digits: DigitFolders) -> None:
@@ -79,6 +79,16 @@ def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace,
     assert [cycle.promote_challenger(workspace, attempt_id) for _ in range(2)] == [1, 1]
     assert (count(workspace, "training.snapshots"), count(workspace, "training.promotions")) == (1, 1)
     assert [model.version for model in list_models(workspace)] == [1]
+
+
+def test_a_training_uses_the_settings_of_its_request(filled_workspace: Workspace) -> None:
+    attempt_id = cycle.take_snapshot(filled_workspace, "key", "test", PARAMETERS)
+    changed = filled_workspace.settings.model_copy(update={"image_size": 48, "weights": "bundled"})
+    later = replace(filled_workspace, settings=changed)
+    cycle.train(later, attempt_id)
+    card = load_classifier(later, cycle.register(later, attempt_id)).card
+    assert card.image_size == filled_workspace.settings.image_size == 32
+    assert card.backbone_weights == "random:0"
 
 
 def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace) -> None:
@@ -104,7 +114,7 @@ def test_the_first_backbone_is_int8_and_what_decided_so_is_told(filled_workspace
 
 def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> None:
     again = cycle.retrain(trained, "again", "test", PARAMETERS)
-    assert again.verdict.challenger_accuracy == again.verdict.champion_accuracy
+    assert again.verdict.challenger_figure == again.verdict.champion_figure
     with trained.catalog.begin() as connection:
         rows = connection.execute(
             sa.text("SELECT item_id, probabilities FROM logs.results ORDER BY item_id, model_version")
@@ -154,7 +164,7 @@ def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
     assert "worse than the champion by more than one standard error" in report.verdict.reasons[0]
@@ -168,7 +178,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
     monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 
@@ -218,7 +228,7 @@ def test_without_a_champion_monitoring_and_prediction_say_what_to_do(filled_work
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
         cycle.monitor(filled_workspace)
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
-        cycle.predict(filled_workspace, b"")
+        cycle.predict(filled_workspace, b"", 1)
 
 
 def test_without_an_evaluation_set_training_says_what_to_do(workspace: Workspace, few_digits: DigitFolders) -> None:
@@ -236,7 +246,7 @@ def test_an_empty_pool_leaves_no_attempt_behind(workspace: Workspace) -> None:
 @pytest.mark.parametrize(("size", "seed"), [(1, 0), (100, -1), (100, 2**32)])
 def test_parameters_out_of_range_are_refused(size: int, seed: int) -> None:
     with pytest.raises(SettingsError, match="expected"):
-        RetrainParameters(size, seed)
+        Retrain(size, seed)
 
 
 def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) -> None:

@@ -11,11 +11,17 @@ import pytest
 import yaml
 from prometheus_client.metrics_core import Metric
 
+from ml.app import open_registry
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartAccuracy
+from ml.serving.admission import Load
+from ml.serving.loaded_model import LoadedModel
+from ml.serving.model_host import ModelHost
+from ml.serving.serving_cache import ServingCache
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from webapi.telemetry.health_metrics import health_metrics
 from webapi.telemetry.metrics import Metrics
 
@@ -38,7 +44,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def metrics() -> list[Metric]:
+def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[Metric]:
     """All metrics of a service with a complete database."""
     part = PartAccuracy(
         "recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]], []
@@ -64,7 +70,9 @@ def metrics() -> list[Metric]:
         untried_images=4,
         drift=drift,
     )
-    return [*Metrics().registry.collect(), *health_metrics(health, Settings())]
+    models = ModelHost(ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None, TASK)
+    models.serve(LoadedModel.load(write_bundle(tmp_path / "1-run", 1), TASK))
+    return [*Metrics(models, Load(1)).registry.collect(), *health_metrics(health, Settings())]
 
 
 @pytest.fixture

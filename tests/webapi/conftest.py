@@ -1,9 +1,7 @@
-"""A real, very small model bundle, and the application on a real database."""
+"""The application on a real database, with a real, very small model."""
 
 import io
-import json
 import secrets
-import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,112 +9,27 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-import onnx
 import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
-from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
 from ml.registry.mlflow_registry import Registry
+from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from tests.application import application_as_web
 from webapi import application_state
-from webapi.model_host import load
 from webapi.telemetry import database_metrics
 
-CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
-IMAGE_SIZE = 32
 PASSWORD = "correct horse battery"
-
-
-def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
-    """uint8 pixels -> mean colour -> 512 features -> probabilities: the served interface, in a few kilobytes."""
-    weights = [("projection", projection), ("kernel", kernel), ("bias", bias), ("scale", np.float32(1 / 255))]
-    nodes = [
-        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["pixels", "scale"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled", "axes"], ["colour"], keepdims=0),
-        helper.make_node("MatMul", ["colour", "projection"], ["features"]),
-        helper.make_node("MatMul", ["features", "kernel"], ["weighted"]),
-        helper.make_node("Add", ["weighted", "bias"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", bias.size]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 512]),
-        ],
-        [
-            *(numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights),
-            numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-@pytest.fixture(scope="session")
-def write_bundle() -> Callable[[Path, int], Path]:
-    """Writes a bundle: one backbone for all, a head of its own for each seed."""
-
-    def write(folder: Path, seed: int) -> Path:
-        folder.mkdir(parents=True)
-        projection = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
-        kernel = np.random.default_rng(seed).normal(size=(512, len(CLASSES))).astype(np.float32) / 8
-        bias = np.zeros(len(CLASSES), np.float32)
-        onnx.save(_onnx_model(projection, kernel, bias), str(folder / "model.onnx"))
-        np.savez(folder / "head.npz", kernel=kernel, bias=bias)
-        card = {
-            "classes": CLASSES,
-            "image_size": IMAGE_SIZE,
-            "preprocessing": PREPROCESSING_VERSION,
-            "precision": "fp32",
-            "backbone_weights": "random:0",
-            "backbone_id": f"{'0' * 64}:{PREPROCESSING_VERSION}",
-        }
-        (folder / "model.json").write_text(json.dumps(card))
-        return folder
-
-    return write
-
-
-@pytest.fixture
-def png() -> Callable[[int], bytes]:
-    """Makes images: another number, another image."""
-
-    def make(seed: int) -> bytes:
-        pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return make
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """Finds ports that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
 
 
 @pytest.fixture
@@ -207,7 +120,7 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
 
     def serve(version: int) -> None:
         models = application_state.current(app).models
-        models.serve(load(write_bundle(tmp_path / f"{version}-run", version)))
+        models.serve(LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK))
 
     return serve
 

@@ -66,8 +66,7 @@ def look(workspace: Workspace) -> list[Alert]:
 
 
 def report(workspace: Workspace) -> str:
-    with workspace.catalog.begin() as connection:
-        return make_report(connection, workspace.settings)
+    return make_report(workspace.catalog, workspace.settings)
 
 
 def test_a_version_that_does_not_load_is_seen_everywhere_until_it_is_rolled_back(

@@ -1,11 +1,15 @@
 from collections.abc import Callable
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask
 from flask.testing import FlaskClient
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
-from webapi.access.authentication import public
+from ml.errors import BusyError
+from tests.application import add_to_api
+from webapi.access.authentication import public, requires
+from webapi.problems import note_problem
 
 
 def problem(answer: TestResponse) -> tuple[int, str]:
@@ -29,11 +33,11 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: FlaskClie
 
 
 def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_the_inside(app: Flask) -> None:
-    @app.get("/broken")
     @public
     def broken() -> str:
         raise ZeroDivisionError("secret")
 
+    add_to_api(app, "/broken", broken)
     answer = app.test_client().get("/broken")
     assert problem(answer) == (500, "internal-server-error")
     assert "secret" not in answer.text
@@ -81,3 +85,29 @@ def test_before_the_first_model_a_prediction_is_told_to_come_back(
 def test_a_request_id_is_kept_when_it_is_harmless(client: FlaskClient) -> None:
     assert client.get("/status", headers={"X-Request-ID": "proxy-1.a_B"}).headers["X-Request-ID"] == "proxy-1.a_B"
     assert client.get("/status", headers={"X-Request-ID": '"},{"'}).headers["X-Request-ID"].isalnum()
+
+
+def test_an_error_is_rendered_by_the_blueprint_that_it_occurs_in(app: Flask) -> None:
+    @public
+    def crowded() -> str:
+        raise BusyError("all <places> are taken")
+
+    def render(error: Exception) -> tuple[str, int]:
+        found = note_problem(error)
+        return f"<h1>{escape(found.detail)}</h1>", found.status
+
+    pages = Blueprint("pages", __name__, url_prefix="/pages")
+    pages.register_error_handler(Exception, render)
+    pages.add_url_rule("/crowded", "crowded", crowded)
+    pages.add_url_rule("/private", "private", requires("user")(lambda: "open"))
+    app.register_blueprint(pages)
+    add_to_api(app, "/crowded", crowded)
+    client = app.test_client()
+    as_page, as_json = client.get("/pages/crowded"), client.get("/crowded")
+    assert (as_page.status_code, as_page.mimetype, as_page.text) == (
+        503, "text/html", "<h1>all &lt;places&gt; are taken</h1>",
+    )  # fmt: skip
+    assert problem(as_json) == (503, "busy")
+    private = client.get("/pages/private")
+    assert (private.status_code, private.mimetype) == (401, "text/html")
+    assert problem(client.get("/pages/nowhere")) == (404, "not-found")

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from flask import Flask, current_app, g, request
 
+from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import ROLES, Account, Role, find_token_account
 from ml.errors import MycoflowError
 from webapi import application_state
@@ -48,6 +49,11 @@ def current_account() -> Account:
     """The account that asks. Only in views that require a role."""
     account: Account = g.account
     return account
+
+
+def current_actor() -> str:
+    """What the account that asks is called in labels and in the audit log. Only in views that require a role."""
+    return actor_name(current_account())
 
 
 def init_identification(app: Flask) -> None:
@@ -116,8 +122,7 @@ def _find_account() -> Account:
 
 
 def _check_password(login: str, password: str) -> Account:
-    catalog = application_state.current().database.catalog()
-    account = password_checker().check_remembered(catalog, login, password)
+    account = password_checker().check_remembered(application_state.current().database, login, password)
     if account is None:
         raise unauthorized("The login or the password is wrong, or the account is disabled.")
     return account

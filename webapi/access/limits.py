@@ -3,13 +3,13 @@
 import ipaddress
 
 from flask import Flask, g, request
-from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter import Limiter
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from ml.settings import Settings
-from webapi.problems import ProblemError, answer_problem
+from webapi.problems import too_many_requests
 
 _UNLIMITED = frozenset({"status.get_status", "status.get_health", "status.get_readiness"})
 _REDIS_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
@@ -43,7 +43,7 @@ class Throttle:
         except self._limiter.storage.base_exceptions:
             is_allowed = self._local.hit(rate, *key)
         if not is_allowed:
-            raise _too_many(rate)
+            raise too_many_requests(rate)
 
 
 def init_app(app: Flask, settings: Settings) -> Throttle:
@@ -57,7 +57,6 @@ def init_app(app: Flask, settings: Settings) -> Throttle:
         storage_options=dict(_REDIS_OPTIONS) if is_redis else {},
         in_memory_fallback_enabled=is_redis,
     )
-    app.register_error_handler(RateLimitExceeded, lambda error: answer_problem(_too_many(error.limit.limit)))
     limiter.request_filter(lambda: request.endpoint in _UNLIMITED)
     limiter.init_app(app)
     return Throttle(limiter, settings)
@@ -79,8 +78,3 @@ def address_key() -> str:
 
 def _key() -> str:
     return f"account:{g.account.id}" if "account" in g else address_key()
-
-
-def _too_many(rate: RateLimitItem) -> ProblemError:
-    detail = f"Expected at most {rate}, got more. Wait, then try again."
-    return ProblemError(429, "too-many-requests", detail, rate.get_expiry())  # by then the window is over

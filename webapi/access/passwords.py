@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from cachetools import TTLCache
 
 from ml.catalog.accounts.user_accounts import Account, StoredAccount, find_account, rehash_password, verify_password
-from ml.catalog.database import Catalog
+from ml.serving.lazy_catalog import Database
 from webapi.access.limits import Throttle
 from webapi.problems import unavailable
 
@@ -41,28 +41,28 @@ class PasswordChecker:
         self._waiting = threading.Semaphore(_WAITING_COUNT)
         self._hashing = threading.Lock()
 
-    def check_remembered(self, catalog: Catalog, login: str, password: str) -> Account | None:
+    def check_remembered(self, database: Database, login: str, password: str) -> Account | None:
         """The account, if these are its credentials, from memory where they were right lately.
 
         Raises: ProblemError, 429 too many tries or 503 too many at once; DatabaseUnavailableError.
         """
-        stored = _find(catalog, login)
+        stored = _find(database, login)
         fingerprint = self._fingerprint(login, password, stored)
         with self._twin_lock(fingerprint):  # the same credentials at the same moment: one argon2
             if not self._is_remembered(fingerprint):
-                if not self._is_right(catalog, login, password, stored):
+                if not self._is_right(database, login, password, stored):
                     return None
                 with self._memory:
                     self._remembered[fingerprint] = True
         return _enabled(stored)
 
-    def check(self, catalog: Catalog, login: str, password: str) -> Account | None:
+    def check(self, database: Database, login: str, password: str) -> Account | None:
         """The account, if these are its credentials. Always throttled and hashed.
 
         Raises: as check_remembered.
         """
-        stored = _find(catalog, login)
-        return _enabled(stored) if self._is_right(catalog, login, password, stored) else None
+        stored = _find(database, login)
+        return _enabled(stored) if self._is_right(database, login, password, stored) else None
 
     def _fingerprint(self, login: str, password: str, stored: StoredAccount | None) -> bytes:
         parts = (login, password, stored.password_hash if stored else "")
@@ -77,7 +77,7 @@ class PasswordChecker:
             lock: threading.Lock = self._twins.setdefault(fingerprint, threading.Lock())
             return lock
 
-    def _is_right(self, catalog: Catalog, login: str, password: str, stored: StoredAccount | None) -> bool:
+    def _is_right(self, database: Database, login: str, password: str, stored: StoredAccount | None) -> bool:
         self._throttle.count_login(login)
         if not self._waiting.acquire(blocking=False):
             raise unavailable("busy", "Too many passwords are being checked at once. Try again in a moment.")
@@ -85,14 +85,14 @@ class PasswordChecker:
             with self._hashing:
                 is_right = verify_password(stored, password)
                 if stored is not None and is_right:
-                    rehash_password(catalog, stored, password)
+                    rehash_password(database.catalog(), stored, password)
         finally:
             self._waiting.release()
         return is_right
 
 
-def _find(catalog: Catalog, login: str) -> StoredAccount | None:
-    with catalog.autocommit() as connection:
+def _find(database: Database, login: str) -> StoredAccount | None:
+    with database.catalog().autocommit() as connection:
         return find_account(connection, login)
 
 

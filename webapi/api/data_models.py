@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, RootModel
 
-from ml.catalog import annotations
-from ml.catalog.images.image_queries import HeldBack, ImageFilter, LabelOrigin
-from ml.catalog.logs.log_queries import LogFilter
+from ml.catalog.annotations import Annotation
 from ml.data.data_changes import Action, Change
 from ml.data.feedback import Verdict
+from ml.reporting.browsing import HeldBack, ImageFilter, LabelOrigin, LogFilter
 from webapi.api.parameters import DigitsOnly, Query, Strict
 from webapi.api.prediction_models import Label
 
@@ -192,7 +191,7 @@ class Relabel(Strict):
 
     @property
     def change(self) -> Change:
-        return Change("relabel", self.sha256, annotations.Annotation((self.label,)))
+        return Change("relabel", self.sha256, Annotation((self.label,)))
 
 
 class Exclude(Strict):

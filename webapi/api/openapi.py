@@ -4,13 +4,14 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from flask import Flask, Response, jsonify, send_from_directory
+from flask import Blueprint, Flask, Response, jsonify, send_from_directory
 from flask_openapi3 import Info, OpenAPI
 
 from webapi.access.authentication import public, required_role
 from webapi.api import parameter_names
 from webapi.api.parameter_names import FoldedRequest, path_of
-from webapi.problems import Problem, refuse_invalid
+from webapi.api.problem_answers import Problem, answer_errors_of
+from webapi.problems import refuse_invalid
 
 _ABOUT = "Names what photos show. Names of parameters in URLs and forms may be written in any case."
 
@@ -88,10 +89,13 @@ def init_app(app: OpenAPI) -> None:
     def get_file(path: str) -> Response:
         return send_from_directory(str(_SWAGGER_UI), path)
 
-    app.add_url_rule("/openapi.json", view_func=get_document)
-    app.add_url_rule("/docs", view_func=get_page)
-    app.add_url_rule("/docs/start.js", view_func=get_start)
-    app.add_url_rule("/docs/<path:path>", view_func=get_file)
+    description = Blueprint("description", __name__)
+    answer_errors_of(description)
+    description.add_url_rule("/openapi.json", view_func=get_document)
+    description.add_url_rule("/docs", view_func=get_page)
+    description.add_url_rule("/docs/start.js", view_func=get_start)
+    description.add_url_rule("/docs/<path:path>", view_func=get_file)
+    app.register_blueprint(description)
 
 
 def describe(app: OpenAPI) -> dict[str, Any]:

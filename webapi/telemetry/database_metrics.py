@@ -14,9 +14,8 @@ from ml.deadlines import Deadline
 from ml.errors import MycoflowError
 from ml.figures import DATABASE_UP
 from ml.reporting.health import read_health
+from ml.serving.lazy_catalog import Database
 from ml.settings import Settings
-from webapi.lazy_catalog import Database
-from webapi.request_deadlines import begin_until
 from webapi.telemetry.health_metrics import health_metrics
 
 _REMEMBERED_SECONDS = 5.0
@@ -73,7 +72,7 @@ class DatabaseCollector(Collector):
 
     def _read(self) -> None:
         try:
-            with begin_until(self._database.catalog(), Deadline(_STATEMENT_SECONDS)) as connection:
+            with self._database.catalog().until(Deadline(_STATEMENT_SECONDS)).begin() as connection:
                 health = read_health(connection, self._settings)
             self._figures = list(health_metrics(health, self._settings))
             self._is_failing = False

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
-from ml.catalog.models.drift_checks import DriftCheck
 from ml.evaluation.floor import measured_recalls
 from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartAccuracy
@@ -41,7 +40,7 @@ def _single_values(health: Health, settings: Settings) -> dict[str, _Values]:
         "promotion_held": health.is_promotion_held,
         "retraining_duration_seconds": health.retraining_seconds,
         **_times(health),
-        **_accuracies(health.deciding, health.drift),
+        **_accuracies(health),
         **{figure.name: health.figures.get(figure.name) for figure in NIGHTLY},
     }
     return {name: {(): value} for name, value in values.items()}
@@ -60,10 +59,11 @@ def _times(health: Health) -> dict[str, float | None]:
     return {f"{name}_timestamp_seconds": _seconds(moment) for name, moment in moments.items()}
 
 
-def _accuracies(deciding: PartAccuracy | None, drift: DriftCheck | None) -> dict[str, float | None]:
+def _accuracies(health: Health) -> dict[str, float | None]:
+    deciding, drift = health.deciding, health.drift
     without_labels = ("estimated_accuracy", "observed_accuracy", "observed_accuracy_low", "observed_accuracy_high")
     return {
-        "deciding_accuracy": deciding.accuracy if deciding else None,
+        "deciding_accuracy": deciding.main_figure if deciding else None,
         **{name: getattr(drift, name) if drift else None for name in without_labels},
     }
 
@@ -72,7 +72,7 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
     new = health.new_images
     return {
         "below_floor": _floor_values(health.deciding, settings),
-        "model_accuracy": {(part.part,): part.accuracy for part in health.parts},
+        "model_accuracy": {(part.part,): part.main_figure for part in health.parts},
         "class_recall": {
             (part.part, name): recall
             for part in health.parts
@@ -80,7 +80,7 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
         },
         "new_images": {("human",): new.human, ("harvested",): new.harvested} if new else {},
         "pool_images": {(origin,): count for origin, count in health.pool.items()},
-        **_drift_values(health.drift),
+        **_drift_values(health),
     }
 
 
@@ -93,7 +93,8 @@ def _floor_values(deciding: PartAccuracy | None, settings: Settings) -> _Values:
     return {("",): None in below, **{(name,): name in below for name in sorted(measured)}}
 
 
-def _drift_values(check: DriftCheck | None) -> dict[str, _Values]:
+def _drift_values(health: Health) -> dict[str, _Values]:
+    check = health.drift
     if check is None:
         return {"drift": {}, "drift_p_value": {}, "drift_moved": {}}
     scores = ("confidence_psi", "confidence_ks", "class_psi", "feature_mmd")

@@ -5,10 +5,13 @@ import time
 from wsgiref.simple_server import WSGIServer
 
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
 
 from ml.errors import SettingsError
+from ml.serving.admission import Load
+from ml.serving.model_host import ModelHost
 from webapi.problems import current_problem
+from webapi.telemetry.model_metrics import ModelCollector
 from webapi.telemetry.prediction_metrics import PredictionMetrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -17,9 +20,12 @@ _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 
 
 class Metrics:
-    """The service's figures and the little server that shows them."""
+    """The service's figures and the little server that shows them.
 
-    def __init__(self) -> None:
+    Args: models, load: whose figures are read when they are asked for.
+    """
+
+    def __init__(self, models: ModelHost, load: Load) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         labels = ("method", "route", "status")
@@ -31,27 +37,8 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
-        self.model = Info("mycoflow_model", "The model version that answers", registry=self.registry)
-        self.served_version = Gauge(
-            "mycoflow_served_version",
-            "Number of the model version that answers; 0 before the first",
-            registry=self.registry,
-        )
-        self.model_load_failures = Counter(
-            "mycoflow_model_load_failures_total", "Model versions that could not be served", registry=self.registry
-        )
-        self.model_swaps = Counter(
-            "mycoflow_model_swaps_total", "Times that another model version took over", registry=self.registry
-        )
-        self.model_load_seconds = Gauge(
-            "mycoflow_model_load_seconds", "Time to load and warm the model that answers", registry=self.registry
-        )
-        self.model_swap_seconds = Gauge(
-            "mycoflow_model_swap_seconds",
-            "Time of the last swap, from the look at the alias to the first answer, with the download",
-            registry=self.registry,
-        )
-        self.predictions = PredictionMetrics(self.registry)
+        self.registry.register(ModelCollector(models))
+        self.predictions = PredictionMetrics(self.registry, load)
         self._server: WSGIServer | None = None
 
     def serve(self, host: str, port: int) -> int:

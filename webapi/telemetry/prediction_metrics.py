@@ -1,18 +1,23 @@
 """The figures of predictions: how many, how sure, how long each stage takes, and what people say of them."""
 
-from contextlib import AbstractContextManager
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ml.serving.admission import Load
+from ml.serving.answering import Stage
 
 _STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class PredictionMetrics:
-    """Counters that the way of a prediction feeds. Labels are few: never an image, a person or an address."""
+    """Counters that the way of a prediction feeds. Labels are few: never an image, a person or an address.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Args: load, whose places are shown.
+    """
+
+    def __init__(self, registry: CollectorRegistry, load: Load) -> None:
         self._stages = Histogram(
             "mycoflow_stage_duration_seconds",
             "Time of one image in one stage, without the wait for its turn",
@@ -44,22 +49,20 @@ class PredictionMetrics:
             self._feedback.labels(verdict)
         for reason in ("busy", "maintenance"):
             self._refused.labels(reason)
-        self.in_progress = Gauge(
+        in_progress = Gauge(
             "mycoflow_predictions_in_progress",
             "Predictions that have one of the places",
             registry=registry,
         )
-        self.places = Gauge(
+        in_progress.set_function(lambda: load.in_progress)
+        places = Gauge(
             "mycoflow_prediction_places", "Predictions under way at most, waiting ones included", registry=registry
         )
+        places.set(load.places)
 
-    def time_stage(self, stage: Literal["decode", "inference"]) -> AbstractContextManager[object]:
-        """Time a stage: the length of the block."""
-        return self._stages.labels(stage).time()
-
-    def observe_store(self, seconds: float) -> None:
-        """Note how long one prediction took to store, its file and its rows together."""
-        self._stages.labels("store").observe(seconds)
+    def observe_stage(self, stage: Stage, seconds: float) -> None:
+        """Note how long one image was in a stage."""
+        self._stages.labels(stage).observe(seconds)
 
     def count_answer(self, name: str, confidence: float, is_cached: bool) -> None:
         """Note an answer.

@@ -43,7 +43,7 @@ class StoredAccount:
     is_disabled: bool
 
 
-def add_account(connection: sa.Connection, login: str, role: str, password: str) -> Account:
+def add_account(catalog: Catalog, login: str, role: str, password: str) -> Account:
     """Create an account.
 
     Args:
@@ -59,11 +59,10 @@ def add_account(connection: sa.Connection, login: str, role: str, password: str)
         )
     if role not in ROLES:
         raise AccountError(f"Role: expected one of {', '.join(ROLES)}, got {role!r}.")
-    password_hash = _hash(password)
+    row = sa.insert(accounts).values(login=login, role=role, password_hash=_hash(password))
     try:
-        account_id = connection.execute(
-            sa.insert(accounts).values(login=login, role=role, password_hash=password_hash).returning(accounts.c.id)
-        ).scalar_one()
+        with catalog.begin() as connection:
+            account_id = connection.execute(row.returning(accounts.c.id)).scalar_one()
     except IntegrityError as error:
         raise AccountError(f"Login: {login!r} is taken. Choose another.") from error
     return Account(account_id, login, role)
@@ -110,8 +109,9 @@ def rehash_password(catalog: Catalog, stored: StoredAccount, password: str) -> N
     if not _HASHER.check_needs_rehash(stored.password_hash):
         return
     is_unchanged = (accounts.c.id == stored.account.id) & (accounts.c.password_hash == stored.password_hash)
+    change = sa.update(accounts).where(is_unchanged).values(password_hash=_HASHER.hash(password))
     with catalog.begin() as connection:
-        connection.execute(sa.update(accounts).where(is_unchanged).values(password_hash=_HASHER.hash(password)))
+        connection.execute(change)
 
 
 def disable_account(connection: sa.Connection, login: str) -> None:
@@ -122,12 +122,14 @@ def disable_account(connection: sa.Connection, login: str) -> None:
     _change(connection, login, disabled_at=sa.func.clock_timestamp())
 
 
-def reset_account(connection: sa.Connection, login: str, password: str) -> None:
+def reset_account(catalog: Catalog, login: str, password: str) -> None:
     """Give an account another password, end its sessions, and let it in again if it was disabled.
 
     Raises: AccountError, no account has that login, or the password is too short.
     """
-    _change(connection, login, password_hash=_hash(password), disabled_at=None)
+    password_hash = _hash(password)
+    with catalog.begin() as connection:
+        _change(connection, login, password_hash=password_hash, disabled_at=None)
 
 
 def erase_account(connection: sa.Connection, account: Account) -> None:
@@ -143,7 +145,7 @@ def erase_account(connection: sa.Connection, account: Account) -> None:
     connection.execute(sa.delete(accounts).where(accounts.c.id == account.id))
 
 
-def put_demo_accounts(connection: sa.Connection) -> dict[str, str]:
+def put_demo_accounts(catalog: Catalog) -> dict[str, str]:
     """Give alice (user), bob (admin) and clementine (expert) fresh random passwords, creating who is not there.
 
     Returns: the passwords by login, to be shown once.
@@ -151,10 +153,12 @@ def put_demo_accounts(connection: sa.Connection) -> dict[str, str]:
     roles: dict[str, Role] = {"alice": "user", "bob": "admin", "clementine": "expert"}
     passwords = {login: secrets.token_urlsafe(12) for login in roles}
     for login, role in roles.items():
-        if find_account(connection, login) is None:
-            add_account(connection, login, role, passwords[login])
+        with catalog.begin() as connection:
+            is_there = find_account(connection, login) is not None
+        if is_there:
+            reset_account(catalog, login, passwords[login])
         else:
-            reset_account(connection, login, passwords[login])
+            add_account(catalog, login, role, passwords[login])
     return passwords
 
 

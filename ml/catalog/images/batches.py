@@ -72,19 +72,18 @@ def add_batch(
     files: Sequence[FileOutcome],
     is_quarantined: bool,
     reject_share: float,
-    contact_sheet_key: str | None,
 ) -> int:
     """Store a batch with its files. The items that they name must be there. Returns its number."""
-    values = {
-        "source": source,
-        "is_quarantined": is_quarantined,
-        "reject_share": reject_share,
-        "contact_sheet_key": contact_sheet_key,
-    }
+    values = {"source": source, "is_quarantined": is_quarantined, "reject_share": reject_share}
     statement = sa.insert(ingest_batches).values(values).returning(ingest_batches.c.id)
     batch_id: int = connection.execute(statement).scalar_one()
     connection.execute(sa.insert(ingest_files), [{"batch_id": batch_id, **vars(file)} for file in files])
     return batch_id
+
+
+def note_contact_sheet(connection: sa.Connection, batch_id: int, key: str) -> None:
+    """Name the picture of a batch's rejects, which is in the object store."""
+    connection.execute(sa.update(ingest_batches).where(ingest_batches.c.id == batch_id).values(contact_sheet_key=key))
 
 
 def find_taken(connection: sa.Connection, source: str, names: Collection[str]) -> dict[tuple[str, str], bool]:

@@ -1,11 +1,14 @@
 """The feature cache: one vector per (part, backbone, view), computed once and shared by whoever trains or scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ml.catalog.database import Catalog
+from ml.catalog.locks import claim_locks, release_claims
 from ml.catalog.tables import features
 
 IDENTITY = "identity"  # the view that is the image as it is
@@ -30,12 +33,19 @@ def load_features(connection: sa.Connection, sha256s: Sequence[str], backbone_id
     return {(sha256, view): np.frombuffer(vector, dtype="<f4") for sha256, view, vector in rows}
 
 
-def claim_images(connection: sa.Connection, sha256s: Sequence[str], backbone_id: str) -> list[str]:
-    """Of these images, those that no other worker computes features of at the moment; ours to the transaction's end."""
-    wanted = sa.func.unnest(sa.cast(sha256s, sa.ARRAY(sa.Text))).column_valued("sha256")
-    key = sa.func.hashtextextended(sa.func.concat(wanted, backbone_id), 0)
-    claimed = set(connection.scalars(sa.select(wanted).where(sa.func.pg_try_advisory_xact_lock(key))))
-    return [sha256 for sha256 in sha256s if sha256 in claimed]
+@contextmanager
+def claim_images(catalog: Catalog, sha256s: Sequence[str], backbone_id: str) -> Iterator[list[str]]:
+    """Of these images, those that no other worker computes features of now. They are ours for the length of the block.
+
+    No transaction is open meanwhile.
+    """
+    texts = {f"{sha256}{backbone_id}": sha256 for sha256 in sha256s}
+    with catalog.autocommit() as session:
+        claimed = claim_locks(session, list(texts))
+        try:
+            yield [sha256 for text, sha256 in texts.items() if text in claimed]
+        finally:
+            release_claims(session, list(claimed))
 
 
 def save_features(connection: sa.Connection, vectors: Mapping[tuple[str, str], np.ndarray], backbone_id: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.tables import backbones, model_versions
 
@@ -56,7 +57,11 @@ def find_backbone_of_version(connection: sa.Connection, version: int) -> StoredB
     return None if backbone_id is None else find_backbone_by_bytes(connection, backbone_id.partition(":")[0])
 
 
-def save_backbone(connection: sa.Connection, backbone: StoredBackbone) -> None:
-    """Remember what was made for a recipe."""
+def save_backbone(connection: sa.Connection, backbone: StoredBackbone) -> StoredBackbone:
+    """Remember what was made for a recipe. What was there before stays.
+
+    Returns: what stands for the recipe now.
+    """
     values = {name: getattr(backbone, name) for name in StoredBackbone.__dataclass_fields__}
-    connection.execute(sa.insert(backbones).values(**values))
+    connection.execute(insert(backbones).values(**values).on_conflict_do_nothing(index_elements=[backbones.c.recipe]))
+    return find_backbone_by_recipe(connection, backbone.recipe) or backbone

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import (
     ImageStatistics,
-    IndexedHash,
     Proposal,
     find_unfindable,
     find_unindexed,
@@ -24,9 +23,7 @@ from ml.catalog.images.copy_index import (
 from ml.catalog.items.item_records import find_item_images
 from ml.catalog.object_store import image_key
 from ml.data.copies import copy_hashes
-from ml.data.copies.copy_comparison import copy_evidence
-from ml.data.copies.copy_hashes import CopyHash
-from ml.data.copies.thumbnails import Grey, as_grey
+from ml.data.copies.compared import alike, evidence_of, sought_in_index, stored_hashes
 from ml.data.image_statistics import measure
 from ml.errors import ImageStoreError
 
@@ -62,27 +59,49 @@ def find_near_copies(
         mirrored: whether a mirror image is a copy: where models learn from mirrored views.
         but: ids of items that do not count, the image's own among them.
     """
-    grey = as_grey(thumbnail)
-    most = MOST_PROPOSALS + len(but)
-    proposed = propose_copies(connection, sought_in_index(grey), copy_hashes.MOST_BITS, most)
-    judged = [each for each in proposed if each.item_id not in but]
-    evidence = copy_evidence(grey, [as_grey(each.thumbnail) for each in judged], mirrored)
+    judged = [each for each in _propose(connection, thumbnail) if each.item_id not in but]
+    evidence = evidence_of(thumbnail, [each.thumbnail for each in judged], mirrored)
     sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
     return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
 
 
 def copies_of(connection: sa.Connection, item_id: str, mirrored: bool) -> NearCopies:
-    """Find the copies of an item's image; none if it has none, or one that `measure_images` never measured."""
+    """Find the copies of an item's image; none if it has none, or one never measured (`prepare_search` does that)."""
     statistics = load_statistics(connection, [item_id]).get(item_id)
     return (
         NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [item_id])
     )
 
 
+def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool) -> None:
+    """Compare images with all that a search will propose, outside any transaction, so that the search compares nothing.
+
+    Args: thumbnails, in the order in which they enter: each is compared with those before it, too.
+    """
+    for number, thumbnail in enumerate(thumbnails):
+        stored_hashes(thumbnail)  # remembered, as is all that follows
+        sought_in_index(thumbnail)
+        with catalog.begin() as connection:
+            proposed = [each.thumbnail for each in _propose(connection, thumbnail)]
+        evidence_of(thumbnail, [*proposed, *alike(thumbnail, thumbnails[:number])], mirrored)
+
+
+def prepare_search(catalog: Catalog, item_ids: Collection[str], mirrored: bool) -> None:
+    """Do for stored items, outside any transaction, what `copies_of` needs: measure them, and compare them ahead.
+
+    Args: item_ids, in the order in which they will be searched for and become members.
+    Raises: ImageStoreError, the store cannot be read.
+    """
+    measure_images(catalog, item_ids)
+    with catalog.begin() as connection:
+        known = load_statistics(connection, item_ids)
+    compare_ahead(catalog, [known[item_id].thumbnail for item_id in item_ids if item_id in known], mirrored)
+
+
 def let_be_found(connection: sa.Connection, item_ids: Collection[str]) -> None:
     """Add the measured images of items to the index, so that a search finds their copies."""
     for sha256, thumbnail in find_unindexed(connection, item_ids).items():
-        index_image(connection, sha256, [_indexed(each) for each in copy_hashes.stored_hashes(as_grey(thumbnail))])
+        index_image(connection, sha256, stored_hashes(thumbnail))
 
 
 def measure_images(catalog: Catalog, item_ids: Collection[str]) -> None:
@@ -116,17 +135,17 @@ def measure_all(catalog: Catalog) -> None:
             return
         measure_images(catalog, unfindable)
         with catalog.begin() as connection:
+            thumbnails = find_unindexed(connection, unfindable)
+        for thumbnail in thumbnails.values():
+            stored_hashes(thumbnail)  # remembered
+        with catalog.begin() as connection:
             let_be_found(connection, unfindable)
         last = unfindable[-1]
 
 
-def sought_in_index(grey: Grey) -> list[tuple[int, IndexedHash]]:
-    """What to look for in the index: the kind of hash to look among, and the hash."""
-    return [
-        (among, _indexed(each))
-        for each in copy_hashes.sought_hashes(grey)
-        for among in copy_hashes.SOUGHT_AMONG[each.kind]
-    ]
+def _propose(connection: sa.Connection, thumbnail: bytes) -> list[Proposal]:
+    """Those to compare with. The image itself may be among them."""
+    return propose_copies(connection, sought_in_index(thumbnail), copy_hashes.MOST_BITS, MOST_PROPOSALS + 1)
 
 
 def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:
@@ -138,7 +157,3 @@ def _measure(catalog: Catalog, sha256: str) -> ImageStatistics | None:
             raise
         return None
     return measure(content)
-
-
-def _indexed(found: CopyHash) -> IndexedHash:
-    return IndexedHash(found.kind, found.bits, *found.words)

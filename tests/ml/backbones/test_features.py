@@ -15,6 +15,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import features, items
 from ml.errors import ImageStoreError
 from ml.ingest.folder import ingest_folder
+from tests.transaction_watch import TransactionWatch
 
 SIZE = 32
 BACKBONE_ID = "a-backbone:rgb-bilinear-1"
@@ -106,6 +107,12 @@ def test_a_worker_that_fails_loses_one_batch_and_its_locks(catalog: Catalog, sha
     backbone = CountingBackbone()
     ensure_features(catalog, backbone, BACKBONE_ID, SIZE, sha256s)
     assert backbone.seen.total() == IMAGES - BATCH_IMAGES
+
+
+def test_features_are_computed_in_no_transaction(catalog: Catalog, sha256s: list[str], watch: TransactionWatch) -> None:
+    ensure_features(catalog, watch.around(CountingBackbone()), BACKBONE_ID, SIZE, sha256s)
+    assert watch.looks == 4  # batches
+    assert watch.open == []
 
 
 def test_a_missing_image_is_named(catalog: Catalog, sha256s: list[str]) -> None:

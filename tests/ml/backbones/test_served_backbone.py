@@ -25,6 +25,7 @@ from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import WeightsError
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
+from tests.transaction_watch import TransactionWatch
 
 
 @pytest.fixture
@@ -73,8 +74,16 @@ def refuse(*_: object) -> bytes:
 
 
 def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
-    place: Workspace, weights: BackboneWeights, snapshot: Snapshot
+    place: Workspace,
+    weights: BackboneWeights,
+    snapshot: Snapshot,
+    watch: TransactionWatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for slow in ("quantise_backbone", "compare_backbones"):
+        watched = watch.around(getattr(served_backbone_module, slow))
+        monkeypatch.setattr(served_backbone_module, slow, watched)
+    monkeypatch.setattr(OnnxBackbone, "features", watch.around(OnnxBackbone.features))
     told: list[tuple[int, int]] = []
     backbone = make_served_backbone(
         place.catalog, place.settings, BACKBONE, weights, 32, snapshot, lambda done, total: told.append((done, total))
@@ -90,6 +99,8 @@ def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
     assert row.parity["evaluation_images"] == 40
     assert row.parity["calibration_images"] == row.parity["training_images"] == 50
     assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both backbones
+    assert watch.looks > 2
+    assert watch.open == []
 
 
 def test_a_backbone_is_made_once_and_found_again(

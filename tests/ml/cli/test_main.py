@@ -128,10 +128,10 @@ def test_an_account_is_created_with_a_password_from_standard_input(run: Run, cat
     assert "taken" in run("user", "add", "alice", "--role", "user", stdin="correct horse battery\n")[1]
     assert "12 characters" in run("user", "add", "bob", "--role", "user", stdin="short\n")[1]
     assert run("user", "add", "bob", "--role", "king", stdin="correct horse battery\n")[0] == 2
-    with catalog.begin() as connection, pytest.raises(AccountError, match="expected 1 to 64"):
-        add_account(connection, "Not A Login", "user", "correct horse battery")
-    with catalog.begin() as connection, pytest.raises(AccountError, match="Role"):
-        add_account(connection, "carol", "king", "correct horse battery")
+    with pytest.raises(AccountError, match="expected 1 to 64"):
+        add_account(catalog, "Not A Login", "user", "correct horse battery")
+    with pytest.raises(AccountError, match="Role"):
+        add_account(catalog, "carol", "king", "correct horse battery")
 
 
 def test_help_names_every_command() -> None:

@@ -81,10 +81,8 @@ def test_a_short_password_changes_nothing(run: Run, catalog: Catalog) -> None:
 
 
 def test_the_demos_accounts_get_new_passwords_each_time(catalog: Catalog) -> None:
+    first, second = put_demo_accounts(catalog), put_demo_accounts(catalog)
     with catalog.begin() as connection:
-        first = put_demo_accounts(connection)
-    with catalog.begin() as connection:
-        second = put_demo_accounts(connection)
         roles = dict(connection.execute(sa.select(accounts.c.login, accounts.c.role)).tuples().all())
     assert roles == {"alice": "user", "bob": "admin", "clementine": "expert"}
     assert len({*first.values(), *second.values()}) == 6

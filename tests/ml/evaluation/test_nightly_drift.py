@@ -16,10 +16,12 @@ from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models.drift_checks import latest_drift_check, recent_images
 from ml.catalog.tables import drift_checks, feedback, items, predictions
+from ml.evaluation import nightly_drift
 from ml.evaluation.nightly_drift import check_drift
 from ml.ingest.digits import DigitFolders
 from ml.ingest.validation import sanitise
 from ml.tasks.classification.classifier import Classifier
+from tests.transaction_watch import TransactionWatch
 
 Ask = Callable[[list[bytes]], list[int]]
 
@@ -37,7 +39,7 @@ def _predict(workspace: Workspace, classifier: Classifier, content: bytes) -> in
     with workspace.catalog.begin() as connection:
         add_predicted(connection, ItemRecord("upload", image.record))
         save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.backbone_id)
-        result_id = save_result(connection, image.sha256, 1, output.probabilities[0].tolist()).id
+        result_id = save_result(connection, image.sha256, 1, output.answers[0]).id
         return save_prediction(connection, result_id, None, False)
 
 
@@ -82,6 +84,19 @@ def test_another_night_adds_a_row(trained: Workspace) -> None:
     with trained.catalog.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(drift_checks)) == 2
         assert latest_drift_check(connection, 1) == latest
+
+
+def test_answers_are_computed_and_samples_compared_in_no_transaction(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = TransactionWatch(trained.catalog)
+    for verb in ("predict", "classify"):
+        monkeypatch.setattr(Classifier, verb, watch.around(getattr(Classifier, verb)))
+    for slow in ("_estimate", "measure_drift"):
+        monkeypatch.setattr(nightly_drift, slow, watch.around(getattr(nightly_drift, slow)))
+    check_drift(trained, 1)
+    assert watch.looks >= 2
+    assert watch.open == []
 
 
 def test_nothing_asked_yet_gives_sample_sizes_and_no_scores(trained: Workspace) -> None:

@@ -20,7 +20,7 @@ from ml.app import Workspace, open_registry
 from ml.catalog.accounts.account_names import name_accounts
 from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
-from ml.catalog.locks import try_to_lock_delivery
+from ml.catalog.locks import DELIVERY
 from ml.catalog.logs.outbox import Alert, Kind, latest_alerts, raise_alert
 from ml.cli.alert_commands import alerts_app
 from ml.errors import SettingsError
@@ -218,8 +218,7 @@ def test_a_value_that_is_no_address_is_a_wrong_setting_and_is_not_shown(monkeypa
 
 def test_two_processes_do_not_send_the_same_alert(catalog: Catalog, webhook: Webhook, open_to: OpenTo) -> None:
     put(catalog, "one")
-    with catalog.begin() as other:
-        assert try_to_lock_delivery(other)
+    with catalog.try_lock(DELIVERY):
         deliver(open_to(f"json://127.0.0.1:{webhook.port}"))
     assert webhook.received == []
 
@@ -261,8 +260,8 @@ def test_the_command_line_lists_sent_and_unsent_alerts(
 def test_messages_have_logins_and_stored_alerts_have_no_names(
     catalog: Catalog, webhook: Webhook, open_to: OpenTo
 ) -> None:
+    ada = add_account(catalog, "ada", "admin", "correct horse battery")
     with catalog.begin() as connection:
-        ada = add_account(connection, "ada", "admin", "correct horse battery")
         body = f"By account:{ada.id}, after account:{ada.id + 1}: because"
         raise_alert(connection, "promoted", "one", "In production: version 2", body)
         connection.execute(sa.text("SET LOCAL ROLE training"))  # it sends, and may read only the logins of accounts

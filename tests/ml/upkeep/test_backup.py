@@ -20,7 +20,7 @@ from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
 from ml.settings import Settings
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
 from ml.upkeep.forgetting import lock_house
@@ -28,7 +28,7 @@ from ml.upkeep.restore import restore
 from tests.deployments import small_settings
 from tests.memory import memory_folder
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
     trained: Workspace, few_digits: DigitFolders, fresh: Settings, folder: Path
 ) -> None:
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    before = cycle.predict(trained, content)
+    before = cycle.predict(trained, content, 10)
     seen: list[tuple[int, int]] = []
     manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 240  # images and backbones
@@ -57,7 +57,7 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
 
     restore(fresh, folder)
     with open_workspace(fresh) as restored:
-        assert cycle.predict(restored, content) == before
+        assert cycle.predict(restored, content, 10) == before
         assert [(model.version, model.is_champion) for model in list_models(restored)] == [(1, True)]
         assert cycle.monitor(restored).new_images == 0
         again = cycle.retrain(restored, "second", "test", PARAMETERS)

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Counter, Summary, start_http_server
 
+from ml.serving.answering import Stage
+from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from tests.application import application_as_web
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi import application_state
@@ -25,10 +28,14 @@ SCRAPES = 4
 
 
 @pytest.fixture(scope="module")
-def service_port(filled_settings: Settings) -> Iterator[int]:
+def service_port(
+    filled_settings: Settings, write_bundle: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """The service's /metrics, on a filled database, with the rights of the role web, while it gets requests."""
     with application_as_web(filled_settings) as app:
-        metrics, client = application_state.current(app).metrics, app.test_client()
+        service, client = application_state.current(app), app.test_client()
+        metrics = service.metrics
+        service.models.serve(LoadedModel.load(write_bundle(tmp_path_factory.mktemp("model") / "1-run", 1), TASK))
 
         def use_it() -> None:
             client.get("/status")
@@ -41,12 +48,8 @@ def service_port(filled_settings: Settings) -> Iterator[int]:
 
 def predict(metrics: Metrics) -> None:
     """Record the metrics of a computed, a cached and a refused prediction, and of a feedback."""
-    metrics.model.info({"version": "1", "precision": "fp32", "backbone_weights": "random:0", "image_size": "32"})
-    metrics.model_load_seconds.set(0.2)
-    for stage in ("decode", "inference"):
-        with metrics.predictions.time_stage(stage):  # type: ignore[arg-type]
-            pass
-    metrics.predictions.observe_store(0.01)
+    for stage in get_args(Stage):
+        metrics.predictions.observe_stage(stage, 0.01)
     metrics.predictions.count_answer("a", 0.9, is_cached=False)
     metrics.predictions.count_answer("b", 0.6, is_cached=True)
     metrics.predictions.count_refusal("busy")

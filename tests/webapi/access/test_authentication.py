@@ -21,6 +21,7 @@ from ml.catalog.accounts.user_accounts import Account, Role, disable_account, fi
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts, tokens
 from ml.settings import Settings
+from tests.application import add_to_api
 from webapi.access import limits
 from webapi.access.authentication import requires
 from webapi.access.passwords import PasswordChecker
@@ -64,21 +65,18 @@ def bearer(token: str) -> dict[str, str]:
 def test_a_role_opens_its_own_doors_and_those_below(
     app: Flask, log_in: LogIn, needed: Role, allowed: set[Role]
 ) -> None:
-    @app.get("/door")
     @requires(needed)
     def door() -> str:
         return "open"
 
+    add_to_api(app, "/door", door)
     statuses = {role: log_in(role).get("/door").status_code for role in ("user", "expert", "admin")}
     assert statuses == {role: 200 if role in allowed else 403 for role in statuses}
     assert app.test_client().get("/door").status_code == 401
 
 
 def test_a_route_that_says_nothing_is_the_admins(app: Flask, user: FlaskClient, admin: FlaskClient) -> None:
-    @app.get("/forgotten")
-    def forgotten() -> str:
-        return "open"
-
+    add_to_api(app, "/forgotten", lambda: "open")
     assert [client.get("/forgotten").status_code for client in (app.test_client(), user, admin)] == [401, 403, 200]
 
 
@@ -146,8 +144,7 @@ def test_basic_credentials_are_hashed_once_and_again_after_a_new_password(
     add_account("alice", "user")
     assert [ask(client, "alice").status_code for _ in range(3)] == [200, 200, 200]
     assert len(verifications) == 1
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", "another good password")
+    reset_account(catalog, "alice", "another good password")
     assert ask(client, "alice").status_code == 401
     assert ask(client, "alice", "another good password").status_code == 200
     assert ask(client, "alice", "another good password").status_code == 200
@@ -191,8 +188,7 @@ def test_a_disabled_account_is_refused_at_once(
         disable_account(connection, "alice")
         disable_account(connection, "bob")
     assert (ask(client, "alice").status_code, bob.get("/user").status_code) == (401, 401)
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", PASSWORD)
+    reset_account(catalog, "alice", PASSWORD)
     assert ask(client, "alice").status_code == 200
 
 
@@ -346,8 +342,7 @@ def test_tokens_of_no_use_are_forgotten(add_account: Add, catalog: Catalog) -> N
 
 def test_a_new_password_ends_all_sessions(log_in: LogIn, catalog: Catalog) -> None:
     alice = log_in("user", "alice")
-    with catalog.begin() as connection:
-        reset_account(connection, "alice", "another good password")
+    reset_account(catalog, "alice", "another good password")
     assert alice.get("/user").status_code == 401
 
 

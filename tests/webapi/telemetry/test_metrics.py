@@ -10,7 +10,6 @@ from ml.errors import SettingsError
 from ml.settings import Settings
 from webapi import application_state
 from webapi.factory import create_app
-from webapi.telemetry.metrics import Metrics
 
 
 def scrape(app: Flask) -> str:
@@ -50,10 +49,10 @@ def test_two_applications_count_apart(app: Flask, client: FlaskClient, settings:
     application_state.current(other).stop()
 
 
-def test_a_port_in_use_is_told_with_what_to_do() -> None:
+def test_a_port_in_use_is_told_with_what_to_do(app: Flask) -> None:
     with socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"MYCOFLOW_METRICS_PORT: expected a free port.*got {port}"):
-            Metrics().serve("127.0.0.1", port)
+            application_state.current(app).metrics.serve("127.0.0.1", port)

@@ -6,18 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from ml.catalog.accounts.personal_data import Row, actor_name, read_account, read_history
-from ml.catalog.accounts.user_accounts import Role, erase_account
-from ml.catalog.logs.events import write_event
+from ml.catalog.accounts.personal_data import Row, read_account, read_history
+from ml.catalog.accounts.user_accounts import Role
 from ml.errors import AccountError
+from ml.upkeep.erasing import erase_owner
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
-from webapi.problems import Problem, ProblemError
+from webapi.api.problem_answers import Problem, new_api
+from webapi.problems import ProblemError
 
-api = APIBlueprint("users", __name__, abp_tags=[Tag(name="general")])
+api = new_api("users", __name__, "general")
 
 
 class Identity(BaseModel):
@@ -119,13 +119,10 @@ def erase_user() -> Response:
 
     Raises: 409, it is the last admin's.
     """
-    account = current_account()
-    with application_state.current().database.catalog().begin() as connection:
-        try:
-            erase_account(connection, account)
-        except AccountError as error:
-            raise ProblemError(409, "last-admin", str(error)) from error
-        write_event(connection, "account.erased", actor_name(account), {})
+    try:
+        erase_owner(application_state.current_catalog(), current_account())
+    except AccountError as error:
+        raise ProblemError(409, "last-admin", str(error)) from error
     return Response(status=204)
 
 

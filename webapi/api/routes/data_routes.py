@@ -4,20 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import sqlalchemy as sa
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 
-from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import label_of
-from ml.catalog.images.image_queries import query_images
-from ml.catalog.logs.log_queries import query_events, query_feedback, query_predictions
-from ml.data.copies.near_copies import measure_images
-from ml.data.data_changes import apply_changes
-from ml.data.image_viewing import may_be_seen_by
+from ml.data.data_changes import change_images
+from ml.reporting.browsing import browse_events, browse_feedback, browse_images, browse_predictions
 from webapi import application_state
-from webapi.access.authentication import current_account, requires
+from webapi.access.authentication import current_account, current_actor, requires
 from webapi.api.data_models import (
     ChangesAnswer,
     ChangesBody,
@@ -28,10 +21,11 @@ from webapi.api.data_models import (
     ImagesPage,
     PredictionsPage,
 )
-from webapi.problems import Problem, ProblemError
-from webapi.request_deadlines import begin_until, current_deadline
+from webapi.api.problem_answers import Problem, new_api
+from webapi.application_state import current_catalog
+from webapi.problems import ProblemError
 
-api = APIBlueprint("data", __name__, abp_tags=[Tag(name="data")])
+api = new_api("data", __name__, "data")
 
 
 @api.get("/data/query", responses={200: DataPage})
@@ -41,53 +35,44 @@ def get_data(query: DataQuery) -> Response:
 
     Experts see the images that they may judge, and nobody's login; the audit log is the admins'.
     """
-    account = current_account()
     if query.misplaced is not None:
         detail = f"{query.misplaced}: expected none with kind={query.kind}, got one. Each kind has filters of its own."
         raise ProblemError(422, "invalid-request", detail)
-    if account.role != "admin" and (query.kind == "events" or query.login is not None):
-        raise ProblemError(403, "forbidden", "The audit log and people's logins are for admins.")
-    with begin_until(application_state.current().database.catalog(), current_deadline()) as connection:
-        return jsonify(_READERS[query.kind](connection, query, account))
+    return jsonify(_READERS[query.kind](query).model_dump(mode="json"))
 
 
-def _read_images(connection: sa.Connection, query: DataQuery, account: Account) -> dict[str, object]:
-    visible = None if account.role == "admin" else may_be_seen_by(account)
-    page = query_images(connection, query.images, query.limit, query.cursor, visible)
+def _read_images(query: DataQuery) -> ImagesPage:
+    page = browse_images(current_catalog(), current_account(), query.images, query.limit, query.cursor)
     rows = [vars(row) | {"sha256": row.id, "label": label_of(row.annotation)} for row in page.items]
-    return ImagesPage.model_validate({"images": rows, "next_cursor": page.next_cursor}).model_dump(mode="json")
+    return ImagesPage.model_validate({"images": rows, "next_cursor": page.next_cursor})
 
 
-def _read_predictions(connection: sa.Connection, query: DataQuery, account: Account) -> dict[str, object]:
-    page = query_predictions(connection, query.logs, query.limit, query.cursor)
-    rows = [_with_percent(_for_reader(row, account)) for row in page.rows]
-    return PredictionsPage.model_validate({"predictions": rows, "next_cursor": page.next_cursor}).model_dump(
-        mode="json"
-    )
+def _read_predictions(query: DataQuery) -> PredictionsPage:
+    page = browse_predictions(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
+    rows = [_with_percent(_named(row)) for row in page.rows]
+    return PredictionsPage.model_validate({"predictions": rows, "next_cursor": page.next_cursor})
 
 
-def _read_feedback(connection: sa.Connection, query: DataQuery, account: Account) -> dict[str, object]:
-    page = query_feedback(connection, query.logs, query.limit, query.cursor)
-    rows = [_for_reader(row, account) for row in page.rows]
-    return FeedbackPage.model_validate({"feedback": rows, "next_cursor": page.next_cursor}).model_dump(mode="json")
+def _read_feedback(query: DataQuery) -> FeedbackPage:
+    page = browse_feedback(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
+    return FeedbackPage.model_validate({"feedback": list(map(_named, page.rows)), "next_cursor": page.next_cursor})
 
 
-def _read_events(connection: sa.Connection, query: DataQuery, _account: Account) -> dict[str, object]:
-    page = query_events(connection, query.logs, query.limit, query.cursor)
-    rows = [asdict(row) for row in page.rows]
-    return EventsPage.model_validate({"events": rows, "next_cursor": page.next_cursor}).model_dump(mode="json")
+def _read_events(query: DataQuery) -> EventsPage:
+    page = browse_events(current_catalog(), current_account(), query.logs, query.limit, query.cursor)
+    return EventsPage.model_validate({"events": list(map(asdict, page.rows)), "next_cursor": page.next_cursor})
 
 
-def _for_reader(row: Any, account: Account) -> dict[str, object]:
-    """A row in the words of the API, without the login that only admins see."""
-    return asdict(row) | {"image_sha256": row.item_id} | ({} if account.role == "admin" else {"login": None})
+def _named(row: Any) -> dict[str, Any]:
+    """A row in the words of the API."""
+    return asdict(row) | {"image_sha256": row.item_id}
 
 
 def _with_percent(row: dict[str, Any]) -> dict[str, object]:
     return row | {"proba": round(100 * row["confidence"], 2)}
 
 
-_READERS: dict[str, Callable[[sa.Connection, DataQuery, Account], dict[str, object]]] = {
+_READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | FeedbackPage | EventsPage]] = {
     "images": _read_images,
     "predictions": _read_predictions,
     "feedback": _read_feedback,
@@ -100,11 +85,8 @@ _READERS: dict[str, Callable[[sa.Connection, DataQuery, Account], dict[str, obje
 def post_changes(body: ChangesBody) -> Response:
     """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
     changes = [entry.change for entry in body.changes]
-    state = application_state.current()
-    catalog = state.database.catalog()
-    measure_images(catalog, {change.item_id for change in changes if change.action != "exclude"})
-    with begin_until(catalog, current_deadline()) as connection:
-        done = apply_changes(connection, changes, actor_name(current_account()), state.settings.mirrored_views)
+    mirrored = application_state.current().settings.mirrored_views
+    done = change_images(current_catalog(), changes, current_actor(), mirrored)
     return jsonify(
         changes=[
             {

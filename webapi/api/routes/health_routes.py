@@ -1,14 +1,13 @@
 """How the model, the data and the nights are, on one page."""
 
 from flask import Response
-from flask_openapi3 import APIBlueprint, Tag
 
 from ml.reporting.report.page import make_report
 from webapi import application_state
 from webapi.access.authentication import requires
-from webapi.request_deadlines import begin_until, current_deadline
+from webapi.api.problem_answers import new_api
 
-api = APIBlueprint("health", __name__, abp_tags=[Tag(name="supervision")])
+api = new_api("health", __name__, "supervision")
 
 # The page brings its style and its plots with it, and runs nothing.
 _POLICY = (
@@ -22,7 +21,5 @@ _PAGE = {"description": "OK", "content": {"text/html": {"schema": {"type": "stri
 @requires("admin")
 def get_health_report() -> Response:
     """One page to read or to send by mail: accuracy, drift, new images, the last nights, what waits, alerts."""
-    current = application_state.current()
-    with begin_until(current.database.catalog(), current_deadline()) as connection:
-        page = make_report(connection, current.settings)
+    page = make_report(application_state.current_catalog(), application_state.current().settings)
     return Response(page, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -1,18 +1,15 @@
 """The photos themselves."""
 
 from flask import Response
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from ml.catalog.object_store import image_key
-from ml.data.image_viewing import find_media_type
+from ml.data.image_viewing import read_photo
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import Sha256
-from webapi.problems import Problem, ProblemError
-from webapi.request_deadlines import begin_until, current_deadline
+from webapi.api.problem_answers import Problem, new_api
 
-api = APIBlueprint("images", __name__, abp_tags=[Tag(name="data")])
+api = new_api("images", __name__, "data")
 
 # An image never changes, but who may see it may.
 _CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
@@ -36,9 +33,5 @@ def get_image(path: ImagePath) -> Response:
 
     Raises: 404, there is no such image, or it is none that one may see.
     """
-    catalog = application_state.current().database.catalog()
-    with begin_until(catalog, current_deadline()) as connection:
-        media_type = find_media_type(connection, current_account(), path.sha256)
-    if media_type is None:
-        raise ProblemError(404, "unknown-image", "Expected the hash of an image that you may see, got another.")
-    return Response(catalog.store.get(image_key(path.sha256)), mimetype=media_type, headers=_CACHING)
+    photo = read_photo(application_state.current_catalog(), current_account(), path.sha256)
+    return Response(photo.content, mimetype=photo.media_type, headers=_CACHING)

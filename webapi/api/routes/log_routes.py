@@ -2,19 +2,16 @@
 
 from typing import Any
 
-import sqlalchemy as sa
 from flask import Response, jsonify, request
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, field_validator
 
-from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.logs.events import write_event
+from ml.serving.client_events import note_client_event
 from webapi import application_state
-from webapi.access.authentication import current_account, requires
+from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
-from webapi.problems import Problem, ProblemError
+from webapi.api.problem_answers import Problem, new_api
 
-api = APIBlueprint("logs", __name__, abp_tags=[Tag(name="logs")])
+api = new_api("logs", __name__, "logs")
 
 MAX_EVENT_BYTES = 16 * 1024
 _MAX_DEPTH = 20
@@ -49,12 +46,7 @@ def _limit_size() -> None:
 @requires("user")
 def write_log(body: EventBody) -> tuple[Response, int]:
     """Add an event to the log, in one's own name. Its kind is kept as `client:` and the kind given."""
-    try:
-        with application_state.current().database.catalog().begin() as connection:
-            event_id = write_event(connection, f"client:{body.kind}", actor_name(current_account()), body.detail)
-    except sa.exc.DataError as error:  # Python reads more than PostgreSQL's jsonb can hold
-        detail = "detail: expected JSON without NaN, infinite numbers, NUL characters and halves of surrogate pairs."
-        raise ProblemError(422, "invalid-request", detail) from error
+    event_id = note_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
     return jsonify(id=event_id), 201
 
 

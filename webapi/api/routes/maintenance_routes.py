@@ -1,15 +1,14 @@
 """Maintenance mode, on and off."""
 
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import StrictBool
 
-from ml.catalog.accounts.personal_data import actor_name
 from webapi.access import maintenance_gate
-from webapi.access.authentication import current_account, requires
+from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
+from webapi.api.problem_answers import new_api
 
-api = APIBlueprint("maintenance", __name__, abp_tags=[Tag(name="supervision")])
+api = new_api("maintenance", __name__, "supervision")
 
 
 class MaintenanceState(Strict):
@@ -29,5 +28,5 @@ def get_maintenance() -> Response:
 @requires("admin")
 def put_maintenance(body: MaintenanceState) -> Response:
     """Refuse predictions, or answer them again. Supervision goes on; other replicas follow within a second or two."""
-    maintenance_gate.current().switch(body.on, actor_name(current_account()))
+    maintenance_gate.current().switch(body.on, current_actor())
     return jsonify(on=body.on)

@@ -4,22 +4,18 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictBool
 
 from ml.app import Workspace
-from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.models.journal import is_held
 from ml.evaluation import promotion
-from ml.registry.mlflow_registry import ALIAS
 from ml.reporting.inventory import ModelSummary, list_models
 from webapi import application_state
-from webapi.access.authentication import current_account, requires
-from webapi.admin_workspace import current_workspace
+from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
-from webapi.problems import Problem
+from webapi.api.problem_answers import Problem, new_api
+from webapi.application_state import current_workspace
 
-api = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
+api = new_api("models", __name__, "models")
 
 _REASON = "asked for through the API"
 
@@ -96,10 +92,9 @@ def post_model_update(body: UpdateBody) -> Response:
     The service follows within seconds.
     """
     workspace = current_workspace()
-    _update(workspace, body.root, actor_name(current_account()))
+    _update(workspace, body.root, current_actor())
     application_state.current().models.look_now()
-    with workspace.catalog.begin() as connection:
-        held = is_held(connection)
+    held = promotion.is_promotion_held(workspace.catalog)
     return jsonify(version=workspace.registry.champion(), is_promotion_held=held)
 
 
@@ -116,12 +111,12 @@ def _update(workspace: Workspace, update: Choose | RollBack | Release, actor: st
 def _describe(model: ModelSummary) -> dict[str, object]:
     return {
         "version": model.version,
-        "alias": ALIAS if model.is_champion else None,
+        "alias": "production" if model.is_champion else None,
         "served": model.is_served,
         "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
-        "accuracy": None if model.accuracy is None else round(100 * model.accuracy, 2),
+        "accuracy": None if model.main_figure is None else round(100 * model.main_figure, 2),
         "snapshot": model.snapshot_id,
         "registered_at": model.registered_at.isoformat(),
     }

@@ -1,14 +1,13 @@
 """What is on this picture?"""
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from flask import Response, jsonify, request, url_for
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ValidationError
 
-from ml.registry.mlflow_registry import MODEL_NAME
+from ml.serving.answering import Predictor
+from ml.serving.loaded_model import LoadedModel
+from ml.serving.prediction_store import Prediction
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
@@ -21,12 +20,11 @@ from webapi.api.prediction_models import (
     PredictionAnswer,
     UrlBody,
 )
-from webapi.model_host import ServedModel
-from webapi.predicting import Predictor
-from webapi.problems import Problem, ProblemError, refuse_invalid, unavailable
+from webapi.api.problem_answers import Problem, new_api
+from webapi.problems import ProblemError, refuse_invalid
 from webapi.request_deadlines import current_deadline
 
-api = APIBlueprint("predictions", __name__, abp_tags=[Tag(name="predictions")])
+api = new_api("predictions", __name__, "predictions")
 
 _PROBLEMS: dict[int | str, type[BaseModel] | dict[Any, Any] | None] = {
     400: Problem,
@@ -46,8 +44,7 @@ def get_predictions(query: NamesQuery) -> Response:
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
     prediction = _predictor(model).predict_url(query.file)
-    names = best_names(model.classifier.card.classes, prediction.probabilities, query.nb_preds)
-    return _with_headers(jsonify(names), prediction.id)
+    return _with_headers(jsonify(_encode(model, prediction, query.nb_preds)), prediction.id)
 
 
 @api.post(
@@ -70,9 +67,9 @@ def post_prediction(query: CountQuery) -> Response:
         prediction = _predictor(model).predict_upload(content)
     answer = jsonify(
         id=prediction.id,
-        model={"name": MODEL_NAME, "version": model.version},
+        model={"name": application_state.current().settings.model_name, "version": model.version},
         cached=prediction.is_cached,
-        results=best_names(model.classifier.card.classes, prediction.probabilities, count),
+        results=_encode(model, prediction, count),
     )
     return _with_headers(answer, prediction.id)
 
@@ -84,31 +81,31 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
     return answer
 
 
-def best_names(classes: Sequence[str], probabilities: Sequence[float], count: int) -> list[dict[str, object]]:
-    """The most probable names, best first, with their probabilities in percent, two decimals."""
-    best = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
-    return [{"name": classes[index], "proba": round(100 * probabilities[index], 2)} for index in best]
+def _encode(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
+    """Count an answer, and make JSON of it."""
+    answer = prediction.answer
+    metrics = application_state.current().metrics.predictions
+    metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
+    return model.encode(answer, count)
 
 
-def _predictor(model: ServedModel) -> Predictor:
+def _predictor(model: LoadedModel) -> Predictor:
     current = application_state.current()
     return Predictor(
         settings=current.settings,
         load=current.load,
-        metrics=current.metrics.predictions,
         catalog=current.database.catalog(),
         model=model,
         account_id=current_account().id,
         deadline=current_deadline(),
+        observe=current.metrics.predictions.observe_stage,
     )
 
 
-def _model_for(name_count: int) -> ServedModel:
+def _model_for(name_count: int) -> LoadedModel:
     """The model that answers, if it has so many classes."""
-    model = application_state.current().models.current
-    if model is None:
-        raise unavailable("no-model", "No model version is in production yet. Train one, then try again.")
-    class_count = len(model.classifier.card.classes)
+    model = application_state.current().models.demand_current()
+    class_count = len(model.card.classes)
     if name_count > class_count:
         detail = f"nb_preds: expected at most {class_count}, the classes of the model, got {name_count}."
         raise ProblemError(422, "invalid-request", detail)

@@ -1,14 +1,14 @@
 """Is it there, and can it do its work?"""
 
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, RootModel
 
 from webapi import application_state
 from webapi.access.authentication import public
-from webapi.problems import Problem, unavailable
+from webapi.api.problem_answers import Problem, new_api
+from webapi.problems import unavailable
 
-api = APIBlueprint("status", __name__, abp_tags=[Tag(name="general")])
+api = new_api("status", __name__, "general")
 
 
 class IsTrue(RootModel[bool]):

@@ -5,26 +5,19 @@ from http import HTTPStatus
 from typing import Annotated
 
 from flask import Response, jsonify
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field, RootModel
 
-from ml.backbones.served_backbone import count_tunable_layers
-from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.logs.results import mean_top_confidence
-from ml.catalog.models.model_versions import knows_images_until, load_model_version
-from ml.data.snapshot_rules import count_new_images, nightly_rules
-from ml.evaluation.floor import floor_of
-from ml.evaluation.scoring import deciding_evaluation, score_loaded
+from ml.reporting.requested_figures import count_images_since, count_tunable_layers, mean_confidence
+from ml.serving.requested_scoring import score_on_request
+from ml.serving.stages import find_version
 from webapi import airflow_runs, application_state
-from webapi.access.authentication import current_account, requires
-from webapi.admin_workspace import served_model
+from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import DigitsOnly, Query, body_of, read_body
-from webapi.api.stages import find_version
-from webapi.problems import Problem, ProblemError
-from webapi.request_deadlines import begin_until, current_deadline
-from webapi.requested_scoring import PatientScorer
+from webapi.api.problem_answers import Problem, new_api
+from webapi.problems import ProblemError
+from webapi.request_deadlines import current_deadline
 
-api = APIBlueprint("supervision", __name__, abp_tags=[Tag(name="supervision")])
+api = new_api("supervision", __name__, "supervision")
 
 _FINETUNE = "finetune"  # the DAG
 
@@ -46,7 +39,7 @@ class LastQuery(Query):
 class StageQuery(Query):
     """A model version by its stage."""
 
-    model_name: str = Field(min_length=1, max_length=200, description="mycoflow")
+    model_name: str = Field(min_length=1, max_length=200, description="MYCOFLOW_MODEL_NAME")
     stage: str = Field(min_length=1, max_length=200, description="Production, or an alias in the registry")
 
 
@@ -72,38 +65,24 @@ class StartedRun(BaseModel):
 @requires("admin")
 def get_accuracy() -> Response:
     """Score the model in production on the evaluation set as it is now; only images that are new there take time."""
-    model = served_model()
-    current, deadline = application_state.current(), current_deadline()
-    scored = score_loaded(
-        current.database.catalog(),
-        model.version,
-        model.classifier.card.classes,
-        lambda: PatientScorer(model.classifier, current.load, deadline),
-        floor_of(current.settings),
-    )
-    return jsonify(_percent(deciding_evaluation(scored).accuracy))
+    service = application_state.current()
+    model, catalog = service.models.demand_current(), service.database.catalog()
+    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})
 @requires("admin")
 def get_past_confidence(query: LastQuery) -> Response:
     """How sure the model was on average in its last predictions."""
-    with begin_until(application_state.current().database.catalog(), current_deadline()) as connection:
-        confidence = mean_top_confidence(connection, query.nb_last_preds)
-    if confidence is None:
-        raise ProblemError(404, "no-predictions", "Expected predictions to look at, found none. Make one first.")
-    return jsonify(_percent(confidence))
+    return jsonify(_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
 
 
 @api.get("/nb_new_img", responses={200: ImageCount, 404: Problem, 409: Problem})
 @requires("admin")
 def get_new_image_count(query: StageQuery) -> Response:
     """Count the images of the pool that came after what a model version learned from, and that a training can use."""
-    version, service = find_version(query.model_name, query.stage), application_state.current()
-    with service.database.catalog().begin() as connection:
-        since, classes = knows_images_until(connection, version), load_model_version(connection, version).classes
-        new_images = count_new_images(connection, since, nightly_rules(service.settings), classes)
-    return jsonify(new_images.total)
+    version, settings = _find_version(query), application_state.current().settings
+    return jsonify(count_images_since(application_state.current_catalog(), settings, version))
 
 
 @api.post(
@@ -116,22 +95,26 @@ def post_finetune() -> tuple[Response, int, dict[str, str]]:
     """Start a run in Airflow that trains a model version's last layers further, from a JSON object or a form."""
     body = read_body(FinetuneBody)
     airflow = airflow_runs.current()
-    version = find_version(body.model_name, body.stage)
+    version = _find_version(body)
     _demand_layers(version, body.variables)
     conf = {
         "model_version": version,
         "layers": body.variables,
         "epochs": body.epochs,
-        "requested_by": actor_name(current_account()),
+        "requested_by": current_actor(),
     }
     run = airflow.trigger(_FINETUNE, conf)
     return jsonify(asdict(run)), HTTPStatus.ACCEPTED, {"Location": run.url}
 
 
+def _find_version(query: StageQuery) -> int:
+    workspace, models = application_state.current_workspace(), application_state.current().models
+    return find_version(workspace, models, query.model_name, query.stage)
+
+
 def _demand_layers(version: int, layers: int) -> None:
     """Refuse more layers than the version's backbone has. One that was not made here is refused by the training."""
-    with application_state.current().database.catalog().begin() as connection:
-        tunable = count_tunable_layers(connection, version)
+    tunable = count_tunable_layers(application_state.current_catalog(), version)
     if tunable is not None and layers > tunable:
         raise ProblemError(422, "invalid-request", f"variables: expected 1 to {tunable} for this model, got {layers}")
 

@@ -1,18 +1,17 @@
 """Bearer tokens for passwords."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import Response, jsonify, request
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from ml.catalog.accounts.tokens import issue_token, revoke_token
-from webapi import application_state
-from webapi.access.authentication import password_checker, public, requires, unauthorized
+from webapi.access import sessions
+from webapi.access.authentication import public, requires
 from webapi.api.parameters import Strict
-from webapi.problems import Problem, ProblemError
+from webapi.api.problem_answers import Problem, new_api
+from webapi.problems import ProblemError
 
-api = APIBlueprint("auth", __name__, abp_tags=[Tag(name="general")])
+api = new_api("auth", __name__, "general")
 
 
 class Credentials(Strict):
@@ -36,13 +35,7 @@ def log_in(body: Credentials) -> Response:
 
     Raises: 401, they are wrong; 429, too many tries for this login or from this address.
     """
-    current = application_state.current()
-    catalog = current.database.catalog()
-    account = password_checker().check(catalog, body.login, body.password)
-    if account is None:
-        raise unauthorized("The login or the password is wrong, or the account is disabled.")
-    with catalog.begin() as connection:
-        issued = issue_token(connection, account.id, timedelta(hours=current.settings.token_hours))
+    issued = sessions.log_in(body.login, body.password)
     return jsonify(token=issued.token, expires_at=issued.expires_at.isoformat())
 
 
@@ -56,6 +49,5 @@ def log_out() -> Response:
     credentials = request.authorization
     if credentials is None or credentials.type != "bearer" or credentials.token is None:
         raise ProblemError(400, "no-token", "Expected a bearer token to revoke, got HTTP Basic credentials.")
-    with application_state.current().database.catalog().begin() as connection:
-        revoke_token(connection, credentials.token)
+    sessions.log_out(credentials.token)
     return Response(status=204)

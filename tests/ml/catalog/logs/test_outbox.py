@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
-from ml.catalog.locks import try_to_lock_delivery
+from ml.catalog.locks import DELIVERY
 from ml.catalog.logs.outbox import latest_alerts, note_try, raise_alert, unsent_alerts, was_raised
 from ml.catalog.tables import alerts
 
@@ -72,11 +72,10 @@ def test_an_old_alert_is_sent_only_where_it_was_tried_before(catalog: Catalog) -
 
 
 def test_one_process_sends_at_a_time(catalog: Catalog) -> None:
-    with catalog.begin() as first, catalog.begin() as second:
-        assert try_to_lock_delivery(first)
-        assert not try_to_lock_delivery(second)
-    with catalog.begin() as third:
-        assert try_to_lock_delivery(third)
+    with catalog.try_lock(DELIVERY) as first, catalog.try_lock(DELIVERY) as second:
+        assert (first, second) == (True, False)
+    with catalog.try_lock(DELIVERY) as third:
+        assert third
 
 
 def test_a_key_is_found_by_how_it_begins_letter_by_letter(catalog: Catalog) -> None:

@@ -18,8 +18,8 @@ def test_people_appear_with_their_logins(
 ) -> None:
     for label in ("a", "b"):
         add_images(label, 20)
+    ada = add_account(catalog, "ada", "admin", "correct horse battery")
     with catalog.begin() as connection:
-        ada = add_account(connection, "ada", "admin", "correct horse battery")
         snapshot_id = create_snapshot(connection, SnapshotRules(1000, 0.2, 0.3), None)
         start_attempt(connection, "one", f"fine-tuning asked for by account:{ada.id}", {}, snapshot_id)
         raise_alert(connection, "promoted", "one", "In production: version 2", f"By account:{ada.id}: because")

@@ -1,0 +1,46 @@
+"""Figures that an admin asks for, made when they are asked for."""
+
+import sqlalchemy as sa
+
+from ml.backbones import served_backbone
+from ml.catalog.database import Catalog
+from ml.catalog.models.model_versions import knows_images_until, load_model_version
+from ml.catalog.tables import predictions, results
+from ml.data.snapshot_rules import count_new_images, nightly_rules
+from ml.errors import NoPredictionsError
+from ml.settings import Settings
+
+
+def mean_confidence(catalog: Catalog, count: int) -> float:
+    """How sure the models were on average in the last predictions, 0 to 1.
+
+    Args: count, predictions to look at; those that there are, where there are fewer.
+    Raises: NoPredictionsError, there is none; DatabaseUnavailableError.
+    """
+    last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
+    answered = last.join(results, results.c.id == last.c.result_id)
+    mean = sa.select(sa.func.avg(results.c.confidence)).select_from(answered)
+    with catalog.begin() as connection:
+        found: float | None = connection.execute(mean).scalar_one()
+    if found is None:
+        raise NoPredictionsError("Expected predictions to look at, found none. Make one first.")
+    return found
+
+
+def count_images_since(catalog: Catalog, settings: Settings, version: int) -> int:
+    """How many images of the pool came after what a model version learned from, and are such that a training uses.
+
+    Raises: UnknownVersionError, it was never registered here; DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        since, classes = knows_images_until(connection, version), load_model_version(connection, version).classes
+        return count_new_images(connection, since, nightly_rules(settings), classes).total
+
+
+def count_tunable_layers(catalog: Catalog, version: int) -> int | None:
+    """How many layers of a version's backbone fine-tuning can train; None where its backbone was not made here.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        return served_backbone.count_tunable_layers(connection, version)

@@ -1,0 +1,113 @@
+"""One prediction, from bytes or a URL to the stored answer. An image is computed once per model version."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256 as sha256_of
+from typing import Literal
+
+import numpy as np
+
+from ml.catalog.database import Catalog
+from ml.catalog.locks import result_lock
+from ml.catalog.object_store import image_key
+from ml.deadlines import Deadline
+from ml.ingest.fetch import fetch_image
+from ml.serving.admission import Load
+from ml.serving.harvesting import Harvester
+from ml.serving.loaded_model import LoadedModel
+from ml.serving.prediction_store import Prediction, PredictionStore
+from ml.settings import Settings
+
+Stage = Literal["decode", "inference", "store"]
+ObserveStage = Callable[[Stage, float], None]  # the seconds that a stage took, without the wait for its turn
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers one request.
+
+    Args:
+        settings: how sure is sure, and which hosts may be asked for images.
+        load: shared by all requests.
+        catalog: where results are looked up and stored.
+        model: the version that answers; the request keeps it to its end.
+        account_id: who asks.
+        deadline: when it must be over.
+        observe: told of each stage.
+    """
+
+    settings: Settings
+    load: Load
+    catalog: Catalog
+    model: LoadedModel
+    account_id: int
+    deadline: Deadline
+    observe: ObserveStage
+
+    def predict_upload(self, content: bytes) -> Prediction:
+        """Answer from the stored result of these bytes and this version, or compute and store it.
+
+        Args: content, the image file as received.
+        Raises:
+            InvalidImageError, DatabaseUnavailableError, ImageStoreError.
+            BusyError: too many predictions are under way.
+        """
+        sha256 = sha256_of(content).hexdigest()
+        prediction = self._store.find(sha256)
+        if prediction is None:
+            with self.load.admit():
+                prediction = self._compute(content, source="upload")
+        self._harvester.look_at(sha256, prediction)
+        return prediction
+
+    def predict_url(self, url: str) -> Prediction:
+        """The same for what a URL points to.
+
+        Raises: as predict_upload; FetchError.
+        """
+        with self.load.admit():
+            with self.load.fetching.enter(self.deadline):
+                content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
+            sha256 = sha256_of(content).hexdigest()
+            prediction = self._store.find(sha256) or self._compute(content, source="url")
+        self._harvester.look_at(sha256, prediction)
+        return prediction
+
+    def _compute(self, content: bytes, source: str) -> Prediction:
+        with self.load.decoding.enter(self.deadline), self._timed("decode"):
+            decoded = self.model.decode(content)
+        image, began_at = decoded.image, time.perf_counter()
+        self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
+        store_seconds = time.perf_counter() - began_at
+        # A request for the same image and version, in this process or another, finishes first.
+        with self._catalog.lock(result_lock(image.sha256, self.model.version)):
+            if prediction := self._store.find(image.sha256):
+                return prediction
+            with self.load.computing.enter(self.deadline), self._timed("inference"):
+                output = self.model.predict(decoded.pixels[np.newaxis])
+            computed_at = time.perf_counter()
+            prediction = self._store.keep(image, source, output.features[0], output.answers[0])
+        self.observe("store", store_seconds + time.perf_counter() - computed_at)
+        return prediction
+
+    @contextmanager
+    def _timed(self, stage: Stage) -> Iterator[None]:
+        began_at = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(stage, time.perf_counter() - began_at)
+
+    @property
+    def _catalog(self) -> Catalog:
+        return self.catalog.until(self.deadline)
+
+    @property
+    def _store(self) -> PredictionStore:
+        return PredictionStore(self._catalog, self.model, self.account_id)
+
+    @property
+    def _harvester(self) -> Harvester:
+        return Harvester(self.settings, self.catalog, self.model, self.account_id, self.deadline)

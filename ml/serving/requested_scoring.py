@@ -1,0 +1,70 @@
+"""Scoring on request: with the model that answers anyway, in turns with predictions, as long as a request may take."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.catalog.answers import Answer
+from ml.catalog.database import Catalog
+from ml.deadlines import Deadline
+from ml.errors import ScoringUnfinishedError
+from ml.evaluation.floor import floor_of
+from ml.evaluation.scoring import deciding_evaluation, score_loaded
+from ml.serving.admission import Load
+from ml.serving.loaded_model import LoadedModel
+from ml.serving.stages import remember_loaded
+from ml.settings import Settings
+from ml.tasks.base import Output
+from ml.tasks.card import ModelCard
+
+
+def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, load: Load, deadline: Deadline) -> float:
+    """Score a model on the evaluation set as it is now; only images that it never scored take time.
+
+    Returns: its main figure on the deciding part, 0 to 1.
+    Raises: EvaluationSetError; ScoringUnfinishedError, the deadline came first; BusyError, no turn came in time.
+    """
+    remember_loaded(catalog, model)
+    scored = score_loaded(
+        catalog,
+        model.task,
+        model.version,
+        model.card.classes,
+        lambda: PatientScorer(model, load, deadline),
+        floor_of(settings),
+    )
+    return deciding_evaluation(scored).main_figure
+
+
+@dataclass(frozen=True)
+class PatientScorer:
+    """A model that waits for its turn before each batch, and stops at the deadline.
+
+    What was computed by then is kept by whoever asked for it, so the same request goes on there.
+    """
+
+    model: LoadedModel
+    load: Load
+    deadline: Deadline
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model expects and answers."""
+        return self.model.card
+
+    def predict(self, images: NDArray[np.uint8]) -> Output:
+        """Answer a batch of images.
+
+        Raises: ScoringUnfinishedError, the time is over; BusyError.
+        """
+        if self.deadline.remaining() == 0:
+            raise ScoringUnfinishedError(
+                "Too many images of the evaluation set are not scored yet for one request. Ask again to go on."
+            )
+        with self.load.computing.enter(self.deadline):
+            return self.model.predict(images)
+
+    def answer(self, features: NDArray[np.float32]) -> list[Answer]:
+        """Answers from features."""
+        return self.model.model.answer(features)

@@ -1,0 +1,83 @@
+"""The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ml.backbones.preprocessing import PREPROCESSING_VERSION
+from ml.backbones.registered import FIRST_BACKBONE
+from ml.errors import ModelLoadError
+
+FILE_NAME = "model.json"
+FIRST_TASK = "classification"  # of models from before they named theirs
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model version expects and answers.
+
+    Args:
+        classes: names, in the order of the probabilities.
+        image_size: side of the square input, pixels.
+        backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
+        backbone_weights: where the backbone's weights came from, as ml.backbones.base.BackboneWeights names it.
+        backbone: its name; that of the first one in versions from before it was kept.
+        preprocessing: version of the code that makes pixels of bytes.
+        precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
+        precision_reason: why this precision, in a sentence.
+        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
+        model_sha256: of model.onnx; whoever writes the files fills it in. None in versions from before it was kept.
+        task: its name in ml.tasks.registered; that of the first one in versions from before it was kept.
+        files: names of the files that serving needs besides the card.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    backbone_id: str
+    backbone_weights: str
+    backbone: str = FIRST_BACKBONE
+    preprocessing: str = PREPROCESSING_VERSION
+    precision: str = "fp32"
+    precision_reason: str = ""
+    reduce_range: bool = False
+    model_sha256: str | None = None
+    task: str = FIRST_TASK
+    files: tuple[str, ...] = ("model.onnx", "head.npz")
+
+
+def save_card(card: ModelCard, folder: Path) -> None:
+    """Write model.json into a bundle's folder."""
+    (folder / FILE_NAME).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read model.json from a bundle's folder.
+
+    Raises: ModelLoadError, it is missing or wrong, or was made for another preprocessing than this code's.
+    """
+    path = folder / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        card = ModelCard(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelLoadError(
+            f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
+        ) from error
+    _check(card, path)
+    return replace(card, classes=tuple(card.classes), files=tuple(card.files))
+
+
+def _check(card: ModelCard, path: Path) -> None:
+    classes = card.classes
+    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
+        raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
+    if not isinstance(card.image_size, int) or card.image_size < 1:
+        raise ModelLoadError(f"Expected an image_size of 1 or more in {path}. Received: {card.image_size!r}.")
+    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in card.files):
+        raise ModelLoadError(f"Expected names of files without a folder in {path}. Received: {card.files!r}.")
+    if card.preprocessing != PREPROCESSING_VERSION:
+        raise ModelLoadError(
+            f"Expected a model for preprocessing {PREPROCESSING_VERSION} in {path}. Received: {card.preprocessing!r}. "
+            "Retrain with this release, or serve the model with the release that trained it."
+        )

@@ -1,0 +1,85 @@
+"""Whose word on a prediction is taken, and which."""
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord, add_predicted
+from ml.catalog.logs.results import save_prediction, save_result
+from ml.catalog.tables import feedback
+from ml.data.opinions import judge_prediction
+from ml.errors import FeedbackError, ForbiddenError, UnknownPredictionError, UnknownVersionError
+
+VERSION = 3
+SERVED = {VERSION: ["amanita", "boletus"]}  # the first is predicted
+NewAccount = Callable[[str, Role], Account]
+
+
+@pytest.fixture
+def new_account(catalog: Catalog) -> NewAccount:
+    row = sa.text("INSERT INTO users.accounts (login, password_hash, role) VALUES (:login, 'x', :role) RETURNING id")
+
+    def add(login: str, role: Role) -> Account:
+        with catalog.begin() as connection:
+            return Account(connection.execute(row, {"login": login, "role": role}).scalar_one(), login, role)
+
+    return add
+
+
+@pytest.fixture
+def asker(new_account: NewAccount) -> Account:
+    return new_account("ada", "user")
+
+
+@pytest.fixture
+def prediction_id(catalog: Catalog, asker: Account) -> int:
+    sha256 = "ab" * 32
+    with catalog.begin() as connection:
+        add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 8, 8, 100)))
+        result = save_result(connection, sha256, VERSION, [0.9, 0.1])
+        return save_prediction(connection, result.id, asker.id, False)
+
+
+def test_who_asked_may_propose(catalog: Catalog, prediction_id: int, asker: Account) -> None:
+    feedback_id, effect = judge_prediction(catalog, prediction_id, asker, "nok", "boletus", True, SERVED)
+    assert effect == "recorded"
+    with catalog.begin() as connection:
+        row = connection.execute(sa.select(feedback)).one()
+    assert (row.id, row.account_id, row.verdict, row.corrected_label) == (feedback_id, asker.id, "nok", "boletus")
+
+
+def test_a_stranger_may_not_and_an_expert_may(catalog: Catalog, prediction_id: int, new_account: NewAccount) -> None:
+    with pytest.raises(ForbiddenError):
+        judge_prediction(catalog, prediction_id, new_account("bob", "user"), "ok", None, True, SERVED)
+    expert = new_account("eve", "expert")
+    assert judge_prediction(catalog, prediction_id, expert, "ok", None, True, SERVED)[1] == "confirmed"
+
+
+@pytest.mark.parametrize("wrong_id", [0, 10**6, 2**63])
+@pytest.mark.usefixtures("prediction_id")
+def test_a_prediction_that_nobody_made_is_unknown(catalog: Catalog, asker: Account, wrong_id: int) -> None:
+    with pytest.raises(UnknownPredictionError):
+        judge_prediction(catalog, wrong_id, asker, "ok", None, True, SERVED)
+
+
+def test_without_the_version_s_names_there_is_nothing_to_judge(
+    catalog: Catalog, prediction_id: int, asker: Account
+) -> None:
+    with pytest.raises(UnknownVersionError, match=f"version {VERSION}"):
+        judge_prediction(catalog, prediction_id, asker, "ok", None, True, served={})
+
+
+@pytest.mark.parametrize(
+    ("verdict", "label"), [("ok", "boletus"), ("ok", "amanita"), ("nok", "amanita"), ("nok", "no such name")]
+)
+def test_what_makes_no_sense_is_refused_and_leaves_nothing(
+    catalog: Catalog, prediction_id: int, asker: Account, verdict: str, label: str
+) -> None:
+    with pytest.raises(FeedbackError, match="corrected_label"):
+        judge_prediction(catalog, prediction_id, asker, verdict, label, True, SERVED)  # type: ignore[arg-type]
+    with catalog.begin() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(feedback)) == 0

@@ -1,0 +1,236 @@
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ml.catalog.models.served_versions import ServingState
+from ml.errors import RegistryUnavailableError
+from ml.serving.model_host import ModelHost
+from ml.serving.serving_cache import ServingCache
+from ml.tasks.classification.classification_task import TASK
+
+
+@dataclass
+class ScriptedRegistry:
+    """Stands for MLflow, which lies outside: process/test_gunicorn.py has the real one."""
+
+    bundles: Path
+    alias: int | None = None
+    is_down: bool = False
+    run_prefix: str = "run"
+    downloads: list[int] = field(default_factory=list)
+
+    def champion(self) -> int | None:
+        if self.is_down:
+            raise RegistryUnavailableError("MLflow does not answer")
+        return self.alias
+
+    def download(self, version: int, folder: Path) -> Path:
+        bundle = folder / f"{version}-{self.run_prefix}{version}"
+        if not bundle.exists():
+            self.downloads.append(version)
+            shutil.copytree(self.bundles / str(version), bundle)
+        return bundle
+
+
+@pytest.fixture
+def registry(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> ScriptedRegistry:
+    for version in (1, 2, 3):
+        write_bundle(tmp_path / "registered" / str(version), version)
+    return ScriptedRegistry(tmp_path / "registered")
+
+
+@pytest.fixture
+def said() -> list[ServingState]:
+    """What a host said after each look."""
+    return []
+
+
+@pytest.fixture
+def new_host(tmp_path: Path, registry: ScriptedRegistry, said: list[ServingState]) -> Callable[[], ModelHost]:
+    """Starts anew on the same machine: another host on the same cache."""
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, said.append, TASK)
+
+
+def served(host: ModelHost) -> int | None:
+    return host.current.version if host.current else None
+
+
+def test_nothing_is_served_before_the_first_champion(new_host: Callable[[], ModelHost]) -> None:
+    host = new_host()
+    host.load_cached()
+    host.poll()
+    assert served(host) is None
+
+
+def test_the_alias_is_followed(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
+    host = new_host()
+    for version in (1, 2, 1):
+        registry.alias = version
+        host.poll()
+        host.poll()
+        assert served(host) == version
+    assert registry.downloads == [1, 2]  # going back costs no download
+
+
+def test_loading_and_swapping_are_timed(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
+    host = new_host()
+    for version in (1, 2):
+        registry.alias = version
+        host.poll()
+    assert 0 < host.figures.load_seconds < host.figures.swap_seconds < 60
+    assert host.figures.swaps == 1
+
+
+def test_a_request_under_way_keeps_its_model(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
+    host = new_host()
+    registry.alias = 1
+    host.poll()
+    held = host.current
+    registry.alias = 2
+    host.poll()
+    assert held is not None
+    assert held.version == 1
+    assert held.card.classes
+
+
+def test_a_start_takes_the_cached_model_while_mlflow_is_down(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost]
+) -> None:
+    registry.alias = 2
+    new_host().poll()
+    registry.is_down = True
+    host = new_host()
+    host.load_cached()
+    host.poll()
+    assert served(host) == 2
+
+
+def test_an_outage_is_told_once_and_ends_by_itself(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host = new_host()
+    registry.alias = 1
+    host.poll()
+    registry.is_down = True
+    for _ in range(3):
+        host.poll()
+    registry.is_down, registry.alias = False, 2
+    host.poll()
+    assert served(host) == 2
+    assert [text for text in caplog.messages if "MLflow" in text] == [
+        "MLflow does not answer; the model in service stays: MLflow does not answer",
+        "MLflow answers again",
+    ]
+
+
+def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], caplog: pytest.LogCaptureFixture
+) -> None:
+    host = new_host()
+    registry.alias = 1
+    host.poll()
+    (registry.bundles / "2" / "model.onnx").write_bytes(b"damaged")
+    registry.alias = 2
+    for _ in range(3):
+        host.poll()
+    assert served(host) == 1
+    assert registry.downloads == [1, 2]
+    assert host.figures.load_failures == 1
+    assert len([text for text in caplog.messages if "Model version 2 cannot be served" in text]) == 1
+    registry.alias = 3
+    host.poll()
+    assert served(host) == 3
+
+
+def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], said: list[ServingState]
+) -> None:
+    host = new_host()
+    host.poll()
+    (registry.bundles / "2" / "model.onnx").write_bytes(b"damaged")
+    for version in (1, 2, 2, 1, 3):
+        registry.alias = version
+        host.poll()
+        assert host.in_production == version
+    registry.is_down = True
+    host.poll()
+    assert [(state.version, state.refused_version) for state in said] == [
+        (None, None), (1, None), (1, 2), (1, 2), (1, None), (3, None), (3, None),
+    ]  # fmt: skip
+    assert [state.load_error is None for state in said] == [state.refused_version is None for state in said]
+
+
+def test_a_refused_version_is_tried_again_later_with_fresh_files(
+    registry: ScriptedRegistry,
+    new_host: Callable[[], ModelHost],
+    write_bundle: Callable[[Path, int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = new_host()
+    (registry.bundles / "2" / "model.onnx").unlink()
+    registry.alias = 2
+    host.poll()
+    shutil.rmtree(registry.bundles / "2")
+    write_bundle(registry.bundles / "2", 2)
+    later = time.monotonic() + 301
+    monkeypatch.setattr("ml.serving.model_host.time.monotonic", lambda: later)
+    host.poll()
+    assert served(host) == 2
+
+
+def test_a_damaged_cache_is_dropped_and_filled_again(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], tmp_path: Path
+) -> None:
+    registry.alias = 1
+    new_host().poll()
+    (tmp_path / "serving" / "1-run1" / "model.onnx").write_bytes(b"half a fi")
+    host = new_host()
+    host.load_cached()
+    assert served(host) is None
+    host.poll()
+    assert served(host) == 1
+
+
+def test_the_cache_holds_the_current_and_the_previous_version(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], tmp_path: Path
+) -> None:
+    host = new_host()
+    for name, age_seconds in ((".download-crashed", 4000), (".download-of-a-neighbour", 10)):
+        (tmp_path / "serving" / name).mkdir(parents=True)
+        os.utime(tmp_path / "serving" / name, (time.time() - age_seconds,) * 2)
+    for version in (1, 2, 3):
+        registry.alias = version
+        host.poll()
+    left = sorted(path.name for path in (tmp_path / "serving").iterdir())
+    assert left == [".download-of-a-neighbour", "2-run2", "3-run3", "current"]
+
+
+def test_the_same_version_number_of_another_registry_is_another_model(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost]
+) -> None:
+    registry.alias = 1
+    new_host().poll()
+    registry.run_prefix = "other"
+    host = new_host()
+    host.load_cached()
+    host.poll()
+    assert host.current is not None
+    assert host.current.bundle.name == "1-other1"
+
+
+def test_the_thread_follows_the_alias_and_ends(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
+    host = new_host()
+    host.start()
+    registry.alias = 3
+    deadline = time.monotonic() + 60
+    while served(host) != 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    host.stop()
+    assert served(host) == 3

@@ -1,6 +1,5 @@
 """How good is the model, what is new since, and train it further."""
 
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, Field, RootModel
 from ml.reporting.requested_figures import count_images_since, count_tunable_layers, mean_confidence
 from ml.serving.requested_scoring import score_on_request
 from ml.serving.stages import find_version
-from webapi import airflow_runs, application_state
+from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import DigitsOnly, Query, body_of, read_body
 from webapi.api.problem_answers import Problem, new_api
@@ -94,7 +93,7 @@ def get_new_image_count(query: StageQuery) -> Response:
 def post_finetune() -> tuple[Response, int, dict[str, str]]:
     """Start a run in Airflow that trains a model version's last layers further, from a JSON object or a form."""
     body = read_body(FinetuneBody)
-    airflow = airflow_runs.current()
+    airflow = application_state.current_airflow()
     version = _find_version(body)
     _demand_layers(version, body.variables)
     conf = {
@@ -104,7 +103,8 @@ def post_finetune() -> tuple[Response, int, dict[str, str]]:
         "requested_by": current_actor(),
     }
     run = airflow.trigger(_FINETUNE, conf)
-    return jsonify(asdict(run)), HTTPStatus.ACCEPTED, {"Location": run.url}
+    started = StartedRun(**run.model_dump(), url=airflow.page(run))
+    return jsonify(started.model_dump()), HTTPStatus.ACCEPTED, {"Location": started.url}
 
 
 def _find_version(query: StageQuery) -> int:

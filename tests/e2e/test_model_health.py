@@ -14,10 +14,8 @@ import sqlalchemy as sa
 from playwright import sync_api as playwright_api
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.items.item_records import Split
 from ml.catalog.tables import evaluations, monitorings
-from ml.ingest.digits import DigitFolders, write_digits
-from ml.ingest.folder import ingest_folder
+from ml.ingest.digits import write_digits
 from ml.reporting.airflow_api import AirflowClient, DagRun
 from stack.demo.demo_folder import demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch
@@ -26,6 +24,7 @@ from stack.follow import open_own_airflow, wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 from tests.e2e.airflow_pages import AirflowPages
+from tests.e2e.digit_arrivals import ingest_digits
 
 # Quick: tests/dags/test_plugin.py asks for the page, tests/ml/reporting for what is on it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -68,15 +67,6 @@ def question(airflow: AirflowClient, pages: AirflowPages, run: DagRun) -> Any:
     return pages.question(run.dag_run_id)
 
 
-def ingest(catalog: Catalog, digits: DigitFolders, folder: Path, split: Split, start: int, count: int) -> None:
-    source = digits.evaluation if split == "evaluation" else digits.later
-    for label in sorted(source.iterdir()):
-        (folder / label.name).mkdir(parents=True)
-        for file in sorted(label.iterdir())[start : start + count]:
-            shutil.copy(file, folder / label.name)
-    assert ingest_folder(catalog, folder, split).rejects == []
-
-
 def remember_nights(catalog: Catalog) -> None:
     """Nights that a test cannot wait for."""
     now = datetime.now(UTC)
@@ -112,15 +102,15 @@ def test_an_operator_sees_how_the_model_is_answers_what_waits_and_finds_the_run(
 ) -> None:
     digits = write_digits(tmp_path / "digits")
     with running(home) as (addresses, airflow, pages, catalog):
-        ingest(catalog, digits, tmp_path / "evaluation", "evaluation", 0, 4)
-        ingest(catalog, digits, tmp_path / "pool", "pool", 0, 25)
+        ingest_digits(catalog, digits, tmp_path / "evaluation", "evaluation", 0, 4)
+        ingest_digits(catalog, digits, tmp_path / "pool", "pool", 0, 25)
         first = airflow.trigger("retrain", {"reason": "the first model"})
         wait_for("the question", partial(question, airflow, pages, first), TRAINING_SECONDS)
         time.sleep(READING_SECONDS)  # Airflow 3.3.2 takes an answer in the very second of the question for a failure
         pages.answer(first.dag_run_id, "Promote the challenger")
         wait_for("the promotion", lambda: airflow.run_state(first) == "success" or None, TRAINING_SECONDS)
         remember_nights(catalog)
-        ingest(catalog, digits, tmp_path / "later", "pool", 25, 5)
+        ingest_digits(catalog, digits, tmp_path / "later", "pool", 25, 5)
         second = airflow.trigger("retrain", {"reason": "a better one"})
         wait_for("the next question", partial(question, airflow, pages, second), TRAINING_SECONDS)
 

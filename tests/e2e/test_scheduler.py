@@ -4,7 +4,6 @@ The stack is that of `make up`; it is stopped with a training under way, and not
 """
 
 import io
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from ml.catalog.items.item_records import Split
 from ml.catalog.tables import attempts, model_versions, promotions, snapshots
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
-from ml.ingest.folder import ingest_folder
 from ml.reporting.airflow_api import AirflowClient, DagRun
 from stack.demo.demo_folder import demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch
@@ -29,6 +27,7 @@ from stack.follow import FollowedRun, follow_run, open_own_airflow, wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
 from tests.e2e.airflow_pages import AirflowPages
+from tests.e2e.digit_arrivals import ingest_digits
 
 START_SECONDS = 180
 REACTION_SECONDS = 180
@@ -46,13 +45,7 @@ class Stack:
     folder: Path
 
     def ingest(self, split: Split, start: int, count: int) -> None:
-        source = self.digits.evaluation if split == "evaluation" else self.digits.later
-        folder = self.folder / f"{split}-{start}"
-        for label in sorted(source.iterdir()):
-            (folder / label.name).mkdir(parents=True)
-            for file in sorted(label.iterdir())[start : start + count]:
-                shutil.copy(file, folder / label.name)
-        assert ingest_folder(self.catalog, folder, split).rejects == []
+        ingest_digits(self.catalog, self.digits, self.folder / f"{split}-{start}", split, start, count)
 
     def follow(self, run: DagRun) -> FollowedRun:
         return follow_run(self.airflow, run, Console(file=io.StringIO()), self.folder)

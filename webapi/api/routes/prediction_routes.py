@@ -11,6 +11,7 @@ from ml.serving.prediction_store import Prediction
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
+from webapi.api.percent import to_percent
 from webapi.api.prediction_models import (
     FEEDBACK_RELATION,
     UPLOAD_OR_URL,
@@ -86,7 +87,7 @@ def _name(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[s
     best = model.encode(prediction.probabilities, count)
     metrics = application_state.current().metrics.predictions
     metrics.count_answer(best[0].name, best[0].probability, prediction.is_cached)
-    return [{"name": each.name, "proba": round(100 * each.probability, 2)} for each in best]
+    return [{"name": each.name, "proba": to_percent(each.probability)} for each in best]
 
 
 def _predictor(model: LoadedModel) -> Predictor:

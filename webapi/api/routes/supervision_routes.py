@@ -12,6 +12,7 @@ from ml.serving.stages import find_version
 from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import DigitsOnly, Query, body_of, read_body
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.problems import ProblemError
 from webapi.request_deadlines import current_deadline
@@ -66,14 +67,14 @@ def get_accuracy() -> Response:
     """Score the model in production on the evaluation set as it is now; only images that are new there take time."""
     service = application_state.current()
     model, catalog = service.models.demand_current(), service.database.catalog()
-    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
+    return jsonify(to_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})
 @requires("admin")
 def get_past_confidence(query: LastQuery) -> Response:
     """How sure the model was on average in its last predictions."""
-    return jsonify(_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
+    return jsonify(to_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
 
 
 @api.get("/nb_new_img", responses={200: ImageCount, 404: Problem, 409: Problem})
@@ -117,7 +118,3 @@ def _demand_layers(version: int, layers: int) -> None:
     tunable = count_tunable_layers(application_state.current_catalog(), version)
     if tunable is not None and layers > tunable:
         raise ProblemError(422, "invalid-request", f"variables: expected 1 to {tunable} for this model, got {layers}")
-
-
-def _percent(share: float) -> float:
-    return round(100 * share, 2)

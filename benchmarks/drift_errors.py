@@ -35,11 +35,13 @@ Images = NDArray[np.uint8]
 class Seen:
     """The model's answers to the digits that it was not trained on, and their labels."""
 
-    sample: Sample
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float32]
     labels: NDArray[np.int64]
 
     def part(self, rows: NDArray[np.int64]) -> Sample:
-        return Sample(self.sample.probabilities[rows], self.sample.features[rows])
+        chosen = self.probabilities[rows]
+        return Sample(chosen.max(axis=1), chosen.argmax(axis=1).astype(str), self.features[rows])
 
 
 def leave(image: Images) -> Images:
@@ -93,7 +95,7 @@ def see() -> dict[str, Seen]:
     seen = {}
     for name, change in CHANGES.items():
         changed = backbone.features(np.stack([change(image) for image in images[learned:]]))
-        seen[name] = Seen(Sample(head.classify(changed), changed), labels[learned:])
+        seen[name] = Seen(head.classify(changed), changed, labels[learned:])
     return seen
 
 
@@ -108,8 +110,8 @@ def measure_change(plain: Seen, changed: Seen, draws: int = DRAWS) -> dict[str, 
         )
         scores = measure_drift(plain.part(reference), changed.part(recent))
         assert scores is not None and scores.features is not None  # noqa: S101 - the samples are large enough
-        temperature = fit_temperature(plain.part(calibration).probabilities, plain.labels[calibration])
-        answers = changed.part(recent).probabilities
+        temperature = fit_temperature(plain.probabilities[calibration], plain.labels[calibration])
+        answers = changed.probabilities[recent]
         accuracy = float((answers.argmax(axis=1) == changed.labels[recent]).mean())
         estimate = estimate_accuracy(answers, temperature)
         rows.append(

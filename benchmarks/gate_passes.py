@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ml.evaluation.floor import Floor
-from ml.evaluation.gate import BestVersion, Comparison, Correct, judge
+from ml.evaluation.gate import BestVersion, Comparison, judge
+from ml.tasks.base import Scores
 
 CLASSES = 10
 CHAMPION_ACCURACY = 0.85
@@ -66,9 +67,10 @@ class World:
         for _ in range(tries):
             loses = loss + behind if is_heritable else loss
             is_kept = random.random(self.images) >= loses / CHAMPION_ACCURACY
-            challenger: Correct = (random.random(self.images) < chances) & is_kept
+            challenger = (random.random(self.images) < chances) & is_kept
             ever = BestVersion(1, float(best.mean()), float(challenger.mean())) if self.has_best else None
-            verdict = judge(Comparison(labels, challenger, champion, groups), True, ever, {}, FLOOR)
+            mine, theirs = (Scores.of_labels(labels, each.astype(np.float64)) for each in (challenger, champion))
+            verdict = judge(Comparison(mine, theirs, groups), True, ever, {}, FLOOR)
             has_passed = verdict.decision == "promote"
             if has_passed:
                 champion, behind = challenger, loses

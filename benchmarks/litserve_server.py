@@ -17,7 +17,7 @@ from litserve import LitAPI, LitServer
 from numpy.typing import NDArray
 
 from ml.backbones.preprocessing import to_pixels
-from ml.tasks.classification.card import load_card
+from ml.tasks.card import load_card
 from stack.ports import HOST
 
 

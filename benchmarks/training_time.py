@@ -127,4 +127,4 @@ def _forget_features(deployment: Deployment) -> None:
 def _evaluate(deployment: Deployment) -> dict[str, float]:
     with open_workspace(deployment.settings()) as workspace:
         deciding = deciding_evaluation(cycle.evaluate(workspace))
-    return accuracy_figures("retrain", round(deciding.accuracy * deciding.image_count), deciding.image_count)
+    return accuracy_figures("retrain", round(deciding.main_figure * deciding.image_count), deciding.image_count)

@@ -74,12 +74,12 @@ def finetune() -> None:
         """Pin the images to train on and the version to start from. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
-        from ml.training.training_requests import FinetuneParameters
+        from ml.training.recipes import Finetune
 
         params, request_key = context["params"], context["dag_run"].run_id
         reason = f"fine-tuning requested by {params['requested_by']}"
         with alerting_workspace() as workspace:
-            parameters = FinetuneParameters(
+            parameters = Finetune(
                 snapshot_size=workspace.settings.snapshot_size,
                 layers=params["layers"],
                 epochs=params["epochs"],

@@ -51,12 +51,12 @@ def retrain() -> None:
         """Pin the images to train on. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
-        from ml.training.training_requests import RetrainParameters
+        from ml.training.recipes import Retrain
 
         params, request_key = context["params"], context["dag_run"].run_id
         with alerting_workspace() as workspace:
             size = params["snapshot_size"] or workspace.settings.snapshot_size
-            parameters = RetrainParameters(size, params["seed"], params["base_backbone"], params["selection"])
+            parameters = Retrain(size, params["seed"], params["base_backbone"], params["selection"])
             return cycle.take_snapshot(workspace, request_key, _reason(context), parameters)
 
     train_and_judge(snapshot())

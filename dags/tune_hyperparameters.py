@@ -59,12 +59,12 @@ def tune_hyperparameters() -> None:
         """Pin the images to train on. Returns: the attempt's id."""
         from ml import cycle
         from ml.reporting.alert_delivery import alerting_workspace
-        from ml.training.training_requests import TuneParameters
+        from ml.training.recipes import Tune
 
         params, request_key = context["params"], context["dag_run"].run_id
         with alerting_workspace() as workspace:
             size = params["snapshot_size"] or workspace.settings.snapshot_size
-            parameters = TuneParameters(size, params["trials"], params["seed"])
+            parameters = Tune(size, params["trials"], params["seed"])
             return cycle.take_snapshot(workspace, request_key, params["reason"], parameters)
 
     @task

@@ -26,7 +26,7 @@ from grafana.sql import CHAMPION, champion_at
 from ml.figures import NIGHTLY
 
 _ACCURACY = f"""
-SELECT evaluated_at AS time, part AS metric, accuracy AS value FROM training.evaluations
+SELECT evaluated_at AS time, part AS metric, main_figure AS value FROM training.evaluations
 WHERE $__timeFilter(evaluated_at) AND model_version = {champion_at("evaluated_at")}
 ORDER BY evaluated_at
 """  # noqa: S608

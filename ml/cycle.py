@@ -11,15 +11,10 @@ result, at whatever point an earlier run of it died.
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import cast
+from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, keep_home, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
-from ml.backbones.served_backbone import count_tunable_layers
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import attempts, model_versions
@@ -29,7 +24,7 @@ from ml.catalog.models.evaluations import Evaluation
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
-from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError, SettingsError
+from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError
 from ml.evaluation import monitoring, promotion
 from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
 from ml.evaluation.nightly_drift import check_drift
@@ -43,8 +38,7 @@ from ml.registry.version_files import TRAINED_HERE_TAG
 from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import tell_of_overdue
 from ml.training import tuning
-from ml.training.challenger import train_challenger
-from ml.training.training_requests import FINETUNE, RETRAIN, TUNE, TrainingParameters, demand_layers
+from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
 from ml.upkeep.crossing import CrossingReport, check_crossing
 
 logger = logging.getLogger(__name__)
@@ -119,19 +113,20 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     return score_version(workspace, version, None, on_progress)
 
 
-def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameters: TrainingParameters) -> int:
+def take_snapshot(workspace: Workspace, request_key: str, reason: str, recipe: Recipe) -> int:
     """Pin what a training will learn from, and what it starts from. The same request key always means the same attempt.
 
     Args:
         request_key: who asked: an Airflow run id, or one made by the command line.
         reason: for the record.
-        parameters: what was asked for.
+        recipe: what was asked for.
     Returns: the attempt's id.
     Raises:
         SnapshotError: the pool cannot give a usable snapshot.
         NoChampionError: there is nothing to fine-tune.
-        SettingsError: the key is that of a request with other options.
+        SettingsError: the key is that of a request with other options, or the task has no such training.
     """
+    demand_recipe(workspace.task, recipe)
     champion = promotion.note_external_move(workspace)
     if champion is not None:
         remember_version(workspace, champion)
@@ -140,13 +135,14 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, parameter
         locks.lock_pool_for_snapshot(connection)
         found = attempts.find_attempt(connection, request_key)
         if found is not None:
-            _demand_same_request(found, parameters)
+            demand_same_request(request_key, decode_recipe(found.parameters), recipe)
             return found.id
         classes = None if champion is None else model_versions.load_model_version(connection, champion).classes
-        snapshot_id = snapshot_rules.create_snapshot(connection, parameters.snapshot_rules(settings), classes)
-        record = parameters.to_record(settings, champion)
-        _demand_tunable(connection, record)
-        return attempts.start_attempt(connection, request_key, reason, record, snapshot_id)
+        snapshot_id = snapshot_rules.create_snapshot(connection, recipe.snapshot_rules(settings), classes)
+        pinned = recipe.pin(settings, champion)
+        pinned.check(connection)
+        keep_home(connection, settings)
+        return attempts.start_attempt(connection, request_key, reason, encode_recipe(pinned), snapshot_id)
 
 
 def search(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> int:
@@ -155,9 +151,8 @@ def search(workspace: Workspace, attempt_id: int, on_step: StepProgress | None =
     Returns: how many trials this one ran.
     Raises: WeightsError.
     """
-    with workspace.catalog.begin() as connection:
-        attempt = attempts.load_attempt(connection, attempt_id)
-    return 0 if _is_searched(attempt) else tuning.run_trials(workspace, attempt, on_step)
+    attempt = _attempt(workspace, attempt_id)
+    return tuning.search(workspace, attempt, on_step)
 
 
 def choose_hyperparameters(workspace: Workspace, attempt_id: int) -> None:
@@ -165,12 +160,7 @@ def choose_hyperparameters(workspace: Workspace, attempt_id: int) -> None:
 
     Raises: TrainingError, no trial ended with a result.
     """
-    with workspace.catalog.begin() as connection:
-        attempt = attempts.load_attempt(connection, attempt_id)
-    if not _is_searched(attempt):
-        parameters = {**attempt.parameters, **tuning.choose_hyperparameters(workspace, attempt)}
-        with workspace.catalog.begin() as connection:
-            attempts.update_attempt(connection, attempt_id, parameters=parameters)
+    tuning.end_search(workspace, _attempt(workspace, attempt_id))
 
 
 def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> str:
@@ -181,9 +171,8 @@ def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = 
     """
     found = workspace.registry.find_run(attempt_id)
     if found is None:
-        with workspace.catalog.begin() as connection:
-            attempt = attempts.load_attempt(connection, attempt_id)
-        found = train_challenger(workspace, attempt, on_step)
+        attempt = _attempt(workspace, attempt_id)
+        found = decode_recipe(attempt.parameters).run(workspace, attempt, on_step)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
     return found
@@ -194,8 +183,7 @@ def register(workspace: Workspace, attempt_id: int) -> int:
 
     Returns: the version; the one that the run already has where it has one.
     """
-    with workspace.catalog.begin() as connection:
-        attempt = attempts.load_attempt(connection, attempt_id)
+    attempt = _attempt(workspace, attempt_id)
     if attempt.mlflow_run_id is None:
         raise _missing_step(attempt_id, "train")
     tags = {"verdict": "pending", TRAINED_HERE_TAG: str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
@@ -248,7 +236,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     verdict = _verdict(workspace, attempt_id)
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
         return None
-    comparison = describe_verdict(verdict)
+    comparison = describe_verdict(verdict, workspace.task.main_figure)
     waiting = training_notices.promotion_waiting(
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
@@ -268,8 +256,7 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
     verdict = _verdict(workspace, attempt_id)
-    with workspace.catalog.begin() as connection:
-        attempt = attempts.load_attempt(connection, attempt_id)
+    attempt = _attempt(workspace, attempt_id)
     is_allowed = workspace.settings.promotion == "auto" or approved_by is not None
     if verdict.decision == "promote" and attempt.finished_at is None and is_allowed:
         carry_out(workspace, attempt_id, verdict, approved_by)
@@ -282,7 +269,7 @@ def retrain(
     workspace: Workspace,
     request_key: str,
     reason: str,
-    parameters: TrainingParameters,
+    recipe: Recipe,
     on_step: StepProgress | None = None,
 ) -> RetrainReport:
     """Run all steps of a training of any kind in this process. The same key goes on where a run was interrupted.
@@ -290,9 +277,9 @@ def retrain(
     Args: on_step, called with (step, done, total) as the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS go on.
     """
     tell = on_step or (lambda _step, _done, _total: None)
-    attempt_id = take_snapshot(workspace, request_key, reason, parameters)
+    attempt_id = take_snapshot(workspace, request_key, reason, recipe)
     tell("snapshot", 1, 1)
-    if parameters.kind == TUNE:
+    if recipe.kind == TUNE:
         search(workspace, attempt_id, on_step)
         choose_hyperparameters(workspace, attempt_id)
     train(workspace, attempt_id, on_step)
@@ -324,17 +311,17 @@ def look_around(workspace: Workspace) -> None:
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
-    """Classify one image with the champion, storing nothing.
+    """Ask the champion about one image, storing nothing.
 
     Args: content, the bytes of an image file.
     Returns: the champion's version, and (class, probability) of every class, best first.
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
-    classifier = load_classifier(workspace, version)
-    pixels = to_pixels(sanitise(content).content, classifier.card.image_size)
-    probabilities = classifier.predict(pixels[None]).probabilities[0]
-    ranked = sorted(zip(classifier.card.classes, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
+    model = load_classifier(workspace, version)
+    pixels = to_pixels(sanitise(content).content, model.card.image_size)
+    (answer,) = model.predict(pixels[None]).answers
+    ranked = sorted(zip(model.card.classes, answer.probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
     return version, ranked
 
 
@@ -347,9 +334,13 @@ def _champion(workspace: Workspace) -> int:
     return version
 
 
-def _challenger(workspace: Workspace, attempt_id: int) -> int:
+def _attempt(workspace: Workspace, attempt_id: int) -> Attempt:
     with workspace.catalog.begin() as connection:
-        version = attempts.load_attempt(connection, attempt_id).model_version
+        return attempts.load_attempt(connection, attempt_id)
+
+
+def _challenger(workspace: Workspace, attempt_id: int) -> int:
+    version = _attempt(workspace, attempt_id).model_version
     if version is None:
         raise _missing_step(attempt_id, "register")
     return version
@@ -365,34 +356,3 @@ def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
 
 def _missing_step(attempt_id: int, step: str) -> CatalogError:
     return CatalogError(f"Expected the step `{step}` of attempt {attempt_id} to be done, and it is not. Run it first.")
-
-
-def _is_searched(attempt: Attempt) -> bool:
-    return "hyperparameters" in attempt.parameters
-
-
-def _demand_tunable(connection: sa.Connection, record: Mapping[str, object]) -> None:
-    """Refuse to fine-tune more layers than the backbone has. One that was not made here is refused by the training."""
-    if record["kind"] == FINETUNE:
-        tunable = count_tunable_layers(connection, cast("int", record["model_version"]))
-        if tunable is not None:
-            demand_layers(cast("int", record["layers"]), tunable)
-
-
-def _demand_same_request(found: Attempt, parameters: TrainingParameters) -> None:
-    """What was not asked for, such as the version to start from, is as the attempt has it."""
-    kind = found.parameters.get("kind", RETRAIN)
-    if kind != parameters.kind:
-        raise SettingsError(
-            f"Expected the key of a {parameters.kind} request. Received: {found.request_key}, of a {kind} request. "
-            f"Go on with `mycoflow {kind}`, or take another key."
-        )
-    asked = {name: value for name, value in asdict(parameters).items() if value is not None}
-    other = [name for name, value in asked.items() if found.parameters.get(name, value) != value]
-    if other:
-        raise SettingsError(
-            f"Expected the options that request {found.request_key} began with: "
-            f"{', '.join(f'{name} {found.parameters[name]}' for name in other)}. "
-            f"Received: {', '.join(f'{name} {asked[name]}' for name in other)}. "
-            "Repeat the former to go on with it, or take another key for a new training."
-        )

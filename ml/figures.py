@@ -11,6 +11,11 @@ from typing import Literal
 Unit = Literal["share", "images", "batches", "number", "score", "seconds", "time", "version", "0 or 1"]
 
 
+def title_of(name: str) -> str:
+    """The name of a figure as people read it: `f1_macro` is "F1 macro"."""
+    return name.replace("_", " ").capitalize()
+
+
 @dataclass(frozen=True)
 class Figure:
     """One thing that is measured.
@@ -142,10 +147,10 @@ _MODEL = (
     Figure(
         "model_accuracy",
         "share",
-        "the champion's accuracy, by `part` of the evaluation set: `anchor`, `recent`",
+        "the champion's, or the main figure of another task, by `part` of the evaluation set: `anchor`, `recent`",
         "within 3 points of the best",
         ("part",),
-        columns=("evaluations.accuracy",),
+        columns=("evaluations.main_figure",),
         panels=("Accuracy",),
         is_reported=True,
     ),
@@ -155,7 +160,7 @@ _MODEL = (
         "the champion's accuracy on the part that is compared with the floor",
         "above the floor",
         metric="accuracy",
-        columns=("evaluations.accuracy", "monitorings.accuracy"),
+        columns=("evaluations.main_figure", "monitorings.main_figure"),
         panels=("Deciding accuracy", "Nightly checks"),
         is_reported=True,
     ),

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         None, pattern=_HTTP, description="MLflow's address for people; MLFLOW_TRACKING_URI when that is a web address"
     )
 
+    task: str = Field("classification", description="What models are trained for; a home keeps it")
+    model_name: str = Field(
+        "mycoflow", pattern=r"^[\w.-]+$", description="The registered model's name in MLflow; a home keeps it"
+    )
+
     accuracy_floor: float = Field(0.70, ge=0, le=1, description="Retrain below this accuracy")
     class_floors: Annotated[dict[str, float], NoDecode] = Field(
         {}, description='Retrain below this recall of a class; JSON: {"amanita": 0.8}'

@@ -26,7 +26,7 @@ from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
 from ml.reporting import alert_delivery
 from ml.settings import Settings, default_settings
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from soak.pager import open_pager
 from soak.people import arrive
 from soak.plot import draw_nights
@@ -104,7 +104,7 @@ def _settings(home: Path, alert_url: str) -> Settings:
 def _begin(workspace: Workspace, digits: DigitFolders) -> None:
     ingest_folder(workspace.catalog, digits.evaluation, "evaluation")
     ingest_folder(workspace.catalog, digits.first, "pool")
-    cycle.retrain(workspace, "night-0", "the first model", RetrainParameters(workspace.settings.snapshot_size))
+    cycle.retrain(workspace, "night-0", "the first model", Retrain(workspace.settings.snapshot_size))
     alert_delivery.deliver(workspace)
 
 

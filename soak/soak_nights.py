@@ -9,7 +9,7 @@ from flask import Flask
 from ml import cycle
 from ml.app import Workspace
 from ml.reporting import alert_delivery
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from soak.pager import Pager
 from soak.people import Person, ask_and_correct
 from soak.shifted_clock import put_forward
@@ -89,7 +89,7 @@ class Place:
         """Do the work of the DAGs monitor_production, retrain and send_alerts, and let the service poll the alias."""
         report = cycle.monitor(self.workspace)
         drift = cycle.measure_drift(self.workspace)
-        parts = {part.part: part.accuracy for part in cycle.evaluate(self.workspace)}
+        parts = {part.part: part.main_figure for part in cycle.evaluate(self.workspace)}
         decision = self._retrain(number, report.reasons) if report.reasons else None
         cycle.look_around(self.workspace)
         alert_delivery.deliver(self.workspace)
@@ -101,7 +101,7 @@ class Place:
             answered=sum(is_right for _, is_right in answers) / len(answers),
             anchor=parts["anchor"],
             recent=parts.get("recent"),
-            deciding=report.accuracy,
+            deciding=report.main_figure,
             is_below_floor=report.is_below_floor,
             estimated=drift.estimated_accuracy,
             drifting=drift.moved,
@@ -113,6 +113,6 @@ class Place:
         )
 
     def _retrain(self, number: int, reasons: list[str]) -> str:
-        parameters = RetrainParameters(self.workspace.settings.snapshot_size)
+        parameters = Retrain(self.workspace.settings.snapshot_size)
         report = cycle.retrain(self.workspace, f"night-{number}", " ".join(reasons), parameters)
         return report.verdict.decision

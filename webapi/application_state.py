@@ -16,6 +16,7 @@ from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
+from ml.tasks.registered import find_task
 from webapi.problems import unavailable
 from webapi.request_deadlines import current_deadline
 from webapi.telemetry import database_metrics
@@ -67,7 +68,13 @@ def init_app(app: Flask, settings: Settings) -> Service:
     cache = ServingCache(settings.mycoflow_home / "serving")
     database = Database(settings)
     record = ServingRecord(database, settings.alias_poll_seconds)
-    models = ModelHost(cache, partial(open_registry, settings), settings.alias_poll_seconds, record.write)
+    models = ModelHost(
+        cache,
+        partial(open_registry, settings),
+        settings.alias_poll_seconds,
+        record.write,
+        find_task(settings.task),
+    )
     load = Load(settings.model_queue_size)
     metrics = Metrics(models, load)
     database_metrics.register(metrics.registry, settings, database)

@@ -126,6 +126,12 @@ def _count_features(session: onnxruntime.InferenceSession) -> int:
     return count
 
 
+def output_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each output of a network for one image, by its name. Args: path, of an ONNX file."""
+    session = open_session(read_file(path), str(path), threads=1)
+    return {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
+
+
 def _output_sizes(session: onnxruntime.InferenceSession) -> dict[str, Any]:
     """Map each output's name to its values per image; not an int where the file leaves the size open."""
     return {output.name: output.shape[-1] for output in session.get_outputs()}

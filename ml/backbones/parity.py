@@ -71,7 +71,9 @@ def compare_backbones(
     training = take_evenly([item for item in snapshot.items if item.fold == "train"], TRAINING_IMAGES)
     with catalog.begin() as connection:
         _, members = current_evaluation_set(connection)
-    evaluation = take_evenly([each for each in members if each.annotation.label in snapshot.classes], EVALUATION_IMAGES)
+    evaluation = take_evenly(
+        [each for each in members if each.annotation.is_known(snapshot.classes)], EVALUATION_IMAGES
+    )
     if not evaluation:
         raise EvaluationSetError(
             f"Expected images of the classes {', '.join(snapshot.classes)} in the evaluation set, found none. "
@@ -81,8 +83,9 @@ def compare_backbones(
     features = [
         _features(catalog, backbone, sha256s, index, on_progress) for index, backbone in enumerate((fp32, int8))
     ]
-    labels = np.array([item.annotation.label for item in training])
-    truth = np.array([item.annotation.label for item in evaluation])
+    # Of several classes the first: both backbones answer the same question, and no more is needed to compare them.
+    labels = np.array([item.annotation.class_names[0] for item in training])
+    truth = np.array([item.annotation.class_names[0] for item in evaluation])
     answers = [_answers(each[: len(training)], labels, each[len(training) :]) for each in features]
     return judge_answers(truth, answers[0], answers[1], len(training), minimum_agreement)
 

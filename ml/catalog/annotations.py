@@ -1,6 +1,6 @@
 """What an item is said to show."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ class Annotation:
 
     class_names: tuple[str, ...]
     detail: dict[str, object] | None = None
+
+    def is_known(self, classes: Collection[str]) -> bool:
+        """Whether a model with these classes can be right about all that is said."""
+        return set(self.class_names) <= set(classes)
 
     @property
     def label(self) -> str:

@@ -191,7 +191,7 @@ attempts = Table(
 home_choices = Table(
     "home_choices",
     metadata,
-    Column("name", Text, primary_key=True),  # `backbone`, or `weights of` one
+    Column("name", Text, primary_key=True),  # `task`, `model name`, `backbone`, or `weights of` one
     Column("value", Text, nullable=False),
     Column("reason", Text, nullable=False),
     _at("chosen_at"),
@@ -265,13 +265,15 @@ evaluations = Table(
     Column("part", Text, nullable=False),
     Column("is_deciding", Boolean, nullable=False),  # the part that the floor and the gate look at
     Column("image_count", Integer, nullable=False),
-    Column("accuracy", Float, nullable=False),
-    Column("precision_macro", Float, nullable=False),
-    Column("recall_macro", Float, nullable=False),
-    Column("f1_macro", Float, nullable=False),
+    Column("main_figure", Float, nullable=False),  # the task's, which the floor applies to: accuracy of classification
+    Column("accuracy", Float),  # this and the next: where the task has them
+    Column("precision_macro", Float),
+    Column("recall_macro", Float),
+    Column("f1_macro", Float),
     Column("per_class", JSONB, nullable=False),
-    Column("confusion", JSONB, nullable=False),
+    Column("confusion", JSONB(none_as_null=True)),
     Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # of its images, in what it learned
+    Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # the task's other shares, by name
     _shortfalls(),
     _at("evaluated_at"),
     schema="training",
@@ -287,8 +289,8 @@ verdicts = Table(
     Column("decision", Text, nullable=False),  # promote or keep
     Column("reasons", ARRAY(Text), nullable=False),
     Column("warnings", ARRAY(Text), nullable=False),
-    Column("challenger_accuracy", Float, nullable=False),
-    Column("champion_accuracy", Float),
+    Column("challenger_figure", Float, nullable=False),  # the main figures
+    Column("champion_figure", Float),
     _at("decided_at"),
     schema="training",
 )
@@ -314,7 +316,7 @@ monitorings = Table(
     _id(),
     Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
     Column("evaluation_set_version", BigInteger, ForeignKey("training.evaluation_sets.version"), nullable=False),
-    Column("accuracy", Float, nullable=False),
+    Column("main_figure", Float, nullable=False),
     Column("new_images_human", Integer, nullable=False),
     Column("new_images_harvested", Integer, nullable=False),
     Column("is_retraining_requested", Boolean, nullable=False),
@@ -430,7 +432,7 @@ harvests = Table(
     schema="training",
 )
 
-# (item, model version) -> the full distribution, computed once. The features lie in training.features.
+# (item, model version) -> the answer, computed once. The features lie in training.features.
 results = Table(
     "results",
     metadata,
@@ -438,6 +440,11 @@ results = Table(
     _item(),
     Column("model_version", Integer, nullable=False),
     Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the version's classes
+    Column("top_class", Text),  # none where the task may find none
+    Column("confidence", REAL, nullable=False),
+    Column("margin", REAL, nullable=False),
+    Column("novelty", REAL),
+    Column("answer", JSONB(none_as_null=True)),  # what the columns do not say
     _at("computed_at"),
     UniqueConstraint("item_id", "model_version"),
     schema="logs",

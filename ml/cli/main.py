@@ -34,7 +34,7 @@ from ml.ingest.folder import IngestReport, ingest_folder
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import describe_state
 from ml.settings import load_settings
-from ml.training.training_requests import LEARNING_RATE, FinetuneParameters, RetrainParameters
+from ml.training.recipes import LEARNING_RATE, Finetune, Retrain
 
 app = typer.Typer(
     name="mycoflow",
@@ -110,8 +110,9 @@ def monitor() -> None:
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
         drift = cycle.measure_drift(workspace)
+        figure = workspace.task.main_figure.replace("_", " ")
     out.print(
-        f"Version {report.model_version}: accuracy {report.accuracy:.1%}, {report.new_images} new images "
+        f"Version {report.model_version}: {figure} {report.main_figure:.1%}, {report.new_images} new images "
         f"({report.harvested_images} harvested)."
     )
     if drift.moved:
@@ -147,7 +148,7 @@ def retrain(
     """Take a snapshot, train a model, register and evaluate it, and promote it if it passes the gate."""
     with alerting_workspace() as workspace:
         size = workspace.settings.snapshot_size if snapshot_size is None else snapshot_size
-        parameters = RetrainParameters(size, seed, base_backbone, selection)
+        parameters = Retrain(size, seed, base_backbone, selection)
         run_training(command, workspace, request_key, reason, parameters, cycle.STEPS)
 
 
@@ -164,7 +165,7 @@ def finetune(
 ) -> None:
     """Fine-tune the last layers of the model in production, and promote the result if it passes the gate."""
     with alerting_workspace() as workspace:
-        parameters = FinetuneParameters(workspace.settings.snapshot_size, layers, epochs, learning_rate)
+        parameters = Finetune(workspace.settings.snapshot_size, layers, epochs, learning_rate)
         run_training(command, workspace, request_key, reason, parameters, cycle.FINETUNE_STEPS)
 
 
@@ -175,13 +176,14 @@ def evaluate(
     """Score a model version on the evaluation set."""
     with open_workspace() as workspace, progress("Scoring") as on_progress:
         evaluations = cycle.evaluate(workspace, version, on_progress)
+        figure = workspace.task.main_figure.replace("_", " ")
     table = Table(
-        "part", "images", "accuracy", "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
+        "part", "images", figure, "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
     )
     for part in evaluations:
-        figures = (part.accuracy, part.precision_macro, part.recall_macro, part.f1_macro)
+        figures = (part.main_figure, part.precision_macro, part.recall_macro, part.f1_macro)
         name = f"{part.part} (decides)" if part.is_deciding else part.part
-        table.add_row(name, str(part.image_count), *(f"{figure:.3f}" for figure in figures))
+        table.add_row(name, str(part.image_count), *("" if value is None else f"{value:.3f}" for value in figures))
     out.print(table)
 
 

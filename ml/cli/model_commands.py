@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml.app import open_workspace
+from ml.backbones.scales import SCALES
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
 from ml.evaluation.registering import Statement, register_run
-from ml.registry.converted_graph import SCALES
 from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import ModelSummary, list_models
@@ -80,13 +80,13 @@ def release() -> None:
 def models() -> None:
     """List the model versions: whether in production or served, verdict, accuracy and snapshot."""
     with open_workspace() as workspace:
-        rows = list_models(workspace)
-    table = Table("version", "state", "verdict", "accuracy", "snapshot", "registered")
+        rows, name = list_models(workspace), workspace.task.main_figure.replace("_", " ")
+    table = Table("version", "state", "verdict", name, "snapshot", "registered")
     for row in rows:
-        accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
+        figure = "" if row.main_figure is None else f"{row.main_figure:.1%}"
         snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
         registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(row.version), _state(row), escape(row.verdict), accuracy, snapshot, registered)
+        table.add_row(str(row.version), _state(row), escape(row.verdict), figure, snapshot, registered)
     out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")
     for row in rows:
         if row.load_error is not None:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC
 
 import typer
@@ -13,7 +13,7 @@ from ml.app import Workspace
 from ml.catalog.models import attempts, journal
 from ml.catalog.models.attempts import Attempt
 from ml.cli.terminal import out, steps
-from ml.training.training_requests import TrainingParameters
+from ml.training.recipes import Recipe, decode_recipe, options_of
 
 
 def run_training(
@@ -21,7 +21,7 @@ def run_training(
     workspace: Workspace,
     request_key: str | None,
     reason: str,
-    parameters: TrainingParameters,
+    recipe: Recipe,
     names: Sequence[str],
 ) -> None:
     """Run a training in this process and print its result.
@@ -34,13 +34,13 @@ def run_training(
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
     out.print(f"Request {key}")
-    attempt = _find_attempt(workspace, key)
-    if attempt is not None:
-        parameters = _resume(command, attempt, parameters)
+    found = _find_attempt(workspace, key)
+    if found is not None:
+        recipe = _resume(command, found, recipe)
     with steps(names) as on_step:
-        report = cycle.retrain(workspace, key, reason, parameters, on_step)
-    if attempt is not None and attempt.finished_at is not None:
-        ended_at = f"{attempt.finished_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        report = cycle.retrain(workspace, key, reason, recipe, on_step)
+    if found is not None and found.finished_at is not None:
+        ended_at = f"{found.finished_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         out.print(f"This request ended at {ended_at}: nothing was trained now. Its verdict was:")
     out.print(f"Version {report.model_version}: {report.verdict.decision}.")
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
@@ -60,11 +60,13 @@ def _find_attempt(workspace: Workspace, request_key: str) -> Attempt | None:
         return attempts.find_attempt(connection, request_key)
 
 
-def _resume(command: typer.Context, attempt: Attempt, parameters: TrainingParameters) -> TrainingParameters:
-    """Return the parameters of an attempt, replaced by those that the command line gives."""
-    names = {field.name for field in fields(parameters)} & attempt.parameters.keys()
-    kept = {name: attempt.parameters[name] for name in names if not _is_given(command, name)}
-    return replace(parameters, **kept)  # type: ignore[arg-type]  # stored from parameters of the same type
+def _resume(command: typer.Context, attempt: Attempt, recipe: Recipe) -> Recipe:
+    """Return the recipe of an attempt, with the options that the command line gives."""
+    began = decode_recipe(attempt.parameters)
+    if began.kind != recipe.kind:
+        return recipe  # the night refuses it
+    given = {name: value for name, value in options_of(recipe).items() if _is_given(command, name)}
+    return replace(began, **given)  # type: ignore[arg-type]  # by the names of its own fields
 
 
 def _is_given(command: typer.Context, name: str) -> bool:

@@ -7,7 +7,7 @@ import typer
 from ml import cycle
 from ml.cli.training_progress import run_training
 from ml.reporting.alert_delivery import alerting_workspace
-from ml.training.training_requests import TuneParameters
+from ml.training.recipes import Tune
 
 tuning_app = typer.Typer()
 
@@ -24,5 +24,5 @@ def tune(
 ) -> None:
     """Search for a head's hyperparameters, train with the best, and promote the model if it passes the gate."""
     with alerting_workspace() as workspace:
-        parameters = TuneParameters(workspace.settings.snapshot_size, trials, seed)
+        parameters = Tune(workspace.settings.snapshot_size, trials, seed)
         run_training(command, workspace, request_key, reason, parameters, cycle.TUNE_STEPS)

@@ -8,6 +8,7 @@ from ml.catalog.logs.outbox import Notice, raise_alert
 from ml.catalog.models import evaluations
 from ml.catalog.models.evaluations import Shortfall
 from ml.catalog.models.journal import Move
+from ml.figures import title_of
 from ml.settings import Settings
 
 
@@ -28,7 +29,11 @@ def below_floor(version: int, shortfall: Shortfall, since: int | None) -> Notice
     Args: since, the id of the first nightly check that found it so: one event until it recovers or another comes.
     """
     of_class = "" if shortfall.label is None else f"class {shortfall.label}:"
-    what = "Accuracy is below the floor" if shortfall.label is None else f"{shortfall.label} is below its floor"
+    what = (
+        f"{title_of(shortfall.figure)} is below the floor"
+        if shortfall.label is None
+        else f"{shortfall.label} is below its floor"
+    )
     return Notice(
         "below_floor",
         f"below-floor:version {version}:{of_class}since check {since}",

@@ -29,11 +29,13 @@ class Sample:
     """What one model says of some images.
 
     Args:
-        probabilities: (n, classes).
+        confidences: (n,).
+        top_classes: what is answered, (n,); an empty text where nothing is.
         features: (m, feature count), of those of the images whose features are kept.
     """
 
-    probabilities: Floats
+    confidences: Floats
+    top_classes: NDArray[np.str_]
     features: Floats
 
 
@@ -50,8 +52,8 @@ class DriftScores:
     """How far recent images are from those that the model learned from.
 
     Args:
-        confidence_psi: of the best probability.
-        confidence: Kolmogorov and Smirnov's distance of the best probability.
+        confidence_psi: of how sure the answers are.
+        confidence: Kolmogorov and Smirnov's distance of that.
         classes: PSI of what is answered.
         features: squared maximum mean discrepancy; None where too few features are kept.
     """
@@ -82,14 +84,14 @@ def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
     Args: reference, images that it was not fitted to: it is surer of those that it was.
     Returns: None where either side has fewer than MINIMUM_IMAGES.
     """
-    if min(len(reference.probabilities), len(recent.probabilities)) < MINIMUM_IMAGES:
+    if min(len(reference.confidences), len(recent.confidences)) < MINIMUM_IMAGES:
         return None
-    confidences = reference.probabilities.max(axis=1), recent.probabilities.max(axis=1)
+    confidences = reference.confidences, recent.confidences
     has_features = min(len(reference.features), len(recent.features)) >= MINIMUM_IMAGES
     return DriftScores(
         confidence_psi=confidence_psi(*confidences),
         confidence=kolmogorov_smirnov(*confidences),
-        classes=class_shift(_count_answers(reference.probabilities), _count_answers(recent.probabilities)),
+        classes=class_shift(*_count_answers(reference.top_classes, recent.top_classes)),
         features=maximum_mean_discrepancy(reference.features, recent.features) if has_features else None,
     )
 
@@ -111,7 +113,7 @@ def psi(reference: Counts, recent: Counts) -> NDArray[np.float64]:
 def confidence_psi(reference: Floats, recent: Floats) -> float:
     """PSI of confidences, in bins that hold a tenth of the reference each.
 
-    Args: the best probability of each image, (n,) and (m,).
+    Args: (n,) and (m,).
     """
     edges = np.unique(np.quantile(reference, np.arange(1, _BINS) / _BINS))
     counts = (np.bincount(np.digitize(each, edges), minlength=len(edges) + 1) for each in (reference, recent))
@@ -161,8 +163,11 @@ def maximum_mean_discrepancy(reference: Floats, recent: Floats) -> Shift:
     return _against_chance(float(observed), np.array(chance))
 
 
-def _count_answers(probabilities: Floats) -> Counts:
-    return np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+def _count_answers(reference: NDArray[np.str_], recent: NDArray[np.str_]) -> tuple[Counts, Counts]:
+    _, numbers = np.unique(np.concatenate([reference, recent]), return_inverse=True)
+    both = numbers[: len(reference)], numbers[len(reference) :]
+    before, now = (np.bincount(each, minlength=int(numbers.max()) + 1) for each in both)
+    return before, now
 
 
 def _against_chance(score: float, chance: Floats) -> Shift:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ml.catalog.models.evaluations import Shortfall
 from ml.settings import Settings
+from ml.tasks.registered import find_task
 
 
 @dataclass(frozen=True)
@@ -15,21 +16,23 @@ class Floor:
     """What a model in production should reach, 0 to 1.
 
     Args:
-        accuracy: over all classes.
+        main: of the task's main figure, over all classes.
         recalls: class name -> recall, of the classes that have a floor of their own.
+        figure: name of the main figure.
     """
 
-    accuracy: float
+    main: float
     recalls: Mapping[str, float] = field(default_factory=dict)
+    figure: str = "accuracy"
 
-    def shortfalls(self, accuracy: float, recalls: Mapping[str, float]) -> list[Shortfall]:
-        """Return the figures below their floors, accuracy first. A figure that equals its floor is not below it.
+    def shortfalls(self, main: float, recalls: Mapping[str, float]) -> list[Shortfall]:
+        """Return the figures below their floors, the main one first. A figure that equals its floor is not below it.
 
         Args: recalls, of the classes that have images.
         """
-        reached: list[tuple[str | None, float, float]] = [(None, accuracy, self.accuracy)]
+        reached: list[tuple[str | None, float, float]] = [(None, main, self.main)]
         reached += [(label, recalls[label], floor) for label, floor in sorted(self.recalls.items()) if label in recalls]
-        return [Shortfall(label, value, floor) for label, value, floor in reached if value < floor]
+        return [Shortfall(label, value, floor, self.figure) for label, value, floor in reached if value < floor]
 
     def describe_unmeasured(self, recalls: Mapping[str, float]) -> list[str]:
         """Name the classes that have a floor and no recall to compare with it, in one sentence; empty without any."""
@@ -44,7 +47,7 @@ class Floor:
 
 def floor_of(settings: Settings) -> Floor:
     """The floor that a deployment chose."""
-    return Floor(settings.accuracy_floor, settings.class_floors)
+    return Floor(settings.accuracy_floor, settings.class_floors, find_task(settings.task).main_figure)
 
 
 def measured_recalls(per_class: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

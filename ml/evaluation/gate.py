@@ -1,7 +1,7 @@
 """The promotion gate: may the challenger go into production? A pure function whose reasons are words.
 
-It compares answers, image by image, and so knows chance from loss. How often it lets equally good and worse challengers
-through was simulated: docs/decisions/0074.
+It compares the scores of answers, image by image, and so knows chance from loss. How often it lets equally good and
+worse challengers through was simulated: docs/decisions/0074.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ml.catalog.models.evaluations import Shortfall
 from ml.evaluation.floor import Floor
+from ml.tasks.base import Scores
 
 SIGNIFICANCE = 0.05  # of all comparisons of classes together
 TOLERATED_ERRORS = 1  # standard errors of the difference that a newer model may be behind the champion
@@ -23,29 +24,28 @@ NEW_CLASS_RECALL = 0.5
 # Accuracies are counts divided by counts. Any two that differ at all differ by more than this, and a difference that
 # only rounding made (0.70 - 0.68 is 0.0200000000000000018) is less.
 _ROUNDING = 1e-9
+_PERMUTATIONS = 9999
+_SEED = 0  # the same answers have the same p-value
 
-Correct = NDArray[np.bool_]
+ItemScores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models' answers on the same images: the deciding part of the evaluation set, of classes that both know.
+    """How well two models' answers fit the same images: the deciding part of the evaluation set, of known classes.
 
     Args:
-        labels: the truth, (n,).
-        challenger: whether its answer was right, (n,).
-        champion: the same.
+        challenger, champion: scores of n images, as the task gives them.
         groups: what each image belongs to, (n,): photos of one observation are alike, and count as one piece of luck.
     """
 
-    labels: NDArray[np.str_]
-    challenger: Correct
-    champion: Correct
+    challenger: Scores
+    champion: Scores
     groups: NDArray[np.str_]
 
     def __post_init__(self) -> None:
-        shapes = self.labels.shape, self.challenger.shape, self.champion.shape, self.groups.shape
-        if len(set(shapes)) != 1 or self.labels.ndim != 1 or not len(self.labels):
+        shapes = self.challenger.items.shape, self.champion.items.shape, self.groups.shape
+        if len(set(shapes)) != 1 or self.groups.ndim != 1 or not len(self.groups):
             raise ValueError(f"Expected answers of both models on the same images, one or more. Received: {shapes}")
 
 
@@ -54,12 +54,12 @@ class BestVersion:
     """The version, of those that ever were in production, that the challenger is farthest behind today.
 
     Args:
-        accuracy, challenger_accuracy: on the same images, of classes that both know, 0 to 1.
+        figure, challenger_figure: the main figure of both on the same images, of classes that both know, 0 to 1.
     """
 
     version: int
-    accuracy: float
-    challenger_accuracy: float
+    figure: float
+    challenger_figure: float
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class Verdict:
 _Criterion = tuple[bool, str]
 
 
-def judge_first(accuracy: float, shortfalls: Sequence[Shortfall]) -> Verdict:
+def judge_first(main_figure: float, shortfalls: Sequence[Shortfall]) -> Verdict:
     """Decide about a model where there is no champion: it goes into production, under the floor with a warning.
 
-    Args: accuracy on the deciding part of the evaluation set, 0 to 1, and what is below its floor there.
+    Args: main_figure on the deciding part of the evaluation set, 0 to 1, and what is below its floor there.
     """
-    reason = f"There is no champion: the first model goes into production, with {accuracy:.1%}."
+    reason = f"There is no champion: the first model goes into production, with {main_figure:.1%}."
     return Verdict("promote", [reason], _warn(shortfalls))
 
 
@@ -122,34 +122,39 @@ def judge(
     is_good = all(passed for passed, _ in criteria)
     in_production = comparison.challenger if is_good else comparison.champion
     reasons = [reason for _, reason in criteria]
-    recalls = _recalls(comparison, in_production)
-    warnings = _warn(floor.shortfalls(float(in_production.mean()), recalls))
+    recalls = _recalls(in_production)
+    warnings = _warn(floor.shortfalls(in_production.main, recalls))
     warnings += floor.describe_unmeasured({**recalls, **new_class_recalls})
     return Verdict("promote" if is_good else "keep", reasons, warnings)
 
 
 def measure_difference(comparison: Comparison) -> tuple[float, float]:
-    """How much more accurate the challenger is than the champion, and the standard error of that.
+    """How much better the challenger's answers are than the champion's, and the standard error of that.
 
     What the two differ in is added up in each group. The standard error is that of equally good models, the one of
     McNemar's test: whether a difference exceeds one standard error, it answers like the estimate around the mean.
 
     Returns: both as shares of the images; the difference from -1 to 1.
     """
-    gained, count = _gains(comparison.challenger, comparison.champion, comparison.groups), len(comparison.labels)
+    gained = _gains(comparison.challenger.items, comparison.champion.items, comparison.groups)
+    count = len(comparison.groups)
     return float(gained.sum()) / count, float(np.sqrt((gained**2).sum())) / count
 
 
-def loss_p_value(challenger: Correct, champion: Correct, groups: NDArray[np.str_]) -> float:
+def loss_p_value(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> float:
     """How likely an equally good challenger loses as many images to the champion as this one, or more.
 
-    Exact one-sided test: what a group's images add up to is as likely to be the champion's loss as its gain. With one
-    image in each group that is McNemar's. Sources: McNemar, Psychometrika 12 (1947); Fisher, The Design of Experiments
-    (1935), for sums.
+    One-sided test: what a group's images add up to is as likely to be the champion's loss as its gain. Where answers
+    are right or wrong it is exact; with one image in each group that is McNemar's. Others are dealt out by chance.
+    Sources: McNemar, Psychometrika 12 (1947); Fisher, The Design of Experiments (1935), for sums;
+    scipy.stats.permutation_test.
 
     Args: all of shape (n,).
     """
-    lost = -_gains(challenger, champion, groups)
+    gained = _gains(challenger, champion, groups)
+    if not (gained == gained.round()).all():
+        return _permutation_p_value(-gained)
+    lost = -gained.astype(int)
     chances = np.ones(1)  # of each sum there can be, from the smallest to the largest
     for images in np.abs(lost[lost != 0]):
         moved = np.zeros(len(chances) + 2 * images)
@@ -171,17 +176,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _gains(challenger: Correct, champion: Correct, groups: NDArray[np.str_]) -> NDArray[np.int_]:
-    """Images that the challenger gains on the champion in each group, less those that it loses."""
+def _gains(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> ItemScores:
+    """What the challenger gains on the champion in each group, less what it loses."""
     _, group = np.unique(groups, return_inverse=True)
-    return np.bincount(group, challenger.astype(int) - champion.astype(int)).astype(int)
+    return np.bincount(group, challenger - champion).astype(np.float64)
+
+
+def _permutation_p_value(lost: ItemScores) -> float:
+    from scipy.stats import permutation_test  # noqa: PLC0415 - 1 s
+
+    found = permutation_test(
+        (lost,),
+        lambda each, axis: each.sum(axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=_PERMUTATIONS,
+        vectorized=True,
+        batch=1000,
+        rng=np.random.default_rng(_SEED),
+    )
+    return float(found.pvalue)
 
 
 def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:
     difference, error = measure_difference(comparison)
     figures = (
         f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
-        f"{len(comparison.labels)} images, where one standard error is {100 * error:.1f} points"
+        f"{len(comparison.groups)} images, where one standard error is {100 * error:.1f} points"
     )
     if difference > TOLERATED_ERRORS * error + _ROUNDING:
         return True, f"The challenger is better than the champion by more than one standard error: {figures}."
@@ -194,10 +215,10 @@ def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:
 
 def _judge_loss(comparison: Comparison) -> _Criterion:
     """Judge a challenger with new classes: among more classes more is mistaken, however good a model is."""
-    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    p_value = loss_p_value(comparison.challenger.items, comparison.champion.items, comparison.groups)
     figures = (
         f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
-        f"{len(comparison.labels)} images, p = {p_value:.2g}"
+        f"{len(comparison.groups)} images, p = {p_value:.2g}"
     )
     if p_value < SIGNIFICANCE:
         return False, f"The challenger knows more classes and is significantly worse at the champion's: {figures}."
@@ -205,17 +226,17 @@ def _judge_loss(comparison: Comparison) -> _Criterion:
 
 
 def _judge_decline(best: BestVersion) -> _Criterion:
-    is_close = _is_at_least(best.challenger_accuracy, best.accuracy - TOLERATED_DECLINE)
+    is_close = _is_at_least(best.challenger_figure, best.figure - TOLERATED_DECLINE)
     return is_close, (
         f"The challenger is {'within' if is_close else 'more than'} {100 * TOLERATED_DECLINE:.0f} points "
         f"{'of' if is_close else 'behind'} the best version that ever was in production: "
-        f"{best.challenger_accuracy:.1%}, version {best.version} has {best.accuracy:.1%}."
+        f"{best.challenger_figure:.1%}, version {best.version} has {best.figure:.1%}."
     )
 
 
 def _judge_goodness(comparison: Comparison, floor: Floor) -> _Criterion:
-    challenger, champion = float(comparison.challenger.mean()), float(comparison.champion.mean())
-    figures = f"{challenger:.1%}, where {floor.accuracy:.1%} is required"
+    challenger, champion = comparison.challenger.main, comparison.champion.main
+    figures = f"{challenger:.1%}, where {floor.main:.1%} is required"
     if not floor.shortfalls(challenger, {}):
         return True, f"The challenger reaches the floor: {figures}."
     under = f"The challenger is under the floor: {figures}"
@@ -226,7 +247,7 @@ def _judge_goodness(comparison: Comparison, floor: Floor) -> _Criterion:
 
 def _judge_class_floors(comparison: Comparison, floor: Floor) -> list[_Criterion]:
     """A class that the champion recognises no better keeps nobody out: the challenger may be better elsewhere."""
-    challenger, champion = (_recalls(comparison, each) for each in (comparison.challenger, comparison.champion))
+    challenger, champion = (_recalls(each) for each in (comparison.challenger, comparison.champion))
     below = {each.label for each in floor.shortfalls(1.0, challenger)}
     return [
         _judge_class_floor(label, challenger[label], champion[label], required, label in below)
@@ -246,26 +267,29 @@ def _judge_class_floor(label: str, challenger: float, champion: float, required:
     )
 
 
-def _recalls(comparison: Comparison, correct: Correct) -> dict[str, float]:
-    return {str(label): float(correct[comparison.labels == label].mean()) for label in np.unique(comparison.labels)}
+def _recalls(scores: Scores) -> dict[str, float]:
+    return {name: float(np.nanmean(scores.classes[name])) for name in sorted(scores.classes)}
 
 
 def _judge_classes(comparison: Comparison) -> _Criterion:
-    names, counts = np.unique(comparison.labels, return_counts=True)
-    names = names[counts >= MINIMUM_CLASS_IMAGES]
-    if not len(names):
+    challenger, champion = comparison.challenger.classes, comparison.champion.classes
+    shown = {name: ~np.isnan(challenger[name]) for name in sorted(challenger)}
+    shown = {name: images for name, images in shown.items() if images.sum() >= MINIMUM_CLASS_IMAGES}
+    if not shown:
         return True, f"No class has {MINIMUM_CLASS_IMAGES} images: none is judged on its own."
-    of_class = [comparison.labels == name for name in names]
-    both = comparison.challenger, comparison.champion, comparison.groups
-    adjusted = holm([loss_p_value(*(values[each] for values in both)) for each in of_class])
+    p_values = [
+        loss_p_value(challenger[name][images], champion[name][images], comparison.groups[images])
+        for name, images in shown.items()
+    ]
+    before, after = _recalls(comparison.champion), _recalls(comparison.challenger)
     fallen = [
-        f"{name} from {_percent(comparison.champion[each])} to {_percent(comparison.challenger[each])} (p = {p:.2g})"
-        for name, each, p in zip(names, of_class, adjusted, strict=True)
+        f"{name} from {before[name]:.1%} to {after[name]:.1%} (p = {p:.2g})"
+        for name, p in zip(shown, holm(p_values), strict=True)
         if p < SIGNIFICANCE
     ]
     if fallen:
         return False, f"Recall fell significantly: {', '.join(fallen)}."
-    return True, f"Recall fell significantly in none of the {len(names)} classes with {MINIMUM_CLASS_IMAGES} images."
+    return True, f"Recall fell significantly in none of the {len(shown)} classes with {MINIMUM_CLASS_IMAGES} images."
 
 
 def _judge_new_class(label: str, recall: float) -> _Criterion:
@@ -289,5 +313,5 @@ def _is_at_least(value: float, bound: float) -> bool:
     return value >= bound - _ROUNDING
 
 
-def _percent(correct: Correct) -> str:
-    return f"{correct.mean():.1%}"
+def _percent(scores: Scores) -> str:
+    return f"{scores.items.mean():.1%}"

@@ -1,34 +1,40 @@
 """Put challenger and champion before the gate, with their answers to one and the same evaluation set."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ml.app import Workspace, load_classifier, remember_version
+from ml.catalog.answers import Answer
 from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
-from ml.data.evaluation_sets import deciding_part, group_keys, load_evaluation_set
+from ml.data.evaluation_sets import EvaluationItem, deciding_part, group_keys, load_evaluation_set
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.floor import floor_of
 from ml.evaluation.gate import BestVersion, Comparison, Verdict, judge, judge_first
 from ml.evaluation.scoring import score_version
+from ml.tasks.base import Scores, Task
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a version said of the evaluation set: image hash -> class name."""
+    """What a version said of the evaluation set, by the image's hash."""
 
+    task: Task
     classes: list[str]
-    names: dict[str, str]
+    answers: Mapping[str, Answer]
 
-    def right(self, images: list[str], labels: list[str]) -> np.ndarray:
-        """Whether it named each image right, (n,)."""
-        return np.array([self.names.get(image) == label for image, label in zip(images, labels, strict=True)])
+    def score(self, members: Sequence[EvaluationItem]) -> Scores:
+        """How well it answered some images, one or more; one that it did not answer it does not know."""
+        return self.task.score(
+            [member.annotation for member in members], [self.answers.get(member.item_id) for member in members]
+        )
 
 
 def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
@@ -49,21 +55,21 @@ def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
         decision=verdict.decision,
         reasons=verdict.reasons,
         warnings=verdict.warnings,
-        challenger_accuracy=ours.accuracy if comparison is None else float(comparison.challenger.mean()),
-        champion_accuracy=None if comparison is None else float(comparison.champion.mean()),
+        challenger_figure=ours.main_figure if comparison is None else comparison.challenger.main,
+        champion_figure=None if comparison is None else comparison.champion.main,
     )
 
 
-def describe_verdict(verdict: StoredVerdict) -> str:
-    """A verdict for a person who decides, in Markdown."""
+def describe_verdict(verdict: StoredVerdict, main_figure: str) -> str:
+    """A verdict for a person who decides, in Markdown. Args: main_figure, the task's."""
     champion = "none" if verdict.champion_version is None else f"version {verdict.champion_version}"
-    accuracy = "" if verdict.champion_accuracy is None else f"{verdict.champion_accuracy:.1%}"
+    figure = "" if verdict.champion_figure is None else f"{verdict.champion_figure:.1%}"
     return "\n".join(
         [
-            "| | version | accuracy |",
+            f"| | version | {main_figure} |",
             "|---|---|---|",
-            f"| challenger | version {verdict.model_version} | {verdict.challenger_accuracy:.1%} |",
-            f"| in production | {champion} | {accuracy} |",
+            f"| challenger | version {verdict.model_version} | {verdict.challenger_figure:.1%} |",
+            f"| in production | {champion} | {figure} |",
             "",
             *(f"- {line}" for line in [*verdict.reasons, *verdict.warnings]),
         ]
@@ -78,7 +84,7 @@ def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
     tags = {
         "verdict": verdict.decision,
         "verdict_reasons": " ".join(lines),
-        "accuracy": f"{verdict.challenger_accuracy:.4f}",
+        workspace.task.main_figure: f"{verdict.challenger_figure:.4f}",
     }
     workspace.registry.tag_version(verdict.model_version, tags)
 
@@ -91,21 +97,18 @@ def _judge(
     except ModelLoadError as error:
         return Verdict("keep", [f"The challenger does not load and answer: {error}"], []), None
     if champion is None:
-        return judge_first(ours.accuracy, ours.shortfalls), None
+        return judge_first(ours.main_figure, ours.shortfalls), None
     score_version(workspace, champion, ours.evaluation_set_version)  # it may have changed since the evaluate step
     mine = _answers(workspace, challenger, ours.evaluation_set_version)
     theirs = _answers(workspace, champion, ours.evaluation_set_version)
-    images, labels = _deciding_images(workspace, ours.evaluation_set_version, theirs.classes)
+    members = _deciding_members(workspace, ours.evaluation_set_version, theirs.classes)
     with workspace.catalog.begin() as connection:
-        groups = group_keys(connection, images)
+        groups = group_keys(connection, [member.item_id for member in members])
         ours_until, theirs_until = (model_versions.knows_images_until(connection, v) for v in (challenger, champion))
     comparison = Comparison(
-        np.array(labels),
-        mine.right(images, labels),
-        theirs.right(images, labels),
-        np.array([groups[image] for image in images]),
+        mine.score(members), theirs.score(members), np.array([groups[member.item_id] for member in members])
     )
-    best = _best_version(workspace, ours.evaluation_set_version, mine, images, labels)
+    best = _best_version(workspace, ours.evaluation_set_version, mine, members)
     recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
     return judge(comparison, ours_until > theirs_until, best, recalls, floor_of(workspace.settings)), comparison
 
@@ -114,24 +117,21 @@ def _answers(workspace: Workspace, version: int, evaluation_set_version: int) ->
     classes = remember_version(workspace, version).classes
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
-        results = load_results(connection, version, [member.item_id for member in members])
-    return _Answers(classes, {sha256: classes[int(values.argmax())] for sha256, values in results.items()})
+        answers = load_results(connection, version, [member.item_id for member in members])
+    return _Answers(workspace.task, classes, answers)
 
 
-def _deciding_images(
-    workspace: Workspace, evaluation_set_version: int, classes: list[str]
-) -> tuple[list[str], list[str]]:
-    """The images and labels that the champion is measured on."""
+def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes: list[str]) -> list[EvaluationItem]:
+    """The images that the champion is measured on."""
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
-    known = [member for member in members if member.annotation.label in classes]
+    known = [member for member in members if member.annotation.is_known(classes)]
     deciding = deciding_part(known)
-    chosen = [member for member in known if member.part == deciding]
-    return [member.item_id for member in chosen], [member.annotation.label for member in chosen]
+    return [member for member in known if member.part == deciding]
 
 
 def _best_version(
-    workspace: Workspace, evaluation_set_version: int, mine: _Answers, images: list[str], labels: list[str]
+    workspace: Workspace, evaluation_set_version: int, mine: _Answers, members: Sequence[EvaluationItem]
 ) -> BestVersion | None:
     """The version, of those that ever were in production, that the challenger is farthest behind."""
     with workspace.catalog.begin() as connection:
@@ -144,11 +144,10 @@ def _best_version(
             logger.warning("Version %s, once in production, is not compared with: %s", version, error)
             continue
         theirs = _answers(workspace, version, evaluation_set_version)
-        known = np.array([label in theirs.classes for label in labels])
-        if known.any():
-            accuracies = (float(each.right(images, labels)[known].mean()) for each in (theirs, mine))
-            compared.append(BestVersion(version, *accuracies))
-    return max(compared, key=lambda each: each.accuracy - each.challenger_accuracy, default=None)
+        known = [member for member in members if member.annotation.is_known(theirs.classes)]
+        if known:
+            compared.append(BestVersion(version, theirs.score(known).main, mine.score(known).main))
+    return max(compared, key=lambda each: each.figure - each.challenger_figure, default=None)
 
 
 def _new_class_recalls(
@@ -159,6 +158,6 @@ def _new_class_recalls(
         members = load_evaluation_set(connection, evaluation_set_version)
     recalls = {}
     for label in sorted(set(mine.classes) - set(theirs.classes)):
-        images = [member.item_id for member in members if member.annotation.label == label]
-        recalls[label] = float(mine.right(images, [label] * len(images)).mean()) if images else 0.0
+        shown = [member for member in members if label in member.annotation.class_names]
+        recalls[label] = float(np.nanmean(mine.score(shown).classes[label])) if shown else 0.0
     return recalls

@@ -19,7 +19,7 @@ from ml.evaluation.floor import floor_of, measured_recalls
 from ml.evaluation.nightly_figures import measure_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 from ml.figures import FIGURES
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain, decode_recipe
 
 EXPERIMENT = "mycoflow-monitoring"
 
@@ -31,7 +31,7 @@ class MonitorReport:
     """What a night found. Retraining is requested when there are reasons."""
 
     model_version: int
-    accuracy: float
+    main_figure: float
     is_below_floor: bool
     new_images: int  # that a snapshot could use
     harvested_images: int  # of the new ones
@@ -69,7 +69,7 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
             _last_attempt(workspace, connection, lambda cutoff: count(cutoff).total),
         )
     report = MonitorReport(
-        version, deciding.accuracy, bool(deciding.shortfalls), new_images.total, new_images.harvested, reasons
+        version, deciding.main_figure, bool(deciding.shortfalls), new_images.total, new_images.harvested, reasons
     )
     figures = measure_night(workspace, deciding)
     _log(workspace, report, deciding, figures)
@@ -78,7 +78,7 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
             connection,
             version,
             deciding.evaluation_set_version,
-            deciding.accuracy,
+            deciding.main_figure,
             deciding.shortfalls,
             new_images,
             reasons,
@@ -94,10 +94,10 @@ def _last_attempt(
     last = attempts.last_standing_attempt(connection)
     if last is None:
         return None
-    tonight = RetrainParameters(workspace.settings.snapshot_size).to_record(workspace.settings, None)
+    tonight = Retrain(workspace.settings.snapshot_size).pin(workspace.settings, None)
     return LastAttempt(
         is_under_way=last.is_under_way,
-        has_same_parameters=last.parameters == tonight,
+        has_same_parameters=decode_recipe(last.parameters) == tonight,
         has_same_pool=last.pool_state == pool.pool_state(connection),
         images_since=count_since(last.cutoff),
         age_days=days_since(connection, last.cutoff),
@@ -106,7 +106,7 @@ def _last_attempt(
 
 def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation, figures: Mapping[str, float]) -> None:
     values = {
-        "deciding_accuracy": report.accuracy,
+        "deciding_accuracy": report.main_figure,
         "new_images": report.new_images,
         "new_images_harvested": report.harvested_images,
         **figures,

@@ -6,6 +6,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml.app import Workspace, load_classifier, remember_version
+from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.images.feature_vectors import IDENTITY, load_features
 from ml.catalog.logs.results import load_results
 from ml.catalog.models.drift_checks import DriftCheck, count_feedback, recent_images, reference_images, save_drift_check
@@ -13,7 +15,8 @@ from ml.catalog.models.model_versions import ModelVersion
 from ml.confidence import estimation
 from ml.data.evaluation_sets import current_members
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
-from ml.evaluation.scoring import distributions
+from ml.evaluation.scoring import answer_items
+from ml.tasks.base import Task
 
 RECENT_IMAGES = 500  # predictions to look at, and images with feedback
 
@@ -29,60 +32,72 @@ def check_drift(workspace: Workspace, version: int) -> DriftCheck:
     facts = remember_version(workspace, version)
     with workspace.catalog.begin() as connection:
         learned_from = reference_images(connection, version)
-    distributions(workspace.catalog, version, learned_from, lambda: load_classifier(workspace, version))
+    answer_items(workspace.catalog, workspace.task, version, learned_from, lambda: load_classifier(workspace, version))
     with workspace.catalog.begin() as connection:
-        reference = _load_sample(connection, facts, learned_from)
-        recent = _load_sample(connection, facts, recent_images(connection, version, RECENT_IMAGES))
+        recent_answers = load_results(connection, version, recent_images(connection, version, RECENT_IMAGES))
+        reference = _load_sample(connection, facts, load_results(connection, version, learned_from))
+        recent = _load_sample(connection, facts, recent_answers)
         calibration = _load_calibration(connection, facts)
         right, judged = count_feedback(connection, version, RECENT_IMAGES)
-    check = _compare(version, reference, recent, calibration, right, judged)
+    estimate = _estimate(workspace.task, facts.classes, calibration, list(recent_answers.values()))
+    check = _compare(version, reference, recent, len(calibration), estimate, right, judged)
     with workspace.catalog.begin() as connection:
         save_drift_check(connection, check)
     return check
 
 
 def _compare(
-    version: int, reference: Sample, recent: Sample, calibration: tuple[np.ndarray, np.ndarray], right: int, judged: int
+    version: int,
+    reference: Sample,
+    recent: Sample,
+    calibration_images: int,
+    estimated_accuracy: float | None,
+    right: int,
+    judged: int,
 ) -> DriftCheck:
     counts = {
-        "reference_images": len(reference.probabilities),
-        "recent_images": len(recent.probabilities),
+        "reference_images": len(reference.confidences),
+        "recent_images": len(recent.confidences),
         "reference_features": len(reference.features),
         "recent_features": len(recent.features),
-        "calibration_images": len(calibration[1]),
+        "calibration_images": calibration_images,
         "feedback_images": judged,
     }
     return _summarise(
         version,
         counts,
         measure_drift(reference, recent),
-        _estimate(*calibration, recent.probabilities),
+        estimated_accuracy,
         estimation.observed_accuracy(right, judged),
     )
 
 
-def _load_sample(connection: sa.Connection, facts: ModelVersion, sha256s: Sequence[str]) -> Sample:
-    answers = load_results(connection, facts.version, sha256s)
+def _load_sample(connection: sa.Connection, facts: ModelVersion, answers: Mapping[str, Answer]) -> Sample:
     vectors = load_features(connection, list(answers), facts.backbone_id, [IDENTITY])
-    return Sample(_stack(list(answers.values()), len(facts.classes)), np.array(list(vectors.values())))
+    return Sample(
+        np.array([answer.confidence for answer in answers.values()], np.float32),
+        np.array([answer.top_class or "" for answer in answers.values()], np.str_),
+        np.array(list(vectors.values())),
+    )
 
 
-def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> tuple[np.ndarray, np.ndarray]:
-    """What the version says of the evaluation images of its classes, (n, classes), and what they are, (n,)."""
-    labels = {
-        each.item_id: each.annotation.label
-        for each in current_members(connection)
-        if each.annotation.label in facts.classes
-    }
-    answers = load_results(connection, facts.version, list(labels))
-    indices = [facts.classes.index(labels[sha256]) for sha256 in answers]
-    return _stack(list(answers.values()), len(facts.classes)), np.array(indices, dtype=np.int64)
+def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> list[tuple[Annotation, Answer]]:
+    """What the evaluation images of the version's classes are, and what it says of them."""
+    known = {each.item_id: each.annotation for each in current_members(connection)}
+    known = {item_id: each for item_id, each in known.items() if each.is_known(facts.classes)}
+    answers = load_results(connection, facts.version, list(known))
+    return [(known[item_id], answer) for item_id, answer in answers.items()]
 
 
-def _estimate(probabilities: np.ndarray, labels: np.ndarray, recent: np.ndarray) -> float | None:
-    if min(len(labels), len(recent)) < estimation.MINIMUM_IMAGES:
+def _estimate(
+    task: Task, classes: Sequence[str], calibration: Sequence[tuple[Annotation, Answer]], recent: Sequence[Answer]
+) -> float | None:
+    """The accuracy to expect; None where too little is known, or an item may have several classes."""
+    if not task.is_exclusive or min(len(calibration), len(recent)) < estimation.MINIMUM_IMAGES:
         return None
-    return estimation.estimate_accuracy(recent, estimation.fit_temperature(probabilities, labels))
+    labels = np.array([classes.index(annotation.class_names[0]) for annotation, _ in calibration])
+    known, asked = (np.stack([each.probabilities for each in some]) for some in ([a for _, a in calibration], recent))
+    return estimation.estimate_accuracy(asked, estimation.fit_temperature(known, labels))
 
 
 def _summarise(
@@ -109,7 +124,3 @@ def _summarise(
         observed_accuracy_low=observed.low if observed else None,
         observed_accuracy_high=observed.high if observed else None,
     )
-
-
-def _stack(vectors: Sequence[np.ndarray], length: int) -> np.ndarray:
-    return np.stack(vectors) if vectors else np.empty((0, length), np.float32)

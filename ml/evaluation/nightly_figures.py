@@ -8,14 +8,15 @@ from ml.catalog.models import evaluations
 from ml.catalog.models.evaluations import Evaluation
 from ml.data.evaluation_sets import EvaluationItem, load_evaluation_set
 from ml.errors import ImageStoreError, ModelLoadError
-from ml.evaluation.robustness import measure_robustness
-from ml.figures import NIGHTLY
+from ml.evaluation.robustness import ROBUSTNESS_PREFIX, measure_robustness
 
 logger = logging.getLogger(__name__)
 
 
 def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, float]:
-    """Measure every nightly figure; an earlier check of the same version on the same evaluation set has them already.
+    """Measure every nightly figure that the task has.
+
+    An earlier check of the same version on the same evaluation set has them already.
 
     Args: deciding, the champion's evaluation that the floor applies to.
     Returns: name -> value; without those that could not be measured, which the next night tries again.
@@ -24,22 +25,25 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
     with workspace.catalog.begin() as connection:
         known = evaluations.find_figures(connection, version, set_version)
         members = load_evaluation_set(connection, set_version)
-    if known.keys() >= {figure.name for figure in NIGHTLY}:
+    wanted = workspace.task.nightly_figures
+    if known.keys() >= set(wanted):
         return known
-    shown = [
-        member for member in members if member.part == deciding.part and member.annotation.label in deciding.per_class
-    ]
-    return {
+    of_part = [member for member in members if member.part == deciding.part]
+    shown = [member for member in of_part if member.annotation.is_known(deciding.per_class)]
+    measured = {
+        **deciding.figures,
         "precision_macro": deciding.precision_macro,
         "recall_macro": deciding.recall_macro,
         "f1_macro": deciding.f1_macro,
-        **_measure_robustness(workspace, version, shown),
     }
+    if any(name.startswith(ROBUSTNESS_PREFIX) for name in wanted):
+        measured |= _measure_robustness(workspace, version, shown)
+    return {name: value for name, value in measured.items() if name in wanted and value is not None}
 
 
 def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationItem]) -> Mapping[str, float]:
     try:
-        return measure_robustness(workspace.catalog, load_classifier(workspace, version), shown)
+        return measure_robustness(workspace.catalog, workspace.task, load_classifier(workspace, version), shown)
     except (ImageStoreError, ModelLoadError) as error:  # the check itself stands on results that are stored
         logger.warning("The accuracy on distorted photos was not measured: %s", error)
         return {}

@@ -10,23 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace
+from ml.app import Workspace, keep_home
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
-from ml.backbones.preprocessing import PREPROCESSING_VERSION
+from ml.backbones.scales import PLAIN, SCALES
 from ml.catalog.models.attempts import StoredVerdict
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.judging import judge_challenger, tell_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
-from ml.registry.converted_graph import PLAIN, SCALES, ConvertedGraph, convert_graph
 from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
-from ml.tasks.classification.card import ModelCard, save_card
-from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.head import save_head
+from ml.tasks.base import Converted, ForeignNetwork
+from ml.tasks.registered import load_model
 
-CONVERTED = "converted"  # what stands for the name of a backbone
 # float32 sums in another order move a probability by some 1e-6. A wrong layout or scale moves it by tenths.
 TOLERANCE = 1e-3
 
@@ -80,9 +77,11 @@ def register_run(
     notes: Sequence[str] = ()
     if workspace.registry.holds_bundle(mlflow_run_id):
         with tempfile.TemporaryDirectory() as folder:
-            Classifier.load(workspace.registry.download_logged(mlflow_run_id, Path(folder)))
+            load_model(workspace.task, workspace.registry.download_logged(mlflow_run_id, Path(folder)))
     else:
         mlflow_run_id, notes = _convert(workspace, mlflow_run_id, statement)
+    with workspace.catalog.begin() as connection:
+        keep_home(connection, workspace.settings)
     version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"})
     score_version(workspace, version, None, on_progress)
     verdict = judge_challenger(workspace, version)
@@ -103,28 +102,26 @@ def _convert(workspace: Workspace, mlflow_run_id: str, statement: Statement) -> 
         image_size = _agree_on_size(original.image_size, statement.image_size)
         scale_name = _choose_scale(original.scales_itself, statement.scale)
         scale = SCALES[scale_name]
-        answers = _answer(workspace, lambda pixels: original.answer(scale.apply(pixels)), image_size)
+        outputs = _answer(workspace, lambda pixels: original.answer(scale.apply(pixels)), image_size)
         classes = statement.classes or registry.read_classes(mlflow_run_id) or ()
-        check_classes(classes, answers.shape[1])
-        is_distribution = bool((answers >= -TOLERANCE).all() and np.allclose(answers.sum(axis=1), 1, atol=TOLERANCE))
-        graph = convert_graph(original.onnx, image_size, scale, is_distribution)
-        notes = _describe(original.kind, image_size, scale_name, is_distribution, graph)
+        check_classes(classes, outputs.shape[1])
+        bundle = Path(folder) / "bundle"
+        bundle.mkdir()
+        network = ForeignNetwork(mlflow_run_id, original.onnx, image_size, scale_name, tuple(classes), outputs)
+        converted = workspace.task.convert(network, bundle)
+        notes = _describe(original.kind, image_size, scale_name, converted)
         conversion = hashlib.sha256(json.dumps([image_size, scale_name, classes]).encode()).hexdigest()
         found = registry.find_conversion(mlflow_run_id, conversion)
         if found is not None:
             return found, notes
-        bundle = Path(folder) / "bundle"
-        bundle.mkdir()
-        _write_bundle(bundle, graph, classes, image_size, mlflow_run_id)
-        classifier = Classifier.load(bundle)
-        expected = answers if is_distribution else _softmax(answers)
-        difference = _compare(
-            _answer(workspace, lambda pixels: classifier.predict(pixels).probabilities, image_size), expected
-        )
-        card = classifier.card
+        model = load_model(workspace.task, bundle)
+        answers = _answer(workspace, lambda pixels: model.predict(pixels).probabilities, image_size)
+        difference = _compare(answers, converted.probabilities)
+        card = model.card
         tags = {
             CONVERTED_FROM_TAG: mlflow_run_id,
             CONVERSION_TAG: conversion,
+            "task": card.task,
             "backbone": card.backbone,
             "backbone_weights": card.backbone_weights,
             "backbone_id": card.backbone_id,
@@ -183,11 +180,6 @@ def _answer(workspace: Workspace, answer: Callable[[NDArray[np.uint8]], Floats],
     return np.concatenate(parts)
 
 
-def _softmax(logits: Floats) -> Floats:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
-
-
 def _compare(received: Floats, expected: Floats) -> float:
     difference = float(np.abs(received - expected).max())
     same = float((received.argmax(axis=1) == expected.argmax(axis=1)).mean())
@@ -200,34 +192,9 @@ def _compare(received: Floats, expected: Floats) -> float:
     return difference
 
 
-def _write_bundle(
-    folder: Path, graph: ConvertedGraph, classes: Sequence[str], image_size: int, mlflow_run_id: str
-) -> None:
-    (folder / "model.onnx").write_bytes(graph.onnx)
-    save_head(graph.head, folder / "head.npz")
-    sha256 = hashlib.sha256(graph.onnx).hexdigest()
-    card = ModelCard(
-        classes=tuple(classes),
-        image_size=image_size,
-        backbone_id=f"{sha256}:{PREPROCESSING_VERSION}",
-        backbone_weights=f"run:{mlflow_run_id}",
-        backbone=CONVERTED,
-        precision_reason="It was converted as it is.",
-        model_sha256=sha256,
-    )
-    save_card(card, folder)
-
-
-def _describe(kind: str, image_size: int, scale: str, is_distribution: bool, graph: ConvertedGraph) -> list[str]:
-    notes = [f"Converted from {kind} that takes {image_size} pixels, scaled as {scale}."]
-    if not is_distribution:
-        notes.append("Its answers do not add up to 1: they are taken for logits, and a softmax follows.")
-    if graph.has_features:
-        notes.append(f"Its features are the {graph.head.feature_count} values that its last dense layer takes.")
-    else:
-        notes.append(
-            "It does not end in a dense layer: the scores of its classes stand for its features. Drift of features "
-            "then says no more than drift of the answers."
-        )
-    notes.append("`mycoflow finetune` cannot go on from it; `mycoflow retrain` trains on this home's own backbone.")
-    return notes
+def _describe(kind: str, image_size: int, scale: str, converted: Converted) -> list[str]:
+    return [
+        f"Converted from {kind} that takes {image_size} pixels, scaled as {scale}.",
+        *converted.notes,
+        "`mycoflow finetune` cannot go on from it; `mycoflow retrain` trains on this home's own backbone.",
+    ]

@@ -14,8 +14,9 @@ from PIL import Image, ImageFilter
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.catalog.database import Catalog
 from ml.data.evaluation_sets import EvaluationItem
-from ml.tasks.classification.classifier import Classifier
+from ml.tasks.base import Model, Task
 
+ROBUSTNESS_PREFIX = "accuracy_under_"
 MOST_IMAGES = 150  # each is computed once for every distortion
 BLUR_RATIO = 1 / 160  # standard deviation of the blur, in sides of the image
 NOISE_LEVEL = 0.08 * 255  # standard deviation of the noise
@@ -25,7 +26,9 @@ LIGHT_RATIO = 0.4
 Pixels = NDArray[np.uint8]
 
 
-def measure_robustness(catalog: Catalog, classifier: Classifier, members: Sequence[EvaluationItem]) -> dict[str, float]:
+def measure_robustness(
+    catalog: Catalog, task: Task, model: Model, members: Sequence[EvaluationItem]
+) -> dict[str, float]:
     """The accuracy on images of an evaluation set, distorted in each way; the same images give the same figures.
 
     Args: members, one or more, of classes that the model knows. The first MOST_IMAGES by their hashes count.
@@ -34,18 +37,19 @@ def measure_robustness(catalog: Catalog, classifier: Classifier, members: Sequen
     """
     chosen = sorted(members, key=lambda member: member.item_id)[:MOST_IMAGES]
     batches = [chosen[start : start + BATCH_IMAGES] for start in range(0, len(chosen), BATCH_IMAGES)]
-    right = np.concatenate([_right_answers(catalog, classifier, batch) for batch in batches], axis=1)
-    return {f"accuracy_under_{name}": float(of_one.mean()) for name, of_one in zip(DISTORTIONS, right, strict=True)}
+    scores = np.concatenate([_scores(catalog, task, model, batch) for batch in batches], axis=1)
+    names = [f"{ROBUSTNESS_PREFIX}{name}" for name in DISTORTIONS]
+    return {name: float(of_one.mean()) for name, of_one in zip(names, scores, strict=True)}
 
 
-def _right_answers(catalog: Catalog, classifier: Classifier, batch: Sequence[EvaluationItem]) -> NDArray[np.bool_]:
-    """Whether each image is named right under each distortion, (distortions, images)."""
-    images = read_pixels(catalog, [member.demand_image() for member in batch], classifier.card.image_size)
+def _scores(catalog: Catalog, task: Task, model: Model, batch: Sequence[EvaluationItem]) -> NDArray[np.float64]:
+    """The score of each image under each distortion, (distortions, images)."""
+    images = read_pixels(catalog, [member.demand_image() for member in batch], model.card.image_size)
     seeds = [int(member.item_id[:16], 16) for member in batch]
-    truth = np.array([classifier.card.classes.index(member.annotation.label) for member in batch])
+    annotations = [member.annotation for member in batch]
     return np.array(
         [
-            classifier.predict(np.stack([*map(distort, images, seeds)])).probabilities.argmax(axis=1) == truth
+            task.score(annotations, model.predict(np.stack([*map(distort, images, seeds)])).answers).items
             for distort in DISTORTIONS.values()
         ]
     )

@@ -1,39 +1,19 @@
 """Score a model version on the evaluation set. Only images that it never scored cost anything."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping, Sequence
 
 from ml.app import Workspace, load_classifier, remember_version
-from ml.backbones.features import ensure_features
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
-from ml.catalog.items.item_records import find_item_images
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set, deciding_part, load_evaluation_set
 from ml.errors import EvaluationSetError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
-from ml.tasks.classification.card import ModelCard
-from ml.tasks.classification.classification_metrics import measure
-from ml.tasks.classification.classifier import Output
+from ml.tasks.base import Model, Task
 
-
-class Scorer(Protocol):
-    """What scoring needs of a ml.tasks.classification.classifier.Classifier."""
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model expects and answers."""
-
-    def predict(self, images: NDArray[np.uint8]) -> Output:
-        """Compute the features of images."""
-
-    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities from features."""
+COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that have a column of their own
 
 
 def score_version(
@@ -53,6 +33,7 @@ def score_version(
     classes = remember_version(workspace, version).classes
     return score_loaded(
         workspace.catalog,
+        workspace.task,
         version,
         classes,
         lambda: load_classifier(workspace, version),
@@ -64,9 +45,10 @@ def score_version(
 
 def score_loaded(
     catalog: Catalog,
+    task: Task,
     version: int,
     classes: Sequence[str],
-    open_scorer: Callable[[], Scorer],
+    open_model: Callable[[], Model],
     floor: Floor,
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
@@ -75,7 +57,7 @@ def score_loaded(
 
     Args:
         classes: the version's.
-        open_scorer: called when there are images that the version never scored.
+        open_model: called when there are images that the version never scored.
         floor: what the figures are compared with.
     Raises: EvaluationSetError as above.
     """
@@ -84,17 +66,16 @@ def score_loaded(
             evaluation_set_version, members = current_evaluation_set(connection)
         else:
             members = load_evaluation_set(connection, evaluation_set_version)
-    known = [member for member in members if member.annotation.label in classes]
+    known = [member for member in members if member.annotation.is_known(classes)]
     if not known:
         raise EvaluationSetError(
             f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
-    found = distributions(catalog, version, [member.item_id for member in known], open_scorer, on_progress)
-    predicted = {member.item_id: int(found[member.item_id].argmax()) for member in known}
+    answers = answer_items(catalog, task, version, [member.item_id for member in known], open_model, on_progress)
     deciding = deciding_part(known)
     scored = [
-        _measure_part(version, evaluation_set_version, part, part == deciding, known, predicted, classes, floor)
+        _measure_part(task, version, evaluation_set_version, part, part == deciding, known, answers, classes, floor)
         for part in ("anchor", "recent")
         if any(member.part == part for member in known)
     ]
@@ -104,36 +85,28 @@ def score_loaded(
     return scored
 
 
-def distributions(
+def answer_items(
     catalog: Catalog,
+    task: Task,
     version: int,
     item_ids: Sequence[str],
-    open_scorer: Callable[[], Scorer],
+    open_model: Callable[[], Model],
     on_progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
-    """What a version says of items with an image, computed and kept where it never was asked before.
+) -> dict[str, Answer]:
+    """What a version says of images, by their hashes; computed and kept where it never was asked before.
 
-    Args: open_scorer, on_progress: as above.
-    Returns: item id -> float32 (classes,).
+    Args: open_model, on_progress: as above.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
-        scored = load_results(connection, version, item_ids)
-        missing = find_item_images(connection, [item_id for item_id in item_ids if item_id not in scored])
+        answers = load_results(connection, version, item_ids)
+    missing = [item_id for item_id in item_ids if item_id not in answers]
     if missing:
-        scorer = open_scorer()
-        features = ensure_features(
-            catalog,
-            lambda images: scorer.predict(images).features,
-            scorer.card.backbone_id,
-            scorer.card.image_size,
-            list(missing.values()),
-            on_progress,
-        )
-        scored.update(zip(missing, scorer.classify(features), strict=True))
+        computed = dict(zip(missing, task.answer_stored(catalog, open_model(), missing, on_progress), strict=True))
+        answers |= computed
         with catalog.begin() as connection:
-            save_results(connection, version, {item_id: scored[item_id] for item_id in missing})
-    return scored
+            save_results(connection, version, computed)
+    return answers
 
 
 def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
@@ -142,33 +115,30 @@ def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
 
 
 def _measure_part(
+    task: Task,
     version: int,
     evaluation_set_version: int,
     part: str,
     is_deciding: bool,
     members: Sequence[EvaluationItem],
-    predicted: dict[str, int],
+    answers: Mapping[str, Answer],
     classes: Sequence[str],
     floor: Floor,
 ) -> Evaluation:
     chosen = [member for member in members if member.part == part]
-    metrics = measure(
-        np.array([classes.index(member.annotation.label) for member in chosen]),
-        np.array([predicted[member.item_id] for member in chosen]),
-        classes,
+    figures = task.measure(
+        [member.annotation for member in chosen], [answers[member.item_id] for member in chosen], classes
     )
-    per_class = {name: asdict(figures) for name, figures in metrics.per_class.items()}
     return Evaluation(
         model_version=version,
         evaluation_set_version=evaluation_set_version,
         part=part,
         is_deciding=is_deciding,
         image_count=len(chosen),
-        accuracy=metrics.accuracy,
-        precision_macro=metrics.precision_macro,
-        recall_macro=metrics.recall_macro,
-        f1_macro=metrics.f1_macro,
-        per_class=per_class,
-        confusion=metrics.confusion,
-        shortfalls=floor.shortfalls(metrics.accuracy, measured_recalls(per_class)),
+        main_figure=figures.main,
+        **{name: figures.shares.get(name) for name in COLUMNS},
+        per_class=figures.per_class,
+        confusion=figures.confusion,
+        shortfalls=floor.shortfalls(figures.main, measured_recalls(figures.per_class)),
+        figures={name: value for name, value in figures.shares.items() if name not in COLUMNS},
     )

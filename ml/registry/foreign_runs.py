@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ml.errors import ModelLoadError
 from ml.registry import artifacts
-from ml.tasks.classification.card import FILE_NAME as CARD_NAME
+from ml.tasks.card import FILE_NAME as CARD_NAME
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

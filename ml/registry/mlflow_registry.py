@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from ml.registry import artifacts, foreign_runs
 from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
 from ml.registry.mlflow_runs import Run, open_run
 from ml.registry.version_files import find_own_files
-from ml.tasks.classification.card import FILE_NAME as CARD_NAME
+from ml.tasks.card import FILE_NAME as CARD_NAME
+from ml.tasks.card import load_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +25,7 @@ ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
 # What a version's page should say without a look at its run.
 INHERITED_TAGS = (
+    "task",
     "backbone",
     "backbone_weights",
     "backbone_id",
@@ -33,8 +35,6 @@ INHERITED_TAGS = (
     "keras_accuracy_images",
     foreign_runs.CONVERTED_FROM_TAG,
 )
-# model.keras is left where it is: nothing that scores or serves reads it, and it doubles the download.
-SERVED_FILES = ("model.onnx", "head.npz", CARD_NAME)
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ class Registry:
     Args:
         tracking_uri: http(s):// of an MLflow server, or postgresql+psycopg2:// of its database.
         artifact_root: where new experiments keep their files, an absolute file:// URI; the server decides when None.
+        model_name: of the registered model.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: str | None = None) -> None:
+    def __init__(self, tracking_uri: str, artifact_root: str | None = None, model_name: str = MODEL_NAME) -> None:
+        self.model_name = model_name
         self._tracking_uri = tracking_uri
         self._artifact_root = artifact_root
         self._client: MlflowClient | None = None
@@ -81,7 +83,7 @@ class Registry:
     def aliased(self, alias: str) -> int | None:
         """Number of the version that carries an alias, None where none does."""
         with self._talk() as client:
-            return _aliases(client).get(alias)
+            return _aliases(client, self.model_name).get(alias)
 
     def set_champion(self, version: int) -> None:
         """Move the alias. Only ml.evaluation.promotion calls this: it keeps the journal.
@@ -89,14 +91,14 @@ class Registry:
         Raises: UnknownVersionError, there is no such version.
         """
         with self._talk() as client:
-            _find(client, version)
-            client.set_registered_model_alias(MODEL_NAME, ALIAS, str(version))
+            _find(client, self.model_name, version)
+            client.set_registered_model_alias(self.model_name, ALIAS, str(version))
 
     def versions(self) -> list[RegisteredVersion]:
         """All versions, the newest first."""
         with self._talk() as client:
-            aliases = _aliases(client)
-            found = _search(client, f"name = '{MODEL_NAME}'")
+            aliases = _aliases(client, self.model_name)
+            found = _search(client, f"name = '{self.model_name}'")
         versions = [
             RegisteredVersion(
                 version=int(each.version),
@@ -113,14 +115,14 @@ class Registry:
         """Fetch what serving needs of a version: all or nothing, and nothing that is there already.
 
         Args: folder, where downloaded versions are kept; created when missing.
-        Returns: the bundle, a folder below it with model.onnx, head.npz and model.json.
+        Returns: the bundle, a folder below it with model.json and the files that it names.
         Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are gone.
         """
         with self._talk() as client:
-            run_id = _find(client, version).run_id
+            run_id = _find(client, self.model_name, version).run_id
             bundle = folder / f"{version}-{run_id}"  # numbers start again in a new registry, run ids do not
             if not bundle.exists():
-                artifacts_uri = client.get_model_version_download_uri(MODEL_NAME, str(version)) + "/artifacts"
+                artifacts_uri = client.get_model_version_download_uri(self.model_name, str(version)) + "/artifacts"
                 folder.mkdir(parents=True, exist_ok=True)
                 self._fetch(artifacts_uri, bundle)
         return bundle
@@ -176,7 +178,7 @@ class Registry:
         if not versions:
             return {}
         with self._talk() as client:
-            return find_own_files(client, _search(client), MODEL_NAME, versions)
+            return find_own_files(client, _search(client), self.model_name, versions)
 
     def byte_count(self, files_uri: str) -> int:
         """The size of a version's files."""
@@ -233,16 +235,16 @@ class Registry:
         Raises: UnknownVersionError, the run logged no model.
         """
         with self._talk() as client:
-            found = _search(client, f"name = '{MODEL_NAME}' and run_id = '{mlflow_run_id}'")
+            found = _search(client, f"name = '{self.model_name}' and run_id = '{mlflow_run_id}'")
             if found:
                 return min(int(each.version) for each in found)
-            _ensure_model(client)
+            _ensure_model(client, self.model_name)
             model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
             inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
             point_mlflow_at(self._tracking_uri)  # MLflow looks the logged model up there, not at the client's address
             created = client.create_model_version(
-                MODEL_NAME, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
+                self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
             )
         return int(created.version)
 
@@ -252,9 +254,9 @@ class Registry:
         Raises: UnknownVersionError, there is no such version.
         """
         with self._talk() as client:
-            run_id = _find(client, version).run_id
+            run_id = _find(client, self.model_name, version).run_id
             for name, value in tags.items():
-                client.set_model_version_tag(MODEL_NAME, str(version), name, value)
+                client.set_model_version_tag(self.model_name, str(version), name, value)
                 if run_id:  # a version that somebody registered by hand may have none
                     client.set_tag(run_id, name, value)
 
@@ -266,40 +268,40 @@ class Registry:
             yield self._client
 
     def _fetch(self, artifacts_uri: str, bundle: Path) -> None:
-        from mlflow.artifacts import download_artifacts  # noqa: PLC0415
-
-        self._check_files(artifacts_uri)
         with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".download-") as temporary:
             partial = Path(temporary) / "bundle"
             partial.mkdir()
-            for name in SERVED_FILES:
-                uri = f"{artifacts_uri}/{name}"
-                download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=self._tracking_uri)
+            # Not all files: nothing that scores or serves reads model.keras, and it doubles the download.
+            self._download(artifacts_uri, [CARD_NAME], partial)
+            self._download(artifacts_uri, load_card(partial).files, partial)
             try:
                 partial.rename(bundle)
             except OSError:
                 if not bundle.exists():  # else another process was quicker
                     raise
 
-    def _check_files(self, artifacts_uri: str) -> None:
-        """Tell lost files from a store that does not answer: a failed download looks the same for both."""
-        from mlflow.artifacts import list_artifacts  # noqa: PLC0415
+    def _download(self, artifacts_uri: str, names: Sequence[str], folder: Path) -> None:
+        from mlflow.artifacts import download_artifacts, list_artifacts  # noqa: PLC0415
 
+        # Tell lost files from a store that does not answer: a failed download looks the same for both.
         listed = list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
-        missing = set(SERVED_FILES) - {Path(file.path).name for file in listed}
+        missing = set(names) - {Path(file.path).name for file in listed}
         if missing:
             raise ModelLoadError(
-                f"Expected {', '.join(SERVED_FILES)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. "
+                f"Expected {', '.join(names)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. "
                 "Restore them from a backup, or train again."
             )
+        for name in names:
+            uri = f"{artifacts_uri}/{name}"
+            download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._tracking_uri)
 
 
-def _aliases(client: "MlflowClient") -> dict[str, int]:
+def _aliases(client: "MlflowClient", model_name: str) -> dict[str, int]:
     """Name -> version."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        aliases = client.get_registered_model(MODEL_NAME).aliases
+        aliases = client.get_registered_model(model_name).aliases
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
@@ -307,11 +309,11 @@ def _aliases(client: "MlflowClient") -> dict[str, int]:
     return {name: int(version) for name, version in aliases.items()}
 
 
-def _find(client: "MlflowClient", version: int) -> "ModelVersion":
-    found = _search(client, f"name = '{MODEL_NAME}' and version_number = {version}")
+def _find(client: "MlflowClient", model_name: str, version: int) -> "ModelVersion":
+    found = _search(client, f"name = '{model_name}' and version_number = {version}")
     if not found:
         raise UnknownVersionError(
-            f"Expected a registered version of {MODEL_NAME}. Received: {version}. `mycoflow models` lists them."
+            f"Expected a registered version of {model_name}. Received: {version}. `mycoflow models` lists them."
         )
     return found[0]
 
@@ -335,11 +337,11 @@ def _runs_of(client: "MlflowClient", attempt_id: int, status: str) -> list[str]:
     return [run.info.run_id for run in client.search_runs([experiment.experiment_id], query)]
 
 
-def _ensure_model(client: "MlflowClient") -> None:
+def _ensure_model(client: "MlflowClient", model_name: str) -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        client.create_registered_model(MODEL_NAME, description="Image classifier kept good by Mycoflow")
+        client.create_registered_model(model_name, description="Kept good by Mycoflow")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.registry.mlflow_client import translated_errors
-from ml.tasks.classification.card import load_card
+from ml.tasks.card import load_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

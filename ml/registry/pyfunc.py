@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.backbones.onnx_runtime import output_shapes
 from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.registry.mlflow_client import point_mlflow_at
-from ml.tasks.classification.card import ModelCard
-from ml.tasks.classification.head import load_head
+from ml.tasks.card import ModelCard
 
 SCRIPT = Path(__file__).with_name("served_model.py")
 REQUIRED_PACKAGES = ("mlflow", "numpy", "onnxruntime")
@@ -28,14 +28,11 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
     from mlflow.models import ModelSignature  # noqa: PLC0415
     from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
 
-    size, classes = card.image_size, len(card.classes)
-    features = load_head(bundle / "head.npz", classes).feature_count
-    float32 = np.dtype(np.float32)
+    size, float32 = card.image_size, np.dtype(np.float32)
+    outputs = output_shapes(bundle / "model.onnx")
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, INPUT_CHANNELS))]),
-        outputs=Schema(
-            [TensorSpec(float32, (-1, classes), "probabilities"), TensorSpec(float32, (-1, features), "features")]
-        ),
+        outputs=Schema([TensorSpec(float32, (-1, *shape), name) for name, shape in outputs.items()]),
     )
     point_mlflow_at(tracking_uri)
     with warnings.catch_warnings(), mlflow.start_run(run_id=mlflow_run_id):
@@ -47,5 +44,10 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
             signature=signature,
             input_example=np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIRED_PACKAGES],
-            metadata={"classes": list(card.classes), "backbone": card.backbone, "backbone_id": card.backbone_id},
+            metadata={
+                "task": card.task,
+                "classes": list(card.classes),
+                "backbone": card.backbone,
+                "backbone_id": card.backbone_id,
+            },
         )

@@ -29,17 +29,18 @@ class PartAccuracy:
         part: anchor or recent.
         is_deciding: whether the floor and the gate use this part.
         per_class: label -> {image_count, precision, recall, f1}.
-        confusion: rows are true labels, columns predicted, in the order of the champion's classes.
+        confusion: rows are true labels, columns predicted, in the order of the champion's classes;
+            None where an item may have several classes.
         shortfalls: the figures below their floor, as decided at the time of the evaluation.
     """
 
     part: str
-    accuracy: float
+    main_figure: float
     image_count: int
     is_deciding: bool
     evaluated_at: datetime
     per_class: Mapping[str, Mapping[str, float]]
-    confusion: Sequence[Sequence[int]]
+    confusion: Sequence[Sequence[int]] | None
     shortfalls: Sequence[Shortfall]
 
 
@@ -106,7 +107,7 @@ class NightPoint:
 
     monitored_at: datetime
     model_version: int
-    accuracy: float
+    main_figure: float
     new_images: NewImages
     reasons: Sequence[str]
     shortfalls: Sequence[Shortfall]
@@ -163,7 +164,7 @@ def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
         NightPoint(
             row.monitored_at,
             row.model_version,
-            row.accuracy,
+            row.main_figure,
             NewImages(row.new_images_human, row.new_images_harvested),
             row.reasons,
             read_shortfalls(row.shortfalls),

@@ -31,7 +31,7 @@ class ModelSummary:
     load_error: str | None
     verdict: str
     reasons: list[str]
-    accuracy: float | None
+    main_figure: float | None
     snapshot_id: int | None
     registered_at: datetime
 
@@ -39,7 +39,7 @@ class ModelSummary:
 def list_models(workspace: Workspace) -> list[ModelSummary]:
     """List the registered versions, newest first."""
     with workspace.catalog.begin() as connection:
-        accuracies = evaluations.latest_accuracies(connection)
+        figures = evaluations.latest_main_figures(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
         verdicts = verdicts_by_version(connection)
         serving = living_processes(connection)
@@ -53,7 +53,7 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
             load_error=errors.get(each.version),
             verdict=each.tags.get("verdict", ""),
             reasons=_reasons(verdicts.get(each.version), each.tags),
-            accuracy=accuracies[each.version][0] if each.version in accuracies else None,
+            main_figure=figures[each.version][0] if each.version in figures else None,
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
@@ -70,10 +70,11 @@ def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str
 def describe_state(workspace: Workspace) -> dict[str, str]:
     """Describe the version in production, the service, the pool and the last nightly check, in words for a person."""
     champion = next((model for model in list_models(workspace) if model.is_champion), None)
+    main_figure = workspace.task.main_figure.replace("_", " ")
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
     else:
-        measured = "" if champion.accuracy is None else f", accuracy {champion.accuracy:.1%}"
+        measured = "" if champion.main_figure is None else f", {main_figure} {champion.main_figure:.1%}"
         in_production = f"version {champion.version}{measured}"
     with workspace.catalog.begin() as connection:
         backbone = None if champion is None else find_backbone_of_version(connection, champion.version)
@@ -83,7 +84,7 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
             "in production": in_production,
             "service": served,
             **_describe_backbone(backbone),
-            **describe_catalog(connection),
+            **describe_catalog(connection, main_figure),
         }
 
 

@@ -18,9 +18,8 @@ def mean_confidence(catalog: Catalog, count: int) -> float:
     Raises: NoPredictionsError, there is none; DatabaseUnavailableError.
     """
     last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
-    probability = sa.func.unnest(results.c.probabilities).column_valued("probability")
-    best = sa.select(sa.func.max(probability)).correlate(results).scalar_subquery()
-    mean = sa.select(sa.func.avg(best)).select_from(last.join(results, results.c.id == last.c.result_id))
+    answered = last.join(results, results.c.id == last.c.result_id)
+    mean = sa.select(sa.func.avg(results.c.confidence)).select_from(answered)
     with catalog.begin() as connection:
         found: float | None = connection.execute(mean).scalar_one()
     if found is None:

@@ -88,7 +88,7 @@ class Predictor:
             with self.load.computing.enter(self.deadline), self._timed("inference"):
                 output = self.model.predict(decoded.pixels[np.newaxis])
             computed_at = time.perf_counter()
-            prediction = self._store.keep(image, source, output.features[0], output.probabilities[0].tolist())
+            prediction = self._store.keep(image, source, output.features[0], output.answers[0])
         self.observe("store", store_seconds + time.perf_counter() - computed_at)
         return prediction
 

@@ -36,15 +36,15 @@ class Harvester:
 
     def look_at(self, sha256: str, prediction: Prediction) -> None:
         """Put an image into the pool if the model is sure. Never raises: the answer stands, whatever comes."""
-        (best,) = self.model.encode(prediction.probabilities, 1)
-        if not prediction.may_be_harvested or best.probability <= self.settings.harvest_confidence:
+        annotation = self.model.task.harvest(prediction.answer, self.settings.harvest_confidence)
+        if not prediction.may_be_harvested or annotation is None:
             return
         try:
-            self._harvest(sha256, best.name)
+            self._harvest(sha256, annotation)
         except CatalogError as error:  # the next request for this image tries again
             _logger.warning("Image %s is not harvested for now: %s", sha256, error)
 
-    def _harvest(self, sha256: str, label: str) -> None:
+    def _harvest(self, sha256: str, annotation: Annotation) -> None:
         # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
         catalog, mirrored = self.catalog.until(self.deadline.sooner(_SECONDS)), self.settings.mirrored_views
         with catalog.begin() as connection:
@@ -52,5 +52,4 @@ class Harvester:
                 return  # found out without the lock that all writers share
         prepare_search(catalog, [sha256], mirrored)
         with catalog.begin() as connection:
-            said = Annotation((label,))
-            harvest(connection, sha256, said, self.model.version, self.account_id, mirrored, shows_something)
+            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, shows_something)

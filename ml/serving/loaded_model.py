@@ -3,7 +3,6 @@
 Each works alone: nothing here knows HTTP, a database or a queue.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.preprocessing import to_pixels
+from ml.catalog.answers import Answer
 from ml.ingest import validation
 from ml.ingest.validation import SanitisedImage, sanitise
-from ml.registry.mlflow_registry import MODEL_NAME
 from ml.serving.serving_cache import run_id_of, version_of
-from ml.tasks.classification.classifier import Classifier, Output
+from ml.tasks.base import Model, Output, Task
+from ml.tasks.card import ModelCard
+from ml.tasks.registered import load_model
 
 MOST_BYTES = validation.MAX_BYTES  # of a file
 
@@ -34,29 +35,21 @@ class DecodedImage:
 
 
 @dataclass(frozen=True)
-class NamedClass:
-    """A class that an image may show, and its probability, 0 to 1."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
 class LoadedModel:
-    """One model version, loaded. A request keeps the one it began with."""
+    """One model version, loaded, and the task it was trained for. A request keeps the one it began with."""
 
     version: int
     bundle: Path
-    classifier: Classifier
-    name: str = MODEL_NAME
+    model: Model
+    task: Task
 
     @classmethod
-    def load(cls, bundle: Path) -> "LoadedModel":
-        """Load a bundle from the cache. The classifier answers once while it loads, so it is warm.
+    def load(cls, bundle: Path, task: Task) -> "LoadedModel":
+        """Load a bundle from the cache. The model answers once while it loads, so it is warm.
 
         Raises: ModelLoadError.
         """
-        return cls(version_of(bundle), bundle, Classifier.load(bundle))
+        return cls(version_of(bundle), bundle, load_model(task, bundle), task)
 
     def decode(self, content: bytes) -> DecodedImage:
         """Read an image file.
@@ -65,34 +58,27 @@ class LoadedModel:
         Raises: InvalidImageError.
         """
         image = sanitise(content)
-        return DecodedImage(image, to_pixels(image.content, self.classifier.card.image_size))
+        return DecodedImage(image, to_pixels(image.content, self.card.image_size))
 
     def predict(self, pixels: NDArray[np.uint8]) -> Output:
-        """Compute probabilities and features of images. Safe to call from several threads.
+        """Compute answers and features of images. Safe to call from several threads.
 
         Args: pixels, uint8 RGB, (n, image_size, image_size, 3).
         """
-        return self.classifier.predict(pixels)
+        return self.model.predict(pixels)
 
-    def predict_from(self, features: NDArray[np.float32]) -> list[float]:
-        """Compute the probabilities of one image whose features are known. Args: features, (feature count,)."""
-        probabilities: list[float] = self.classifier.classify(features[np.newaxis])[0].tolist()
-        return probabilities
+    def answer(self, features: NDArray[np.float32]) -> Answer:
+        """Answer one image whose features are known. Args: features, (feature count,)."""
+        return self.model.answer(features[np.newaxis])[0]
 
-    def encode(self, probabilities: Sequence[float], count: int) -> list[NamedClass]:
-        """The most probable classes, best first. Args: probabilities, (classes,); count, from 1."""
-        best = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
-        return [NamedClass(self.classes[index], probabilities[index]) for index in best]
+    def encode(self, answer: Answer, count: int) -> list[dict[str, object]]:
+        """Make JSON of an answer, best first. Args: count, the most entries that were asked for."""
+        return self.task.encode(answer, self.card.classes, count)
 
     @property
-    def classes(self) -> Sequence[str]:
-        """The names, in the order of the probabilities."""
-        return self.classifier.card.classes
-
-    @property
-    def backbone_id(self) -> str:
-        """Whose features it computes."""
-        return self.classifier.card.backbone_id
+    def card(self) -> ModelCard:
+        """What the model expects, and the classes it knows."""
+        return self.model.card
 
     @property
     def mlflow_run_id(self) -> str:

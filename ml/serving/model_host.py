@@ -18,6 +18,7 @@ from ml.errors import (
 )
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.serving_cache import ServingCache
+from ml.tasks.base import Task
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
@@ -60,6 +61,7 @@ class ModelHost:
         open_registry: called at the first look at the alias, and again until it succeeds.
         poll_seconds: between two looks.
         record: told after each look what answers now; it never raises.
+        task: what the models are trained for.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class ModelHost:
         open_registry: Callable[[], ModelSource],
         poll_seconds: float,
         record: Callable[[ServingState], None],
+        task: Task,
     ) -> None:
         self._cache = cache
         self._open_registry = open_registry
         self._poll_seconds = poll_seconds
         self._record = record
+        self._task = task
         self._current: LoadedModel | None = None
         self.figures = HostFigures()
         self._registry: ModelSource | None = None
@@ -200,7 +204,7 @@ class ModelHost:
 
     def _load(self, bundle: Path) -> LoadedModel:
         began_at = time.perf_counter()
-        model = LoadedModel.load(bundle)
+        model = LoadedModel.load(bundle, self._task)
         self.figures.load_seconds = time.perf_counter() - began_at
         return model
 

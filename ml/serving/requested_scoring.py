@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
 from ml.errors import ScoringUnfinishedError
@@ -14,21 +15,26 @@ from ml.serving.admission import Load
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.stages import remember_loaded
 from ml.settings import Settings
-from ml.tasks.classification.card import ModelCard
-from ml.tasks.classification.classifier import Output
+from ml.tasks.base import Output
+from ml.tasks.card import ModelCard
 
 
 def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, load: Load, deadline: Deadline) -> float:
     """Score a model on the evaluation set as it is now; only images that it never scored take time.
 
-    Returns: its accuracy on the deciding part, 0 to 1.
+    Returns: its main figure on the deciding part, 0 to 1.
     Raises: EvaluationSetError; ScoringUnfinishedError, the deadline came first; BusyError, no turn came in time.
     """
     remember_loaded(catalog, model)
     scored = score_loaded(
-        catalog, model.version, model.classes, lambda: PatientScorer(model, load, deadline), floor_of(settings)
+        catalog,
+        model.task,
+        model.version,
+        model.card.classes,
+        lambda: PatientScorer(model, load, deadline),
+        floor_of(settings),
     )
-    return deciding_evaluation(scored).accuracy
+    return deciding_evaluation(scored).main_figure
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,10 @@ class PatientScorer:
     @property
     def card(self) -> ModelCard:
         """What the model expects and answers."""
-        return self.model.classifier.card
+        return self.model.card
 
     def predict(self, images: NDArray[np.uint8]) -> Output:
-        """Compute the features of a batch of images.
+        """Answer a batch of images.
 
         Raises: ScoringUnfinishedError, the time is over; BusyError.
         """
@@ -59,6 +65,6 @@ class PatientScorer:
         with self.load.computing.enter(self.deadline):
             return self.model.predict(images)
 
-    def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities from features."""
-        return self.model.classifier.classify(features)
+    def answer(self, features: NDArray[np.float32]) -> list[Answer]:
+        """Answers from features."""
+        return self.model.model.answer(features)

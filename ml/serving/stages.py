@@ -4,7 +4,7 @@ from ml.app import Workspace, remember_version
 from ml.catalog.database import Catalog
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.errors import UnknownVersionError
-from ml.registry.mlflow_registry import ALIAS, MODEL_NAME
+from ml.registry.mlflow_registry import ALIAS
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.model_host import ModelHost
 
@@ -17,15 +17,16 @@ def find_version(workspace: Workspace, models: ModelHost, model_name: str, stage
         NoChampionError: no version answers here yet.
         RegistryUnavailableError: MLflow is down; it is asked for other stages than production.
     """
-    if model_name != MODEL_NAME:
-        raise UnknownVersionError(f"model_name: expected {MODEL_NAME}, the only model here, got another.")
+    known = workspace.settings.model_name
+    if model_name != known:
+        raise UnknownVersionError(f"model_name: expected {known}, the only model here, got another.")
     if stage.lower() == ALIAS:
         model = models.demand_current()
         remember_loaded(workspace.catalog, model)
         return model.version
     version = workspace.registry.aliased(stage)
     if version is None:
-        raise UnknownVersionError(f"stage: expected Production or an alias of {MODEL_NAME}, got a name no version has.")
+        raise UnknownVersionError(f"stage: expected Production or an alias of {known}, got a name no version has.")
     return remember_version(workspace, version).version
 
 
@@ -34,7 +35,7 @@ def remember_loaded(catalog: Catalog, model: LoadedModel) -> None:
 
     Raises: DatabaseUnavailableError.
     """
-    card = model.classifier.card
+    card = model.card
     facts = ModelVersion(
         version=model.version,
         mlflow_run_id=model.mlflow_run_id,

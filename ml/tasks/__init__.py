@@ -1,1 +1,1 @@
-"""What a model is trained for: a folder per task."""
+"""What a model is trained for: `base` says what a task is, `registered` names them, each has a folder."""

@@ -1,7 +1,6 @@
 """The backbone that a training puts its head on."""
 
 import logging
-from typing import cast
 
 from ml.app import Workspace
 from ml.backbones.base import Backbone
@@ -9,9 +8,8 @@ from ml.backbones.registered import FIRST_BACKBONE, find_backbone
 from ml.backbones.served_backbone import ServedBackbone, finetuned_weights, make_served_backbone
 from ml.catalog.database import Catalog
 from ml.catalog.models import home_choices
-from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot
-from ml.progress import Progress
+from ml.progress import StepProgress
 from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -20,7 +18,7 @@ _BACKBONE = "backbone"  # the choice
 
 
 def ensure_backbone(
-    workspace: Workspace, snapshot: Snapshot, start: int | None, on_progress: Progress | None = None
+    workspace: Workspace, snapshot: Snapshot, start: int | None, on_step: StepProgress | None = None
 ) -> ServedBackbone:
     """The backbone to train a head on, made now if nobody made it before.
 
@@ -30,14 +28,23 @@ def ensure_backbone(
     Args:
         snapshot: gives the images that a new backbone is calibrated and compared on.
         start: the version to start from, if any.
-        on_progress: called with (images done, images to do) while one is made.
+        on_step: called with ("backbone", images done, images to do) while one is made.
     Raises: WeightsError, its weights cannot be had, or a stored file is not the one that was made; SettingsError.
     """
     catalog, settings = workspace.catalog, workspace.settings
     backbone = chosen_backbone(catalog, settings)
     finetuned = None if start is None else finetuned_weights(catalog, start, backbone)
     weights = finetuned or backbone.resolve_weights(chosen_weights(catalog, settings, backbone))
-    return make_served_backbone(catalog, settings, backbone, weights, settings.image_size, snapshot, on_progress)
+    tell = on_step or (lambda _step, _done, _total: None)
+    return make_served_backbone(
+        catalog,
+        settings,
+        backbone,
+        weights,
+        settings.image_size,
+        snapshot,
+        lambda done, total: tell("backbone", done, total),
+    )
 
 
 def chosen_backbone(catalog: Catalog, settings: Settings) -> Backbone:
@@ -73,10 +80,3 @@ def chosen_weights(catalog: Catalog, settings: Settings, backbone: Backbone) -> 
             chosen = home_choices.keep_choice(connection, name, value, reason)
         logger.warning("This home takes MYCOFLOW_WEIGHTS=%s from now on: %s", chosen, reason)
     return chosen
-
-
-def start_version(workspace: Workspace, attempt: Attempt) -> int | None:
-    """The version whose backbone an attempt goes on with, if any: the one it pinned, or the champion of this moment."""
-    if "model_version" in attempt.parameters:
-        return cast("int | None", attempt.parameters["model_version"])
-    return None if attempt.parameters.get("base_backbone") else workspace.registry.champion()

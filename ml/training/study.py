@@ -28,7 +28,7 @@ ERROR = "error"
 
 @contextmanager
 def open_study(catalog: Catalog, name: str, first: Mapping[str, Any]) -> Iterator["Study"]:
-    """Open a study, made now if it is not there yet. Its value is an accuracy, the more the better.
+    """Open a study, made now if it is not there yet. Its value is the main figure, the more the better.
 
     Args:
         name: of the study.
@@ -61,7 +61,7 @@ def count_begun(study: "Study") -> int:
 
 
 def best_trial(study: "Study") -> "FrozenTrial":
-    """The trial with the best accuracy; of equals, the one with the lower loss.
+    """The trial with the best main figure; of equals, the one with the lower loss.
 
     Raises: TrainingError, no trial ended with a result.
     """

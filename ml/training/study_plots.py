@@ -10,28 +10,26 @@ from ml.training.training_plots import DOTS_PER_INCH
 if TYPE_CHECKING:
     from optuna import Study
 
-NAME = "Validation accuracy"
 
-
-def save_parallel_coordinates(study: "Study", path: Path) -> None:
+def save_parallel_coordinates(study: "Study", name: str, path: Path) -> None:
     """Draw a line through the values of each trial that ended, the darker the better.
 
-    Args: path, PNG file to write.
+    Args: name, of what a trial is worth; path, PNG file to write.
     """
     from optuna.visualization.matplotlib import plot_parallel_coordinate  # noqa: PLC0415 - seconds of import
 
-    _save(lambda: plot_parallel_coordinate(study, target_name=NAME), path)
+    _save(lambda: plot_parallel_coordinate(study, target_name=name), path)
 
 
-def save_importances(study: "Study", path: Path) -> None:
-    """Draw how much each hyperparameter has to do with the accuracy, in shares of one.
+def save_importances(study: "Study", name: str, path: Path) -> None:
+    """Draw how much each hyperparameter has to do with the result, in shares of one.
 
-    Args: path, PNG file to write.
+    Args: name, of what a trial is worth; path, PNG file to write.
     Source: PED-ANOVA, arXiv 2304.10255.
     """
     from optuna.visualization.matplotlib import plot_param_importances  # noqa: PLC0415
 
-    _save(lambda: plot_param_importances(study, target_name=NAME), path)
+    _save(lambda: plot_param_importances(study, target_name=name), path)
 
 
 def _save(draw: Callable[[], object], path: Path) -> None:

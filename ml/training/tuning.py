@@ -1,72 +1,108 @@
 """Tuning: many heads trained on the same features, one after the other, by as many workers as there are.
 
 A worker takes the study's next trial until the study has had as many as were asked for. What a trial is worth is its
-head's accuracy on the validation fold; the evaluation set is not looked at.
+model's main figure on the validation fold; the evaluation set is not looked at.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.app import Workspace
 from ml.backbones.keras_backend import load_keras
-from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.views import training_views
+from ml.catalog.models import attempts
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
+from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.training.chosen_backbone import ensure_backbone, start_version
-from ml.training.head_fitting import Folds, fit_folds, read_folds
-from ml.training.search_space import defaults, suggest, to_record
+from ml.tasks.base import HyperparameterValues, Lesson, Task, Trainer
+from ml.training.chosen_backbone import ensure_backbone
+from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
 from ml.training.tuning_report import log_study
 
 if TYPE_CHECKING:
     from optuna import Trial
 
+MIRRORED_VIEWS = "mirrored_views"  # what is searched besides the task's hyperparameters
+
 logger = logging.getLogger(__name__)
 
 
-def run_trials(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> int:
-    """Be one worker of an attempt's search: run trials until it has as many as were asked for.
+def search(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> int:
+    """Be one worker of an attempt's search: run trials until it has as many as were asked for, unless it has ended.
 
     A trial that fails is recorded as failed, and so is one whose worker died; the search goes on.
 
-    Args:
-        attempt: its parameters are those of a TuneParameters, recorded.
-        on_step: called with ("backbone", "features" or "search", done, total).
+    Args: on_step, called with ("backbone", "features" or "search", done, total).
     Returns: how many trials this worker ran.
     Raises: WeightsError; DatabaseUnavailableError.
     """
-    tell = on_step or (lambda _step, _done, _total: None)
+    recipe, tell = _recipe_of(attempt), on_step or (lambda _step, _done, _total: None)
+    if recipe.hyperparameters is not None:
+        return 0
     with workspace.catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
-    objective = _Objective.of(workspace, attempt, snapshot, tell)
-    objective.folds(False)  # what every trial needs is no part of the first one
-    wanted, ran = int(str(attempt.parameters["trials"])), 0
-    with open_study(workspace.catalog, attempt.request_key, defaults(objective.may_mirror)) as study:
-        while (begun := count_begun(study)) < wanted:
-            tell("search", begun, wanted)
+    objective = _Objective.of(workspace, recipe, snapshot, tell)
+    objective.trainer(False)  # what every trial needs is no part of the first one
+    ran = 0
+    with open_study(workspace.catalog, attempt.request_key, first_trial(workspace.task, objective.may_mirror)) as study:
+        while (begun := count_begun(study)) < recipe.trials:
+            tell("search", begun, recipe.trials)
             study.optimize(objective, n_trials=1, catch=(Exception,))
             ran += 1
-    tell("search", wanted, wanted)
+    tell("search", recipe.trials, recipe.trials)
     return ran
 
 
-def choose_hyperparameters(workspace: Workspace, attempt: Attempt) -> dict[str, object]:
-    """End an attempt's search: write it into an MLflow run, and say what was best.
+def end_search(workspace: Workspace, attempt: Attempt) -> None:
+    """End an attempt's search: write it into an MLflow run, and keep what was best with the attempt, for good.
 
-    Returns: what to record with the attempt.
     Raises: TrainingError, no trial ended with a result.
     """
-    with open_study(workspace.catalog, attempt.request_key, defaults(_may_mirror(attempt))) as study:
+    recipe = _recipe_of(attempt)
+    if recipe.hyperparameters is not None:
+        return
+    first = first_trial(workspace.task, recipe.pinned.mirrored_views)
+    with open_study(workspace.catalog, attempt.request_key, first) as study:
         best = best_trial(study)
         log_study(workspace, attempt, study, best)
-    logger.info("Trial %d is the best: accuracy %.3f with %s.", best.number, best.value, best.params)
-    return to_record(best.params)
+    logger.info("Trial %d is the best: %.3f with %s.", best.number, best.value, best.params)
+    with workspace.catalog.begin() as connection:
+        parameters = encode_recipe(take_trial(recipe, best.params))
+        attempts.update_attempt(connection, attempt.id, parameters=parameters)
+
+
+def first_trial(task: Task, may_mirror: bool) -> dict[str, Any]:
+    """What an ordinary retraining takes, as a trial's parameters."""
+    return {**task.default_hyperparameters, **({MIRRORED_VIEWS: True} if may_mirror else {})}
+
+
+def suggest(task: Task, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
+    """Let Optuna choose.
+
+    Args: may_mirror, mirrored images show what they show: MYCOFLOW_MIRRORED_VIEWS.
+    Returns: hyperparameters, and whether mirrored images are seen too.
+    """
+    hyperparameters = task.suggest(trial)
+    return hyperparameters, may_mirror and trial.suggest_categorical(MIRRORED_VIEWS, (True, False))
+
+
+def take_trial(recipe: Tune, params: Mapping[str, Any]) -> Tune:
+    """The recipe with a trial's parameters for what the search chose."""
+    hyperparameters = {name: value for name, value in params.items() if name != MIRRORED_VIEWS}
+    return recipe.end_search(hyperparameters, params.get(MIRRORED_VIEWS, False))
+
+
+def _recipe_of(attempt: Attempt) -> Tune:
+    recipe = decode_recipe(attempt.parameters)
+    if not isinstance(recipe, Tune):
+        raise CatalogError(f"Expected a {Tune.kind} request. Request {attempt.request_key} is a {recipe.kind} request.")
+    return recipe
 
 
 @dataclass(frozen=True)
@@ -74,37 +110,29 @@ class _Objective:
     """What Optuna calls for each trial.
 
     Args:
-        folds: by whether the training fold is seen mirrored too.
-        seed: of each head: trials differ in nothing but what is searched.
+        trainer: by whether the training fold is seen mirrored too. Trials differ in nothing but what is searched.
         budget_seconds: of one trial.
         may_mirror: mirrored images are worth a try.
     """
 
-    folds: Callable[[bool], Folds]
-    seed: int
+    task: Task
+    trainer: Callable[[bool], Trainer]
     budget_seconds: float
     may_mirror: bool
 
     @classmethod
-    def of(cls, workspace: Workspace, attempt: Attempt, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
-        start = start_version(workspace, attempt)
-        served = ensure_backbone(workspace, snapshot, start, lambda done, total: tell("backbone", done, total))
+    def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
+        served = ensure_backbone(workspace, snapshot, recipe.model_version, tell)
         tell("backbone", 1, 1)
-        backbone = OnnxBackbone(served.onnx)
 
         @cache
-        def folds(is_mirrored: bool) -> Folds:
+        def trainer(is_mirrored: bool) -> Trainer:
             views = training_views(is_mirrored)
-            return read_folds(
-                workspace.catalog, backbone, snapshot, views, lambda done, total: tell("features", done, total)
-            )
+            lesson = Lesson(workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, tell)
+            return workspace.task.read_lesson(lesson)
 
-        return cls(
-            folds=folds,
-            seed=int(str(attempt.parameters["seed"])),
-            budget_seconds=workspace.settings.training_budget_minutes * 60,
-            may_mirror=_may_mirror(attempt),
-        )
+        budget_seconds = workspace.settings.training_budget_minutes * 60
+        return cls(workspace.task, trainer, budget_seconds, recipe.pinned.mirrored_views)
 
     def __call__(self, trial: "Trial") -> float:
         try:
@@ -114,13 +142,11 @@ class _Objective:
             raise
 
     def _train(self, trial: "Trial") -> float:
-        hyperparameters, is_mirrored = suggest(trial, self.may_mirror)
+        hyperparameters, is_mirrored = suggest(self.task, trial, self.may_mirror)
         load_keras().utils.clear_session()  # a worker trains hundreds of heads
-        head, validation = fit_folds(
-            self.folds(is_mirrored), self.seed, Deadline(self.budget_seconds), hyperparameters, _pruning(trial)
-        )
-        trial.set_user_attr(VALIDATION_LOSS, min(head.history["val_loss"]))
-        return validation.accuracy
+        trained = self.trainer(is_mirrored).fit(hyperparameters, Deadline(self.budget_seconds), _pruning(trial))
+        trial.set_user_attr(VALIDATION_LOSS, min(trained.history["val_loss"]))
+        return trained.figures.main
 
 
 def _pruning(trial: "Trial") -> EpochProgress:
@@ -141,7 +167,3 @@ def _note(trial: "Trial", error: Exception) -> None:
 
     if not isinstance(error, TrialPruned):
         trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
-
-
-def _may_mirror(attempt: Attempt) -> bool:
-    return bool(attempt.parameters["mirrored_views"])

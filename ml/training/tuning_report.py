@@ -23,27 +23,27 @@ def log_study(workspace: Workspace, attempt: Attempt, study: "Study", best: "Fro
 
     Args: best, the trial that was chosen.
     """
-    trials = study.get_trials(deepcopy=False)
+    trials, main = study.get_trials(deepcopy=False), f"validation_{workspace.task.main_figure}"
     states = Counter(trial.state.name.lower() for trial in trials)
     tags = {ATTEMPT_TAG: str(attempt.id), "snapshot_id": str(attempt.snapshot_id), "best_trial": str(best.number)}
     with workspace.registry.run(EXPERIMENT, f"attempt-{attempt.id}", tags) as run:
         run.log_parameters({**attempt.parameters, **best.params})
         run.log_metrics({f"trials_{state}": states[state] for state in ("complete", "pruned", "fail")})
-        run.log_metrics({"validation_accuracy": best.value or 0.0, "validation_loss": best.user_attrs[VALIDATION_LOSS]})
-        run.log_report("trials.json", {"trials": [_describe(trial) for trial in trials]})
+        run.log_metrics({main: best.value or 0.0, "validation_loss": best.user_attrs[VALIDATION_LOSS]})
+        run.log_report("trials.json", {"trials": [_describe(trial, main) for trial in trials]})
         with tempfile.TemporaryDirectory() as folder:
             coordinates, importances = Path(folder) / "parallel_coordinates.png", Path(folder) / "importances.png"
-            save_parallel_coordinates(study, coordinates)
-            save_importances(study, importances)
+            save_parallel_coordinates(study, main, coordinates)
+            save_importances(study, main, importances)
             run.log_picture(coordinates)
             run.log_picture(importances)
 
 
-def _describe(trial: "FrozenTrial") -> dict[str, Any]:
+def _describe(trial: "FrozenTrial", main: str) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        "validation_accuracy": trial.value if trial.state.name == "COMPLETE" else None,
+        main: trial.value if trial.state.name == "COMPLETE" else None,
         "validation_loss": trial.user_attrs.get(VALIDATION_LOSS),
         "epochs": trial.last_step,
         "seconds": trial.duration.total_seconds() if trial.duration else None,

@@ -116,8 +116,8 @@ class Story:
         if attempt is None:
             raise MycoflowError("Expected an attempt under the id of the second retrain run, found none.")
         return Summary(
-            accuracy_v1=verdicts[1].challenger_accuracy,
-            accuracy_v2=verdicts[2].challenger_accuracy,
+            accuracy_v1=verdicts[1].challenger_figure,
+            accuracy_v2=verdicts[2].challenger_figure,
             new_images=night.new_images_human + night.new_images_harvested,
             retrain_reason=attempt.reason,
             production_version=self._production_version(),

@@ -15,7 +15,7 @@ from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.weights import resolve_weights
 from ml.errors import MycoflowError
 from ml.settings import Settings
-from ml.tasks.classification.card import ModelCard, save_card
+from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification.head import Head, save_head
 from ml.tasks.classification.onnx_head import join_head
 from stack.ports import find_free_ports

@@ -122,6 +122,7 @@ def nights(catalog: Catalog) -> None:
                 True,
                 40,
                 0.65,
+                0.65,
                 0.6,
                 0.65,
                 0.62,
@@ -135,7 +136,7 @@ def nights(catalog: Catalog) -> None:
                 sa.insert(monitorings).values(
                     model_version=2,
                     evaluation_set_version=set_version,
-                    accuracy=accuracy,
+                    main_figure=accuracy,
                     new_images_human=day,
                     new_images_harvested=3,
                     is_retraining_requested=bool(reasons),

@@ -78,7 +78,7 @@ def remember_nights(catalog: Catalog) -> None:
                 sa.insert(monitorings).values(
                     model_version=1,
                     evaluation_set_version=set_version,
-                    accuracy=accuracy,
+                    main_figure=accuracy,
                     shortfalls=[{"label": None, "value": accuracy, "floor": 0.7}] if accuracy < 0.7 else [],
                     new_images_human=9 * number,
                     new_images_harvested=4 * number,

@@ -11,7 +11,7 @@ from ml import cycle
 from ml.app import Workspace, open_workspace
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from tests.deployments import Origin, copy_deployment, drop_deployment, fill_deployment
 from tests.ml.image_rows import add_images
 from tests.ml.trained_digits import (
@@ -105,7 +105,7 @@ def trained_once(filled: Origin, server_home: Path, tmp_path_factory: pytest.Tem
     """The first model was trained and promoted."""
 
     def train(workspace: Workspace) -> None:
-        assert cycle.retrain(workspace, "first", "test", RetrainParameters(200)).production_version == 1
+        assert cycle.retrain(workspace, "first", "test", Retrain(200)).production_version == 1
 
     settings = copy_deployment(filled, server_home, tmp_path_factory.mktemp("trained") / "home")
     return fill_deployment(settings, server_home, train)
@@ -116,7 +116,7 @@ def judged_once(trained_once: Origin, server_home: Path, tmp_path_factory: pytes
     """A second attempt, `second`, was trained and judged good enough; nothing was done about it yet."""
 
     def judge(workspace: Workspace) -> None:
-        attempt_id = cycle.take_snapshot(workspace, "second", "test", RetrainParameters(200))
+        attempt_id = cycle.take_snapshot(workspace, "second", "test", Retrain(200))
         cycle.train(workspace, attempt_id)
         cycle.register(workspace, attempt_id)
         cycle.evaluate_challenger(workspace, attempt_id)

@@ -22,9 +22,9 @@ from ml.errors import SettingsError
 from ml.evaluation import promotion
 from ml.registry.mlflow_registry import TRAINING_EXPERIMENT
 from ml.reporting.inventory import list_models
-from ml.training.training_requests import FinetuneParameters, RetrainParameters
+from ml.training.recipes import Finetune, Retrain
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 KEY = "crash"
 
 # Runs a retraining and dies: when a step reports that it is through (`train`: that its first epoch is), or right before
@@ -33,7 +33,7 @@ DRIVER = """
 import importlib, os, signal, sys
 import tests.three_layers
 from ml import cycle
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from ml.app import open_workspace
 
 def die(*_):
@@ -61,7 +61,7 @@ def on_step(step, done, total):
         die()
 
 with open_workspace() as workspace:
-    parameters = RetrainParameters(workspace.settings.snapshot_size)
+    parameters = Retrain(workspace.settings.snapshot_size)
     cycle.retrain(workspace, "crash", "test", parameters, on_step)
 """
 
@@ -167,7 +167,7 @@ def test_the_alias_that_a_killed_run_moved_stays_where_people_put_it_since(
         patch.setattr(attempts, "finish_attempt", die)
         cycle.retrain(workspace, KEY, "test", PARAMETERS)
     assert workspace.registry.champion() == 1
-    cycle.retrain(workspace, "second", "test", RetrainParameters(snapshot_size=200, seed=3))
+    cycle.retrain(workspace, "second", "test", Retrain(snapshot_size=200, seed=3))
     promotion.promote_by_hand(workspace, 2, actor="tester", reason="test")
 
     assert cycle.retrain(workspace, KEY, "test", PARAMETERS).production_version == 2
@@ -178,4 +178,4 @@ def test_the_alias_that_a_killed_run_moved_stays_where_people_put_it_since(
 def test_the_key_of_another_kind_of_request_is_refused(filled_workspace: Workspace) -> None:
     cycle.take_snapshot(filled_workspace, KEY, "test", PARAMETERS)
     with pytest.raises(SettingsError, match="Go on with `mycoflow retrain`"):
-        cycle.take_snapshot(filled_workspace, KEY, "test", FinetuneParameters(200, layers=1, epochs=1))
+        cycle.take_snapshot(filled_workspace, KEY, "test", Finetune(200, layers=1, epochs=1))

@@ -17,10 +17,10 @@ from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
-from ml.tasks.classification.hyperparameters import Hyperparameters
-from ml.training.training_requests import RetrainParameters
+from ml.tasks.classification.classification_task import Classification
+from ml.training.recipes import Retrain
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 
 
 def count(workspace: Workspace, table: str) -> int:
@@ -55,7 +55,7 @@ def test_two_nights_end_with_the_better_model_in_production(
 
     second = cycle.retrain(workspace, "second", busy_night.reasons[0], PARAMETERS)
     assert second.verdict.champion_version == 1
-    assert second.verdict.challenger_accuracy > 0.9
+    assert second.verdict.challenger_figure > 0.9
     assert second.production_version == (2 if second.verdict.decision == "promote" else 1)
     assert cycle.monitor(workspace).is_retraining_requested is False
 
@@ -104,7 +104,7 @@ def test_the_first_backbone_is_int8_and_what_decided_so_is_told(filled_workspace
 
 def test_the_same_snapshot_and_seed_give_the_same_model(trained: Workspace) -> None:
     again = cycle.retrain(trained, "again", "test", PARAMETERS)
-    assert again.verdict.challenger_accuracy == again.verdict.champion_accuracy
+    assert again.verdict.challenger_figure == again.verdict.champion_figure
     with trained.catalog.begin() as connection:
         rows = connection.execute(
             sa.text("SELECT item_id, probabilities FROM logs.results ORDER BY item_id, model_version")
@@ -154,7 +154,7 @@ def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
     assert "worse than the champion by more than one standard error" in report.verdict.reasons[0]
@@ -168,7 +168,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
     monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr("ml.training.challenger.chosen_hyperparameters", lambda _: Hyperparameters(learning_rate=1e-9))
+    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 
@@ -236,7 +236,7 @@ def test_an_empty_pool_leaves_no_attempt_behind(workspace: Workspace) -> None:
 @pytest.mark.parametrize(("size", "seed"), [(1, 0), (100, -1), (100, 2**32)])
 def test_parameters_out_of_range_are_refused(size: int, seed: int) -> None:
     with pytest.raises(SettingsError, match="expected"):
-        RetrainParameters(size, seed)
+        Retrain(size, seed)
 
 
 def test_only_the_training_fold_is_seen_mirrored(filled_workspace: Workspace) -> None:

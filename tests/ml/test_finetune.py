@@ -14,10 +14,10 @@ from ml.errors import NoChampionError, SettingsError, UnknownVersionError
 from ml.evaluation import promotion
 from ml.reporting.inventory import list_models
 from ml.settings import Settings
-from ml.training.training_requests import FinetuneParameters, RetrainParameters
+from ml.training.recipes import Finetune, Retrain, decode_recipe, encode_recipe
 
-RETRAIN = RetrainParameters(snapshot_size=200)
-FINETUNE = FinetuneParameters(snapshot_size=200, layers=1, epochs=2, learning_rate=1e-4)
+RETRAIN = Retrain(snapshot_size=200)
+FINETUNE = Finetune(snapshot_size=200, layers=1, epochs=2, learning_rate=1e-4)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_fine_tuned_backbone_is_kept_until_another_is_asked_for(
     assert backbone_id(3) == backbone_id(2)
 
     promotion.promote_by_hand(trained, 2, actor="tester", reason="test")
-    cycle.retrain(trained, "base", "test", RetrainParameters(snapshot_size=200, base_backbone=True))
+    cycle.retrain(trained, "base", "test", Retrain(snapshot_size=200, base_backbone=True))
     assert backbone_id(4) == backbone_id(1)
 
 
@@ -75,7 +75,7 @@ def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ml.training.finetuning.train_tail", die)
+        patch.setattr("ml.tasks.classification.finetuning.backbone_tuning.train_tail", die)
         cycle.retrain(trained, "tune", "test", FINETUNE)
     assert len([*(trained.settings.mycoflow_home / "activations").iterdir()]) == 1
 
@@ -95,17 +95,15 @@ def test_more_layers_than_the_model_has_are_refused_before_anything_is_pinned(tr
 
 
 def test_the_version_to_start_from_is_pinned_when_it_is_asked_for(settings: Settings) -> None:
-    assert FINETUNE.to_record(settings, champion=7)["model_version"] == 7
+    assert FINETUNE.pin(settings, 7).model_version == 7
     named = replace(FINETUNE, model_version=3)
-    assert named.to_record(settings, champion=7)["model_version"] == 3
-    assert FinetuneParameters.from_record(named.to_record(settings, champion=7)) == named
+    assert named.pin(settings, 7).model_version == 3
+    assert decode_recipe(encode_recipe(named.pin(settings, 7))) == named.pin(settings, 7)
 
 
 def test_an_unknown_version_cannot_be_fine_tuned(filled_workspace: Workspace) -> None:
     with pytest.raises(UnknownVersionError, match="99"):
-        cycle.retrain(
-            filled_workspace, "unknown", "test", FinetuneParameters(200, layers=1, epochs=1, model_version=99)
-        )
+        cycle.retrain(filled_workspace, "unknown", "test", Finetune(200, layers=1, epochs=1, model_version=99))
 
 
 def test_without_a_champion_there_is_nothing_to_fine_tune(filled_workspace: Workspace) -> None:
@@ -120,4 +118,4 @@ def test_without_a_champion_there_is_nothing_to_fine_tune(filled_workspace: Work
 )
 def test_parameters_out_of_range_are_refused(layers: int, epochs: int, learning_rate: float, named: str) -> None:
     with pytest.raises(SettingsError, match=f"{named}: expected"):
-        FinetuneParameters(200, layers, epochs, learning_rate)
+        Finetune(200, layers, epochs, learning_rate)

@@ -16,11 +16,11 @@ from ml.errors import SettingsError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.reporting.training_notices import retraining_failed
-from ml.training.training_requests import FinetuneParameters, RetrainParameters, TrainingParameters, TuneParameters
+from ml.training.recipes import Finetune, Recipe, Retrain, Tune
 
-RETRAIN = RetrainParameters(snapshot_size=200, seed=7)
-FINETUNE = FinetuneParameters(200, layers=1, epochs=2, model_version=1)
-TUNE = TuneParameters(200, trials=3)
+RETRAIN = Retrain(snapshot_size=200, seed=7)
+FINETUNE = Finetune(200, layers=1, epochs=2, model_version=1)
+TUNE = Tune(200, trials=3)
 
 
 @pytest.mark.parametrize("is_finished", [False, True])
@@ -40,8 +40,8 @@ TUNE = TuneParameters(200, trials=3)
 def test_a_key_with_other_options_is_refused_and_both_are_named(
     filled_workspace: Workspace,
     is_finished: bool,
-    began: TrainingParameters,
-    asked: TrainingParameters,
+    began: Recipe,
+    asked: Recipe,
     expected: str,
     received: str,
 ) -> None:
@@ -64,7 +64,7 @@ def test_what_a_request_leaves_open_is_as_it_was_when_it_began(filled_workspace:
 @pytest.fixture
 def due(filled_workspace: Workspace, few_digits: DigitFolders) -> Iterator[Workspace]:
     """Version 1 is in production, and so much is new that a night asks for a training."""
-    cycle.retrain(filled_workspace, "first", "test", RetrainParameters(200))
+    cycle.retrain(filled_workspace, "first", "test", Retrain(200))
     ingest_folder(filled_workspace.catalog, few_digits.later, "pool")
     assert cycle.monitor(filled_workspace).is_retraining_requested
     yield filled_workspace
@@ -77,7 +77,7 @@ def fail(workspace: Workspace, dag_id: str, request_key: str) -> None:
 
 
 def test_a_night_does_not_ask_while_a_training_of_that_pool_is_under_way(due: Workspace) -> None:
-    for key, parameters in (("same", RetrainParameters(200)), ("other", RETRAIN), ("tuning", TUNE)):
+    for key, parameters in (("same", Retrain(200)), ("other", RETRAIN), ("tuning", TUNE)):
         cycle.take_snapshot(due, key, "test", parameters)
         assert cycle.monitor(due).reasons == []
     fail(due, "tune", "tuning")

@@ -16,9 +16,9 @@ from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_registry import Registry
 from ml.reporting.alert_delivery import alerting_workspace
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 
 
 @pytest.fixture

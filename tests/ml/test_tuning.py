@@ -20,13 +20,16 @@ from ml.catalog.models import attempts
 from ml.catalog.models.attempts import overdue_requests
 from ml.cli.tuning_commands import tuning_app
 from ml.errors import SettingsError, TrainingError
+from ml.tasks.classification import head_fitting
+from ml.tasks.registered import find_task
 from ml.training import tuning
-from ml.training.search_space import defaults
+from ml.training.recipes import Retrain, Tune
 from ml.training.study import open_study
-from ml.training.training_requests import RetrainParameters, TuneParameters
+from ml.training.tuning import first_trial
 from ml.training.tuning_report import EXPERIMENT
 
 KEY = "search"
+FIRST = first_trial(find_task("classification"), may_mirror=False)
 
 # Imports what takes long and says so, and begins when it is told to.
 WORKER = """
@@ -48,12 +51,12 @@ with open_workspace() as workspace:
 DYING_WORKER = (
     """
 import os, signal
-from ml.training import tuning
+from ml.tasks.classification import head_fitting
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-tuning.fit_folds = die
+head_fitting.train_head = die
 """
     + WORKER
 )
@@ -66,12 +69,12 @@ def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_search(workspace: Workspace, trials: int) -> int:
-    return cycle.take_snapshot(workspace, KEY, "test", TuneParameters(200, trials))
+    return cycle.take_snapshot(workspace, KEY, "test", Tune(200, trials))
 
 
 @contextmanager
 def study_of(workspace: Workspace) -> Iterator[Any]:
-    with open_study(workspace.catalog, KEY, defaults(False)) as study:
+    with open_study(workspace.catalog, KEY, FIRST) as study:
         yield study
 
 
@@ -101,13 +104,13 @@ def worker(workspace: Workspace, script: str, attempt_id: int) -> subprocess.Pop
 
 def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: Workspace) -> None:
     steps: list[str] = []
-    parameters = TuneParameters(200, trials=4, seed=3)
+    parameters = Tune(200, trials=4, seed=3)
     report = cycle.retrain(filled_workspace, KEY, "test", parameters, lambda step, _done, _total: steps.append(step))
     assert (report.model_version, report.production_version) == (1, 1)
     assert [*dict.fromkeys(steps)] == list(cycle.TUNE_STEPS)
 
     with study_of(filled_workspace) as study:
-        assert study.trials[0].params == defaults(may_mirror=False)
+        assert study.trials[0].params == FIRST
         assert len(study.trials) == 4
         best = tuning.best_trial(study)
     with filled_workspace.catalog.begin() as connection:
@@ -160,7 +163,7 @@ def test_two_processes_share_the_trials_of_one_study(filled_workspace: Workspace
 def test_a_trial_that_fails_costs_no_more_than_itself(
     filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt_id, train, calls = start_search(filled_workspace, trials=3), tuning.fit_folds, []
+    attempt_id, train, calls = start_search(filled_workspace, trials=3), head_fitting.train_head, []
 
     def fail_at_first(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -168,7 +171,7 @@ def test_a_trial_that_fails_costs_no_more_than_itself(
             raise TrainingError("Expected a finite loss.")
         return train(*arguments)
 
-    monkeypatch.setattr(tuning, "fit_folds", fail_at_first)
+    monkeypatch.setattr(head_fitting, "train_head", fail_at_first)
     assert cycle.search(filled_workspace, attempt_id) == 3
     assert states(filled_workspace) == ["FAIL", "COMPLETE", "COMPLETE"]
     with study_of(filled_workspace) as study:
@@ -180,9 +183,9 @@ def test_a_search_without_any_result_says_why(filled_workspace: Workspace, monke
     def fail(*_: object) -> None:
         raise TrainingError("Expected a finite loss.")
 
-    monkeypatch.setattr(tuning, "fit_folds", fail)
+    monkeypatch.setattr(head_fitting, "train_head", fail)
     with pytest.raises(TrainingError, match=r"None of 2 did.*Expected a finite loss"):
-        cycle.retrain(filled_workspace, KEY, "test", TuneParameters(200, trials=2))
+        cycle.retrain(filled_workspace, KEY, "test", Tune(200, trials=2))
 
 
 def test_the_trial_of_a_killed_worker_is_given_up_and_the_search_goes_on(
@@ -209,7 +212,7 @@ def test_a_search_looks_at_no_image_of_the_evaluation_set(filled_workspace: Work
 
 def test_a_long_search_is_no_overdue_retraining(filled_workspace: Workspace) -> None:
     start_search(filled_workspace, trials=1)
-    cycle.take_snapshot(filled_workspace, "slow", "test", RetrainParameters(200))
+    cycle.take_snapshot(filled_workspace, "slow", "test", Retrain(200))
     with filled_workspace.catalog.begin() as connection:
         assert overdue_requests(connection, minutes=0) == ["slow"]
 
@@ -234,4 +237,4 @@ def test_the_command_searches_trains_and_says_how_it_ended(
 
 def test_a_search_of_no_trials_is_refused() -> None:
     with pytest.raises(SettingsError, match="trials: expected 1 or more"):
-        TuneParameters(200, trials=0)
+        Tune(200, trials=0)

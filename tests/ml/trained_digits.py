@@ -27,8 +27,8 @@ from ml.backbones.vgg16.weights import resolve_weights
 from ml.deadlines import Deadline
 from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
+from ml.tasks.card import ModelCard
 from ml.tasks.classification.bundle import make_card, write_bundle
-from ml.tasks.classification.card import ModelCard
 from ml.tasks.classification.head_training import TrainedHead, train_head
 
 CLASSES = tuple("0123456789")

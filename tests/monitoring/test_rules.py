@@ -21,6 +21,7 @@ from ml.serving.loaded_model import LoadedModel
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from webapi.telemetry.health_metrics import health_metrics
 from webapi.telemetry.metrics import Metrics
 
@@ -69,8 +70,8 @@ def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[M
         untried_images=4,
         drift=drift,
     )
-    models = ModelHost(ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None)
-    models.serve(LoadedModel.load(write_bundle(tmp_path / "1-run", 1)))
+    models = ModelHost(ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None, TASK)
+    models.serve(LoadedModel.load(write_bundle(tmp_path / "1-run", 1), TASK))
     return [*Metrics(models, Load(1)).registry.collect(), *health_metrics(health, Settings())]
 
 

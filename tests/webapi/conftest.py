@@ -24,6 +24,7 @@ from ml.catalog.tables import accounts
 from ml.registry.mlflow_registry import Registry
 from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from tests.application import application_as_web
 from webapi import application_state
 from webapi.telemetry import database_metrics
@@ -119,7 +120,7 @@ def serve_version(app: Flask, write_bundle: Callable[[Path, int], Path], tmp_pat
 
     def serve(version: int) -> None:
         models = application_state.current(app).models
-        models.serve(LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version)))
+        models.serve(LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK))
 
     return serve
 

@@ -19,6 +19,7 @@ from ml.deadlines import Deadline
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from ml.tasks.classification.classifier import Classifier
 from webapi import application_state
 
@@ -122,7 +123,7 @@ def test_a_hundred_swaps_under_load_fail_no_request(
 ) -> None:
     registry = Registry(write_bundle)
     current = application_state.current(app)
-    models = ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 60, current.record.write)
+    models = ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 60, current.record.write, TASK)
     app.extensions["mycoflow"] = type(current)(**vars(current) | {"models": models})
     (tmp_path / "serving").mkdir()
     models.poll()

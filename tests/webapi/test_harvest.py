@@ -51,7 +51,7 @@ def pictures(app: Flask, serve_version: Callable[[int], None]) -> dict[bool, byt
 def _confidence(model: Any, content: bytes) -> float:
     from ml.backbones.preprocessing import to_pixels
 
-    return float(model.classifier.predict(to_pixels(content, 32)[None]).probabilities.max())
+    return float(model.predict(to_pixels(content, 32)[None]).probabilities.max())
 
 
 def rows(catalog: Catalog, table: sa.Table) -> list[Any]:

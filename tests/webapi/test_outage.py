@@ -178,9 +178,9 @@ def _check_answers(app: Flask, catalog: Catalog, png: Png, answers: list[tuple[f
     for prediction_id, (seed, answer) in given.items():
         content = png(seed)
         assert stored[prediction_id] == sha256_of(content).hexdigest()
-        expected = model.classifier.predict(to_pixels(content, 32)[np.newaxis]).probabilities[0]
+        expected = model.predict(to_pixels(content, 32)[np.newaxis]).probabilities[0]
         got = {result["name"]: result["proba"] for result in answer["results"]}
-        assert got == pytest.approx(dict(zip(model.classifier.card.classes, 100 * expected, strict=True)), abs=0.02)
+        assert got == pytest.approx(dict(zip(model.card.classes, 100 * expected, strict=True)), abs=0.02)
 
 
 FIGURE = "mycoflow_accuracy_floor"

@@ -63,7 +63,7 @@ def _accuracies(health: Health) -> dict[str, float | None]:
     deciding, drift = health.deciding, health.drift
     without_labels = ("estimated_accuracy", "observed_accuracy", "observed_accuracy_low", "observed_accuracy_high")
     return {
-        "deciding_accuracy": deciding.accuracy if deciding else None,
+        "deciding_accuracy": deciding.main_figure if deciding else None,
         **{name: getattr(drift, name) if drift else None for name in without_labels},
     }
 
@@ -72,7 +72,7 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
     new = health.new_images
     return {
         "below_floor": _floor_values(health.deciding, settings),
-        "model_accuracy": {(part.part,): part.accuracy for part in health.parts},
+        "model_accuracy": {(part.part,): part.main_figure for part in health.parts},
         "class_recall": {
             (part.part, name): recall
             for part in health.parts

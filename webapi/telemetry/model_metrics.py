@@ -43,7 +43,7 @@ class ModelCollector(Collector):
 
 
 def _facts(model: LoadedModel) -> dict[str, str]:
-    card = model.classifier.card
+    card = model.card
     return {
         "version": str(model.version),
         "backbone": card.backbone,

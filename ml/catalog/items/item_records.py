@@ -116,6 +116,15 @@ def add_predicted(connection: sa.Connection, item: ItemRecord) -> None:
     connection.execute(_ADD_ITEMS, item.row())
 
 
+def demand_images(connection: sa.Connection, item_ids: Sequence[str]) -> list[str]:
+    """The hash of the image of each item, in their order.
+
+    Raises: MissingPartError, one of them has none.
+    """
+    found = find_item_images(connection, item_ids)
+    return [ItemParts(item_id, found.get(item_id), None).demand_image() for item_id in item_ids]
+
+
 def find_item_images(connection: sa.Connection, item_ids: Sequence[str]) -> dict[str, str]:
     """The hash of the image of each of these items that has one, by the item's id."""
     query = sa.select(items.c.id, items.c.image_sha256).where(items.c.id.in_(item_ids))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.account_names import find_logins, find_mentioned
 from ml.catalog.keyset_pages import Order, read_page
-from ml.catalog.tables import accounts, events, feedback, model_versions, predictions, results
+from ml.catalog.tables import accounts, events, feedback, predictions, results
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,15 @@ def query_predictions(connection: sa.Connection, wanted: LogFilter, limit: int, 
             results.c.item_id,
             results.c.model_version,
             predictions.c.is_cached,
-            results.c.probabilities,
-            model_versions.c.classes,
+            results.c.top_class,
+            results.c.confidence,
         )
         .select_from(predictions.join(results).outerjoin(accounts))
-        .outerjoin(model_versions, model_versions.c.version == results.c.model_version)
         .where(*_common(wanted, predictions.c.requested_at, predictions.c.account_id == _account_id(wanted)))
         .where(*_of_results(wanted))
     )
     page = read_page(connection, query, Order(predictions.c.requested_at, predictions.c.id), limit, cursor)
-    return LogPage([_prediction(row) for row in page.rows], page.next_cursor)
+    return LogPage([ListedPrediction(*row) for row in page.rows], page.next_cursor)
 
 
 def query_feedback(connection: sa.Connection, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
@@ -190,11 +189,3 @@ def _of_results(wanted: LogFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield results.c.model_version == wanted.model_version
     if wanted.item_id is not None:
         yield results.c.item_id == wanted.item_id
-
-
-def _prediction(row: Any) -> ListedPrediction:
-    best = max(row.probabilities)
-    name = None if row.classes is None else row.classes[row.probabilities.index(best)]
-    return ListedPrediction(
-        row.id, row.requested_at, row.login, row.item_id, row.model_version, row.is_cached, name, best
-    )

@@ -1,4 +1,4 @@
-"""Results (item, model version) -> full distribution, computed once; and the predictions that asked for them."""
+"""Results (item, model version) -> answer, computed once; and the predictions that asked for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ml.catalog.answers import Answer
 from ml.catalog.items.item_records import is_only_predicted
 from ml.catalog.tables import items, predictions, results
 
@@ -16,13 +17,11 @@ from ml.catalog.tables import items, predictions, results
 class Result:
     """What a model version says of an item.
 
-    Args:
-        probabilities: (classes,), in the order of the version's classes.
-        is_only_predicted: nobody has given the item an annotation or a place yet.
+    Args: is_only_predicted, nobody has given the item an annotation or a place yet.
     """
 
     id: int
-    probabilities: list[float]
+    answer: Answer
     is_only_predicted: bool
 
 
@@ -30,7 +29,15 @@ class Result:
 _ONE_RESULT = (results.c.item_id == sa.bindparam("item_id")) & (
     results.c.model_version == sa.bindparam("model_version")
 )
-_FIND_RESULT = sa.select(results.c.id, results.c.probabilities, is_only_predicted()).join(items).where(_ONE_RESULT)
+_ANSWER = (
+    results.c.top_class,
+    results.c.confidence,
+    results.c.margin,
+    results.c.probabilities,
+    results.c.novelty,
+    results.c.answer,
+)
+_FIND_RESULT = sa.select(results.c.id, is_only_predicted(), *_ANSWER).join(items).where(_ONE_RESULT)
 _FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
 _SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
 _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
@@ -39,7 +46,7 @@ _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
     """The stored result of one item, if it was ever computed."""
     row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
-    return None if row is None else Result(*row)
+    return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
 
 
 class SavedResult(NamedTuple):
@@ -49,11 +56,9 @@ class SavedResult(NamedTuple):
     is_new: bool
 
 
-def save_result(
-    connection: sa.Connection, item_id: str, model_version: int, probabilities: Sequence[float]
-) -> SavedResult:
+def save_result(connection: sa.Connection, item_id: str, model_version: int, answer: Answer) -> SavedResult:
     """Keep a result, if it is not there yet."""
-    values = {"item_id": item_id, "model_version": model_version, "probabilities": probabilities}
+    values = _row(item_id, model_version, answer)
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
     if saved is not None:
         return SavedResult(saved, is_new=True)
@@ -61,25 +66,43 @@ def save_result(
     return SavedResult(known, is_new=False)
 
 
-def save_results(connection: sa.Connection, model_version: int, distributions: Mapping[str, np.ndarray]) -> None:
-    """Keep many results of one version; those that are there already stay.
-
-    Args: distributions, item id -> probabilities (classes,).
-    """
-    rows = [
-        {"item_id": item_id, "model_version": model_version, "probabilities": values.tolist()}
-        for item_id, values in sorted(distributions.items())
-    ]
+def save_results(connection: sa.Connection, model_version: int, answers: Mapping[str, Answer]) -> None:
+    """Keep many results of one version, by the item's id; those that are there already stay."""
+    rows = [_row(item_id, model_version, answer) for item_id, answer in sorted(answers.items())]
     if rows:
         connection.execute(insert(results).on_conflict_do_nothing(), rows)
 
 
-def load_results(connection: sa.Connection, model_version: int, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """The stored distributions of some items: id -> float32 (classes,); items not scored yet are missing."""
-    query = sa.select(results.c.item_id, results.c.probabilities).where(
+def load_results(connection: sa.Connection, model_version: int, item_ids: Sequence[str]) -> dict[str, Answer]:
+    """The stored answers to some items, by id; items not scored yet are missing."""
+    query = sa.select(results.c.item_id, *_ANSWER).where(
         results.c.item_id.in_(item_ids), results.c.model_version == model_version
     )
-    return {item_id: np.asarray(values, dtype=np.float32) for item_id, values in connection.execute(query)}
+    return {row[0]: _read_answer(*row[1:]) for row in connection.execute(query)}
+
+
+def _row(item_id: str, model_version: int, answer: Answer) -> dict[str, object]:
+    return {
+        "item_id": item_id,
+        "model_version": model_version,
+        "probabilities": answer.probabilities.tolist(),
+        "top_class": answer.top_class,
+        "confidence": answer.confidence,
+        "margin": answer.margin,
+        "novelty": answer.novelty,
+        "answer": answer.detail,
+    }
+
+
+def _read_answer(
+    top_class: str | None,
+    confidence: float,
+    margin: float,
+    probabilities: list[float],
+    novelty: float | None,
+    detail: dict[str, object] | None,
+) -> Answer:
+    return Answer(top_class, confidence, margin, np.asarray(probabilities, np.float32), novelty, detail)
 
 
 def save_prediction(connection: sa.Connection, result_id: int, account_id: int | None, is_cached: bool) -> int:

@@ -27,8 +27,8 @@ class PastAttempt:
     decision: str | None
     reasons: list[str] | None
     warnings: list[str] | None
-    challenger_accuracy: float | None
-    champion_accuracy: float | None
+    challenger_figure: float | None
+    champion_figure: float | None
     was_promoted: bool
 
 
@@ -49,8 +49,8 @@ def recent_attempts(connection: sa.Connection, count: int) -> list[PastAttempt]:
             verdicts.c.decision,
             verdicts.c.reasons,
             verdicts.c.warnings,
-            verdicts.c.challenger_accuracy,
-            verdicts.c.champion_accuracy,
+            verdicts.c.challenger_figure,
+            verdicts.c.champion_figure,
             was_promoted,
         )
         .select_from(attempts.outerjoin(verdicts))

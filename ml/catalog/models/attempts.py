@@ -49,7 +49,7 @@ class Retraining:
 
 @dataclass(frozen=True)
 class StoredVerdict:
-    """What the gate said, and of what. Accuracies are shares between 0 and 1."""
+    """What the gate said, and of what. Figures are the task's main figure, shares between 0 and 1."""
 
     model_version: int
     champion_version: int | None
@@ -57,8 +57,8 @@ class StoredVerdict:
     decision: str
     reasons: list[str]
     warnings: list[str]
-    challenger_accuracy: float
-    champion_accuracy: float | None
+    challenger_figure: float
+    champion_figure: float | None
 
 
 _FIELDS = [attempts.c[name] for name in Attempt.__dataclass_fields__]

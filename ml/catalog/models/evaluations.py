@@ -1,7 +1,7 @@
 """Evaluations: one row per scoring of a model version on one part of the evaluation set; and the nightly check."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.tables import evaluations, monitorings
+from ml.figures import title_of
 
 
 @dataclass(frozen=True)
@@ -16,17 +17,19 @@ class Shortfall:
     """A figure that is below its floor; `ml.evaluation.floor` decides. As a string, a sentence.
 
     Args:
-        label: the class whose recall it is; None for the accuracy over all classes.
+        label: the class whose recall it is; None for the main figure over all classes.
         value, floor: 0 to 1.
+        figure: name of the main figure.
     """
 
     label: str | None
     value: float
     floor: float
+    figure: str = "accuracy"
 
     def __str__(self) -> str:
         if self.label is None:
-            return f"Accuracy {self.value:.1%} is below the floor of {self.floor:.1%}."
+            return f"{title_of(self.figure)} {self.value:.1%} is below the floor of {self.floor:.1%}."
         return f"Recall {self.value:.1%} of {self.label} is below its floor of {self.floor:.1%}."
 
 
@@ -35,9 +38,12 @@ class Evaluation:
     """Figures of one part of the evaluation set; shares between 0 and 1.
 
     Args:
+        main_figure: the task's, which the floor applies to; the accuracy of classification.
+        accuracy, precision_macro, recall_macro, f1_macro: None where the task has none.
         per_class: label -> {image_count, precision, recall, f1}.
-        confusion: rows are true labels, columns predicted.
+        confusion: rows are true labels, columns predicted; None where an item may have several.
         shortfalls: what is below its floor.
+        figures: the task's other shares, by name.
     """
 
     model_version: int
@@ -45,13 +51,15 @@ class Evaluation:
     part: str
     is_deciding: bool
     image_count: int
-    accuracy: float
-    precision_macro: float
-    recall_macro: float
-    f1_macro: float
+    main_figure: float
+    accuracy: float | None
+    precision_macro: float | None
+    recall_macro: float | None
+    f1_macro: float | None
     per_class: Mapping[str, Mapping[str, float]]
-    confusion: Sequence[Sequence[int]]
+    confusion: Sequence[Sequence[int]] | None
     shortfalls: Sequence[Shortfall]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_shortfalls(stored: Sequence[Mapping[str, Any]]) -> list[Shortfall]:
@@ -80,22 +88,22 @@ def latest_evaluation(
     return None if row is None else Evaluation(**{**row._mapping, "shortfalls": read_shortfalls(row.shortfalls)})
 
 
-def latest_accuracies(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
-    """The latest deciding accuracy of each version, and when it was measured."""
+def latest_main_figures(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
+    """The latest deciding figure of each version, and when it was measured."""
     query = (
-        sa.select(evaluations.c.model_version, evaluations.c.accuracy, evaluations.c.evaluated_at)
+        sa.select(evaluations.c.model_version, evaluations.c.main_figure, evaluations.c.evaluated_at)
         .distinct(evaluations.c.model_version)
         .where(evaluations.c.is_deciding)
         .order_by(evaluations.c.model_version, evaluations.c.evaluated_at.desc())
     )
-    return {version: (accuracy, at) for version, accuracy, at in connection.execute(query)}
+    return {version: (figure, at) for version, figure, at in connection.execute(query)}
 
 
 def save_monitoring(
     connection: sa.Connection,
     model_version: int,
     evaluation_set_version: int,
-    accuracy: float,
+    main_figure: float,
     shortfalls: Sequence[Shortfall],
     new_images: NewImages,
     reasons: Sequence[str],
@@ -109,7 +117,7 @@ def save_monitoring(
         sa.insert(monitorings).values(
             model_version=model_version,
             evaluation_set_version=evaluation_set_version,
-            accuracy=accuracy,
+            main_figure=main_figure,
             shortfalls=[asdict(each) for each in shortfalls],
             new_images_human=new_images.human,
             new_images_harvested=new_images.harvested,
@@ -136,7 +144,7 @@ def find_figures(
 def below_floor_since(connection: sa.Connection, model_version: int, label: str | None) -> int | None:
     """Since which nightly check, without a break, this version is in production and a figure of it below its floor.
 
-    Args: label, of a class; None for the accuracy over all.
+    Args: label, of a class; None for the main figure over all.
     Returns: the check's id; None where the latest one found something else.
     """
     is_below = (monitorings.c.model_version == model_version) & monitorings.c.shortfalls.contains([{"label": label}])

@@ -62,11 +62,11 @@ def class_figures(part: PartAccuracy) -> list[ClassFigures]:
 
 
 def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixRow]:
-    """Return the rows of the confusion matrix; none if there are more than MOST_CLASSES classes.
+    """Return the rows of the confusion matrix; none if there is no such matrix, or more than MOST_CLASSES classes.
 
     Args: classes, in the order of the rows.
     """
-    if len(classes) > MOST_CLASSES:
+    if part.confusion is None or len(classes) > MOST_CLASSES:
         return []
     return [
         MatrixRow(name, ascii_uppercase[row], _cells(counts, row))
@@ -75,10 +75,10 @@ def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixR
 
 
 def most_frequent_confusions(part: PartAccuracy, classes: Sequence[str]) -> list[Confusion]:
-    """Return the confusions with the most images; at most MOST_CONFUSIONS."""
+    """Return the confusions with the most images; at most MOST_CONFUSIONS, none if there is no confusion matrix."""
     confusions = [
         Confusion(true_name, predicted_name, count, count / sum(counts))
-        for true_name, counts in zip(classes, part.confusion, strict=True)
+        for true_name, counts in zip(classes, part.confusion or (), strict=False)
         for predicted_name, count in zip(classes, counts, strict=True)
         if count and true_name != predicted_name
     ]

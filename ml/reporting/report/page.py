@@ -7,7 +7,7 @@ from jinja2 import PackageLoader, Template
 from ml.catalog.database import Catalog
 from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
 from ml.evaluation.floor import floor_of, measured_recalls
-from ml.figures import NIGHTLY
+from ml.figures import NIGHTLY, title_of
 from ml.reporting.health import PartAccuracy
 from ml.reporting.report import classes, plots, signals
 from ml.reporting.report.colours import of_origin
@@ -44,6 +44,7 @@ def render(facts: Facts, in_airflow: bool = False) -> str:
         trend={width: _draw_trend(facts, width) for width in (plots.WIDE, plots.NARROW)} if facts.nights else None,
         arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
         deciding=health.deciding,
+        main_figure=title_of(floor_of(facts.settings).figure),
         figures=[figure for figure in NIGHTLY if figure.name in health.figures],
     )
 
@@ -60,8 +61,11 @@ def _unmeasured_floors(facts: Facts) -> list[str]:
 
 
 def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
-    """Return the interval of a part's accuracy. A part has at least one image, so the interval exists."""
-    return observed_accuracy(round(part.accuracy * part.image_count), part.image_count)
+    """Return the interval of a part's accuracy. A part has at least one image, so the interval exists.
+
+    Other main figures are no shares of images, and have none.
+    """
+    return observed_accuracy(round(part.main_figure * part.image_count), part.image_count)
 
 
 @cache

@@ -26,14 +26,14 @@ def draw_trend(nights: Sequence[NightPoint], moves: Sequence[Move], until: datet
         until: time of the right edge, not before any night or move.
     Returns: the image as a data URI.
     """
-    lowest = min(floor, *(night.accuracy for night in nights))
+    lowest = min(floor, *(night.main_figure for night in nights))
     frame = Frame(Drawing(width, _HEIGHT), max(0.0, math.floor(10 * lowest - 0.5) / 10), 1.0)
     step = 0.1 if frame.low >= 0.4 else 0.2
     frame.draw_grid([1 - step * number for number in range(int((1 - frame.low) / step + 1.001))], ".0%")
     time = _TimeAxis(frame, nights[0].monitored_at, until)
     _draw_floor(frame, floor)
     _draw_moves(time, nights[0].model_version, moves)
-    points = [(time.x(night.monitored_at), frame.y(night.accuracy)) for night in nights]
+    points = [(time.x(night.monitored_at), frame.y(night.main_figure)) for night in nights]
     frame.drawing.line(points, BLUE, 2)
     for point, night in zip(points, nights, strict=True):
         frame.drawing.dot(point, VERMILLION if night.shortfalls else BLUE)

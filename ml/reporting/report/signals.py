@@ -51,8 +51,8 @@ def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
     where = f"Version {health.champion} is in production"
     if deciding.shortfalls:
         detail = " ".join([f"{where}.", *map(str, deciding.shortfalls)])
-        return Signal(name, "look", percent(deciding.accuracy), detail)
-    return Signal(name, "good", percent(deciding.accuracy), f"{where}, above the floor of {percent(floor)}.")
+        return Signal(name, "look", percent(deciding.main_figure), detail)
+    return Signal(name, "good", percent(deciding.main_figure), f"{where}, above the floor of {percent(floor)}.")
 
 
 def _of_data(health: Health) -> Signal:

@@ -51,13 +51,16 @@ def tell_observed(drift: DriftCheck) -> str:
     )
 
 
-def describe_trend(nights: Sequence[NightPoint], floor: float) -> str:
-    """Return the alternative text of the accuracy plot. Args: nights, oldest first, one or more."""
-    accuracies = [night.accuracy for night in nights]
+def describe_trend(figure: str, nights: Sequence[NightPoint], floor: float) -> str:
+    """Return the alternative text of the main figure's plot.
+
+    Args: figure, its name; nights, oldest first, one or more.
+    """
+    values = [night.main_figure for night in nights]
     below = sum(bool(night.shortfalls) for night in nights)
     return (
-        f"Accuracy at the last {count(len(nights), 'nightly check')}: first {percent(accuracies[0])}, "
-        f"last {percent(accuracies[-1])}, lowest {percent(min(accuracies))}, highest {percent(max(accuracies))}; "
+        f"{figure} at the last {count(len(nights), 'nightly check')}: first {percent(values[0])}, "
+        f"last {percent(values[-1])}, lowest {percent(min(values))}, highest {percent(max(values))}; "
         f"{below} below the floor of {percent(floor)}."
     )
 

@@ -20,7 +20,7 @@ from ml.backbones.onnx_runtime import Floats, Images, OnnxBackbone
 from ml.backbones.registered import find_backbone
 from ml.backbones.served_backbone import ServedBackbone
 from ml.errors import ModelLoadError
-from ml.tasks.classification.card import ModelCard, save_card
+from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head import Head, save_head
 from ml.tasks.classification.keras_classifier import build_classifier

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +18,17 @@ from ml.backbones.onnx_runtime import (
     run_in_batches,
 )
 from ml.backbones.preprocessing import INPUT_CHANNELS
+from ml.catalog.answers import Answer
 from ml.errors import ModelLoadError
-from ml.tasks.classification.card import ModelCard, load_card
+from ml.tasks.base import Output
+from ml.tasks.card import ModelCard, load_card
+from ml.tasks.classification.answers import rank_classes
 from ml.tasks.classification.head import Head, load_head
 
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ["probabilities", "features"]
 ANSWER_TOLERANCE = 1e-4  # between the graph's own head and head.npz: float32 summed in another order
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a model says of n images.
-
-    Args:
-        probabilities: float32, (n, classes).
-        features: float32, (n, feature count).
-    """
-
-    probabilities: Floats
-    features: Floats
 
 
 class Classifier:
@@ -80,10 +69,18 @@ class Classifier:
         """
         check_images(images, self.card.image_size)
         with self._turns.take() as session:
-            return Output(*run_in_batches(session, _OUTPUTS, images))
+            probabilities, features = run_in_batches(session, _OUTPUTS, images)
+        return Output(rank_classes(probabilities, self.card.classes), features)
+
+    def answer(self, features: Floats) -> list[Answer]:
+        """Classify images whose features are known already.
+
+        Args: features, float32, (n, feature count).
+        """
+        return rank_classes(self.classify(features), self.card.classes)
 
     def classify(self, features: Floats) -> Floats:
-        """Classify images whose features are known already.
+        """The same, as numbers alone.
 
         Args: features, float32, (n, feature count).
         Returns: probabilities, float32, (n, classes).
@@ -93,10 +90,8 @@ class Classifier:
     def _check_answer(self, folder: Path) -> None:
         size = self.card.image_size
         image = np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8)
-        outputs = [
-            Output(*run_in_batches(session, _OUTPUTS, image)) for session in (self._turns.alone, self._turns.meanwhile)
-        ]
-        difference = max(np.abs(each.probabilities - self.classify(each.features)).max() for each in outputs)
+        outputs = [run_in_batches(session, _OUTPUTS, image) for session in (self._turns.alone, self._turns.meanwhile)]
+        difference = max(np.abs(probabilities - self.classify(features)).max() for probabilities, features in outputs)
         if not difference <= ANSWER_TOLERANCE:
             raise ModelLoadError(
                 f"Expected model.onnx and head.npz in {folder} to agree within {ANSWER_TOLERANCE}. "

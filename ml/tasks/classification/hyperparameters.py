@@ -2,8 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 DROPOUT_RATE = 0.2
+
+# Where a search looks.
+LEARNING_RATES = (2e-4, 2e-2)
+DROPOUT_RATES = (0.0, 0.6)
+WEIGHT_DECAYS = (0.0, 0.5)
+BATCH_SIZES = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -23,14 +33,21 @@ class Hyperparameters:
     weight_decay: float = 0.0
     batch_size: int = 64
 
+    @classmethod
+    def of(cls, values: Mapping[str, float]) -> "Hyperparameters":
+        """Those of these names and values; the defaults of all others."""
+        others = {name: value for name, value in values.items() if name != "batch_size"}
+        return cls(batch_size=int(values.get("batch_size", cls.batch_size)), **others)
+
 
 DEFAULTS = Hyperparameters()
 
 
-def chosen_hyperparameters(parameters: Mapping[str, object]) -> Hyperparameters:
-    """Those that a search chose for an attempt; the defaults where none did.
-
-    Args: parameters, the attempt's.
-    """
-    chosen = parameters.get("hyperparameters")
-    return Hyperparameters(**chosen) if isinstance(chosen, dict) else DEFAULTS
+def suggest(trial: "Trial") -> dict[str, float]:
+    """Let Optuna choose."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
+        "dropout_rate": trial.suggest_float("dropout_rate", *DROPOUT_RATES),
+        "weight_decay": trial.suggest_float("weight_decay", *WEIGHT_DECAYS),
+        "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES),
+    }

@@ -22,14 +22,14 @@ from ml.errors import SettingsError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
-from ml.training.training_requests import FinetuneParameters, RetrainParameters
+from ml.training.recipes import Finetune, Retrain
 from tests import three_layers
 from tests.application import application_as_web
 from tests.deployments import Origin, copy_deployment, drop_deployment
 from webapi import application_state
 
 ROOT = Path(__file__).parents[3]
-RETRAIN = RetrainParameters(snapshot_size=200)
+RETRAIN = Retrain(snapshot_size=200)
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
     assert cycle.measure_drift(tiny).reference_features == 30
     second = cycle.retrain(tiny, "second", "test", RETRAIN)
     assert second.verdict.champion_version == 1
-    third = cycle.retrain(tiny, "third", "test", FinetuneParameters(200, layers=2, epochs=2, learning_rate=1e-4))
+    third = cycle.retrain(tiny, "third", "test", Finetune(200, layers=2, epochs=2, learning_rate=1e-4))
     assert load_classifier(tiny, third.model_version).card.backbone_weights.startswith("finetuned:")
     with pytest.raises(SettingsError, match="layers: expected 1 to 3"):
-        cycle.retrain(tiny, "fourth", "test", FinetuneParameters(200, layers=4, epochs=1))
+        cycle.retrain(tiny, "fourth", "test", Finetune(200, layers=4, epochs=1))
 
     served, name = ask_the_service(tiny, tiny_settings, next((few_digits.evaluation / "0").iterdir()))
     assert served["backbone"] == three_layers.NAME

@@ -17,8 +17,9 @@ from ml.catalog.embedded import embedded_url
 from ml.catalog.images.copy_index import load_statistics
 from ml.catalog.images.feature_vectors import load_features
 from ml.catalog.items.item_records import find_item_images
-from ml.catalog.logs.results import find_result
+from ml.catalog.logs.results import find_result, load_results
 from ml.catalog.models.backbone_records import find_backbone_by_recipe
+from ml.catalog.models.evaluations import latest_evaluation
 from ml.catalog.models.home_choices import find_choice
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
 from ml.catalog.tables import backbones, images, item_classes, metadata
@@ -233,6 +234,48 @@ def test_no_constraint_or_index_is_still_called_by_what_items_were(catalog: Cata
         found = set(connection.scalars(sa.text(names)))
     assert "items_pkey" in found
     assert not [name for name in found if name.startswith(("images_", "labels_", "snapshot_images"))]
+
+
+SCORED = """
+INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+VALUES (1, 'run', 'b:1', '{a,b,c}', 32, 'fp32');
+INSERT INTO training.images (sha256, media_type, width, height, byte_count)
+SELECT repeat(digit, 64), 'image/png', 32, 32, 100 FROM (VALUES ('1'), ('2')) AS known (digit);
+INSERT INTO training.items (id, image_sha256, group_key, source)
+SELECT sha256, sha256, sha256, 'test' FROM training.images;
+INSERT INTO logs.results (item_id, model_version, probabilities)
+VALUES (repeat('1', 64), 1, '{0.25,0.625,0.125}'), (repeat('2', 64), 7, '{0.5,0.5}'), (repeat('2', 64), 8, '{1}');
+INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+INSERT INTO training.evaluations (model_version, evaluation_set_version, part, is_deciding, image_count, accuracy,
+                                  precision_macro, recall_macro, f1_macro, per_class, confusion)
+SELECT 1, version, 'anchor', true, 10, 0.75, 0.5, 0.5, 0.5, '{}', '[]' FROM training.evaluation_sets;
+"""
+
+
+def test_results_and_figures_from_before_tasks_become_those_of_classification(
+    older: Callable[[int, str], Settings],
+) -> None:
+    settings = older(8, SCORED)
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        known = load_results(connection, 1, ["1" * 64])["1" * 64]
+        assert (known.top_class, known.confidence, known.margin) == ("b", 0.625, 0.375)
+        foreign = [load_results(connection, version, ["2" * 64])["2" * 64] for version in (7, 8)]
+        assert [(each.top_class, each.confidence, each.margin) for each in foreign] == [(None, 0.5, 0), (None, 1, 1)]
+        evaluation = latest_evaluation(connection, 1)
+        assert evaluation is not None
+        assert (evaluation.main_figure, evaluation.accuracy, evaluation.figures) == (0.75, 0.75, {})
+        assert (find_choice(connection, "task"), find_choice(connection, "model name")) == (
+            "classification",
+            "mycoflow",
+        )
+
+
+def test_a_home_that_never_trained_has_chosen_no_task(older: Callable[[int, str], Settings]) -> None:
+    settings = older(8, "SELECT 1")
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        assert find_choice(connection, "task") is None
 
 
 @pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])

@@ -96,8 +96,8 @@ INSERT INTO training.images (sha256, media_type, width, height, byte_count)
 SELECT encode(sha256(n::text::bytea), 'hex'), 'image/png', 32, 32, 100 FROM generate_series(1, 50000) AS n;
 INSERT INTO training.items (id, image_sha256, group_key, source)
 SELECT sha256, sha256, sha256, 'test' FROM training.images;
-INSERT INTO logs.results (item_id, model_version, probabilities)
-SELECT id, 1, '{0.5,0.5}' FROM training.items;
+INSERT INTO logs.results (item_id, model_version, probabilities, confidence, margin)
+SELECT id, 1, '{0.5,0.5}', 0.5, 0 FROM training.items;
 INSERT INTO logs.predictions (result_id, account_id, is_cached)
 SELECT id, CASE WHEN id % 500 = 0 THEN 7 ELSE 1 + id % 5 END, false FROM logs.results;
 INSERT INTO logs.feedback (prediction_id, account_id, verdict) SELECT id, account_id, 'ok' FROM logs.predictions;

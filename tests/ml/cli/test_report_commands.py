@@ -22,7 +22,7 @@ from ml.ingest.folder import ingest_folder
 from ml.reporting.health import read_health
 from ml.reporting.report.formats import percent
 from ml.settings import Settings
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 
 Report = Callable[[Settings, Path], Result]
 
@@ -56,7 +56,7 @@ def test_a_missing_folder_is_refused(settings: Settings, report: Report, tmp_pat
 def test_after_real_nights_the_report_shows_the_figures_of_the_catalog(
     filled_workspace: Workspace, few_digits: DigitFolders, report: Report, tmp_path: Path
 ) -> None:
-    cycle.retrain(filled_workspace, "first", "the first model", RetrainParameters(snapshot_size=200))
+    cycle.retrain(filled_workspace, "first", "the first model", Retrain(snapshot_size=200))
     ingest_folder(filled_workspace.catalog, few_digits.later, "pool")
     cycle.monitor(filled_workspace)
     cycle.measure_drift(filled_workspace)

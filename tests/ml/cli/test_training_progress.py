@@ -12,7 +12,7 @@ from ml.app import Workspace
 from ml.cli.main import app
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 
 NEW = "[red]2"  # the name of a class that contains Rich markup
 
@@ -31,7 +31,7 @@ def running(workspace: Workspace, few_digits: DigitFolders, tmp_path: Path) -> W
 
     ingest_folder(workspace.catalog, take(few_digits.evaluation, "0", "1"), "evaluation")
     ingest_folder(workspace.catalog, take(few_digits.first, "0", "1"), "pool")
-    assert cycle.retrain(workspace, "first", "test", RetrainParameters(200)).production_version == 1
+    assert cycle.retrain(workspace, "first", "test", Retrain(200)).production_version == 1
     ingest_folder(workspace.catalog, take(few_digits.evaluation, "2"), "evaluation")
     ingest_folder(workspace.catalog, take(few_digits.first, "2"), "pool")
     return workspace

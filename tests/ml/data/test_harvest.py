@@ -37,7 +37,7 @@ def judge(catalog: Catalog) -> Callable[[str, str], None]:
     def judged(sha256: str, verdict: str) -> None:
         with catalog.begin() as connection:
             add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 32, 32, 100)))
-            result = {"item_id": sha256, "model_version": 1, "probabilities": [1.0]}
+            result = {"item_id": sha256, "model_version": 1, "probabilities": [1.0], "confidence": 1, "margin": 1}
             result_id = connection.execute(sa.insert(results).values(result).returning(results.c.id)).scalar_one()
             asked = sa.insert(predictions).values(result_id=result_id, is_cached=False).returning(predictions.c.id)
             prediction_id = connection.execute(asked).scalar_one()

@@ -14,7 +14,7 @@ from ml.data.selection import Selection, SnapshotRules, parse_selection
 from ml.data.snapshot_rules import create_snapshot
 from ml.errors import SettingsError, SnapshotError
 from ml.settings import Settings
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain, encode_recipe
 
 AddImages = Callable[..., list[str]]
 LONG_AGO, SINCE = datetime(2024, 1, 1, tzinfo=UTC), "since:2024-06-01"
@@ -62,11 +62,11 @@ def test_a_selection_is_read_as_people_write_it(text: str, expected: Selection) 
 )
 def test_anything_else_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(SettingsError, match="since:2026-05-01"):
-        RetrainParameters(100, selection=text)
+        Retrain(100, selection=text)
 
 
 def test_the_selection_is_recorded_with_the_attempt(settings: Settings) -> None:
-    assert RetrainParameters(100, selection="all").to_record(settings, None)["selection"] == "all"
+    assert encode_recipe(Retrain(100, selection="all").pin(settings, None))["selection"] == "all"
 
 
 def test_balanced_takes_the_newest_of_each_class(catalog: Catalog, add_images: AddImages) -> None:

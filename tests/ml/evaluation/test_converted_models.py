@@ -12,13 +12,14 @@ from ml import cycle
 from ml.app import Workspace, load_classifier
 from ml.backbones.features import read_pixels
 from ml.backbones.keras_backend import load_keras, load_tensorflow
+from ml.backbones.scales import SCALES
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.evaluation.registering import CONVERTED, Statement, register_run
-from ml.registry.converted_graph import SCALES
+from ml.evaluation.registering import Statement, register_run
 from ml.registry.mlflow_client import point_mlflow_at
 from ml.reporting.inventory import list_models
+from ml.tasks.base import CONVERTED
 
 SIZE = 32
 CLASSES = ("0", "1", "2")
@@ -115,7 +116,7 @@ def test_a_keras_model_is_converted_judged_promoted_and_served(trained: Workspac
     assert "1800 values" in registration.notes[1]
     pixels, labels = pictures(trained)
     expected = network.predict(pixels, verbose=0)
-    assert registration.verdict.challenger_accuracy == pytest.approx((expected.argmax(axis=1) == labels).mean())
+    assert registration.verdict.challenger_figure == pytest.approx((expected.argmax(axis=1) == labels).mean())
     assert register_run(trained, run_id).verdict == registration.verdict  # again: the same version
     assert_serves(trained, 2, expected)
     listed = next(each for each in trained.registry.versions() if each.version == 2)

@@ -23,7 +23,8 @@ def sample(seed: int, count: int = 200, shift: float = 0.0) -> Sample:
     """Vectors about a point that lies `shift` away from the origin in each dimension, and answers that hang on them."""
     features = np.random.default_rng(seed).normal(shift, 1, (count, 8))
     odds = np.exp(features[:, :3])
-    return Sample(odds / odds.sum(axis=1, keepdims=True), features)
+    shares = odds / odds.sum(axis=1, keepdims=True)
+    return Sample(shares.max(axis=1), shares.argmax(axis=1).astype(str), features)
 
 
 def scores(confidence: Shift, classes: Shift, features: Shift | None, confidence_psi: float = 0.5) -> DriftScores:
@@ -93,7 +94,7 @@ def test_too_few_images_have_no_scores_and_too_few_features_no_mmd() -> None:
     enough, few = sample(0, MINIMUM_IMAGES), sample(0, MINIMUM_IMAGES - 1)
     assert measure_drift(enough, few) is None
     assert measure_drift(few, enough) is None
-    found = measure_drift(enough, Sample(enough.probabilities, few.features))
+    found = measure_drift(enough, Sample(enough.confidences, enough.top_classes, few.features))
     assert found is not None
     assert found.features is None
 

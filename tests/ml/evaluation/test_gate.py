@@ -16,6 +16,7 @@ from ml.evaluation.gate import (
     loss_p_value,
     measure_difference,
 )
+from ml.tasks.base import Scores
 
 FLOOR = Floor(0.70)
 
@@ -30,7 +31,12 @@ def compare(both: int, lost: int, won: int, neither: int, classes: int = 1) -> C
 
 def alone(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> Comparison:
     """Each image in a group of its own."""
-    return Comparison(labels, challenger, champion, np.arange(len(labels)).astype(str))
+    return compared(labels, challenger, champion, np.arange(len(labels)).astype(str))
+
+
+def compared(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray, groups: np.ndarray) -> Comparison:
+    """Right and wrong answers to images of one class each."""
+    return Comparison(*(Scores.of_labels(labels, right.astype(float)) for right in (challenger, champion)), groups)
 
 
 def verdict(
@@ -87,11 +93,11 @@ def test_whether_one_standard_error_is_passed_is_what_the_estimate_around_the_me
     random = np.random.default_rng(seed)
     champion, challenger = random.random((2, 300)) < 0.8
     groups = random.integers(0, 120, 300).astype(str)
-    difference, _ = measure_difference(Comparison(groups, challenger, champion, groups))
+    difference, _ = measure_difference(compared(groups, challenger, champion, groups))
     sums = np.array([(challenger[groups == each].sum() - champion[groups == each].sum()) for each in np.unique(groups)])
     around_the_mean = np.sqrt(len(sums) / (len(sums) - 1) * ((sums - sums.mean()) ** 2).sum()) / 300
     assert difference == pytest.approx((challenger.sum() - champion.sum()) / 300)
-    _, error = measure_difference(Comparison(groups, challenger, champion, groups))
+    _, error = measure_difference(compared(groups, challenger, champion, groups))
     assert (abs(difference) > error) == (abs(difference) > around_the_mean)
     assert error == pytest.approx(np.sqrt((sums**2).sum()) / 300)
 
@@ -107,16 +113,16 @@ def test_photos_of_one_observation_make_the_standard_error_larger() -> None:
 
 def test_the_p_value_is_that_of_the_exact_test() -> None:
     comparison = compare(10, 5, 1, 3)
-    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    p_value = loss_p_value(comparison.challenger.items, comparison.champion.items, comparison.groups)
     assert p_value == pytest.approx((6 + 1) / 2**6)
-    assert loss_p_value(np.array([True]), np.array([True]), np.array(["a"])) == 1
+    assert loss_p_value(np.array([1.0]), np.array([1.0]), np.array(["a"])) == 1
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (3, 1), (1, 3), (12, 12), (200, 150)])
 def test_the_p_value_of_images_in_groups_of_their_own_is_mcnemars(lost: int, won: int) -> None:
     comparison = compare(10, lost, won, 3)
     expected = binomtest(lost, lost + won, 0.5, alternative="greater").pvalue if lost + won else 1
-    p_value = loss_p_value(comparison.challenger, comparison.champion, comparison.groups)
+    p_value = loss_p_value(comparison.challenger.items, comparison.champion.items, comparison.groups)
     assert p_value == pytest.approx(expected, rel=1e-9)
 
 
@@ -127,7 +133,7 @@ def test_photos_of_one_observation_are_one_piece_of_luck() -> None:
     groups[400:408] = "one observation"
     assert verdict(replace(comparison, groups=groups)).decision == "promote"
     groups[400:408] = np.repeat(["one", "another"], [5, 3])
-    p_value = loss_p_value(comparison.challenger, comparison.champion, groups)
+    p_value = loss_p_value(comparison.challenger.items, comparison.champion.items, groups)
     assert p_value == pytest.approx(1 / 4)  # both against the challenger
 
 
@@ -293,8 +299,40 @@ def test_the_first_reason_gives_the_standard_error_in_points(images: int, points
 
 def test_answers_to_different_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same images"):
-        Comparison(np.array(["a", "b"]), np.array([True]), np.array([True, False]), np.array(["1", "2"]))
+        Comparison(Scores(1.0, np.ones(1)), Scores(0.5, np.array([1.0, 0.0])), np.array(["1", "2"]))
     with pytest.raises(ValueError, match="same images"):
-        Comparison(*np.array([[["a"]], [[True]], [[True]], [["1"]]]))
+        Comparison(Scores(1.0, np.ones((1, 1))), Scores(1.0, np.ones((1, 1))), np.array([["1"]]))
     with pytest.raises(ValueError, match="one or more"):
-        Comparison(np.array([]), np.array([]), np.array([]), np.array([]))
+        Comparison(Scores(0.0, np.array([])), Scores(0.0, np.array([])), np.array([]))
+
+
+def test_scores_between_right_and_wrong_are_compared_by_permutation() -> None:
+    random = np.random.default_rng(0)
+    champion = random.random(80)
+    worse, alike = np.clip(champion - 0.05, 0, 1), np.clip(champion + random.normal(0, 0.05, 80), 0, 1)
+    groups = np.arange(80).astype(str)
+    assert loss_p_value(worse, champion, groups) < 0.001
+    assert 0.01 < loss_p_value(alike, champion, groups) < 0.99
+    assert loss_p_value(worse, champion, groups) == loss_p_value(worse, champion, groups)
+    halves = np.array([0.5, 0.0, 0.5, 0.5]), np.array([1.0, 1.0, 0.5, 0.5])
+    assert loss_p_value(*halves, np.arange(4).astype(str)) == pytest.approx(
+        1 / 4
+    )  # both signs turned: one of four ways
+
+
+def test_a_class_is_judged_by_the_images_that_show_it() -> None:
+    """Images may show several classes: what is found of one says nothing of the others."""
+    found, lost = np.ones(60), np.repeat([0.0, 1.0], [20, 40])
+    both, groups = np.ones(60), np.arange(60).astype(str)
+    champion = Scores(1.0, both, {"cap": found, "gill": np.where(np.arange(60) < 35, found, np.nan)})
+    challenger = Scores(1.0, both, {"cap": found, "gill": np.where(np.arange(60) < 35, lost, np.nan)})
+    judged = verdict(Comparison(challenger, champion, groups))
+    assert judged.decision == "keep"
+    assert any("Recall fell significantly: gill from 100.0% to 42.9%" in reason for reason in judged.reasons)
+
+
+def test_the_floor_is_that_of_the_main_figure_and_not_of_the_mean_score() -> None:
+    low, high = (Scores(main, np.full(40, 0.9)) for main in (0.6, 0.65))
+    judged = verdict(Comparison(low, high, np.arange(40).astype(str)))
+    assert judged.decision == "keep"
+    assert any("under the floor: 60.0%" in reason for reason in judged.reasons)

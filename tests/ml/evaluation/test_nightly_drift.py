@@ -39,7 +39,7 @@ def _predict(workspace: Workspace, classifier: Classifier, content: bytes) -> in
     with workspace.catalog.begin() as connection:
         add_predicted(connection, ItemRecord("upload", image.record))
         save_features(connection, {(image.sha256, IDENTITY): output.features[0]}, classifier.card.backbone_id)
-        result_id = save_result(connection, image.sha256, 1, output.probabilities[0].tolist()).id
+        result_id = save_result(connection, image.sha256, 1, output.answers[0]).id
         return save_prediction(connection, result_id, None, False)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from ml import cycle
 from ml.app import Workspace
+from ml.backbones.onnx_files import parse
 from ml.errors import ModelLoadError, UnknownVersionError
 from ml.evaluation.promotion import promote_by_hand
 from ml.evaluation.registering import register_run
@@ -23,7 +24,7 @@ def test_a_run_of_any_experiment_is_judged_and_then_served_when_a_person_says_so
     run_id = log_run(trained, trained.registry.download(1, trained.settings.mycoflow_home / "models"))
     verdict = register_run(trained, run_id).verdict
     assert (verdict.model_version, verdict.champion_version, verdict.decision) == (2, 1, "promote")
-    assert verdict.challenger_accuracy == verdict.champion_accuracy
+    assert verdict.challenger_figure == verdict.champion_figure
     assert register_run(trained, run_id).verdict == verdict
     described = {model.version: (model.is_champion, model.verdict) for model in list_models(trained)}
     assert described == {2: (False, "promote"), 1: (True, "promote")}
@@ -41,7 +42,10 @@ def test_what_is_no_model_of_ours_is_refused_and_registers_nothing(trained: Work
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for file in good.iterdir():
-        (damaged / file.name).write_bytes(b"no onnx" if file.suffix == ".onnx" else file.read_bytes())
+        (damaged / file.name).write_bytes(file.read_bytes())
+    other = parse((damaged / "model.onnx").read_bytes())
+    other.producer_name = "somebody else"
+    (damaged / "model.onnx").write_bytes(other.SerializeToString())
     with pytest.raises(ModelLoadError, match="SHA-256"):
         register_run(trained, log_run(trained, damaged))
     assert [model.version for model in list_models(trained)] == [1]

@@ -75,10 +75,10 @@ def test_no_more_images_are_computed_than_allowed(trained: Workspace, monkeypatc
     with trained.catalog.begin() as connection:
         members = current_members(connection)
     classifier = load_classifier(trained, 1)
-    everything = measure_robustness(trained.catalog, classifier, members)
-    assert measure_robustness(trained.catalog, classifier, members[::-1]) == everything
+    everything = measure_robustness(trained.catalog, trained.task, classifier, members)
+    assert measure_robustness(trained.catalog, trained.task, classifier, members[::-1]) == everything
     monkeypatch.setattr(robustness, "MOST_IMAGES", 7)
-    few = measure_robustness(trained.catalog, classifier, members)
+    few = measure_robustness(trained.catalog, trained.task, classifier, members)
     assert few.keys() == NAMES
     assert all((7 * value).is_integer() or abs(7 * value - round(7 * value)) < 1e-9 for value in few.values())
 

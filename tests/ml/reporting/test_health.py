@@ -72,7 +72,10 @@ def test_the_champion_has_its_latest_figures_of_each_part(catalog: Catalog, add_
         "random:0",
     )
     assert health.classes == ["b", "a"]
-    assert [(part.part, part.accuracy) for part in health.parts] == [("anchor", pytest.approx(0.85)), ("recent", 0.8)]
+    assert [(part.part, part.main_figure) for part in health.parts] == [
+        ("anchor", pytest.approx(0.85)),
+        ("recent", 0.8),
+    ]
     assert health.deciding is not None
     assert health.deciding.part == "recent"
     assert health.deciding.per_class["b"]["recall"] == 0.8
@@ -210,7 +213,7 @@ def test_nights_are_listed_oldest_first_and_the_last_one_is_the_time_of_monitori
             below = Floor(0.75).shortfalls(accuracy, {})
             save_monitoring(connection, 1, 1, accuracy, below, NewImages(5, 1), ["Low."] if below else [], {})
         nights = recent_nights(connection, 2)
-    assert [(night.accuracy, night.new_images, night.reasons, night.shortfalls) for night in nights] == [
+    assert [(night.main_figure, night.new_images, night.reasons, night.shortfalls) for night in nights] == [
         (0.8, NewImages(5, 1), [], []),
         (0.7, NewImages(5, 1), ["Low."], [Shortfall(None, 0.7, 0.75)]),
     ]

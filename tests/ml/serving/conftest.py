@@ -12,12 +12,13 @@ from ml.serving.admission import Load
 from ml.serving.answering import Predictor, Stage
 from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 
 
 @pytest.fixture
 def load_model(write_bundle: Callable[[Path, int], Path], tmp_path: Path) -> Callable[[int], LoadedModel]:
     """Loads a version: its number is also its seed."""
-    return lambda version: LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version))
+    return lambda version: LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_an_image_is_computed_once_and_each_request_is_noted(
     second = predictor.predict_upload(png(1))
     assert stages == ["decode", "inference", "store"]
     assert (first.is_cached, second.is_cached, second.id > first.id) == (False, True, True)
-    assert second.probabilities == pytest.approx(first.probabilities)
+    assert second.answer.probabilities == pytest.approx(first.answer.probabilities)
     assert (count(catalog, images), count(catalog, predictions)) == (1, 2)
 
 
@@ -52,7 +52,7 @@ def test_a_version_with_the_same_backbone_answers_from_the_features(
     found = other.predict_upload(png(1))
     assert stages == []
     expected = other.model.predict(other.model.decode(png(1)).pixels[None]).probabilities[0]
-    assert found.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.answer.probabilities == pytest.approx(expected, abs=1e-5)
 
 
 def test_requests_for_one_image_at_the_same_moment_compute_it_once(

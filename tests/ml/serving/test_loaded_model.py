@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.catalog.answers import Answer
 from ml.errors import InvalidImageError, ModelLoadError
-from ml.serving.loaded_model import LoadedModel, NamedClass
+from ml.serving.loaded_model import LoadedModel
+from ml.tasks.classification.classification_task import TASK
 from tests.tiny_model import CLASSES, IMAGE_SIZE
 
 
 def test_a_bundle_s_folder_says_which_version_and_run_it_is(model: LoadedModel) -> None:
-    assert (model.version, model.mlflow_run_id, model.classes) == (1, "run", tuple(CLASSES))
+    assert (model.version, model.mlflow_run_id, model.card.classes) == (1, "run", tuple(CLASSES))
 
 
 def test_a_damaged_bundle_is_refused(write_bundle: Callable[[Path, int], Path], tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "7-run", 7)
     (bundle / "model.onnx").write_bytes(b"half a fi")
     with pytest.raises(ModelLoadError):
-        LoadedModel.load(bundle)
+        LoadedModel.load(bundle, TASK)
 
 
 def test_a_file_is_decoded_to_what_is_stored_and_what_the_model_looks_at(
@@ -44,9 +46,11 @@ def test_known_features_give_the_answer_that_pixels_give(model: LoadedModel, png
     assert output.probabilities.shape == (3, len(CLASSES))
     np.testing.assert_allclose(output.probabilities.sum(axis=1), 1, rtol=1e-5)
     for features, probabilities in zip(output.features, output.probabilities, strict=True):
-        np.testing.assert_allclose(model.predict_from(features), probabilities, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(model.answer(features).probabilities, probabilities, rtol=1e-3, atol=1e-6)
 
 
 def test_an_answer_is_encoded_best_first_and_equals_keep_their_order(model: LoadedModel) -> None:
-    encoded = model.encode([0.1, 0.4, 0.4, 0.1], 3)
-    assert encoded == [NamedClass("boletus", 0.4), NamedClass("cantharellus", 0.4), NamedClass("amanita", 0.1)]
+    answer = Answer("boletus", 0.4, 0.0, np.array([0.1, 0.4, 0.4, 0.1], np.float32))
+    encoded = model.encode(answer, 3)
+    assert [each["name"] for each in encoded] == ["boletus", "cantharellus", "amanita"]
+    assert [each["proba"] for each in encoded] == [40.0, 40.0, 10.0]

@@ -12,6 +12,7 @@ from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
+from ml.tasks.classification.classification_task import TASK
 
 
 @dataclass
@@ -53,7 +54,7 @@ def said() -> list[ServingState]:
 @pytest.fixture
 def new_host(tmp_path: Path, registry: ScriptedRegistry, said: list[ServingState]) -> Callable[[], ModelHost]:
     """Starts anew on the same machine: another host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, said.append)
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, said.append, TASK)
 
 
 def served(host: ModelHost) -> int | None:
@@ -95,7 +96,7 @@ def test_a_request_under_way_keeps_its_model(registry: ScriptedRegistry, new_hos
     host.poll()
     assert held is not None
     assert held.version == 1
-    assert held.classifier.card.classes
+    assert held.card.classes
 
 
 def test_a_start_takes_the_cached_model_while_mlflow_is_down(

@@ -22,7 +22,7 @@ def store(catalog: Catalog, model: LoadedModel, account_id: int) -> PredictionSt
 def keep(store: PredictionStore, content: bytes) -> tuple[str, Prediction]:
     decoded = store.model.decode(content)
     output = store.model.predict(decoded.pixels[np.newaxis])
-    answer = output.probabilities[0].tolist()
+    answer = output.answers[0]
     return decoded.image.sha256, store.keep(decoded.image, "upload", output.features[0], answer)
 
 
@@ -35,7 +35,7 @@ def test_what_is_kept_is_found_as_another_prediction(store: PredictionStore, png
     found = store.find(sha256)
     assert found is not None
     assert (kept.is_cached, found.is_cached) == (False, True)
-    assert found.probabilities == pytest.approx(kept.probabilities)
+    assert found.answer.probabilities == pytest.approx(kept.answer.probabilities)
     with catalog.begin() as connection:
         owners = connection.execute(sa.select(predictions.c.id, predictions.c.account_id)).tuples().all()
     assert dict(owners) == {kept.id: store.account_id, found.id: store.account_id}
@@ -49,7 +49,8 @@ def test_another_version_s_answer_comes_from_the_features_and_is_kept(
     first, second = other.find(sha256), other.find(sha256)
     assert first is not None and second is not None
     assert (first.is_cached, second.is_cached) == (False, True)
-    assert second.probabilities == pytest.approx(first.probabilities) != pytest.approx(kept.probabilities)
+    assert second.answer.probabilities == pytest.approx(first.answer.probabilities)
+    assert second.answer.probabilities != pytest.approx(kept.answer.probabilities)
 
 
 def test_keeping_twice_keeps_one_result(store: PredictionStore, png: Png) -> None:

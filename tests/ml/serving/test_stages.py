@@ -15,6 +15,7 @@ from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.serving.stages import find_version
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def workspace(settings: Settings, catalog: Catalog, free_port: Callable[[], int]
 @pytest.fixture
 def models(workspace: Workspace) -> ModelHost:
     cache = ServingCache(workspace.settings.mycoflow_home / "serving")
-    return ModelHost(cache, lambda: workspace.registry, 60, lambda _: None)
+    return ModelHost(cache, lambda: workspace.registry, 60, lambda _: None, TASK)
 
 
 def test_production_is_the_version_that_answers_and_the_catalog_learns_of_it(

@@ -3,36 +3,48 @@
 import pytest
 
 from ml.catalog.database import Catalog
-from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters, chosen_hyperparameters
-from ml.training.search_space import defaults, suggest, to_record
+from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
+from ml.tasks.registered import find_task
+from ml.training.recipes import Pinned, Tune, decode_recipe, encode_recipe
 from ml.training.study import REPORTED_EPOCHS, STARTUP_TRIALS, VALIDATION_LOSS, WARM_UP_EPOCHS, best_trial, open_study
-from ml.training.tuning import _pruning
+from ml.training.tuning import _pruning, first_trial, suggest, take_trial
 
 # Here the trials are told by hand, which leaves no heartbeat.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+
+
+CLASSIFICATION = find_task("classification")
+
+
+def defaults(may_mirror: bool) -> dict[str, object]:
+    return first_trial(CLASSIFICATION, may_mirror)
 
 
 @pytest.mark.parametrize("may_mirror", [True, False])
 def test_what_an_ordinary_retraining_takes_lies_in_the_search_space(may_mirror: bool) -> None:
     from optuna.trial import FixedTrial
 
-    assert suggest(FixedTrial(defaults(may_mirror)), may_mirror) == (DEFAULTS, may_mirror)  # type: ignore[arg-type]
+    taken, is_mirrored = suggest(CLASSIFICATION, FixedTrial(defaults(may_mirror)), may_mirror)  # type: ignore[arg-type]
+    assert (Hyperparameters.of(taken), is_mirrored) == (DEFAULTS, may_mirror)
 
 
 def test_mirrored_images_are_tried_only_where_they_show_what_they_show() -> None:
     from optuna.trial import FixedTrial
 
     plain = {**defaults(True), "mirrored_views": False}
-    assert suggest(FixedTrial(plain), True) == (DEFAULTS, False)  # type: ignore[arg-type]
+    assert suggest(CLASSIFICATION, FixedTrial(plain), True)[1] is False  # type: ignore[arg-type]
     assert "mirrored_views" not in defaults(False)
-    assert to_record(defaults(False))["mirrored_views"] is False
+    assert take_trial(Tune(200, 1, pinned=Pinned(mirrored_views=True)), defaults(False)).pinned.mirrored_views is False
 
 
 def test_what_a_trial_took_is_read_back_from_the_record() -> None:
-    record = to_record({**defaults(True), "dropout_rate": 0.5})
-    assert chosen_hyperparameters(record) == Hyperparameters(dropout_rate=0.5)
-    assert record["mirrored_views"] is True
-    assert chosen_hyperparameters({"kind": "retrain"}) == DEFAULTS
+    taken = take_trial(Tune(200, 1), {**defaults(True), "dropout_rate": 0.5})
+    read = decode_recipe(encode_recipe(taken))
+    assert read == taken
+    assert isinstance(read, Tune)
+    assert Hyperparameters.of(read.hyperparameters or {}) == Hyperparameters(dropout_rate=0.5)
+    assert read.pinned.mirrored_views is True
+    assert Hyperparameters.of({}) == DEFAULTS
 
 
 def test_a_trial_far_behind_the_others_is_given_up_after_its_first_epochs(catalog: Catalog) -> None:

@@ -20,7 +20,7 @@ from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
 from ml.settings import Settings
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
 from ml.upkeep.forgetting import lock_house
@@ -28,7 +28,7 @@ from ml.upkeep.restore import restore
 from tests.deployments import small_settings
 from tests.memory import memory_folder
 
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 
 
 @pytest.fixture

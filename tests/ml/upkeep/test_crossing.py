@@ -76,7 +76,7 @@ def test_figures_that_stood_on_a_learned_copy_are_marked_and_no_others(leaking: 
         set_version, _ = current_evaluation_set(connection)
         for version, snapshot in ((1, snapshot_id), (2, None)):
             connection.execute(sa.text(model), {"version": version, "snapshot": snapshot})
-            figures = dict.fromkeys(("accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.5)
+            figures = dict.fromkeys(("main_figure", "accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.5)
             row = {"model_version": version, "evaluation_set_version": set_version, "part": "anchor"}
             row |= {"is_deciding": True, "image_count": 10, "per_class": {}, "confusion": [], **figures}
             connection.execute(sa.insert(evaluations).values(row))

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from ml import cycle
 from ml.app import Workspace, load_classifier
 from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.images.feature_vectors import save_features
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
@@ -42,14 +43,15 @@ from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.training.training_requests import RetrainParameters
+from ml.training.recipes import Retrain
 from ml.upkeep import forgetting
 from ml.upkeep.forgetting import Amount
 from ml.upkeep.purge import Removal, purge_workspace
 
+ANSWER = Answer("0", 1.0, 1.0, np.ones(1, np.float32))
 CONTENT = b"bytes of an image"
 LONG_AGO = timedelta(days=400)
-PARAMETERS = RetrainParameters(snapshot_size=200)
+PARAMETERS = Retrain(snapshot_size=200)
 AddPredicted = Callable[..., str]
 
 
@@ -73,7 +75,7 @@ def add_predicted_image(workspace: Workspace) -> AddPredicted:
         with workspace.catalog.begin() as connection:
             add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))))
             connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO).where(_is(sha256)))
-            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, False)
+            prediction_id = save_prediction(connection, save_result(connection, sha256, 1, ANSWER).id, None, False)
             at = sa.func.now() - asked_before
             of_it = predictions.c.id == prediction_id
             connection.execute(sa.update(predictions).values(requested_at=at).where(of_it))
@@ -123,7 +125,7 @@ def test_many_images_go_in_batches(
 def test_an_image_that_anything_speaks_of_stays(workspace: Workspace, add_predicted_image: AddPredicted) -> None:
     lately, disputed, labelled, held_back = (add_predicted_image(), *(add_predicted_image() for _ in range(3)))
     with workspace.catalog.begin() as connection:
-        asked_again = save_result(connection, lately, 2, [1.0]).id
+        asked_again = save_result(connection, lately, 2, ANSWER).id
         save_prediction(connection, asked_again, None, False)
         opinion = {"prediction_id": prediction_of(connection, disputed), "verdict": "nok"}
         connection.execute(sa.insert(feedback).values(opinion))
@@ -181,7 +183,7 @@ def test_a_former_version_that_was_only_predicted_goes(workspace: Workspace) -> 
 
 def test_members_snapshots_and_evaluation_sets_stay(filled_workspace: Workspace) -> None:
     workspace = filled_workspace
-    cycle.take_snapshot(workspace, "key", "test", RetrainParameters(snapshot_size=100))
+    cycle.take_snapshot(workspace, "key", "test", Retrain(snapshot_size=100))
     with workspace.catalog.begin() as connection:
         # As if they were only predicted: what a snapshot or a label's history names must stay nevertheless.
         nothing = {"split": None, "class_names": None, "label_origin": None, "entered_pool_at": None}
@@ -214,7 +216,7 @@ def test_an_image_that_is_asked_for_at_the_same_moment_stays(
     sha256 = add_predicted_image()
     purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
     with workspace.catalog.begin() as connection:
-        save_prediction(connection, save_result(connection, sha256, 1, [1.0]).id, None, True)
+        save_prediction(connection, save_result(connection, sha256, 1, ANSWER).id, None, True)
         purging.start()
         purging.join(0.5)
     purging.join(60)

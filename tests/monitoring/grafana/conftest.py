@@ -88,7 +88,7 @@ def _add_nights(connection: sa.Connection) -> None:
     _add(connection, tables.promotions, **move, completed_at=now)
     set_version = _add(connection, tables.evaluation_sets, content_sha256="set")
     scored = {"model_version": 1, "evaluation_set_version": set_version}
-    macro = dict.fromkeys(("accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.8)
+    macro = dict.fromkeys(("main_figure", "accuracy", "precision_macro", "recall_macro", "f1_macro"), 0.8)
     per_class = {"a": FIGURES, "b": FIGURES, "empty": dict.fromkeys(FIGURES, 0)}
     detail = {"per_class": per_class, "confusion": [[9, 1], [3, 7]], "image_count": 20}
     for part in ("anchor", "recent"):
@@ -96,10 +96,10 @@ def _add_nights(connection: sa.Connection) -> None:
     new = {"new_images_human": 3, "new_images_harvested": 2, "is_retraining_requested": True, "reasons": ["Below."]}
     figures = {figure.name: 0.7 for figure in NIGHTLY}
     below = [{"label": None, "value": 0.6, "floor": 0.7}]
-    _add(connection, tables.monitorings, **scored, accuracy=0.6, figures=figures, shortfalls=below, **new)
+    _add(connection, tables.monitorings, **scored, main_figure=0.6, figures=figures, shortfalls=below, **new)
     asked = {"request_key": "night", "reason": "Below.", "parameters": {}, "snapshot_id": snapshot_id}
     attempt = _add(connection, tables.attempts, **asked, model_version=1, finished_at=now)
-    verdict = {"decision": "promote", "reasons": ["Better."], "warnings": [], "challenger_accuracy": 0.8}
+    verdict = {"decision": "promote", "reasons": ["Better."], "warnings": [], "challenger_figure": 0.8}
     _add(connection, tables.verdicts, attempt_id=attempt, **scored, champion_version=None, **verdict)
     _add(connection, tables.drift_checks, model_version=1, **DRIFT)
     told = {"kind": "retraining_failed", "event_key": "failed", "title": "A step failed", "body": "Its process died."}

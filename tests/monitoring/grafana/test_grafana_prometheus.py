@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Summary, start_http_se
 from ml.serving.answering import Stage
 from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
+from ml.tasks.classification.classification_task import TASK
 from tests.application import application_as_web
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
 from webapi import application_state
@@ -34,7 +35,7 @@ def service_port(
     with application_as_web(filled_settings) as app:
         service, client = application_state.current(app), app.test_client()
         metrics = service.metrics
-        service.models.serve(LoadedModel.load(write_bundle(tmp_path_factory.mktemp("model") / "1-run", 1)))
+        service.models.serve(LoadedModel.load(write_bundle(tmp_path_factory.mktemp("model") / "1-run", 1), TASK))
 
         def use_it() -> None:
             client.get("/status")

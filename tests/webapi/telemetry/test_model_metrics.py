@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
+from ml.tasks.classification.classification_task import TASK
 from webapi.telemetry.model_metrics import ModelCollector
 
 
@@ -31,7 +32,7 @@ def bundle(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> Path:
 
 @pytest.fixture
 def host(tmp_path: Path, bundle: Path) -> ModelHost:
-    return ModelHost(ServingCache(tmp_path / "serving"), lambda: OneBundle(bundle), 60, lambda _state: None)
+    return ModelHost(ServingCache(tmp_path / "serving"), lambda: OneBundle(bundle), 60, lambda _state: None, TASK)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
         body.verdict,
         body.corrected_label,
         service.settings.mirrored_views,
-        served={} if model is None else {model.version: model.classes},
+        served={} if model is None else {model.version: model.card.classes},
     )
     service.metrics.predictions.count_feedback(body.verdict)
     return jsonify(id=feedback_id, effect=effect)

@@ -117,7 +117,7 @@ def _describe(model: ModelSummary) -> dict[str, object]:
         "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
-        "accuracy": None if model.accuracy is None else to_percent(model.accuracy),
+        "accuracy": None if model.main_figure is None else to_percent(model.main_figure),
         "snapshot": model.snapshot_id,
         "registered_at": model.registered_at.isoformat(),
     }

@@ -11,7 +11,6 @@ from ml.serving.prediction_store import Prediction
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
-from webapi.api.percent import to_percent
 from webapi.api.prediction_models import (
     FEEDBACK_RELATION,
     UPLOAD_OR_URL,
@@ -45,7 +44,7 @@ def get_predictions(query: NamesQuery) -> Response:
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
     prediction = _predictor(model).predict_url(query.file)
-    return _with_headers(jsonify(_name(model, prediction, query.nb_preds)), prediction.id)
+    return _with_headers(jsonify(_encode(model, prediction, query.nb_preds)), prediction.id)
 
 
 @api.post(
@@ -68,9 +67,9 @@ def post_prediction(query: CountQuery) -> Response:
         prediction = _predictor(model).predict_upload(content)
     answer = jsonify(
         id=prediction.id,
-        model={"name": model.name, "version": model.version},
+        model={"name": application_state.current().settings.model_name, "version": model.version},
         cached=prediction.is_cached,
-        results=_name(model, prediction, count),
+        results=_encode(model, prediction, count),
     )
     return _with_headers(answer, prediction.id)
 
@@ -82,12 +81,12 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
     return answer
 
 
-def _name(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
-    """Count an answer, and write it: the most probable names, with their probabilities in percent, two decimals."""
-    best = model.encode(prediction.probabilities, count)
+def _encode(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
+    """Count an answer, and make JSON of it."""
+    answer = prediction.answer
     metrics = application_state.current().metrics.predictions
-    metrics.count_answer(best[0].name, best[0].probability, prediction.is_cached)
-    return [{"name": each.name, "proba": to_percent(each.probability)} for each in best]
+    metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
+    return model.encode(answer, count)
 
 
 def _predictor(model: LoadedModel) -> Predictor:
@@ -106,7 +105,7 @@ def _predictor(model: LoadedModel) -> Predictor:
 def _model_for(name_count: int) -> LoadedModel:
     """The model that answers, if it has so many classes."""
     model = application_state.current().models.demand_current()
-    class_count = len(model.classes)
+    class_count = len(model.card.classes)
     if name_count > class_count:
         detail = f"nb_preds: expected at most {class_count}, the classes of the model, got {name_count}."
         raise ProblemError(422, "invalid-request", detail)

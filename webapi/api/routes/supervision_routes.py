@@ -39,7 +39,7 @@ class LastQuery(Query):
 class StageQuery(Query):
     """A model version by its stage."""
 
-    model_name: str = Field(min_length=1, max_length=200, description="mycoflow")
+    model_name: str = Field(min_length=1, max_length=200, description="MYCOFLOW_MODEL_NAME")
     stage: str = Field(min_length=1, max_length=200, description="Production, or an alias in the registry")
 
 

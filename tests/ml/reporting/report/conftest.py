@@ -117,8 +117,8 @@ def facts(health: Health) -> Facts:
                 decision="promote",
                 reasons=["The challenger is better."],
                 warnings=[],
-                challenger_accuracy=0.93,
-                champion_accuracy=0.65,
+                challenger_figure=0.93,
+                champion_figure=0.65,
                 was_promoted=True,
             )
         ],

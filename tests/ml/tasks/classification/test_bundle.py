@@ -14,8 +14,8 @@ from ml.backbones.served_backbone import ServedBackbone
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import Vgg16
 from ml.errors import ModelLoadError
+from ml.tasks.card import ModelCard, load_card
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
-from ml.tasks.classification.card import ModelCard, load_card
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head_training import TrainedHead
 

@@ -61,7 +61,8 @@ def test_threads_share_a_classifier(classifier: Classifier, unseen: Any) -> None
 
 
 def test_no_images_give_no_answers(classifier: Classifier) -> None:
-    assert classifier.predict(np.zeros((0, 32, 32, 3), np.uint8)).probabilities.shape == (0, 10)
+    output = classifier.predict(np.zeros((0, 32, 32, 3), np.uint8))
+    assert (list(output.answers), output.features.shape) == ([], (0, 512))
 
 
 @pytest.mark.parametrize("images", [np.zeros((1, 32, 33, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)])

@@ -211,6 +211,6 @@ def test_a_prediction_of_an_earlier_version_is_judged_by_that_versions_names(
     assert model is not None
     with catalog.begin() as connection:
         row = {"version": 1, "mlflow_run_id": "run", "backbone_id": "t", "image_size": 32, "precision": "fp32"}
-        connection.execute(sa.insert(model_versions).values(row | {"classes": list(model.classifier.card.classes)}))
+        connection.execute(sa.insert(model_versions).values(row | {"classes": list(model.card.classes)}))
     assert give(expert, prediction, "ok").json["effect"] == "confirmed"
     assert read(catalog).class_names == names(prediction)[:1]

@@ -89,7 +89,7 @@ def test_the_list_says_what_is_known_of_each_version(admin: FlaskClient, registr
     snapshot = {"requested_size": 1000, "strategy": "newest", "classes": ["amanita"], "pool_state": "test"}
     version = {"version": 1, "mlflow_run_id": "run", "backbone_id": "t", "image_size": 32, "precision": "fp32"}
     figures = {"part": "anchor", "is_deciding": True, "image_count": 3, "per_class": {}, "confusion": []}
-    figures |= {"accuracy": 2 / 3, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5}
+    figures |= {"main_figure": 2 / 3, "accuracy": 2 / 3, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5}
     with catalog.begin() as connection:
         made = sa.insert(snapshots).values(cutoff=sa.func.now(), **snapshot).returning(snapshots.c.id)
         snapshot_id = connection.execute(made).scalar_one()

@@ -100,8 +100,8 @@ def test_the_features_are_kept_and_spare_the_next_version_the_backbone(
     assert model is not None
     with catalog.begin() as connection:
         row = connection.execute(sa.select(features)).one()
-    assert row.backbone_id == model.classifier.card.backbone_id
-    expected = model.classifier.classify(np.frombuffer(row.vector, "<f4")[np.newaxis])[0]
+    assert row.backbone_id == model.card.backbone_id
+    expected = model.answer(np.frombuffer(row.vector, "<f4")).probabilities
     monkeypatch.delattr(Classifier, "predict")
     answer = post(png(1), nb_preds="4").json
     assert answer["model"]["version"] == 2

@@ -21,7 +21,8 @@ from ml.catalog.tables import evaluations, features, items, model_versions, resu
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
-from ml.tasks.classification.classifier import Classifier, Output
+from ml.tasks.base import Output
+from ml.tasks.classification.classifier import Classifier
 from tests.ml.image_rows import add_item
 from webapi import application_state
 from webapi.factory import create_app
@@ -58,10 +59,10 @@ def ingest_evaluation_set(app: Flask, catalog: Catalog, png: Png, tmp_path: Path
     def ingest(numbers: range, right: int) -> None:
         model = application_state.current(app).models.current
         assert model is not None
-        classes, folder = model.classifier.card.classes, tmp_path / f"evaluation-{numbers.start}"
+        classes, folder = model.card.classes, tmp_path / f"evaluation-{numbers.start}"
         for position, number in enumerate(numbers):
-            pixels = to_pixels(png(number), model.classifier.card.image_size)
-            best = int(model.classifier.predict(pixels[np.newaxis]).probabilities[0].argmax())
+            pixels = to_pixels(png(number), model.card.image_size)
+            best = int(model.predict(pixels[np.newaxis]).probabilities[0].argmax())
             label = classes[best if position < right else (best + 1) % len(classes)]
             (folder / label).mkdir(parents=True, exist_ok=True)
             (folder / label / f"{number}.png").write_bytes(png(number))

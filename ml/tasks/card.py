@@ -1,6 +1,7 @@
 """The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
+FIRST_TASK = "classification"  # of models from before they named theirs
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class ModelCard:
         precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
         precision_reason: why this precision, in a sentence.
         reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
-        model_sha256: of model.onnx; `write_bundle` fills it in. None in versions from before it was kept.
+        model_sha256: of model.onnx; whoever writes the files fills it in. None in versions from before it was kept.
+        task: its name in ml.tasks.registered; that of the first one in versions from before it was kept.
+        files: names of the files that serving needs besides the card.
     """
 
     classes: tuple[str, ...]
@@ -38,6 +42,8 @@ class ModelCard:
     precision_reason: str = ""
     reduce_range: bool = False
     model_sha256: str | None = None
+    task: str = FIRST_TASK
+    files: tuple[str, ...] = ("model.onnx", "head.npz")
 
 
 def save_card(card: ModelCard, folder: Path) -> None:
@@ -59,7 +65,7 @@ def load_card(folder: Path) -> ModelCard:
             f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
         ) from error
     _check(card, path)
-    return replace(card, classes=tuple(card.classes))
+    return replace(card, classes=tuple(card.classes), files=tuple(card.files))
 
 
 def _check(card: ModelCard, path: Path) -> None:
@@ -68,6 +74,8 @@ def _check(card: ModelCard, path: Path) -> None:
         raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
     if not isinstance(card.image_size, int) or card.image_size < 1:
         raise ModelLoadError(f"Expected an image_size of 1 or more in {path}. Received: {card.image_size!r}.")
+    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in card.files):
+        raise ModelLoadError(f"Expected names of files without a folder in {path}. Received: {card.files!r}.")
     if card.preprocessing != PREPROCESSING_VERSION:
         raise ModelLoadError(
             f"Expected a model for preprocessing {PREPROCESSING_VERSION} in {path}. Received: {card.preprocessing!r}. "

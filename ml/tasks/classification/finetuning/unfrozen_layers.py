@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from ml.backbones.activations import SCALE
 from ml.backbones.base import Backbone, BackboneWeights
 from ml.backbones.cut_points import CutPoint
 from ml.backbones.keras_backend import load_keras, named_variables, set_weights
@@ -10,7 +11,6 @@ from ml.backbones.served_backbone import FINETUNED
 from ml.backbones.standardisation import Standardisation
 from ml.tasks.classification.head import Head, take_out_of
 from ml.tasks.classification.hyperparameters import DROPOUT_RATE
-from ml.training.activations import SCALE
 
 
 def build_tail(
@@ -34,7 +34,7 @@ def build_tail(
         cut: where the backbone is cut.
         layers: tunable layers that may change, counted from the last one back; all others of the backbone are frozen.
         seed: of the dropout.
-    Returns: keras.Model, activations as `ml.training.activations` keeps them in, probabilities (batch, classes) out.
+    Returns: keras.Model, activations as `ml.backbones.activations` keeps them in, probabilities (batch, classes) out.
     """
     keras = load_keras()
     activations = keras.Input(cut.shape, dtype="float16")

@@ -1,0 +1,95 @@
+"""Classification as a task: one class per item, by a softmax head on a backbone's features."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
+from ml.catalog.database import Catalog
+from ml.deadlines import Deadline
+from ml.progress import Progress
+from ml.tasks.base import (
+    Converted,
+    Figures,
+    ForeignNetwork,
+    HyperparameterValues,
+    Lesson,
+    Model,
+    Scores,
+    TailOptions,
+    Task,
+    Trainer,
+    TunedBackbone,
+)
+from ml.tasks.classification import hyperparameters
+from ml.tasks.classification.answers import encode_answer, measure_answers, score_answers
+from ml.tasks.classification.classifier import Classifier
+from ml.tasks.stored_answers import answer_from_features
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+class Classification:
+    """An answer is right or wrong."""
+
+    name = "classification"
+    main_figure = "accuracy"
+    nightly_figures = (
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "accuracy_under_blur",
+        "accuracy_under_noise",
+        "accuracy_under_jpeg",
+        "accuracy_under_darkness",
+    )
+    is_exclusive = True
+    recipes = ("retrain", "finetune", "tune")
+    default_hyperparameters = asdict(hyperparameters.DEFAULTS)
+
+    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
+        return hyperparameters.suggest(trial)
+
+    def read_lesson(self, lesson: Lesson, /) -> Trainer:
+        from ml.tasks.classification.head_fitting import HeadTrainer  # noqa: PLC0415 - what answers needs no Keras
+
+        return HeadTrainer.read(lesson)
+
+    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
+        from ml.tasks.classification.finetuning.backbone_tuning import tune_backbone  # noqa: PLC0415
+
+        return tune_backbone(lesson, options, deadline)
+
+    def load(self, folder: Path, /) -> Model:
+        return Classifier.load(folder)
+
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+        from ml.tasks.classification.conversion import convert_network  # noqa: PLC0415 - imports onnx
+
+        return convert_network(network, folder)
+
+    def answer_stored(
+        self, catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None, /
+    ) -> list[Answer]:
+        return answer_from_features(catalog, model, items, on_progress)
+
+    def measure(
+        self, annotations: Sequence[Annotation], answers: Sequence[Answer], classes: Sequence[str], /
+    ) -> Figures:
+        return measure_answers(annotations, answers, classes)
+
+    def score(self, annotations: Sequence[Annotation], answers: Sequence[Answer | None], /) -> Scores:
+        return score_answers(annotations, answers)
+
+    def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
+        is_sure = answer.top_class is not None and answer.confidence > confidence
+        return Annotation((answer.top_class,)) if is_sure and answer.top_class else None
+
+    def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
+        return encode_answer(answer, classes, count)
+
+
+TASK: Task = Classification()

@@ -1,0 +1,97 @@
+"""The last layers of a backbone trained further, under a classification head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.activations import SeenImage, kept_activations, room_bytes
+from ml.backbones.cut_points import choose_cut_point
+from ml.backbones.features import read_pixels
+from ml.backbones.registered import find_backbone
+from ml.backbones.standardisation import Standardisation
+from ml.backbones.views import VIEWS
+from ml.catalog.database import Catalog
+from ml.catalog.images.feature_vectors import IDENTITY
+from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.deadlines import Deadline
+from ml.tasks.base import Lesson, TailOptions, TunedBackbone
+from ml.tasks.classification.answers import single_class
+from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
+from ml.tasks.classification.finetuning.unfrozen_training import Examples, best_epoch, train_tail
+from ml.tasks.classification.head_fitting import HeadTrainer
+
+
+def tune_backbone(lesson: Lesson, options: TailOptions, deadline: Deadline) -> TunedBackbone:
+    """Train the last layers of a lesson's backbone on its snapshot.
+
+    Raises: TrainingError.
+    """
+    served, seen = lesson.served, _SeenImages.of(lesson.snapshot, lesson.views)
+    backbone = find_backbone(served.backbone)
+    first_tuned = len(backbone.tunable_layers) - options.layers
+    cut = choose_cut_point(
+        backbone.cut_points(served.image_size), first_tuned, len(seen.views), room_bytes(lesson.settings)
+    )
+    # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
+    # large, aimless gradients into weights that are good already.
+    trainer = HeadTrainer.read(lesson)
+    fitted = trainer.fit({}, deadline, lambda _epoch, _figures: None)
+    weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
+    standardisation = Standardisation.of(trainer.training[0][: np.count_nonzero(seen.is_training) // len(lesson.views)])
+    tail = build_tail(backbone, weights, fitted.head, standardisation, cut, options.layers, lesson.seed)
+    with kept_activations(
+        lesson.settings.mycoflow_home,
+        lambda views: _read_views(lesson.catalog, views, served.image_size),
+        served.fp32_onnx,
+        cut,
+        seen.views,
+        lambda done, total: lesson.on_step("activations", done, total),
+    ) as activations:
+        history = train_tail(
+            tail,
+            Examples(activations, seen.labels, seen.is_training),
+            options.epochs,
+            options.learning_rate,
+            lesson.seed,
+            deadline,
+            lambda epoch, _: lesson.on_step("tune", epoch + 1, options.epochs),
+        )
+    return TunedBackbone(
+        weights=tuned_weights(weights, tail),
+        before=fitted.figures,
+        history=history,
+        kept_epoch=best_epoch(history),
+        cut_point=cut.tensor,
+        activations_mb=cut.bytes_per_image * len(seen.views) / 1e6,
+    )
+
+
+@dataclass(frozen=True)
+class _SeenImages:
+    """What is learned from, one entry per view of an image; the validation fold is seen as it is.
+
+    Args:
+        views: hash and view.
+        labels: class indices, int64 (n,).
+        is_training: the fold, bool (n,).
+    """
+
+    views: list[SeenImage]
+    labels: NDArray[np.int64]
+    is_training: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, views: Sequence[str]) -> "_SeenImages":
+        pairs = [(item, view) for item in snapshot.items for view in (views if item.fold == "train" else [IDENTITY])]
+        return cls(
+            [(item.demand_image(), view) for item, view in pairs],
+            np.array([snapshot.classes.index(single_class(item.annotation)) for item, _ in pairs]),
+            np.array([item.fold == "train" for item, _ in pairs]),
+        )
+
+
+def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) -> NDArray[np.uint8]:
+    pixels = read_pixels(catalog, [sha256 for sha256, _ in seen], image_size)
+    return np.concatenate([VIEWS[view](pixels[[row]]) for row, (_, view) in enumerate(seen)])

@@ -241,6 +241,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
     with workspace.catalog.begin() as connection:
+        attempts.note_approval_asked(connection, attempt_id)
         raise_alert(connection, *waiting)
     return comparison
 

@@ -264,6 +264,13 @@ def number_of(workspace: Workspace, request_key: str) -> int:
     return attempt.id
 
 
+def asked_at(workspace: Workspace, attempt_id: int) -> object:
+    """When a person was asked whether an attempt's version may go into production."""
+    with workspace.catalog.begin() as connection:
+        query = sa.text("SELECT approval_asked_at FROM training.attempts WHERE id = :id")
+        return connection.scalar(query, {"id": attempt_id})
+
+
 def test_nothing_is_promoted_before_a_person_says_so(judged: Workspace) -> None:
     report = cycle.retrain(asking(judged), "second", "test", PARAMETERS)
     assert (report.verdict.decision, report.production_version) == ("promote", 1)
@@ -274,6 +281,7 @@ def test_who_decides_is_shown_both_and_is_written_down(judged: Workspace) -> Non
     comparison = cycle.comparison_to_approve(asking(judged), attempt_id)
     assert comparison is not None
     assert "| challenger | version 2 |" in comparison
+    assert asked_at(judged, attempt_id) is not None
     assert cycle.promote_challenger(asking(judged), attempt_id, approved_by="bob") == 2
     with judged.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
@@ -288,7 +296,9 @@ def test_a_yes_goes_before_the_hold_of_a_rollback(judged: Workspace) -> None:
 
 
 def test_nobody_is_asked_where_promotion_is_automatic(judged: Workspace) -> None:
-    assert cycle.comparison_to_approve(judged, number_of(judged, "second")) is None
+    attempt_id = number_of(judged, "second")
+    assert cycle.comparison_to_approve(judged, attempt_id) is None
+    assert asked_at(judged, attempt_id) is None
 
 
 def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspace) -> None:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from ml.catalog.logs.outbox import APPROVAL_KEY, FAILURE_KEY
-from ml.catalog.tables import alerts, attempts, snapshots, verdicts
+from ml.catalog.models.training_failures import has_failed
+from ml.catalog.tables import attempts, snapshots, verdicts
 from ml.errors import CatalogError
 
 _FORGOTTEN_AFTER = timedelta(days=1)  # what somebody gave up long ago is no news
@@ -107,6 +107,11 @@ def update_attempt(connection: sa.Connection, attempt_id: int, **values: object)
     connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(**values))
 
 
+def note_approval_asked(connection: sa.Connection, attempt_id: int) -> None:
+    """Record that somebody is asked now whether the attempt's version may go into production."""
+    update_attempt(connection, attempt_id, approval_asked_at=sa.func.clock_timestamp())
+
+
 def finish_attempt(connection: sa.Connection, attempt_id: int) -> None:
     """Note that an attempt is over; the first time counts."""
     connection.execute(
@@ -121,13 +126,12 @@ def last_standing_attempt(connection: sa.Connection) -> StandingAttempt | None:
 
     One that failed does not keep the next night from asking again; nor does one of which nothing was heard for long.
     """
-    failures = sa.func.starts_with(alerts.c.event_key, sa.func.concat(FAILURE_KEY, attempts.c.request_key, ":"))
     is_young = attempts.c.started_at > sa.func.clock_timestamp() - _GIVEN_UP_AFTER
     is_under_way = verdicts.c.attempt_id.is_(None)
     query = (
         sa.select(is_under_way, attempts.c.parameters, snapshots.c.pool_state, snapshots.c.cutoff)
         .select_from(attempts.join(snapshots).outerjoin(verdicts))
-        .where(~is_under_way | (is_young & ~sa.exists().where(alerts.c.kind == "retraining_failed", failures)))
+        .where(~is_under_way | (is_young & ~has_failed(attempts.c.request_key)))
         .order_by(attempts.c.id.desc())
         .limit(1)
     )
@@ -155,29 +159,14 @@ def last_retraining(connection: sa.Connection) -> Retraining | None:
     return None if row is None else Retraining(*row)
 
 
-def last_failure(connection: sa.Connection) -> datetime | None:
-    """When a step of a training last gave up, of those trainings that have not come to their end since."""
-    key_start = sa.func.concat(FAILURE_KEY, attempts.c.request_key, ":")
-    has_ended = sa.exists().where(
-        sa.func.starts_with(alerts.c.event_key, key_start), attempts.c.finished_at > alerts.c.raised_at
-    )
-    query = sa.select(sa.func.max(alerts.c.raised_at)).where(alerts.c.kind == "retraining_failed", ~has_ended)
-    found: datetime | None = connection.execute(query).scalar_one()
-    return found
-
-
 def count_approvals_waiting(connection: sa.Connection) -> int:
-    """Attempts of which somebody was asked, within the last day, whether they may go into production, and is still."""
-    key_start = sa.func.concat(APPROVAL_KEY, attempts.c.id, ":")
-    is_recent = alerts.c.raised_at > sa.func.clock_timestamp() - _FORGOTTEN_AFTER
-    was_asked = sa.exists().where(
-        alerts.c.kind == "promotion_waiting", is_recent, sa.func.starts_with(alerts.c.event_key, key_start)
-    )
+    """Count the attempts that have waited for a person's approval for less than a day."""
+    is_recent = attempts.c.approval_asked_at > sa.func.clock_timestamp() - _FORGOTTEN_AFTER
     query = (
         sa.select(sa.func.count())
         .select_from(attempts)
         .join(verdicts, verdicts.c.attempt_id == attempts.c.id)
-        .where(verdicts.c.decision == "promote", attempts.c.finished_at.is_(None), was_asked)
+        .where(verdicts.c.decision == "promote", attempts.c.finished_at.is_(None), is_recent)
     )
     found: int = connection.execute(query).scalar_one()
     return found
@@ -186,14 +175,14 @@ def count_approvals_waiting(connection: sa.Connection) -> int:
 def overdue_requests(connection: sa.Connection, minutes: float) -> list[str]:
     """Request keys of the attempts of the last day that took longer than so many minutes and have no verdict yet.
 
-    A tuning is left out: its search takes the time that its trials need.
+    Attempts with a failed step are left out, and so are tunings: a search takes the time that its trials need.
     """
-    is_tuning = attempts.c.parameters["kind"].astext.is_not_distinct_from("tune")
     age = sa.func.clock_timestamp() - attempts.c.started_at
     query = (
         sa.select(attempts.c.request_key)
         .outerjoin(verdicts, verdicts.c.attempt_id == attempts.c.id)
-        .where(verdicts.c.attempt_id.is_(None), ~is_tuning, age > timedelta(minutes=minutes), age < _FORGOTTEN_AFTER)
+        .where(verdicts.c.attempt_id.is_(None), attempts.c.kind != "tune", ~has_failed(attempts.c.request_key))
+        .where(age > timedelta(minutes=minutes), age < _FORGOTTEN_AFTER)
         .order_by(attempts.c.id)
     )
     return list(connection.scalars(query))

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from ml import cycle
 from ml.app import Workspace, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
-from ml.catalog.models import attempts, journal
+from ml.catalog.models import attempts, journal, verdicts
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
 from ml.evaluation import monitoring, promotion
 from ml.figures import FIGURES
@@ -307,7 +307,7 @@ def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspa
     promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
     assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 3
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     assert verdict is not None
     assert (verdict.champion_version, verdict.decision) == (3, "keep")
     assert "its snapshot is not newer" in verdict.reasons[0]

@@ -10,18 +10,13 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import FileOutcome, add_batch
 from ml.catalog.images.label_origins import NewImages
-from ml.catalog.models.attempts import (
-    StoredVerdict,
-    finish_attempt,
-    note_approval_asked,
-    save_verdict,
-    start_attempt,
-)
+from ml.catalog.models.attempts import finish_attempt, note_approval_asked, start_attempt
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import Shortfall, save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
 from ml.catalog.models.training_failures import record_failure
+from ml.catalog.models.verdicts import StoredVerdict, save_verdict
 from ml.catalog.tables import attempts, items, training_failures
 from ml.data.selection import SnapshotRules
 from ml.data.snapshot_rules import create_snapshot

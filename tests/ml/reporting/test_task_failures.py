@@ -16,6 +16,12 @@ from ml.settings import Settings
 STEP = FailedTask("retrain", "run-1", "train", -1, 3, is_training=True, error=SnapshotError("The pool is empty."))
 
 
+@pytest.fixture
+def worker(settings: Settings) -> Settings:
+    """The settings of the process in which the task failed. Its MLflow is never used."""
+    return settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:1"})
+
+
 def recorded(catalog: Catalog) -> tuple[list[tuple[str, str, int]], list[str]]:
     """The failures of trainings, and the kinds of the alerts."""
     with catalog.begin() as connection:
@@ -24,14 +30,14 @@ def recorded(catalog: Catalog) -> tuple[list[tuple[str, str, int]], list[str]]:
     return [(row.request_key, row.step, row.try_number) for row in failures], kinds
 
 
-def test_each_failed_try_of_a_step_is_recorded_once_with_its_alert(settings: Settings, catalog: Catalog) -> None:
+def test_each_failed_try_of_a_step_is_recorded_once_with_its_alert(worker: Settings, catalog: Catalog) -> None:
     for failed in (STEP, STEP, replace(STEP, try_number=6)):
-        tell_failure(settings, failed)
+        tell_failure(worker, failed)
     assert recorded(catalog) == ([("run-1", "train", 3), ("run-1", "train", 6)], ["retraining_failed"] * 2)
 
 
-def test_a_failed_task_of_another_dag_is_no_failed_training(settings: Settings, catalog: Catalog) -> None:
-    tell_failure(settings, replace(STEP, dag_id="monitor_production", is_training=False))
+def test_a_failed_task_of_another_dag_is_no_failed_training(worker: Settings, catalog: Catalog) -> None:
+    tell_failure(worker, replace(STEP, dag_id="monitor_production", is_training=False))
     assert recorded(catalog) == ([], ["task_failed"])
 
 
@@ -44,7 +50,7 @@ def full_outbox(catalog: Catalog) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("full_outbox")
-def test_a_failure_without_its_alert_is_not_recorded(settings: Settings, catalog: Catalog) -> None:
+def test_a_failure_without_its_alert_is_not_recorded(worker: Settings, catalog: Catalog) -> None:
     with pytest.raises(sa.exc.IntegrityError, match="is_full"):
-        tell_failure(settings, STEP)
+        tell_failure(worker, STEP)
     assert recorded(catalog) == ([], [])

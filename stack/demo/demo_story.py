@@ -9,7 +9,8 @@ from rich.console import Console
 
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import Split
-from ml.catalog.models.attempts import find_attempt, verdicts_by_version
+from ml.catalog.models.attempts import find_attempt
+from ml.catalog.models.verdicts import verdicts_by_version
 from ml.catalog.tables import monitorings
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders

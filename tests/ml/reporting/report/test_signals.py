@@ -27,7 +27,7 @@ def test_all_is_well(facts: Facts) -> None:
 
 
 def test_a_model_below_the_floor_needs_attention(facts: Facts) -> None:
-    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8)]
+    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8, "recall")]
     parts = [
         replace(part, main_figure=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
     ]

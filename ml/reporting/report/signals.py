@@ -26,7 +26,7 @@ class Signal:
 
 def read_signals(facts: Facts) -> list[Signal]:
     """Return the signals of the model, the data, the nights, and what waits for a person."""
-    health, settings = facts.health, facts.settings
+    health = facts.health
     return [_of_model(health, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
 
 

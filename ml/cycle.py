@@ -17,11 +17,12 @@ from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
-from ml.catalog.models import attempts, model_versions
-from ml.catalog.models.attempts import Attempt, StoredVerdict
+from ml.catalog.models import attempts, model_versions, verdicts
+from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
 from ml.catalog.models.home_choices import keep_home
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
@@ -220,11 +221,11 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     """
     challenger = _challenger(workspace, attempt_id)
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         verdict = judge_challenger(workspace, challenger)
         with workspace.catalog.begin() as connection:
-            attempts.save_verdict(connection, attempt_id, verdict)
+            verdicts.save_verdict(connection, attempt_id, verdict)
             if verdict.decision == "keep":
                 attempts.finish_attempt(connection, attempt_id)
     tell_verdict(workspace, verdict)
@@ -244,6 +245,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
     with workspace.catalog.begin() as connection:
+        attempts.note_approval_asked(connection, attempt_id)
         raise_alert(connection, *waiting)
     return comparison
 
@@ -350,7 +352,7 @@ def _challenger(workspace: Workspace, attempt_id: int) -> int:
 
 def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         raise _missing_step(attempt_id, "gate")
     return verdict

@@ -18,6 +18,8 @@ from ml.errors import SettingsError
 PREFIX = "MYCOFLOW_"
 STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
 
+Precision = Literal["int8", "fp32"]
+
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
 _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
     )
-    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served backbone")
+    model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
     )
@@ -202,6 +204,12 @@ class Settings(BaseSettings):
 
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def default_settings(**changes: object) -> Settings:
+    """Return the default settings, without those of the environment and `.env`. Args: changes, by field name."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    return Settings.model_validate(defaults | changes)
 
 
 def load_settings(**overrides: object) -> Settings:

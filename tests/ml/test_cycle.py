@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from ml import cycle
 from ml.app import Workspace, load_classifier, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
-from ml.catalog.models import attempts, journal
+from ml.catalog.models import attempts, journal, verdicts
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
 from ml.evaluation import monitoring, promotion
 from ml.figures import FIGURES
@@ -274,6 +274,13 @@ def number_of(workspace: Workspace, request_key: str) -> int:
     return attempt.id
 
 
+def asked_at(workspace: Workspace, attempt_id: int) -> object:
+    """When a person was asked whether an attempt's version may go into production."""
+    with workspace.catalog.begin() as connection:
+        query = sa.text("SELECT approval_asked_at FROM training.attempts WHERE id = :id")
+        return connection.scalar(query, {"id": attempt_id})
+
+
 def test_nothing_is_promoted_before_a_person_says_so(judged: Workspace) -> None:
     report = cycle.retrain(asking(judged), "second", "test", PARAMETERS)
     assert (report.verdict.decision, report.production_version) == ("promote", 1)
@@ -284,6 +291,7 @@ def test_who_decides_is_shown_both_and_is_written_down(judged: Workspace) -> Non
     comparison = cycle.comparison_to_approve(asking(judged), attempt_id)
     assert comparison is not None
     assert "| challenger | version 2 |" in comparison
+    assert asked_at(judged, attempt_id) is not None
     assert cycle.promote_challenger(asking(judged), attempt_id, approved_by="bob") == 2
     with judged.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
@@ -298,7 +306,9 @@ def test_a_yes_goes_before_the_hold_of_a_rollback(judged: Workspace) -> None:
 
 
 def test_nobody_is_asked_where_promotion_is_automatic(judged: Workspace) -> None:
-    assert cycle.comparison_to_approve(judged, number_of(judged, "second")) is None
+    attempt_id = number_of(judged, "second")
+    assert cycle.comparison_to_approve(judged, attempt_id) is None
+    assert asked_at(judged, attempt_id) is None
 
 
 def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspace) -> None:
@@ -307,7 +317,7 @@ def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspa
     promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
     assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 3
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     assert verdict is not None
     assert (verdict.champion_version, verdict.decision) == (3, "keep")
     assert "its snapshot is not newer" in verdict.reasons[0]

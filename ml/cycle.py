@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
+from ml.catalog.home_choices import keep_home
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import attempts, model_versions, verdicts
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
-from ml.catalog.models.home_choices import keep_home
 from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels

@@ -20,8 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
+from ml.catalog.home_choices import demand_home
 from ml.catalog.locks import Lock, lock_migrations
-from ml.catalog.models.home_choices import demand_home
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
 from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError

@@ -6,8 +6,8 @@ from ml.app import Workspace
 from ml.backbones.base import Backbone
 from ml.backbones.registered import FIRST_BACKBONE, find_backbone
 from ml.backbones.served_backbone import ServedBackbone, finetuned_weights, make_served_backbone
+from ml.catalog import home_choices
 from ml.catalog.database import Catalog
-from ml.catalog.models import home_choices
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.progress import StepProgress
 from ml.settings import Settings

@@ -307,7 +307,7 @@ def look_around(workspace: Workspace) -> None:
     except RegistryUnavailableError as error:
         logger.warning("Moves in MLflow are looked for next time: %s", error)
     with workspace.catalog.begin() as connection:  # after a move by hand is in the journal
-        serving_notices.tell_of_unserved(connection)
+        serving_notices.alert_if_unserved(connection)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:

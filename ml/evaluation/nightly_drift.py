@@ -96,8 +96,9 @@ def _estimate(
     if not task.is_exclusive or min(len(calibration), len(recent)) < estimation.MINIMUM_IMAGES:
         return None
     labels = np.array([classes.index(annotation.class_names[0]) for annotation, _ in calibration])
-    known, asked = (np.stack([each.probabilities for each in some]) for some in ([a for _, a in calibration], recent))
-    return estimation.estimate_accuracy(asked, estimation.fit_temperature(known, labels))
+    calibration_probabilities = np.stack([answer.probabilities for _, answer in calibration])
+    temperature = estimation.fit_temperature(calibration_probabilities, labels)
+    return estimation.estimate_accuracy(np.stack([answer.probabilities for answer in recent]), temperature)
 
 
 def _summarise(

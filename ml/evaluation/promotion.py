@@ -80,7 +80,7 @@ def is_promotion_held(catalog: Catalog) -> bool:
 
 
 def note_external_move(workspace: Workspace) -> int | None:
-    """Record a move of the alias that the journal lacks: by hand in MLflow, or by a process of ours that then died.
+    """Record a move of the alias that the journal lacks: by hand in MLflow, or by a Mycoflow process that then died.
 
     Returns: the version in production; None if there is none.
     """

@@ -33,8 +33,8 @@ class SourceFile:
 def list_files(folder: Path, may_be_empty: bool = False) -> list[SourceFile]:
     """List a folder's files with the classes mixed evenly, always in the same order. Skip hidden files and folders.
 
-    Any part of the list has the classes in their overall proportions. So an interrupted run does not leave one class
-    only, and neither are the newest images of one class only.
+    Any part of the list has the classes in their overall proportions. So an interrupted run has stored images of all
+    classes, and the newest images are of all classes too.
 
     Args: may_be_empty, whether to accept a folder without images.
     Raises: SourceError, the folder does not have that layout, or its groups.csv does not fit it.

@@ -34,16 +34,16 @@ def find_own_files(
         model_name, versions: the versions to look up; they may share files with each other.
     Returns: version -> artifact URI.
     """
-    ours: dict[int, _Files] = {}
+    trained_here: dict[int, _Files] = {}
     others: list[_Files] = []
     for each in listed:
         files = _find_files(client, each)
         is_wanted = each.name == model_name and int(each.version) in versions
         if is_wanted and TRAINED_HERE_TAG in each.tags:
-            ours[int(each.version)] = files
+            trained_here[int(each.version)] = files
         else:
             others.append(files)
-    return {version: files.uri for version, files in ours.items() if not any(map(files.overlap, others))}
+    return {version: files.uri for version, files in trained_here.items() if not any(map(files.overlap, others))}
 
 
 def _find_files(client: "MlflowClient", version: "ModelVersion") -> _Files:

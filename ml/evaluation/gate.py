@@ -103,7 +103,7 @@ def judge(
     2. It is at most TOLERATED_DECLINE behind the best version that ever was in production.
     3. Its main figure reaches the floor, or beats the champion's.
     4. For each class with a floor, its recall reaches that floor, or is no worse than the champion's.
-    5. Its recall of no class is significantly lower than the champion's.
+    5. No class's recall is significantly lower than the champion's.
     6. Its recall of each new class is at least NEW_CLASS_RECALL.
 
     Args:

@@ -43,9 +43,9 @@ def reasons_to_retrain(
 ) -> list[str]:
     """Return the reasons for requesting a retraining.
 
-    A training is not repeated without need. If the last attempt used the same parameters or is still under way, it
-    answers a request until there are `threshold` more images or, for a shortfall, until the pool changes. Every attempt
-    starts the review interval again. A review too is left out if the same training was tried with the same pool.
+    A training is not repeated without need. If the last attempt used the same parameters or is still under way, new
+    images count as a reason only if there are `threshold` more since its snapshot; a shortfall or a review counts only
+    if the pool changed. Every attempt restarts the review interval.
 
     Args:
         shortfalls: the champion's figures below their floors, on the deciding part of the evaluation set.

@@ -294,7 +294,7 @@ def retrain(
     return RetrainReport(version, verdict, in_production)
 
 
-def look_around(workspace: Workspace) -> None:
+def raise_due_alerts(workspace: Workspace) -> None:
     """Tell people, once for each, of what nobody else tells.
 
     That is trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES, moves in MLflow, and a version in production that is not

@@ -27,19 +27,19 @@ from ml.deadlines import Deadline
 from ml.errors import ModelLoadError, SettingsError, TrainingError
 from ml.progress import EpochProgress, Progress
 from ml.tasks.base import (
-    Converted,
+    ConvertedModel,
     Figures,
+    FinetuningOptions,
     ForeignNetwork,
     HyperparameterValues,
-    Lesson,
     Model,
+    ModelFiles,
     Output,
     Scores,
-    TailOptions,
     Task,
     Trainer,
+    TrainingData,
     TunedBackbone,
-    Written,
 )
 from ml.tasks.card import ModelCard, load_card, save_card
 from ml.tasks.registered import REGISTERED
@@ -86,7 +86,7 @@ class MultiLabelModel:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    lesson: Lesson
+    data: TrainingData
     head: Head
     history: Mapping[str, Sequence[float]]
     figures: Figures
@@ -94,13 +94,13 @@ class TrainedModel:
     def draw(self, folder: Path, /) -> list[Path]:
         return []
 
-    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> Written:
-        served = self.lesson.served
+    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> ModelFiles:
+        served = self.data.served
         joined = _join_head(served.onnx, self.head)
         (folder / "model.onnx").write_bytes(joined)
         np.savez(folder / "sigmoid_head.npz", kernel=self.head.kernel, bias=self.head.bias)
         card = ModelCard(
-            classes=tuple(self.lesson.snapshot.classes),
+            classes=tuple(self.data.snapshot.classes),
             image_size=served.image_size,
             backbone_id=served.backbone_id,
             backbone=served.backbone,
@@ -113,22 +113,22 @@ class TrainedModel:
         )
         save_card(card, folder)
         model = TASK.load(folder)
-        pixels = read_pixels(self.lesson.catalog, [each.demand_image() for each in sample], card.image_size)
+        pixels = read_pixels(self.data.catalog, [each.demand_image() for each in sample], card.image_size)
         figures = measure([each.annotation for each in sample], model.predict(pixels).answers, card.classes)
-        return Written({"sample_f1": figures.main}, {"sample_images": str(len(sample))})
+        return ModelFiles({"sample_f1": figures.main}, {"sample_images": str(len(sample))})
 
 
 @dataclass(frozen=True)
 class HeadTrainer:
-    """The features of a lesson's two folds, and which classes their items show, (n, classes)."""
+    """The features of a data's two folds, and which classes their items show, (n, classes)."""
 
-    lesson: Lesson
+    data: TrainingData
     training: tuple[Floats, Floats]
     validation: tuple[Floats, Floats]
 
     @classmethod
-    def read(cls, lesson: Lesson) -> "HeadTrainer":
-        return cls(lesson, _read_fold(lesson, "train", lesson.views), _read_fold(lesson, "validation", [IDENTITY]))
+    def read(cls, data: TrainingData) -> "HeadTrainer":
+        return cls(data, _read_fold(data, "train", data.views), _read_fold(data, "validation", [IDENTITY]))
 
     def fit(
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None, /
@@ -149,11 +149,11 @@ class HeadTrainer:
             history["val_loss"].append(_entropy(head.classify(unseen), unseen_truth))
             if on_epoch:
                 on_epoch(epoch, {name: values[-1] for name, values in history.items()})
-        classes = self.lesson.snapshot.classes
-        annotations = [each.annotation for each in self.lesson.snapshot.items if each.fold == "validation"]
+        classes = self.data.snapshot.classes
+        annotations = [each.annotation for each in self.data.snapshot.items if each.fold == "validation"]
         figures = measure(annotations, to_answers(head.classify(unseen), classes), classes)
         kernel = head.kernel * standardisation.scale[:, np.newaxis]
-        return TrainedModel(self.lesson, Head(kernel, head.bias - standardisation.mean @ kernel), history, figures)
+        return TrainedModel(self.data, Head(kernel, head.bias - standardisation.mean @ kernel), history, figures)
 
 
 class MultiLabel:
@@ -169,10 +169,10 @@ class MultiLabel:
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:
         return {"learning_rate": trial.suggest_float("learning_rate", 0.1, 1.0)}
 
-    def read_lesson(self, lesson: Lesson, /) -> Trainer:
-        return HeadTrainer.read(lesson)
+    def prepare_trainer(self, data: TrainingData, /) -> Trainer:
+        return HeadTrainer.read(data)
 
-    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
+    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
         raise SettingsError(f"Expected a training that {NAME} has. Received: finetune.")
 
     def load(self, folder: Path, /) -> Model:
@@ -180,7 +180,7 @@ class MultiLabel:
         with np.load(folder / "sigmoid_head.npz") as archive:
             return MultiLabelModel(card, content, Head(archive["kernel"], archive["bias"]))
 
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
         raise ModelLoadError(f"Expected a model that was trained for {NAME}. Received one that others trained.")
 
     def answer_stored(
@@ -277,18 +277,18 @@ def _entropy(probabilities: Floats, truth: Floats) -> float:
     return float(-np.log(sure).mean())
 
 
-def _read_fold(lesson: Lesson, fold: str, views: Sequence[str]) -> tuple[Floats, Floats]:
-    items, backbone = [each for each in lesson.snapshot.items if each.fold == fold], OnnxBackbone(lesson.served.onnx)
+def _read_fold(data: TrainingData, fold: str, views: Sequence[str]) -> tuple[Floats, Floats]:
+    items, backbone = [each for each in data.snapshot.items if each.fold == fold], OnnxBackbone(data.served.onnx)
     features = ensure_views(
-        lesson.catalog,
+        data.catalog,
         backbone.features,
         backbone.backbone_id,
         backbone.image_size,
         [item.demand_image() for item in items],
         views,
-        lambda done, total: lesson.on_step("features", done, total),
+        lambda done, total: data.on_step("features", done, total),
     )
-    truth = mark([item.annotation.class_names for item in items], lesson.snapshot.classes)
+    truth = mark([item.annotation.class_names for item in items], data.snapshot.classes)
     return np.concatenate(features), np.tile(truth, (len(views), 1))
 
 

@@ -9,7 +9,7 @@ from flask import Flask, current_app
 from ml.app import Workspace, open_registry
 from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
@@ -32,7 +32,7 @@ class Service:
     database: Database
     models: ModelHost
     metrics: Metrics
-    load: Load
+    admission: AdmissionControl
     record: ServingRecord
 
     def start(self) -> None:
@@ -72,10 +72,10 @@ def init_app(app: Flask, settings: Settings) -> Service:
         record.write,
         find_task(settings.task),
     )
-    load = Load(settings.model_queue_size)
-    metrics = Metrics(models, load)
+    admission = AdmissionControl(settings.model_queue_size)
+    metrics = Metrics(models, admission)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, load, record)
+    service = Service(settings, database, models, metrics, admission, record)
     app.extensions[_EXTENSION] = service
     return service
 

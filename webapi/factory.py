@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from ml.serving.loaded_model import MOST_BYTES
+from ml.serving.loaded_model import MAX_IMAGE_BYTES
 from ml.settings import Settings, load_settings
 from webapi import airflow_runs, application_state, request_deadlines, request_ids
 from webapi.access import authentication, browser_security, limits, maintenance_gate
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     app = openapi.new_app(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES + _FORM_OVERHEAD_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json = JsonProvider(app)
     request_ids.init_app(app)

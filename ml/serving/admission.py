@@ -16,7 +16,7 @@ _DECODED_AT_ONCE = 2
 _FETCHED_AT_ONCE = 4
 
 
-class Step:
+class ConcurrencyLimit:
     """A costly step of a request.
 
     Args: at_once, how many requests may be in it.
@@ -39,7 +39,7 @@ class Step:
             self._slots.release()
 
 
-class Load:
+class AdmissionControl:
     """The predictions under way that cost something. One per process.
 
     Args: places, how many there may be, those that wait included.
@@ -49,9 +49,9 @@ class Load:
         self.places = places
         self._lock = threading.Lock()
         self._in_progress = 0
-        self.fetching = Step(_FETCHED_AT_ONCE)
-        self.decoding = Step(_DECODED_AT_ONCE)
-        self.computing = Step(usable_cpus())
+        self.fetching = ConcurrencyLimit(_FETCHED_AT_ONCE)
+        self.decoding = ConcurrencyLimit(_DECODED_AT_ONCE)
+        self.computing = ConcurrencyLimit(usable_cpus())
 
     @property
     def in_progress(self) -> int:

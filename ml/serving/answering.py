@@ -14,7 +14,7 @@ from ml.catalog.locks import result_lock
 from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
 from ml.ingest.fetch import fetch_image
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.harvesting import Harvester
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
@@ -30,7 +30,7 @@ class Predictor:
 
     Args:
         settings: how sure is sure, and which hosts may be asked for images.
-        load: shared by all requests.
+        admission: shared by all requests.
         catalog: where results are looked up and stored.
         model: the version that answers; the request keeps it to its end.
         account_id: who asks.
@@ -39,7 +39,7 @@ class Predictor:
     """
 
     settings: Settings
-    load: Load
+    admission: AdmissionControl
     catalog: Catalog
     model: LoadedModel
     account_id: int
@@ -57,9 +57,9 @@ class Predictor:
         sha256 = sha256_of(content).hexdigest()
         prediction = self._store.find(sha256)
         if prediction is None:
-            with self.load.admit():
+            with self.admission.admit():
                 prediction = self._compute(content, source="upload")
-        self._harvester.look_at(sha256, prediction)
+        self._harvester.harvest(sha256, prediction)
         return prediction
 
     def predict_url(self, url: str) -> Prediction:
@@ -67,16 +67,16 @@ class Predictor:
 
         Raises: as predict_upload; FetchError.
         """
-        with self.load.admit():
-            with self.load.fetching.enter(self.deadline):
+        with self.admission.admit():
+            with self.admission.fetching.enter(self.deadline):
                 content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
             sha256 = sha256_of(content).hexdigest()
             prediction = self._store.find(sha256) or self._compute(content, source="url")
-        self._harvester.look_at(sha256, prediction)
+        self._harvester.harvest(sha256, prediction)
         return prediction
 
     def _compute(self, content: bytes, source: str) -> Prediction:
-        with self.load.decoding.enter(self.deadline), self._timed("decode"):
+        with self.admission.decoding.enter(self.deadline), self._timed("decode"):
             decoded = self.model.decode(content)
         image, began_at = decoded.image, time.perf_counter()
         self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
@@ -85,7 +85,7 @@ class Predictor:
         with self._catalog.lock(result_lock(image.sha256, self.model.version)):
             if prediction := self._store.find(image.sha256):
                 return prediction
-            with self.load.computing.enter(self.deadline), self._timed("inference"):
+            with self.admission.computing.enter(self.deadline), self._timed("inference"):
                 output = self.model.predict(decoded.pixels[np.newaxis])
             computed_at = time.perf_counter()
             prediction = self._store.keep(image, source, output.features[0], output.answers[0])

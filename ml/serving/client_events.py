@@ -9,7 +9,7 @@ from ml.catalog.logs.events import write_event
 from ml.errors import EventError
 
 
-def note_client_event(catalog: Catalog, kind: str, actor: str, detail: Mapping[str, object]) -> int:
+def record_client_event(catalog: Catalog, kind: str, actor: str, detail: Mapping[str, object]) -> int:
     """Keep an event of a client. Its kind is kept as `client:` and the kind given, so it passes for none of ours.
 
     Args: actor, `account:<id>`.

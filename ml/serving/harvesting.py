@@ -34,17 +34,17 @@ class Harvester:
     account_id: int
     deadline: Deadline
 
-    def look_at(self, sha256: str, prediction: Prediction) -> None:
+    def harvest(self, sha256: str, prediction: Prediction) -> None:
         """Put an image into the pool if the model is sure. Never raises: the answer stands, whatever comes."""
         annotation = self.model.task.harvest(prediction.answer, self.settings.harvest_confidence)
         if not prediction.may_be_harvested or annotation is None:
             return
         try:
-            self._harvest(sha256, annotation)
+            self._add_to_pool(sha256, annotation)
         except CatalogError as error:  # the next request for this image tries again
             _logger.warning("Image %s is not harvested for now: %s", sha256, error)
 
-    def _harvest(self, sha256: str, annotation: Annotation) -> None:
+    def _add_to_pool(self, sha256: str, annotation: Annotation) -> None:
         # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
         catalog, mirrored = self.catalog.until(self.deadline.sooner(_SECONDS)), self.settings.mirrored_views
         with catalog.begin() as connection:

@@ -18,7 +18,7 @@ from ml.tasks.base import Model, Output, Task
 from ml.tasks.card import ModelCard
 from ml.tasks.registered import load_model
 
-MOST_BYTES = validation.MAX_BYTES  # of a file
+MAX_IMAGE_BYTES = validation.MAX_BYTES  # of a file
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class ModelHost:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
-    def look_now(self) -> None:
+    def poll_now(self) -> None:
         """Look at the alias without waiting for the next turn: somebody has just moved it.
 
         A version that did not load is tried again too.

@@ -11,7 +11,7 @@ from ml.deadlines import Deadline
 from ml.errors import ScoringUnfinishedError
 from ml.evaluation.floor import floor_of
 from ml.evaluation.scoring import deciding_evaluation, score_loaded
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.stages import remember_loaded
 from ml.settings import Settings
@@ -19,7 +19,9 @@ from ml.tasks.base import Output
 from ml.tasks.card import ModelCard
 
 
-def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, load: Load, deadline: Deadline) -> float:
+def score_on_request(
+    catalog: Catalog, settings: Settings, model: LoadedModel, admission: AdmissionControl, deadline: Deadline
+) -> float:
     """Score a model on the evaluation set as it is now; only images that it never scored take time.
 
     Returns: its main figure on the deciding part, 0 to 1.
@@ -31,21 +33,21 @@ def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, l
         model.task,
         model.version,
         model.card.classes,
-        lambda: PatientScorer(model, load, deadline),
+        lambda: TimeLimitedModel(model, admission, deadline),
         floor_of(settings),
     )
     return deciding_evaluation(scored).main_figure
 
 
 @dataclass(frozen=True)
-class PatientScorer:
+class TimeLimitedModel:
     """A model that waits for its turn before each batch, and stops at the deadline.
 
     What was computed by then is kept by whoever asked for it, so the same request goes on there.
     """
 
     model: LoadedModel
-    load: Load
+    admission: AdmissionControl
     deadline: Deadline
 
     @property
@@ -62,7 +64,7 @@ class PatientScorer:
             raise ScoringUnfinishedError(
                 "Too many images of the evaluation set are not scored yet for one request. Ask again to go on."
             )
-        with self.load.computing.enter(self.deadline):
+        with self.admission.computing.enter(self.deadline):
             return self.model.predict(images)
 
     def answer(self, features: NDArray[np.float32]) -> list[Answer]:

@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
 
 from ml.errors import SettingsError
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.model_host import ModelHost
 from webapi.problems import current_problem
 from webapi.telemetry.model_metrics import ModelCollector
@@ -22,10 +22,10 @@ _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 class Metrics:
     """The service's figures and the little server that shows them.
 
-    Args: models, load: whose figures are read when they are asked for.
+    Args: models, admission: whose figures are read when they are asked for.
     """
 
-    def __init__(self, models: ModelHost, load: Load) -> None:
+    def __init__(self, models: ModelHost, admission: AdmissionControl) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         labels = ("method", "route", "status")
@@ -38,7 +38,7 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(ModelCollector(models))
-        self.predictions = PredictionMetrics(self.registry, load)
+        self.predictions = PredictionMetrics(self.registry, admission)
         self._server: WSGIServer | None = None
 
     def serve(self, host: str, port: int) -> int:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Stage
 
 _STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -14,10 +14,10 @@ _CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 
 class PredictionMetrics:
     """Counters that the way of a prediction feeds. Labels are few: never an image, a person or an address.
 
-    Args: load, whose places are shown.
+    Args: admission, whose places are shown.
     """
 
-    def __init__(self, registry: CollectorRegistry, load: Load) -> None:
+    def __init__(self, registry: CollectorRegistry, admission: AdmissionControl) -> None:
         self._stages = Histogram(
             "mycoflow_stage_duration_seconds",
             "Time of one image in one stage, without the wait for its turn",
@@ -54,11 +54,11 @@ class PredictionMetrics:
             "Predictions that have one of the places",
             registry=registry,
         )
-        in_progress.set_function(lambda: load.in_progress)
+        in_progress.set_function(lambda: admission.in_progress)
         places = Gauge(
             "mycoflow_prediction_places", "Predictions under way at most, waiting ones included", registry=registry
         )
-        places.set(load.places)
+        places.set(admission.places)
 
     def observe_stage(self, stage: Stage, seconds: float) -> None:
         """Note how long one image was in a stage."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Predictor, Stage
 from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
@@ -18,7 +18,7 @@ from ml.tasks.classification.classification_task import TASK
 @pytest.fixture
 def load_model(write_bundle: Callable[[Path, int], Path], tmp_path: Path) -> Callable[[int], LoadedModel]:
     """Loads a version: its number is also its seed."""
-    return lambda version: LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK)
+    return lambda version: LoadedModel.admission(write_bundle(tmp_path / f"{version}-run", version), TASK)
 
 
 @pytest.fixture
@@ -46,4 +46,6 @@ def predictor(
 ) -> Predictor:
     """Answers with version 1; it harvests nothing, and has time."""
     unsure = settings.model_copy(update={"harvest_confidence": 1.0})
-    return Predictor(unsure, Load(2), catalog, model, account_id, Deadline(120), lambda stage, _: stages.append(stage))
+    return Predictor(
+        unsure, AdmissionControl(2), catalog, model, account_id, Deadline(120), lambda stage, _: stages.append(stage)
+    )

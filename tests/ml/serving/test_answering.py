@@ -66,7 +66,7 @@ def test_requests_for_one_image_at_the_same_moment_compute_it_once(
 
 def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Predictor, png: Png) -> None:
     predictor.predict_upload(png(1))
-    with predictor.load.admit(), predictor.load.admit():
+    with predictor.admission.admit(), predictor.admission.admit():
         with pytest.raises(BusyError, match="as many predictions as it can"):
             predictor.predict_upload(png(2))
         assert predictor.predict_upload(png(1)).is_cached
@@ -74,7 +74,7 @@ def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Pr
 
 
 def test_a_request_whose_time_is_over_does_not_wait_for_its_turn(predictor: Predictor, png: Png) -> None:
-    late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.load.decoding
+    late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.admission.decoding
     with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="in the time of"):
         late.predict_upload(png(1))
 
@@ -84,7 +84,7 @@ def test_a_refused_file_leaves_nothing_and_its_place_is_free(predictor: Predicto
         with pytest.raises(InvalidImageError):
             predictor.predict_upload(b"no image")
     assert count(catalog, images) == 0
-    assert predictor.load.in_progress == 0
+    assert predictor.admission.in_progress == 0
     predictor.predict_upload(png(1))
 
 

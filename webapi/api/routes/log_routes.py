@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, jsonify, request
 from pydantic import BaseModel, Field, field_validator
 
-from ml.serving.client_events import note_client_event
+from ml.serving.client_events import record_client_event
 from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
@@ -46,7 +46,7 @@ def _limit_size() -> None:
 @requires("user")
 def write_log(body: EventBody) -> tuple[Response, int]:
     """Add an event to the log, in one's own name. Its kind is kept as `client:` and the kind given."""
-    event_id = note_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
+    event_id = record_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
     return jsonify(id=event_id), 201
 
 

@@ -93,7 +93,7 @@ def post_model_update(body: UpdateBody) -> Response:
     """
     workspace = current_workspace()
     _update(workspace, body.root, current_actor())
-    application_state.current().models.look_now()
+    application_state.current().models.poll_now()
     held = promotion.is_promotion_held(workspace.catalog)
     return jsonify(version=workspace.registry.champion(), is_promotion_held=held)
 

@@ -93,7 +93,7 @@ def _predictor(model: LoadedModel) -> Predictor:
     current = application_state.current()
     return Predictor(
         settings=current.settings,
-        load=current.load,
+        admission=current.admission,
         catalog=current.database.catalog(),
         model=model,
         account_id=current_account().id,

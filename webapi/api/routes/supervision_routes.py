@@ -67,7 +67,7 @@ def get_accuracy() -> Response:
     """Score the model in production on the evaluation set as it is now; only images that are new there take time."""
     service = application_state.current()
     model, catalog = service.models.demand_current(), service.database.catalog()
-    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
+    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.admission, current_deadline())))
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})

@@ -1,4 +1,4 @@
-"""The workspace that every step of a night receives: settings, catalog and model registry."""
+"""The workspace that every step of a night gets: settings, catalog and model registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ class Workspace:
 
     @property
     def task(self) -> Task:
-        """What its models are trained for."""
+        """Return the task that the models are trained for."""
         return find_task(self.settings.task)
 
 
@@ -38,12 +38,13 @@ class Workspace:
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     """Open the catalog and the registry that the settings name. Without settings, read them from the environment.
 
-    Raises: SettingsError, also where the home is another task's; DatabaseUnavailableError, SchemaVersionError.
+    Raises: SettingsError, a setting is wrong, or the home has another task; DatabaseUnavailableError,
+        SchemaVersionError.
     """
     settings = settings or load_settings()
     find_task(settings.task)
     if settings.backbone is not None:
-        find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
+        find_backbone(settings.backbone)  # so every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
         with catalog.begin() as connection:
             demand_home(connection, settings)
@@ -51,31 +52,32 @@ def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
 
 
 def demand_home(connection: sa.Connection, settings: Settings) -> None:
-    """Refuse settings that name another task or another model than those that this home keeps.
+    """Check that the settings name the task and the model that this home keeps.
 
-    Raises: SettingsError.
+    Raises: SettingsError, they name others.
     """
     for choice, name, value in _home_choices(settings):
         kept = home_choices.find_choice(connection, choice)
         if kept not in (None, value):
             raise SettingsError(
-                f"Expected {name}={kept}, which this home has trained and registered for. Received: {value}. "
-                f"Set {name} back, or take another MYCOFLOW_HOME and database."
+                f"Expected {name}={kept}, as in this home's trainings and registrations. Received: {value}. "
+                f"Set {name} back, or use another MYCOFLOW_HOME and database."
             )
 
 
 def keep_home(connection: sa.Connection, settings: Settings) -> None:
-    """Keep the task and the model's name for good: something that stands on them is stored.
+    """Keep the task and the model's name for good, because the stored training or registration depends on them.
 
-    Raises: SettingsError as above: another process was first.
+    Raises: SettingsError, another process has kept other values first.
     """
     for choice, name, value in _home_choices(settings):
-        home_choices.keep_choice(connection, choice, value, f"{name} said so at the first training or registration.")
+        reason = f"{name} had this value at the first training or registration."
+        home_choices.keep_choice(connection, choice, value, reason)
     demand_home(connection, settings)
 
 
 def _home_choices(settings: Settings) -> list[tuple[str, str, str]]:
-    """(choice, setting, what it says now)."""
+    """Return (name of the choice, name of the setting, its current value)."""
     return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]
 
 

@@ -27,7 +27,7 @@ _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class S3Account(BaseModel):
-    """An S3 server and the key that a source is read with there."""
+    """An S3 server, and the key for reading a source from it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -38,24 +38,24 @@ class S3Account(BaseModel):
 
 
 def parse_s3_accounts(text: str) -> dict[str, S3Account]:
-    """The accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
+    """Return the accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
 
-    Raises: ValueError, saying what is wrong where, without any value: one may be a key.
+    Raises: ValueError, it names each wrong field, but no values: a value may be a key.
     """
     try:
         return TypeAdapter(dict[str, S3Account]).validate_json(text)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the value'}: {each['msg']}" for each in error.errors()]
         raise ValueError(
-            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, and '
-            f'"region" where it is not us-east-1. {"; ".join(wrong)}'
+            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, with '
+            f'"region" if it is not us-east-1. {"; ".join(wrong)}'
         ) from None
 
 
 class Settings(BaseSettings):
-    """The settings of a deployment. In the environment, a name is MYCOFLOW_ and the attribute's name in upper case.
+    """The settings of a deployment. A variable's name is MYCOFLOW_ and the attribute's name in upper case.
 
-    Three have another name there: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
+    Three variables have another name: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
     MLFLOW_TRACKING_URI. Secrets come only from the environment and from `.env`.
     """
 

@@ -1,4 +1,4 @@
-"""Scoring on request: with the model that answers anyway, in turns with predictions, as long as a request may take."""
+"""Score the served model during a request. Its batches alternate with predictions, until the request's deadline."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,10 @@ from ml.tasks.card import ModelCard
 def score_on_request(
     catalog: Catalog, settings: Settings, model: LoadedModel, admission: AdmissionControl, deadline: Deadline
 ) -> float:
-    """Score a model on the evaluation set as it is now; only images that it never scored take time.
+    """Score a model on the current evaluation set. Only images that it has not scored yet take time.
 
     Returns: its main figure on the deciding part, 0 to 1.
-    Raises: EvaluationSetError; ScoringUnfinishedError, the deadline came first; BusyError, no turn came in time.
+    Raises: EvaluationSetError; ScoringUnfinishedError, the deadline passed; BusyError, no slot was free in time.
     """
     remember_loaded(catalog, model)
     scored = score_loaded(
@@ -41,9 +41,9 @@ def score_on_request(
 
 @dataclass(frozen=True)
 class TimeLimitedModel:
-    """A model that waits for its turn before each batch, and stops at the deadline.
+    """A model that waits for a slot before each batch, and stops at the deadline.
 
-    What was computed by then is kept by whoever asked for it, so the same request goes on there.
+    The caller stores each batch, so the next request continues where this one stopped.
     """
 
     model: LoadedModel
@@ -52,21 +52,21 @@ class TimeLimitedModel:
 
     @property
     def card(self) -> ModelCard:
-        """What the model expects and answers."""
+        """Return the model card."""
         return self.model.card
 
     def predict(self, images: NDArray[np.uint8]) -> Output:
         """Answer a batch of images.
 
-        Raises: ScoringUnfinishedError, the time is over; BusyError.
+        Raises: ScoringUnfinishedError, the deadline passed; BusyError.
         """
         if self.deadline.remaining() == 0:
             raise ScoringUnfinishedError(
-                "Too many images of the evaluation set are not scored yet for one request. Ask again to go on."
+                "Too many images of the evaluation set are not scored yet for one request. Ask again to continue."
             )
         with self.admission.computing.enter(self.deadline):
             return self.model.predict(images)
 
     def answer(self, features: NDArray[np.float32]) -> list[Answer]:
-        """Answers from features."""
+        """Answer images from their features."""
         return self.model.model.answer(features)

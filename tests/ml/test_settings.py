@@ -171,8 +171,8 @@ def test_accounts_of_sources_are_json() -> None:
 @pytest.mark.parametrize(
     ("written", "where"),
     [
-        ("hunter2", "the whole: "),
-        ('["hunter2"]', "the whole: "),
+        ("hunter2", "the value: "),
+        ('["hunter2"]', "the value: "),
         ('{"lab": "hunter2"}', "lab: "),
         ('{"lab": {"endpoint": "https://host", "access_key": "key"}}', "lab.secret_key: "),
         ('{"lab": {"endpoint": "https://host", "access_key": "", "secret_key": "hunter2"}}', "lab.access_key: "),

@@ -84,7 +84,7 @@ def _with_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
         return version_converter.convert_version(model, MINIMUM_OPSET)
     except Exception as error:  # the converter's errors have no common base class
         raise ModelLoadError(
-            f"Expected ONNX of opset {MINIMUM_OPSET} or later. Received: {version}, and its conversion fails ({error}). "
+            f"Expected ONNX of opset {MINIMUM_OPSET} or later. Received: {version}. Its conversion fails: {error}. "
             "Export the model again."
         ) from error
 

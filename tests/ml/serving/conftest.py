@@ -18,7 +18,7 @@ from ml.tasks.classification.classification_task import TASK
 @pytest.fixture
 def load_model(write_bundle: Callable[[Path, int], Path], tmp_path: Path) -> Callable[[int], LoadedModel]:
     """Loads a version: its number is also its seed."""
-    return lambda version: LoadedModel.admission(write_bundle(tmp_path / f"{version}-run", version), TASK)
+    return lambda version: LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK)
 
 
 @pytest.fixture

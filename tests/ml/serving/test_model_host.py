@@ -125,7 +125,7 @@ def test_an_outage_is_told_once_and_ends_by_itself(
     host.poll()
     assert served(host) == 2
     assert [text for text in caplog.messages if "MLflow" in text] == [
-        "MLflow does not answer; the model in service stays: MLflow does not answer",
+        "MLflow does not answer; the current model stays in service: MLflow does not answer",
         "MLflow answers again",
     ]
 

@@ -250,8 +250,8 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
 
     If another version went into production after the verdict, the gate first compares with that version.
 
-    Args: approved_by, the person who approved. MYCOFLOW_PROMOTION=approve requires it. An approval overrides the lock
-        that a rollback puts on automatic promotion.
+    Args: approved_by, the person who approved. MYCOFLOW_PROMOTION=approve requires it. An approved version is promoted
+        even while a rollback holds automatic promotion.
     Returns: the version in production afterwards.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """

@@ -1,4 +1,4 @@
-"""What the routes work with, one of each per application: database, model, metrics."""
+"""The objects that the routes use, one of each per application: database, model, metrics."""
 
 import logging
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """The long-lived parts of one application."""
+    """The long-lived objects of one application."""
 
     settings: Settings
     database: Database
@@ -36,9 +36,9 @@ class Service:
     record: ServingRecord
 
     def start(self) -> None:
-        """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
+        """Open the metrics port and the database, load the cached model and follow the alias. Call it after the fork.
 
-        A database or MLflow that is down is no reason not to start: both are tried again later.
+        The service also starts while the database or MLflow is down. It tries both again later.
 
         Raises:
             SettingsError: a setting is wrong, or the metrics port is taken.
@@ -48,20 +48,20 @@ class Service:
         try:
             self.database.catalog()
         except DatabaseUnavailableError as error:
-            _logger.error("Starting without the database, trying again at each request: %s", error)
+            _logger.error("The service starts without the database, and tries it again at each request: %s", error)
         self.models.load_cached()
         self.models.start()
 
     def stop(self) -> None:
-        """End the threads and close the connections."""
+        """Stop the threads and close the connections."""
         self.models.stop()
         self.record.end()
-        self.metrics.close()  # before the database, which a scrape would open again
+        self.metrics.close()  # before the database: a scrape would open it again
         self.database.close()
 
 
 def init_app(app: Flask, settings: Settings) -> Service:
-    """Give an application its service."""
+    """Create an application's service."""
     cache = ServingCache(settings.mycoflow_home / "serving")
     database = Database(settings)
     record = ServingRecord(database, settings.alias_poll_seconds)
@@ -81,13 +81,13 @@ def init_app(app: Flask, settings: Settings) -> Service:
 
 
 def current(app: Flask | None = None) -> Service:
-    """The service of an application; of the one that handles this request when None."""
+    """Return the service of an application; if None, of the application that handles this request."""
     service: Service = (app or current_app).extensions[_EXTENSION]
     return service
 
 
 def current_catalog() -> Catalog:
-    """The catalog, whose transactions end with the request in progress.
+    """Return the catalog. Its statements stop at the deadline of the current request.
 
     Raises: DatabaseUnavailableError.
     """
@@ -95,9 +95,9 @@ def current_catalog() -> Catalog:
 
 
 def current_workspace() -> Workspace:
-    """The deployment as ml.cycle sees it. MLflow is imported, and asked, when the registry is first used.
+    """Return the workspace for functions of ml. MLflow is imported and called when the registry is first used.
 
-    What is begun there is not broken off by the request's deadline: a promotion moves the alias and completes its row.
+    The request's deadline does not interrupt its work: a promotion must move the alias and complete its row.
 
     Raises: DatabaseUnavailableError.
     """

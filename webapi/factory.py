@@ -29,7 +29,7 @@ _MAX_FORM_PARTS = 16
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Put the service together. Nothing is opened or started yet: `application_state.current(app).start()` does that.
+    """Create the application. `application_state.current(app).start()` opens and starts its parts.
 
     Args: settings, read from the environment when None.
     Raises: SettingsError.
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _init_access(app: Flask, settings: Settings) -> None:
-    """Who asks, how often, and may they: in this order at the beginning of each request."""
+    """Identify the account, check the rate limits, then the role: in this order, at the start of each request."""
     authentication.init_identification(app)
     throttle = limits.init_app(app, settings)
     authentication.init_passwords(app, throttle)

@@ -75,7 +75,7 @@ def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Pr
 
 def test_a_request_whose_time_is_over_does_not_wait_for_its_turn(predictor: Predictor, png: Png) -> None:
     late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.admission.decoding
-    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="in the time of"):
+    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="too busy"):
         late.predict_upload(png(1))
 
 

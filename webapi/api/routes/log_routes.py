@@ -1,4 +1,4 @@
-"""What clients have to report."""
+"""Events that clients report."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ _MAX_DEPTH = 20
 class EventBody(Strict):
     """An event of a client."""
 
-    kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="What happened")
-    detail: dict[str, Any] = Field(description="The particulars, at most 20 levels deep; 16 KB with the kind")
+    kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="Kind of event")
+    detail: dict[str, Any] = Field(description="Details, at most 20 levels deep; at most 16 KB with the kind")
 
     @field_validator("detail")
     @classmethod
@@ -45,7 +45,7 @@ def _limit_size() -> None:
 @api.post("/logs/write", responses={201: EventAnswer, 413: Problem})
 @requires("user")
 def write_log(body: EventBody) -> tuple[Response, int]:
-    """Add an event to the log, in one's own name. Its kind is kept as `client:` and the kind given."""
+    """Add an event of the caller to the audit log. Its kind gets the prefix `client:`."""
     event_id = record_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
     return jsonify(id=event_id), 201
 

@@ -1,7 +1,7 @@
-"""A task whose items show several classes at once: for tests of what is the same for all tasks.
+"""A multi-label task, for tests of the code that all tasks share.
 
-Each class is judged on its own: the head is a dense layer with a sigmoid, and a class is found above one half. What was
-found besides the surest class is kept in the answer's `detail`.
+The head is a dense layer with a sigmoid. A class is predicted if its probability is above one half. The answer's
+`detail` has all predicted classes.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class Head:
 
 
 class MultiLabelModel:
-    """A version that answers."""
+    """A loaded model version."""
 
     def __init__(self, card: ModelCard, content: bytes, head: Head) -> None:
         self.card = card
@@ -120,7 +120,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class HeadTrainer:
-    """The features of a data's two folds, and which classes their items show, (n, classes)."""
+    """The features of both folds, and the classes of their items, 0 or 1, (n, classes)."""
 
     data: TrainingData
     training: tuple[Floats, Floats]
@@ -141,7 +141,7 @@ class HeadTrainer:
         history: dict[str, list[float]] = {"loss": [], "val_loss": []}
         for epoch in range(EPOCHS):
             if not deadline.remaining():
-                raise TrainingError("Expected time for all epochs. The budget ran out before. Raise it.")
+                raise TrainingError("Expected time for all epochs. The budget was used up before. Raise it.")
             error = (head.classify(features) - truth) / len(truth)
             rate = np.float32(hyperparameters["learning_rate"])
             head = Head(head.kernel - rate * features.T @ error, head.bias - rate * error.sum(axis=0))
@@ -157,7 +157,7 @@ class HeadTrainer:
 
 
 class MultiLabel:
-    """An answer is a set of classes; its score is the F1 of that set."""
+    """An answer is a set of classes. Its score is the F1 of the set."""
 
     name = NAME
     main_figure = "f1_samples"
@@ -181,7 +181,7 @@ class MultiLabel:
             return MultiLabelModel(card, content, Head(archive["kernel"], archive["bias"]))
 
     def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
-        raise ModelLoadError(f"Expected a model that was trained for {NAME}. Received one that others trained.")
+        raise ModelLoadError(f"Expected a model that was trained for {NAME}. Received a foreign model.")
 
     def answer_stored(
         self, catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None, /
@@ -205,7 +205,7 @@ class MultiLabel:
         return Scores(float(items.mean()), items, classes)
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        """All that was found, where every class is surely there or surely not."""
+        """Return all predicted classes if the model is confident about every class."""
         found = tuple(sorted(found_in(answer)))
         return Annotation(found) if found and answer.confidence > confidence else None
 
@@ -222,7 +222,7 @@ class MultiLabel:
 
 
 def to_answers(probabilities: Floats, classes: Sequence[str]) -> list[Answer]:
-    """As sure as of the class that is least certain to be there or not."""
+    """Return answers. The confidence is that of the least certain class."""
     return [_to_answer(row, classes) for row in probabilities]
 
 
@@ -230,8 +230,8 @@ def _to_answer(row: Floats, classes: Sequence[str]) -> Answer:
     first, second = np.sort(row)[::-1][:2]
     found = [classes[index] for index in np.flatnonzero(row > FOUND)]
     top = classes[int(row.argmax())] if found else None
-    sure = float(np.maximum(row, 1 - row).min())
-    return Answer(top, sure, float(first - second), row, detail={"found": found})
+    confidence = float(np.maximum(row, 1 - row).min())
+    return Answer(top, confidence, float(first - second), row, detail={"found": found})
 
 
 def found_in(answer: Answer) -> set[str]:
@@ -264,7 +264,7 @@ def measure(annotations: Sequence[Annotation], answers: Sequence[Answer], classe
 
 
 def mark(names: Sequence[Sequence[str]], classes: Sequence[str]) -> NDArray[np.float32]:
-    """1 where an item shows a class, (items, classes)."""
+    """Return 1 for each class that an item shows, 0 for the others, (items, classes)."""
     return np.array([[float(name in some) for name in classes] for some in names], np.float32)
 
 
@@ -273,8 +273,8 @@ def _f1(shown: set[str], found: set[str]) -> float:
 
 
 def _entropy(probabilities: Floats, truth: Floats) -> float:
-    sure = np.clip(np.where(truth > 0, probabilities, 1 - probabilities), 1e-7, 1)
-    return float(-np.log(sure).mean())
+    likelihoods = np.clip(np.where(truth > 0, probabilities, 1 - probabilities), 1e-7, 1)
+    return float(-np.log(likelihoods).mean())
 
 
 def _read_fold(data: TrainingData, fold: str, views: Sequence[str]) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""A bounded number of requests, and turns in each costly step."""
+"""Limits on the number of requests, and on the number in each expensive step."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def test_a_step_is_entered_by_as_many_as_it_takes_and_others_wait() -> None:
     with ThreadPoolExecutor(3) as threads:
         first, second = threads.submit(work, 1), threads.submit(work, 2)
         with pytest.raises(BusyError, match="too busy to finish this request in time"):
-            while True:  # until both are in
+            while True:  # until both have entered
                 with step.enter(Deadline(0.2)):
                     pass
         third = threads.submit(work, 3)

@@ -1,4 +1,4 @@
-"""Scoring with the model that answers: in turns, as long as there is time, and in no transaction."""
+"""Scoring with the served model: it waits for slots, stops at the deadline, and computes in no transaction."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ IMAGES = 8
 
 @pytest.fixture
 def truth(catalog: Catalog, model: LoadedModel, png: Callable[[int], bytes], tmp_path: Path) -> float:
-    """An evaluation set. Gives the share of it that the model names right."""
+    """Create an evaluation set, and return the model's accuracy on it."""
     right = 0
     for seed in range(IMAGES):
         label = CLASSES[seed % len(CLASSES)]
@@ -46,12 +46,12 @@ def test_the_accuracy_is_that_of_the_answers_and_is_computed_in_no_transaction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for verb in ("predict", "classify"):
-        monkeypatch.setattr(Classifier, verb, watch.around(getattr(Classifier, verb)))
+        monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))
     assert score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60)) == truth
-    looks = watch.looks
-    assert looks > 0
+    checks = watch.checks
+    assert checks > 0
     assert score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60)) == truth
-    assert watch.looks == looks  # nothing is computed twice
+    assert watch.checks == checks  # nothing is computed twice
     assert watch.open == []
 
 

@@ -65,7 +65,9 @@ def get_readiness() -> Response:
     if state.version is None:
         raise unavailable("no-model", "No model version is loaded yet.")
     if state.refused_version is not None and current.settings.readiness == "production":
-        detail = f"Version {state.refused_version} is in production and does not load here; version {state.version} answers."
+        detail = (
+            f"Version {state.refused_version} is in production, but does not load. Version {state.version} answers."
+        )
         raise unavailable("not-in-production", detail)
     if not current.database.is_reachable():
         raise unavailable("database-unavailable", "The database does not answer.")

@@ -92,7 +92,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
-    """Whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
+    """Return whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
     return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
 
 

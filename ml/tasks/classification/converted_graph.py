@@ -115,12 +115,12 @@ def _scale_pixels(
         nodes.append(helper.make_node("Gather", [value, "bgr"], ["bgr_pixels"], "to_bgr", axis=3))
         arrays.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), "bgr"))
         value = "bgr_pixels"
-        dimensions = network_input.type.tensor_type.shape.dim
+    dimensions = network_input.type.tensor_type.shape.dim
     if dimensions[1].dim_value == INPUT_CHANNELS and dimensions[3].dim_value != INPUT_CHANNELS:
         nodes.append(helper.make_node("Transpose", [value], ["laid_out"], "to_channels_first", perm=[0, 3, 1, 2]))
         value = "laid_out"
-        element_type = network_input.type.tensor_type.elem_type
-        nodes.append(helper.make_node("Cast", [value], [network_input.name], "cast", to=element_type))
+    element_type = network_input.type.tensor_type.elem_type
+    nodes.append(helper.make_node("Cast", [value], [network_input.name], "cast", to=element_type))
     return nodes, arrays
 
 

@@ -5,16 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models import home_choices
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
-from ml.errors import SettingsError, UnknownVersionError
+from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
-from ml.settings import Settings, load_settings, variable
+from ml.settings import Settings, load_settings
 from ml.tasks.base import Model, Task
 from ml.tasks.card import load_card
 from ml.tasks.registered import find_task, load_model
@@ -46,39 +43,7 @@ def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     if settings.backbone is not None:
         find_backbone(settings.backbone)  # so every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
-        with catalog.begin() as connection:
-            demand_home(connection, settings)
         yield Workspace(settings, catalog, open_registry(settings))
-
-
-def demand_home(connection: sa.Connection, settings: Settings) -> None:
-    """Check that the settings name the task and the model that this home keeps.
-
-    Raises: SettingsError, they name others.
-    """
-    for choice, name, value in _home_choices(settings):
-        kept = home_choices.find_choice(connection, choice)
-        if kept not in (None, value):
-            raise SettingsError(
-                f"Expected {name}={kept}, as in this home's trainings and registrations. Received: {value}. "
-                f"Set {name} back, or use another MYCOFLOW_HOME and database."
-            )
-
-
-def keep_home(connection: sa.Connection, settings: Settings) -> None:
-    """Keep the task and the model's name for good, because the stored training or registration depends on them.
-
-    Raises: SettingsError, another process has kept other values first.
-    """
-    for choice, name, value in _home_choices(settings):
-        reason = f"{name} had this value at the first training or registration."
-        home_choices.keep_choice(connection, choice, value, reason)
-    demand_home(connection, settings)
-
-
-def _home_choices(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return (name of the choice, name of the setting, its current value)."""
-    return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -49,6 +49,18 @@ class PinnedSettings:
             int8_minimum_agreement=settings.int8_minimum_agreement,
         )
 
+    def apply(self, workspace: Workspace) -> Workspace:
+        """Return the workspace with these settings."""
+        pinned = {
+            "mirrored_views": self.mirrored_views,
+            "model_precision": self.precision,
+            "image_size": self.image_size,
+            "backbone": self.backbone,
+            "weights": self.weights,
+            "int8_minimum_agreement": self.int8_minimum_agreement,
+        }
+        return replace(workspace, settings=workspace.settings.model_copy(update=pinned))
+
 
 NOTHING_PINNED = PinnedSettings()
 

@@ -123,6 +123,7 @@ class _Objective:
 
     @classmethod
     def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, report: StepProgress) -> "_Objective":
+        workspace = recipe.pinned.apply(workspace)
         served = ensure_backbone(workspace, snapshot, recipe.model_version, report)
         report("backbone", 1, 1)
 

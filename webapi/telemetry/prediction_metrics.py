@@ -1,9 +1,8 @@
 """Metrics of predictions: their number and confidence, the duration of each stage, and feedback."""
 
-from typing import Literal
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ml.data.feedback import Verdict
 from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Stage
 
@@ -74,6 +73,6 @@ class PredictionMetrics:
         """Count a request that was answered with a problem. Args: reason, the problem's type, such as `busy`."""
         self._refused.labels(reason).inc()
 
-    def count_feedback(self, verdict: Literal["ok", "nok"]) -> None:
+    def count_feedback(self, verdict: Verdict) -> None:
         """Count a feedback."""
         self._feedback.labels(verdict).inc()

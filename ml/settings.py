@@ -30,9 +30,9 @@ _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Settings(BaseSettings):
-    """The settings of a deployment. In the environment, a name is MYCOFLOW_ and the attribute's name in upper case.
+    """The settings of a deployment. A variable's name is MYCOFLOW_ and the attribute's name in upper case.
 
-    Three have another name there: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
+    Three variables have another name: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
     MLFLOW_TRACKING_URI. Secrets come only from the environment and from `.env`.
     """
 

@@ -41,8 +41,8 @@ def demand_home(connection: sa.Connection, settings: Settings) -> None:
         kept = find_choice(connection, choice)
         if kept not in (None, value):
             raise SettingsError(
-                f"Expected {name}={kept}, which this home has trained and registered for. Received: {value}. "
-                f"Set {name} back, or take another MYCOFLOW_HOME and database."
+                f"Expected {name}={kept}, as in this home's trainings and registrations. Received: {value}. "
+                f"Set {name} back, or use another MYCOFLOW_HOME and database."
             )
 
 
@@ -57,5 +57,5 @@ def keep_home(connection: sa.Connection, settings: Settings) -> None:
 
 
 def _identity(settings: Settings) -> list[tuple[str, str, str]]:
-    """(choice, setting, its value now)."""
+    """Return (name of the choice, name of the setting, its current value)."""
     return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]

@@ -22,7 +22,7 @@ from ml.evaluation.judging import judge_challenger, record_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
 from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
-from ml.tasks.base import Converted, ForeignNetwork
+from ml.tasks.base import ConvertedModel, ForeignNetwork
 from ml.tasks.registered import load_model
 
 # Another order of float32 sums changes a probability by about 1e-6. A wrong layout or scale changes it by tenths.
@@ -196,7 +196,7 @@ def _compare(received: Floats, expected: Floats) -> float:
     return difference
 
 
-def _describe(kind: str, image_size: int, scale: str, converted: Converted) -> list[str]:
+def _describe(kind: str, image_size: int, scale: str, converted: ConvertedModel) -> list[str]:
     return [
         f"Converted from {kind} that takes {image_size} pixels, scaled as {scale}.",
         *converted.notes,

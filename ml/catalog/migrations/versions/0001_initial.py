@@ -1,11 +1,11 @@
-"""The schemas, their tables, and the database roles with the grants each needs.
+"""Create the schemas, their tables, and the database roles with their grants.
 
-Later migrations are appended, and go forward only. One that makes a table grants it to the roles itself.
+Later migrations are appended, and have no downgrade. A migration that creates a table also grants it to the roles.
 """
 
 from alembic import op
 
-revision = "schema_0001"  # never the bare number: checkouts before this file had nine migrations, 0001 to 0009
+revision = "schema_0001"  # not "0001": checkouts before this file had the migrations 0001 to 0009
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -293,8 +293,8 @@ CREATE TABLE training.drift_checks (
 );
 """
 
-# Optuna's tables, the studies of `tune_hyperparameters`, as Optuna 5.0 makes them: so the nights' role may use them and
-# make none. A test compares them with what the installed Optuna would make.
+# Optuna's tables for the studies of `tune_hyperparameters`, as Optuna 5.0 creates them, so that the role `training` need
+# not create tables. A test compares them with the tables of the installed Optuna.
 TUNING = """
 CREATE SCHEMA tuning;
 
@@ -496,7 +496,7 @@ CREATE TABLE logs.alerts (
 CREATE INDEX alerts_unsent ON logs.alerts (tries, id) WHERE sent_at IS NULL;
 """
 
-# Roles belong to the server, not to a database: another database of the same server may have made them already.
+# Roles belong to the whole server: the migration of another database on it may have created them already.
 ROLES = """
 DO $$
 DECLARE name text;

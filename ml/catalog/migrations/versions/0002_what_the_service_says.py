@@ -1,6 +1,6 @@
-"""What each process of the service answers with; pages of what people did; names for those who are told.
+"""Add the served versions, indexes for pages of the logs, and logins that the role `training` may read for messages.
 
-Kinds of alerts are the code's list (ml.catalog.logs.outbox): a new one needs no migration any more.
+The kinds of alerts are now listed only in the code (ml.catalog.logs.outbox), so a new kind needs no migration.
 """
 
 from alembic import op

@@ -1,6 +1,6 @@
-"""Copies of one photo: thumbnails and hashes to find them by, and their originals; and who brought what is harvested.
+"""Add the search for copies of photos (thumbnails, hashes, originals), and the account of each harvested image.
 
-Perceptual hashes of before are computed anew, from the images themselves.
+The former perceptual hashes are dropped; the new ones are computed from the images.
 """
 
 from alembic import op
@@ -51,10 +51,10 @@ CREATE TABLE training.harvests (
 CREATE INDEX harvests_account ON training.harvests (account_id, harvested_at);
 """
 
-# Figures of a version that had learned from copies of what it was measured with.
+# Marks the evaluations of versions that were trained on copies of evaluation images.
 MARKS = "ALTER TABLE training.evaluations ADD COLUMN learned_copies integer NOT NULL DEFAULT 0;"
 
-# Thumbnails show people's photos, and harvests name accounts: neither is for dashboards.
+# Dashboards may read neither: thumbnails show people's photos, and harvests name accounts.
 GRANTS = """
 GRANT SELECT, INSERT ON training.image_statistics, training.copy_hashes, training.harvests TO web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON training.image_statistics, training.copy_hashes, training.harvests TO training;

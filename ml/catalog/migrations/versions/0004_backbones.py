@@ -1,4 +1,4 @@
-"""Features of any length; a trunk says of which backbone it is. All that was made before is VGG16's."""
+"""Allow features of any length, and store the backbone of each trunk. All former ones are of VGG16."""
 
 from alembic import op
 

@@ -1,7 +1,7 @@
-"""The unit is an item: its parts, an image or a text or both, have tables of their own. Labels become annotations.
+"""Make the item the unit. Its parts, an image or a text or both, get tables of their own. Labels become annotations.
 
-What was known of an image beyond its bytes is now known of the item with that image alone, whose id is the image's
-hash; an item of before has one class name, its label.
+Each former image becomes an item with only this image, and the image's hash is the item's id. Its annotation has one
+class name, the former label.
 """
 
 from alembic import op
@@ -11,7 +11,7 @@ down_revision = "schema_0006"
 branch_labels = None
 depends_on = None
 
-# References of other tables follow the new names by themselves.
+# PostgreSQL changes the references of other tables to the new names.
 ITEMS = """
 ALTER TABLE training.images RENAME TO items;
 ALTER TABLE training.items RENAME COLUMN sha256 TO id;
@@ -28,7 +28,8 @@ ALTER TABLE training.features RENAME COLUMN image_sha256 TO part_sha256;
 ALTER TABLE training.features DROP CONSTRAINT features_image_sha256_fkey;
 """
 
-# Those that are made below are left out: constraints of `items` by the columns that went, and its indexes by label.
+# The first statement drops the indexes by label, because new ones are created below. The second one renames constraints
+# and indexes.
 NAMES = """
 DROP INDEX training.images_newest, training.images_newest_of_label, training.images_received_of_label;
 
@@ -169,7 +170,7 @@ CREATE TRIGGER items_changed AFTER UPDATE ON training.items REFERENCING OLD TABL
     FOR EACH STATEMENT EXECUTE FUNCTION training.change_item_classes();
 """
 
-# A text may name people: no dashboard reads it.
+# Dashboards may not read texts, because a text may name people.
 GRANTS = """
 GRANT SELECT, INSERT ON training.images, training.texts TO web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON training.images, training.texts TO training;

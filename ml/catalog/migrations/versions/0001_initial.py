@@ -293,8 +293,8 @@ CREATE TABLE training.drift_checks (
 );
 """
 
-# Optuna's tables for the studies of `tune_hyperparameters`, as Optuna 5.0 creates them, so that the role `training` need
-# not create tables. A test compares them with the tables of the installed Optuna.
+# Optuna's tables for the studies of `tune_hyperparameters`, as Optuna 5.0 creates them. So the role `training` does not
+# have to create tables. A test compares them with the tables of the installed Optuna.
 TUNING = """
 CREATE SCHEMA tuning;
 

@@ -105,7 +105,7 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        counts, of_each = pool.count_by_class(connection), _images_per_class(rules, classes)
+        counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
             showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
@@ -135,7 +135,7 @@ def select_harvested(
     for name in classes:
         most = most_harvested(counts[name], rules.harvest_share)
         if rules.selection.mode == "balanced":
-            most = min(most, max(0, _images_per_class(rules, classes) - counts[name]))
+            most = min(most, max(0, _of_each(rules, classes) - counts[name]))
         if not most:
             continue
         learnable = _learnable(connection, classes, name, rules, page_size=most)
@@ -149,7 +149,7 @@ def most_harvested(labelled: int, harvest_share: float) -> int:
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
 
 
-def _images_per_class(rules: SnapshotRules, classes: Sequence[str]) -> int:
+def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:
     if rules.size < len(classes):
         raise SnapshotError(
             f"Expected a snapshot of at least {len(classes)} images for the selection balanced, one of each class, "

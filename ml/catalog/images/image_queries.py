@@ -72,7 +72,7 @@ _COLUMNS = [
     items.c.class_names,
     items.c.id.label("item_id"),
 ]
-_CONDITIONS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
+_MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "class_name": lambda class_name: item_classes.c.class_name == class_name,
     "origin": lambda origin: items.c.label_origin == origin,
     "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
@@ -115,4 +115,4 @@ def _listed(row: Any) -> ListedImage:
 
 def _conditions(wanted: ImageFilter) -> list[sa.ColumnElement[bool]]:
     given = {name: value for name, value in vars(wanted).items() if value is not None}
-    return [_CONDITIONS[name](value) for name, value in given.items()]
+    return [_MEANINGS[name](value) for name, value in given.items()]

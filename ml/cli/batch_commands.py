@@ -1,4 +1,4 @@
-"""`mycoflow batch ...`: list the batches of images from sources, and decide about those that wait."""
+"""`mycoflow batch ...`: list the batches of images from sources, and decide about waiting ones."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ from rich.table import Table
 from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
-from ml.cli.terminal import out, person
+from ml.cli.terminal import out, system_user
 from ml.data.data_changes import Action, settle_batches
 from ml.settings import load_settings
 
 batch_app = typer.Typer(help="Batches of images from the ingestion sources.", no_args_is_help=True)
 FILES_SHOWN = 20
 
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batches.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of batches.")]
 
 
 @batch_app.command("list")
-def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20) -> None:
-    """List the latest batches; batches with images that wait for a decision come first."""
+def list_all(count: Annotated[int, typer.Option(min=1, help="Number of batches at most.")] = 20) -> None:
+    """List the latest batches. Batches with images that wait for a decision come first."""
     with _connection() as connection:
         batches = list_batches(connection, count)
     table = Table("batch", "source", "ingested", "files", "rejected", "waiting", "state")
@@ -58,7 +58,7 @@ def show(
 
 @batch_app.command("certify")
 def certify(batch_ids: Ids) -> None:
-    """Certify the labels of all waiting images of batches. The images enter the pool, a share the evaluation set."""
+    """Certify the labels of all waiting images of batches. Most images enter the pool, some the evaluation set."""
     out.print(f"{_decide(batch_ids, 'certify')} images certified.")
 
 
@@ -71,7 +71,7 @@ def reject(batch_ids: Ids) -> None:
 def _decide(batch_ids: list[int], action: Action) -> int:
     settings = load_settings()
     with open_catalog(settings) as catalog:
-        return settle_batches(catalog, batch_ids, action, person(), settings.mirrored_views)
+        return settle_batches(catalog, batch_ids, action, system_user(), settings.mirrored_views)
 
 
 def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
-from ml.cli.terminal import out, person
+from ml.cli.terminal import out, system_user
 from ml.data.harvest import take_back
 from ml.errors import AccountError
 from ml.settings import load_settings
@@ -22,7 +22,9 @@ Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @
 
 
 @user_app.command("add")
-def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
+def add_user(
+    login: Login, role: Annotated[user_accounts.Role, typer.Option(help="Role of the account; it decides the rights.")]
+) -> None:
     """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
@@ -66,7 +68,7 @@ def take_back_images(login: Login) -> None:
         stored = user_accounts.find_account(connection, login)
         if stored is None:
             raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
-        count = take_back(connection, stored.account.id, person())
+        count = take_back(connection, stored.account.id, system_user())
     out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
 
 

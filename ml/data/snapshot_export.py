@@ -107,7 +107,7 @@ def _translated_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _open_target(target: Path) -> Iterator[Write]:
-    """Yield a function that writes a file. Files are written to a temporary place, which becomes `target` at the end."""
+    """Yield a function that writes a file to a temporary place, which becomes `target` at the end of the block."""
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.absolute().parent) as folder:
         unfinished = Path(folder) / "unfinished"
         if target.suffix == ".zip":

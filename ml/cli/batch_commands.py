@@ -14,7 +14,7 @@ from rich.table import Table
 from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
-from ml.cli.terminal import out, system_user
+from ml.cli.terminal import out, person
 from ml.data.data_changes import Action, settle_batches
 from ml.settings import load_settings
 
@@ -26,7 +26,7 @@ Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of batches.
 
 @batch_app.command("list")
 def list_all(count: Annotated[int, typer.Option(min=1, help="Number of batches at most.")] = 20) -> None:
-    """List the latest batches. Batches with images that wait for a decision come first."""
+    """List the latest batches; batches with images that wait for a decision come first."""
     with _connection() as connection:
         batches = list_batches(connection, count)
     table = Table("batch", "source", "ingested", "files", "rejected", "waiting", "state")
@@ -71,7 +71,7 @@ def reject(batch_ids: Ids) -> None:
 def _decide(batch_ids: list[int], action: Action) -> int:
     settings = load_settings()
     with open_catalog(settings) as catalog:
-        return settle_batches(catalog, batch_ids, action, system_user(), settings.mirrored_views)
+        return settle_batches(catalog, batch_ids, action, person(), settings.mirrored_views)
 
 
 def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ml.app import open_workspace
 from ml.backbones.scales import SCALES
-from ml.cli.terminal import out, progress, system_user
+from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
 from ml.evaluation.registering import Statement, register_run
 from ml.registry.foreign_runs import parse_classes
@@ -56,7 +56,7 @@ def register(
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
     """Put a version into production, even if the gate's verdict is against it."""
     with alerting_workspace() as workspace:
-        promote_by_hand(workspace, version, actor=system_user(), reason="chosen by hand")
+        promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
 
 
@@ -64,7 +64,7 @@ def promote(version: Annotated[int, typer.Argument(help="A registered model vers
 def rollback() -> None:
     """Put the former version back and hold automatic promotion until `mycoflow release`."""
     with alerting_workspace() as workspace:
-        version = roll_back(workspace, actor=system_user(), reason="rolled back by hand")
+        version = roll_back(workspace, actor=person(), reason="rolled back by hand")
     out.print(f"Version {version} is in production. Automatic promotion is held until `mycoflow release`.")
 
 
@@ -72,7 +72,7 @@ def rollback() -> None:
 def release() -> None:
     """Allow automatic promotion again after a rollback."""
     with open_workspace() as workspace:
-        release_promotion(workspace, actor=system_user(), reason="released by hand")
+        release_promotion(workspace, actor=person(), reason="released by hand")
     out.print("Automatic promotion is on again.")
 
 

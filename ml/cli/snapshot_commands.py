@@ -35,7 +35,7 @@ _FOLDS = ("train", "validation")
 
 @snapshot_app.command("list")
 def list_all() -> None:
-    """List the snapshots, newest first."""
+    """List the snapshots, the newest first."""
     with _connection() as connection:
         stored = list_snapshots(connection)
     table = Table("snapshot", "taken", "selection", "images", "train", "validation", "classes", "versions")

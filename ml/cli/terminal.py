@@ -45,6 +45,6 @@ def _bar() -> bars.Progress:
     return bars.Progress(*columns, console=out)
 
 
-def system_user() -> str:
+def person() -> str:
     """Return the name of the operating system's user, for the journal and the audit log."""
     return getpass.getuser()

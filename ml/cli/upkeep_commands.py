@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ml import cycle
 from ml.app import open_workspace
-from ml.cli.terminal import out, progress, system_user
+from ml.cli.terminal import out, person, progress
 from ml.settings import load_settings
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import Manifest
@@ -26,7 +26,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 def check() -> None:
     """Remove images from the pool that are copies of images in the evaluation set. Snapshots do not change."""
     with open_workspace() as workspace:
-        report = cycle.check(workspace, system_user())
+        report = cycle.check(workspace, person())
     for sha256, original in report.withdrawn.items():
         out.print(f"{sha256} left the pool: {original} in the evaluation set is a copy of it.", highlight=False)
     out.print(f"{len(report.withdrawn)} images left the pool.")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
-from ml.cli.terminal import out, system_user
+from ml.cli.terminal import out, person
 from ml.data.harvest import take_back
 from ml.errors import AccountError
 from ml.settings import load_settings
@@ -68,7 +68,7 @@ def take_back_images(login: Login) -> None:
         stored = user_accounts.find_account(connection, login)
         if stored is None:
             raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
-        count = take_back(connection, stored.account.id, system_user())
+        count = take_back(connection, stored.account.id, person())
     out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
 
 

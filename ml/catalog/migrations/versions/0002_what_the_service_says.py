@@ -25,7 +25,7 @@ CREATE TABLE logs.served_models (
 GRANT SELECT, INSERT, UPDATE, DELETE ON logs.served_models TO web;
 GRANT SELECT ON logs.served_models TO training, grafana_ro;
 
--- Messages name people. The nights send them, and may read who an account is, but neither its hash nor its role.
+-- Messages name people. The role that sends them may read an account's login, but neither its hash nor its role.
 GRANT USAGE ON SCHEMA users TO training;
 GRANT SELECT (id, login) ON users.accounts TO training;
 

@@ -14,7 +14,7 @@ COPIES = """
 ALTER TABLE training.images ADD COLUMN copy_of text REFERENCES training.images ON DELETE SET NULL;
 CREATE INDEX images_copy_of ON training.images (copy_of) WHERE copy_of IS NOT NULL;
 
--- `copy`: a copy of it is in the evaluation set.
+-- `copy` means that a copy of the image is in the evaluation set.
 ALTER TABLE training.images DROP CONSTRAINT images_held_back_check,
     ADD CONSTRAINT images_held_back_check CHECK (held_back IN ('suspended', 'excluded', 'waiting', 'copy'));
 
@@ -28,7 +28,7 @@ CREATE TABLE training.image_statistics (
     sharpness real NOT NULL,
     aspect real NOT NULL
 );
--- A hash is sought by its two words of the lowest frequencies, each with at most one bit of difference.
+-- The search for a hash uses its two words of the lowest frequencies, each with at most one different bit.
 CREATE TABLE training.copy_hashes (
     statistics_id bigint NOT NULL REFERENCES training.image_statistics (id) ON DELETE CASCADE,
     bits bigint NOT NULL,

@@ -11,7 +11,7 @@ STATEMENTS = """
 ALTER TABLE training.features DROP CONSTRAINT features_vector_check,
     ADD CONSTRAINT features_vector_check CHECK (octet_length(vector) > 0 AND octet_length(vector) % 4 = 0);
 
--- A recipe names the backbone too. Without that, a trunk from before would be made, and its features computed, anew.
+-- A recipe now contains the backbone. Without this change, former trunks and their features would be computed again.
 ALTER TABLE training.trunks ADD COLUMN backbone text NOT NULL DEFAULT 'vgg16';
 ALTER TABLE training.trunks ALTER COLUMN backbone DROP DEFAULT;
 UPDATE training.trunks SET recipe = 'vgg16 ' || recipe;

@@ -93,7 +93,7 @@ ALTER TABLE training.items
     ADD COLUMN text_sha256 text REFERENCES training.texts,
     ADD COLUMN supersedes text REFERENCES training.items ON DELETE SET NULL;
 UPDATE training.items SET image_sha256 = id;
--- As ml.catalog.items.item_records.item_id has it.
+-- The same rule as in ml.catalog.items.item_records.item_id.
 ALTER TABLE training.items ADD CONSTRAINT items_id_is_hash_of_parts CHECK (id IS NOT DISTINCT FROM CASE
     WHEN text_sha256 IS NULL THEN image_sha256
     WHEN image_sha256 IS NULL THEN text_sha256
@@ -103,7 +103,7 @@ CREATE INDEX items_image ON training.items (image_sha256) WHERE image_sha256 IS 
 CREATE INDEX items_text ON training.items (text_sha256) WHERE text_sha256 IS NOT NULL;
 CREATE INDEX items_supersedes ON training.items (supersedes) WHERE supersedes IS NOT NULL;
 
--- `superseded`: another description took its place.
+-- `superseded` means that a version with another description replaced the item.
 ALTER TABLE training.items DROP CONSTRAINT items_held_back_check, ADD CONSTRAINT items_held_back_check
     CHECK (held_back IN ('suspended', 'excluded', 'waiting', 'copy', 'superseded'));
 """
@@ -124,12 +124,12 @@ ALTER TABLE training.evaluation_set_items
     ALTER COLUMN label TYPE text[] USING ARRAY[label], ADD COLUMN annotation jsonb;
 ALTER TABLE training.evaluation_set_items RENAME COLUMN label TO class_names;
 
--- The newest N, how many since. No class names in it: those of an item with many boxes are too long for an index.
+-- For the newest N, and the number since a moment. It has no class names, because many boxes make them too long.
 CREATE INDEX items_newest ON training.items (entered_pool_at DESC, id)
     INCLUDE (label_origin) WHERE entered_pool_at IS NOT NULL;
 
--- Each class that an item shows, once, beside what pages and snapshots order by: so is "the newest N of a class" read
--- off an index. Triggers keep it; nobody else writes it.
+-- One row per item and class that it shows, with the columns that pages and snapshots order by, so that an index finds
+-- the newest N of a class. Only triggers write this table.
 CREATE TABLE training.item_classes (
     class_name text,
     received_at timestamptz,

@@ -113,7 +113,7 @@ def _groups(connection: sa.Connection, name: str) -> dict[str, int]:
 
 
 def _fresh_groups(connection: sa.Connection, name: str) -> dict[str, int]:
-    """Count as `_groups`, but only groups whose pool items all have a human label of this class and no snapshot."""
+    """Count as `_groups`, but only groups that no snapshot holds and whose pool items all have this human label."""
     groups = _groups(connection, name)
     in_group = items.c.group_key.in_(groups)
     is_other = ~items.c.class_names.contains([name]) | items.c.label_origin.not_in(HUMAN_ORIGINS)

@@ -39,7 +39,7 @@ class ListedPrediction:
 
     Args:
         login: of the account that asked; None after the account is erased.
-        name: the class with the highest probability; None if the classes of the version are unknown here.
+        name: the top class; None if the model found no class, or the classes of the version are unknown here.
         confidence: the model's confidence in the answer, 0 to 1.
     """
 

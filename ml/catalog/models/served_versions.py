@@ -1,4 +1,4 @@
-"""The model version that each process of the service answers with. Each process writes its own row, and deletes it."""
+"""The model version that each process of the service answers with. A process writes its row, and deletes it at exit."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta

@@ -54,7 +54,7 @@ def register(
 
 @model_app.command()
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
-    """Put a version into production, whatever the gate's verdict is."""
+    """Put a version into production, even if the gate's verdict is against it."""
     with alerting_workspace() as workspace:
         promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
@@ -78,7 +78,7 @@ def release() -> None:
 
 @model_app.command()
 def models() -> None:
-    """List the model versions: whether in production or served, verdict, accuracy and snapshot."""
+    """List the model versions with their state, verdict, main figure and snapshot."""
     with open_workspace() as workspace:
         rows, name = list_models(workspace), workspace.task.main_figure.replace("_", " ")
     table = Table("version", "state", "verdict", name, "snapshot", "registered")

@@ -10,7 +10,14 @@ import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken, note_contact_sheet
+from ml.catalog.images.batches import (
+    DOWNLOAD_FAILURES,
+    FileOutcome,
+    add_batch,
+    add_rights,
+    find_known_files,
+    note_contact_sheet,
+)
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
@@ -86,7 +93,7 @@ def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
     offered, again = source.files(), []
     while chunk := list(islice(offered, _LOOKUP_SIZE)):
         with catalog.begin() as connection:
-            taken = find_taken(connection, source.url, [file.name for file in chunk])
+            taken = find_known_files(connection, source.url, [file.name for file in chunk])
         yield from (file for file in chunk if (file.name, file.version) not in taken)
         again += [file for file in chunk if taken.get((file.name, file.version))]
     yield from again
@@ -161,7 +168,7 @@ def _count_rejects(found: Sequence[Inspected]) -> tuple[int, float]:
     Duplicates do not count, because they say nothing about the new images. Failed downloads do not count either.
     """
     reasons = [each.error and each.error.reason for each in found if each.known_id is None]
-    judged = [reason for reason in reasons if reason not in NOT_HAD]
+    judged = [reason for reason in reasons if reason not in DOWNLOAD_FAILURES]
     rejects = sum(reason is not None for reason in judged)
     return rejects, rejects / len(judged) if judged else 0.0
 

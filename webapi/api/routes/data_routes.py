@@ -94,8 +94,8 @@ def post_changes(body: ChangesBody) -> Response:
                 "sha256": each.change.item_id,
                 "action": each.change.action,
                 "is_changed": each.is_changed,
-                "before": each.before.shown(),
-                "after": each.after.shown(),
+                "before": each.before.to_json(),
+                "after": each.after.to_json(),
             }
             for each in done
         ]

@@ -5,9 +5,10 @@ What people labelled comes first. Harvested images fill what is left of the size
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import Literal
 
@@ -99,11 +100,11 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
+        in_pool, of_each = _counted_once(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
             showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
-            chosen += islice((item for item in showing if rarest_class(item.annotation, counts) == name), of_each)
+            chosen += islice((item for item in showing if _counts_for(item, in_pool) == name), of_each)
     else:
         size = rules.size if selection.has_size else None
         chosen = pool.newest_labelled(connection, size, classes, selection.since)
@@ -123,8 +124,8 @@ def select_harvested(
     room = rules.size - len(labelled) if rules.selection.has_size else None
     if room is not None and room <= 0:
         return []
-    in_pool = pool.count_by_class(connection)
-    counts = Counter(rarest_class(item.annotation, in_pool) for item in labelled)
+    in_pool = _counted_once(connection)
+    counts = Counter(_counts_for(item, in_pool) for item in labelled)
     found: list[PoolItem] = []
     for name in classes:
         most = most_harvested(counts[name], rules.harvest_share)
@@ -133,7 +134,7 @@ def select_harvested(
         if not most:
             continue
         learnable = _learnable(connection, classes, name, rules, page_size=most)
-        found += islice((item for item in learnable if rarest_class(item.annotation, in_pool) == name), most)
+        found += islice((item for item in learnable if _counts_for(item, in_pool) == name), most)
     return sorted(found, key=lambda item: item.entered_pool_at, reverse=True)[:room]
 
 
@@ -141,6 +142,16 @@ def most_harvested(labelled: int, harvest_share: float) -> int:
     """How many harvested items a class may have beside so many that people labelled: h / (h + labelled) <= share."""
     # The nudge keeps an exact ratio from being lost to floating point.
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
+
+
+def _counted_once(connection: sa.Connection) -> Callable[[], Mapping[str, int]]:
+    """Counts the pool by class when it is first asked: slow, and not needed for items that show one class."""
+    return cache(lambda: pool.count_by_class(connection))
+
+
+def _counts_for(item: PoolItem, in_pool: Callable[[], Mapping[str, int]]) -> str | None:
+    names = item.annotation.class_names
+    return names[0] if len(names) == 1 else rarest_class(item.annotation, in_pool())
 
 
 def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:

@@ -74,8 +74,6 @@ _MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "origin": lambda origin: items.c.label_origin == origin,
     "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
     "held_back": lambda why: items.c.held_back == why,
-    "received_from": lambda moment: items.c.received_at >= moment,
-    "received_before": lambda moment: items.c.received_at < moment,
 }
 _ORDER = Order(items.c.received_at, items.c.id)
 
@@ -95,10 +93,15 @@ def query_images(
         visible: a condition that all of them meet, besides the filter.
     Raises: CursorError, it is not one.
     """
-    conditions = _conditions(wanted) + ([] if visible is None else [visible])
-    query, order = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER
-    if wanted.class_name is not None:  # the index of a class has the order
-        query, order = query.join(item_classes), Order(item_classes.c.received_at, item_classes.c.item_id)
+    query, order, received_at = (
+        sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)),
+        _ORDER,
+        items.c.received_at,
+    )
+    if wanted.class_name is not None:  # the index of a class has the order, and finds the moments
+        received_at = item_classes.c.received_at
+        query, order = query.join(item_classes), Order(received_at, item_classes.c.item_id)
+    conditions = _conditions(wanted, received_at) + ([] if visible is None else [visible])
     page = read_page(connection, query.where(*conditions), order, limit, cursor)
     return Page([_listed(row) for row in page.rows], page.next_cursor)
 
@@ -110,6 +113,7 @@ def _listed(row: Any) -> ListedImage:
     return ListedImage(**(known | {"annotation": annotation}))
 
 
-def _conditions(wanted: ImageFilter) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: ImageFilter, received_at: sa.Column[Any]) -> list[sa.ColumnElement[bool]]:
     given = {name: value for name, value in vars(wanted).items() if value is not None}
-    return [_MEANINGS[name](value) for name, value in given.items()]
+    meanings = _MEANINGS | {"received_from": received_at.__ge__, "received_before": received_at.__lt__}
+    return [meanings[name](value) for name, value in given.items()]

@@ -102,5 +102,5 @@ def _mark_evaluations(connection: sa.Connection) -> None:
     connection.execute(sa.update(evaluations).where(is_new).values(learned_copies=learned.c.copies))
 
 
-def _has_same_image(one: sa.Alias, other: sa.Alias) -> sa.ColumnElement[bool]:
+def _has_same_image(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
     return (one.c.id == other.c.id) | (one.c.image_sha256 == other.c.image_sha256)

@@ -82,7 +82,7 @@ def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
     (line,) = [line for line in words(run("list")) if "newest" in line]
     assert (line[0], line[line.index("newest") + 1], line[-1]) == ("1", "180", "3")
     said = run("show", "1")
-    assert "newest: 180 images, of 1000 asked for. Versions: none." in " ".join(said.split())
+    assert "newest: 180 images of 1000 requested. Versions: none." in " ".join(said.split())
     (of_all,) = [line for line in words(said) if line[:1] == ["all"]]
     assert (of_all[1], of_all[4:]) == ("180", ["180", "0", "0"])
     assert int(of_all[2]) + int(of_all[3]) == 180

@@ -59,6 +59,11 @@ ANSWER = Answer("0", 1.0, 1.0, np.ones(1, np.float32))
 CONTENT = b"bytes of an image"
 LONG_AGO = timedelta(days=400)
 PARAMETERS = Retrain(snapshot_size=200)
+# A version with the backbone `backbone`, whose vectors stay.
+VERSION = """
+    INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+    VALUES (1, 'r', 'backbone', '{a,b}', 32, 'fp32')
+"""
 AddPredicted = Callable[..., str]
 
 
@@ -149,6 +154,7 @@ def test_an_image_goes_with_the_last_item_that_has_it(workspace: Workspace, add_
     picture = ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))
     both, words = ItemRecord("upload", picture, text), ItemRecord("upload", text=text)
     with workspace.catalog.begin() as connection:
+        connection.execute(sa.text(VERSION))
         enter(connection, [Arrival(both, Annotation(("chair",)))], "pool", "test")
         add_predicted(connection, words)
         connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
@@ -184,7 +190,9 @@ def parts(workspace: Workspace) -> set[str]:
 def measured(workspace: Workspace) -> set[str]:
     """The hashes of all images that have a thumbnail; each can be found by hashes, and nothing else can."""
     with workspace.catalog.begin() as connection:
-        statistics = dict(connection.execute(sa.select(image_statistics.c.id, image_statistics.c.image_sha256)).all())
+        statistics = dict(
+            connection.execute(sa.select(image_statistics.c.id, image_statistics.c.image_sha256)).tuples().all()
+        )
         assert set(connection.scalars(sa.select(copy_hashes.c.statistics_id))) == statistics.keys()
     return set(statistics.values())
 
@@ -195,14 +203,14 @@ def test_a_part_that_a_new_item_takes_between_look_and_deletion_stays(
 ) -> None:
     """The purge has found the old item alone with the part, and waits for who adds another one."""
     sha256, text = add_predicted_image(), read_text("a chair")
-    old, new = read_text("a chair"), read_text("a stool")
-    picture = ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))
     part = text.sha256 if is_text else sha256
-    another = ItemRecord("upload", replace(picture, sha256="b" * 64) if is_text else picture, old if is_text else new)
+    picture = ImageRecord("b" * 64 if is_text else sha256, "image/png", 32, 32, len(CONTENT))
+    another = ItemRecord("upload", picture, text)
     with workspace.catalog.begin() as connection:
         if is_text:
             add_predicted(connection, ItemRecord("upload", text=text))
         connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.text(VERSION))
         save_features(connection, {(part, "identity"): np.zeros(1)}, "backbone")
     purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
     with workspace.catalog.begin() as connection:
@@ -214,20 +222,18 @@ def test_a_part_that_a_new_item_takes_between_look_and_deletion_stays(
     assert known(workspace) == {another.id}
     with workspace.catalog.begin() as connection:
         stored = {*connection.scalars(sa.select(images.c.sha256)), *connection.scalars(sa.select(texts.c.sha256))}
+        assert connection.scalars(sa.select(features.c.part_sha256)).all() == [part]
     assert part in stored
     assert workspace.catalog.store.exists(image_key(sha256)) is not is_text
 
 
 def test_vectors_that_somebody_computed_of_a_part_that_is_gone_go_too(
-    workspace: Workspace, add_predicted_image: AddPredicted, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, add_predicted_image: AddPredicted
 ) -> None:
-    monkeypatch.setattr("ml.catalog.models.model_versions.backbone_ids", lambda *_, **__: ["backbone"])
-    add_predicted_image(timedelta(0))
-    purge_workspace(workspace, is_dry_run=False)
+    stay = {add_predicted_image(timedelta(0)), read_text("a chair").sha256}
     with workspace.catalog.begin() as connection:
-        sha256 = connection.scalars(sa.select(images.c.sha256)).one()
+        connection.execute(sa.text(VERSION))
         add_predicted(connection, ItemRecord("upload", text=read_text("a chair")))
-        stay = {sha256, read_text("a chair").sha256}
         save_features(connection, {(part, "identity"): np.zeros(1) for part in (*stay, "c" * 64)}, "backbone")
     said = amounts(purge_workspace(workspace, is_dry_run=True))
     assert said["feature vectors of backbones"] == Amount(1, 4)

@@ -5,16 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models import home_choices
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
-from ml.errors import SettingsError, UnknownVersionError
+from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
-from ml.settings import Settings, load_settings, variable
+from ml.settings import Settings, load_settings
 from ml.tasks.base import Model, Task
 from ml.tasks.card import load_card
 from ml.tasks.registered import find_task, load_model
@@ -45,38 +42,7 @@ def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     if settings.backbone is not None:
         find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
-        with catalog.begin() as connection:
-            demand_home(connection, settings)
         yield Workspace(settings, catalog, open_registry(settings))
-
-
-def demand_home(connection: sa.Connection, settings: Settings) -> None:
-    """Refuse settings that name another task or another model than those that this home keeps.
-
-    Raises: SettingsError.
-    """
-    for choice, name, value in _home_choices(settings):
-        kept = home_choices.find_choice(connection, choice)
-        if kept not in (None, value):
-            raise SettingsError(
-                f"Expected {name}={kept}, which this home has trained and registered for. Received: {value}. "
-                f"Set {name} back, or take another MYCOFLOW_HOME and database."
-            )
-
-
-def keep_home(connection: sa.Connection, settings: Settings) -> None:
-    """Keep the task and the model's name for good: something that stands on them is stored.
-
-    Raises: SettingsError as above: another process was first.
-    """
-    for choice, name, value in _home_choices(settings):
-        home_choices.keep_choice(connection, choice, value, f"{name} said so at the first training or registration.")
-    demand_home(connection, settings)
-
-
-def _home_choices(settings: Settings) -> list[tuple[str, str, str]]:
-    """(choice, setting, what it says now)."""
-    return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]
 
 
 def open_registry(settings: Settings) -> Registry:

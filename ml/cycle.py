@@ -13,14 +13,16 @@ result, at whatever point an earlier run of it died.
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, keep_home, load_classifier, remember_version
+from ml.app import Workspace, load_classifier, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
-from ml.catalog.models import attempts, model_versions
-from ml.catalog.models.attempts import Attempt, StoredVerdict
+from ml.catalog.models import attempts, model_versions, verdicts
+from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
+from ml.catalog.models.home_choices import keep_home
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
@@ -69,7 +71,8 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     settings = workspace.settings
     rules = BatchRules(settings.require_certification, settings.quarantine_share, settings.mirrored_views)
     with workspace.catalog.begin() as connection:
-        source = open_source(source_url, settings, known_labels(connection))
+        labels = known_labels(connection)
+    source = open_source(source_url, settings, labels)
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
     logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
     return batch_ids
@@ -172,7 +175,8 @@ def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = 
     found = workspace.registry.find_run(attempt_id)
     if found is None:
         attempt = _attempt(workspace, attempt_id)
-        found = decode_recipe(attempt.parameters).run(workspace, attempt, on_step)
+        recipe = decode_recipe(attempt.parameters)
+        found = recipe.run(recipe.pinned.apply(workspace), attempt, on_step)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
     return found
@@ -217,11 +221,11 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     """
     challenger = _challenger(workspace, attempt_id)
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         verdict = judge_challenger(workspace, challenger)
         with workspace.catalog.begin() as connection:
-            attempts.save_verdict(connection, attempt_id, verdict)
+            verdicts.save_verdict(connection, attempt_id, verdict)
             if verdict.decision == "keep":
                 attempts.finish_attempt(connection, attempt_id)
     tell_verdict(workspace, verdict)
@@ -241,6 +245,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
     with workspace.catalog.begin() as connection:
+        attempts.note_approval_asked(connection, attempt_id)
         raise_alert(connection, *waiting)
     return comparison
 
@@ -310,19 +315,18 @@ def look_around(workspace: Workspace) -> None:
         serving_notices.tell_of_unserved(connection)
 
 
-def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
+def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list[dict[str, object]]]:
     """Ask the champion about one image, storing nothing.
 
-    Args: content, the bytes of an image file.
-    Returns: the champion's version, and (class, probability) of every class, best first.
+    Args: content, the bytes of an image file; count, the most entries of the answer.
+    Returns: the champion's version, and its answer as `Task.encode` writes it, best first.
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
     model = load_classifier(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
-    ranked = sorted(zip(model.card.classes, answer.probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
-    return version, ranked
+    return version, workspace.task.encode(answer, model.card.classes, count)
 
 
 def _champion(workspace: Workspace) -> int:
@@ -348,7 +352,7 @@ def _challenger(workspace: Workspace, attempt_id: int) -> int:
 
 def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         raise _missing_step(attempt_id, "gate")
     return verdict

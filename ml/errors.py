@@ -4,6 +4,8 @@
     ├── SettingsError (ValueError)           a setting is missing or out of range
     ├── GrafanaError (RuntimeError)          Grafana refuses a request
     │   └── GrafanaUnavailableError (ConnectionError)  Grafana does not answer, or refuses every request
+    ├── AirflowError (RuntimeError)          Airflow refuses a request
+    │   └── AirflowUnavailableError (ConnectionError)  Airflow does not answer
     ├── CatalogError
     │   ├── DatabaseUnavailableError (ConnectionError)
     │   ├── SchemaVersionError               the database is not at this code's migration
@@ -66,6 +68,14 @@ class GrafanaError(MycoflowError, RuntimeError):
 
 class GrafanaUnavailableError(GrafanaError, ConnectionError):
     """Grafana does not answer, or refuses every request."""
+
+
+class AirflowError(MycoflowError, RuntimeError):
+    """Airflow refuses a request."""
+
+
+class AirflowUnavailableError(AirflowError, ConnectionError):
+    """Airflow does not answer."""
 
 
 class CatalogError(MycoflowError):

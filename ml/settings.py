@@ -17,6 +17,8 @@ from ml.errors import SettingsError
 PREFIX = "MYCOFLOW_"
 STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
 
+Precision = Literal["int8", "fp32"]
+
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
 _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
@@ -98,12 +100,12 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
     )
-    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served backbone")
+    model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
     )
@@ -227,6 +229,12 @@ class Settings(BaseSettings):
 
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def default_settings(**changes: object) -> Settings:
+    """Return the default settings, without those of the environment and `.env`. Args: changes, by field name."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    return Settings.model_validate(defaults | changes)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from ml.app import Workspace, open_registry
 from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
+from ml.reporting.airflow_api import AirflowClient, open_airflow
 from ml.serving.admission import Load
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
@@ -16,6 +17,7 @@ from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
 from ml.tasks.registered import find_task
+from webapi.problems import unavailable
 from webapi.request_deadlines import current_deadline
 from webapi.telemetry import database_metrics
 from webapi.telemetry.metrics import Metrics
@@ -34,6 +36,7 @@ class Service:
     metrics: Metrics
     load: Load
     record: ServingRecord
+    airflow: AirflowClient | None  # None where the settings name none
 
     def start(self) -> None:
         """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
@@ -75,7 +78,7 @@ def init_app(app: Flask, settings: Settings) -> Service:
     load = Load(settings.model_queue_size)
     metrics = Metrics(models, load)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, load, record)
+    service = Service(settings, database, models, metrics, load, record, open_airflow(settings))
     app.extensions[_EXTENSION] = service
     return service
 
@@ -92,6 +95,21 @@ def current_catalog() -> Catalog:
     Raises: DatabaseUnavailableError.
     """
     return current().database.catalog().until(current_deadline())
+
+
+def current_airflow() -> AirflowClient:
+    """The client of Airflow.
+
+    Raises: ProblemError, 503, the settings name no Airflow.
+    """
+    airflow = current().airflow
+    if airflow is None:
+        detail = (
+            "Expected an Airflow to be configured: set MYCOFLOW_AIRFLOW_URL, MYCOFLOW_AIRFLOW_USERNAME and "
+            "MYCOFLOW_AIRFLOW_PASSWORD."
+        )
+        raise unavailable("airflow-not-configured", detail)
+    return airflow
 
 
 def current_workspace() -> Workspace:

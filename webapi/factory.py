@@ -4,7 +4,7 @@ from flask import Flask
 
 from ml.serving.loaded_model import MOST_BYTES
 from ml.settings import Settings, load_settings
-from webapi import airflow_runs, application_state, request_deadlines, request_ids
+from webapi import application_state, request_deadlines, request_ids
 from webapi.access import authentication, browser_security, limits, maintenance_gate
 from webapi.api import openapi, problem_answers
 from webapi.api.json_provider import JsonProvider
@@ -45,7 +45,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.init_app(app, mycoflow.metrics)
     request_deadlines.init_app(app, settings)
     maintenance_gate.init_app(app, mycoflow.database)
-    airflow_runs.init_app(app, settings)
     browser_security.init_app(app, settings)
     _init_access(app, settings)
     app.register_api(status_routes.api)

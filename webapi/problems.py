@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from ml.errors import (
+    AirflowError,
+    AirflowUnavailableError,
     BusyError,
     CursorError,
     DatabaseUnavailableError,
@@ -51,6 +53,8 @@ _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
 }
 # These say to whoever asked why not now.
 _LATER: dict[type[MycoflowError], str] = {
+    AirflowError: "airflow-refused",  # only admins' routes raise the two
+    AirflowUnavailableError: "airflow-unavailable",
     BusyError: "busy",
     NoChampionError: "no-model",
     RegistryUnavailableError: "registry-unavailable",  # only admins' routes raise it

@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
 from ml.catalog.locks import Lock, lock_migrations
+from ml.catalog.models.home_choices import demand_home
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
 from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError
@@ -139,6 +140,7 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
         DatabaseUnavailableError: the server does not answer.
         SchemaVersionError: an external database is at another migration, or either was made by an earlier checkout or
             by a newer one.
+        SettingsError: the home is another task's or another model's.
     """
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
@@ -146,7 +148,10 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
             _migrate(engine, settings)
         else:
             _demand_current_schema(engine, settings)
-        yield Catalog(engine, singles, open_object_store(settings))
+        catalog = Catalog(engine, singles, open_object_store(settings))
+        with catalog.begin() as connection:
+            demand_home(connection, settings)
+        yield catalog
     finally:
         engine.dispose()
         singles.dispose()

@@ -24,14 +24,14 @@ class StoredPrediction:
 
     Args:
         account_id: who asked; None once that account is erased.
-        best_index: of the most probable class, in the order of the version's classes.
+        top_class: what the model is surest of; None where it found none.
     """
 
     id: int
     account_id: int | None
     item_id: str
     model_version: int
-    best_index: int
+    top_class: str | None
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Opinion:
     """What somebody says of a prediction.
 
     Args:
-        predicted: the name that the prediction gave first.
+        predicted: the name that the prediction gave first; None where it gave none.
         corrected: the right one, if a `nok` comes with it.
     """
 
     verdict: Verdict
-    predicted: str
+    predicted: str | None
     corrected: str | None
 
     @property
@@ -73,16 +73,13 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
             predictions.c.account_id,
             results.c.item_id,
             results.c.model_version,
-            results.c.probabilities,
+            results.c.top_class,
         )
         .join(results)
         .where(predictions.c.id == prediction_id)
     )
     row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    best_index = row.probabilities.index(max(row.probabilities))
-    return StoredPrediction(row.id, row.account_id, row.item_id, row.model_version, best_index)
+    return None if row is None else StoredPrediction(*row)
 
 
 def find_classes(connection: sa.Connection, model_version: int) -> list[str] | None:

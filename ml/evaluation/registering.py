@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace, keep_home
+from ml.app import Workspace
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.scales import PLAIN, SCALES
-from ml.catalog.models.attempts import StoredVerdict
+from ml.catalog.models.home_choices import keep_home
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.judging import judge_challenger, tell_verdict

@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-5  # of fine-tuning; measured in docs/decisions/0056
 
 @dataclass(frozen=True)
 class Pinned:
-    """What the settings said when a training was asked for. Its steps go by that, whatever they say meanwhile."""
+    """The settings when a training was requested. All its steps use these, even if the settings change meanwhile."""
 
     mirrored_views: bool = False
     precision: str | None = None
@@ -48,6 +48,18 @@ class Pinned:
             weights=settings.weights,
             int8_minimum_agreement=settings.int8_minimum_agreement,
         )
+
+    def apply(self, workspace: Workspace) -> Workspace:
+        """Return the deployment with these settings."""
+        pinned = {
+            "mirrored_views": self.mirrored_views,
+            "model_precision": self.precision,
+            "image_size": self.image_size,
+            "backbone": self.backbone,
+            "weights": self.weights,
+            "int8_minimum_agreement": self.int8_minimum_agreement,
+        }
+        return replace(workspace, settings=workspace.settings.model_copy(update=pinned))
 
 
 NOTHING_PINNED = Pinned()

@@ -122,6 +122,7 @@ class _Objective:
 
     @classmethod
     def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
+        workspace = recipe.pinned.apply(workspace)
         served = ensure_backbone(workspace, snapshot, recipe.model_version, tell)
         tell("backbone", 1, 1)
 

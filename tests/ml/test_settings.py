@@ -205,3 +205,10 @@ def test_the_processes_of_a_stack_read_the_settings_that_it_was_started_with(
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+@pytest.mark.parametrize("name", ["airflow_url", "airflow_public_url"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://airflow", "http://", "nonsense"])
+def test_an_address_that_is_none_is_refused_at_the_start(name: str, url: str) -> None:
+    with pytest.raises(SettingsError, match=variable(name)):
+        load_settings(**{name: url})

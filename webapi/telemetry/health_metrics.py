@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
-from ml.evaluation.floor import measured_recalls
+from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartAccuracy
 from ml.settings import Settings
@@ -88,9 +88,8 @@ def _floor_values(deciding: PartAccuracy | None, settings: Settings) -> _Values:
     """Without a class it is the accuracy's: Prometheus knows no difference between an empty label and none."""
     if deciding is None:
         return {}
-    below = {shortfall.label for shortfall in deciding.shortfalls}
-    measured = settings.class_floors.keys() & measured_recalls(deciding.per_class).keys()
-    return {("",): None in below, **{(name,): name in below for name in sorted(measured)}}
+    states = floor_of(settings).states(deciding.shortfalls, measured_recalls(deciding.per_class))
+    return {(label or "",): is_below for label, is_below in states.items()}
 
 
 def _drift_values(health: Health) -> dict[str, _Values]:

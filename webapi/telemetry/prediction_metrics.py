@@ -1,9 +1,8 @@
 """The figures of predictions: how many, how sure, how long each stage takes, and what people say of them."""
 
-from typing import Literal
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ml.data.feedback import Verdict
 from ml.serving.admission import Load
 from ml.serving.answering import Stage
 
@@ -76,6 +75,6 @@ class PredictionMetrics:
         """Note a request that got a problem instead. Args: reason, the problem's type, such as `busy`."""
         self._refused.labels(reason).inc()
 
-    def count_feedback(self, verdict: Literal["ok", "nok"]) -> None:
+    def count_feedback(self, verdict: Verdict) -> None:
         """Note an opinion."""
         self._feedback.labels(verdict).inc()

@@ -9,6 +9,7 @@ from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
+from ml.figures import NIGHTLY
 from ml.progress import Progress
 from ml.tasks.base import (
     Converted,
@@ -37,15 +38,7 @@ class Classification:
 
     name = "classification"
     main_figure = "accuracy"
-    nightly_figures = (
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "accuracy_under_blur",
-        "accuracy_under_noise",
-        "accuracy_under_jpeg",
-        "accuracy_under_darkness",
-    )
+    nightly_figures = tuple(figure.name for figure in NIGHTLY)
     is_exclusive = True
     recipes = ("retrain", "finetune", "tune")
     default_hyperparameters = asdict(hyperparameters.DEFAULTS)

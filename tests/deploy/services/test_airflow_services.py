@@ -13,10 +13,10 @@ import pytest
 import requests
 import yaml
 
+from ml.errors import AirflowError
+from ml.reporting.airflow_api import AirflowClient
 from tests.deploy.services.statsd import Statsd, listening, running_exporter
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
-from webapi.airflow_runs import AirflowClient
-from webapi.problems import ProblemError
 
 # Quick: tests/dags runs the DAGs and asks the plugin, tests/e2e/test_scheduler.py has a scheduler,
 # tests/deploy/test_compose_consistency.py reads the services.
@@ -146,14 +146,14 @@ def test_the_prediction_service_starts_runs_and_sees_no_connection(
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     address = f"http://127.0.0.1:{airflow.port('8080')}"
     login = {"username": "web", "password": variables["AIRFLOW_WEB_PASSWORD"]}
-    client = AirflowClient(address, address, **login)
+    client = AirflowClient(address, **login)
     started = client.trigger("probe", {"layers": 3})
     assert (started.dag_id, started.state) == ("probe", "queued")
     assert api("GET", f"dags/probe/dagRuns/{started.dag_run_id}").json()["conf"] == {"layers": 3}
-    with pytest.raises(ProblemError, match=r"404: .*not found"):
+    with pytest.raises(AirflowError, match=r"404: .*not found"):
         client.trigger("missing", {})
-    with pytest.raises(ProblemError, match="401: "):
-        AirflowClient(address, address, "web", "wrong").trigger("probe", {})
+    with pytest.raises(AirflowError, match="401: "):
+        AirflowClient(address, "web", "wrong").trigger("probe", {})
     token = requests.post(f"{address}/auth/token", json=login, timeout=60).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("connections", "variables", "dags/probe/dagRuns"):

@@ -21,6 +21,7 @@ from webapi.api.data_models import (
     ImagesPage,
     PredictionsPage,
 )
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.application_state import current_catalog
 from webapi.problems import ProblemError
@@ -69,7 +70,7 @@ def _named(row: Any) -> dict[str, Any]:
 
 
 def _with_percent(row: dict[str, Any]) -> dict[str, object]:
-    return row | {"proba": round(100 * row["confidence"], 2)}
+    return row | {"proba": to_percent(row["confidence"])}
 
 
 _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | FeedbackPage | EventsPage]] = {

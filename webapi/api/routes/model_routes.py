@@ -12,6 +12,7 @@ from ml.reporting.inventory import ModelSummary, list_models
 from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.application_state import current_workspace
 
@@ -116,7 +117,7 @@ def _describe(model: ModelSummary) -> dict[str, object]:
         "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
-        "accuracy": None if model.main_figure is None else round(100 * model.main_figure, 2),
+        "accuracy": None if model.main_figure is None else to_percent(model.main_figure),
         "snapshot": model.snapshot_id,
         "registered_at": model.registered_at.isoformat(),
     }

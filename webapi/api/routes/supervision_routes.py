@@ -1,6 +1,5 @@
 """How good is the model, what is new since, and train it further."""
 
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,9 +9,10 @@ from pydantic import BaseModel, Field, RootModel
 from ml.reporting.requested_figures import count_images_since, count_tunable_layers, mean_confidence
 from ml.serving.requested_scoring import score_on_request
 from ml.serving.stages import find_version
-from webapi import airflow_runs, application_state
+from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import DigitsOnly, Query, body_of, read_body
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.problems import ProblemError
 from webapi.request_deadlines import current_deadline
@@ -67,14 +67,14 @@ def get_accuracy() -> Response:
     """Score the model in production on the evaluation set as it is now; only images that are new there take time."""
     service = application_state.current()
     model, catalog = service.models.demand_current(), service.database.catalog()
-    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
+    return jsonify(to_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})
 @requires("admin")
 def get_past_confidence(query: LastQuery) -> Response:
     """How sure the model was on average in its last predictions."""
-    return jsonify(_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
+    return jsonify(to_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
 
 
 @api.get("/nb_new_img", responses={200: ImageCount, 404: Problem, 409: Problem})
@@ -94,7 +94,7 @@ def get_new_image_count(query: StageQuery) -> Response:
 def post_finetune() -> tuple[Response, int, dict[str, str]]:
     """Start a run in Airflow that trains a model version's last layers further, from a JSON object or a form."""
     body = read_body(FinetuneBody)
-    airflow = airflow_runs.current()
+    airflow = application_state.current_airflow()
     version = _find_version(body)
     _demand_layers(version, body.variables)
     conf = {
@@ -104,7 +104,8 @@ def post_finetune() -> tuple[Response, int, dict[str, str]]:
         "requested_by": current_actor(),
     }
     run = airflow.trigger(_FINETUNE, conf)
-    return jsonify(asdict(run)), HTTPStatus.ACCEPTED, {"Location": run.url}
+    started = StartedRun(**run.model_dump(), url=airflow.page(run))
+    return jsonify(started.model_dump()), HTTPStatus.ACCEPTED, {"Location": started.url}
 
 
 def _find_version(query: StageQuery) -> int:
@@ -117,7 +118,3 @@ def _demand_layers(version: int, layers: int) -> None:
     tunable = count_tunable_layers(application_state.current_catalog(), version)
     if tunable is not None and layers > tunable:
         raise ProblemError(422, "invalid-request", f"variables: expected 1 to {tunable} for this model, got {layers}")
-
-
-def _percent(share: float) -> float:
-    return round(100 * share, 2)

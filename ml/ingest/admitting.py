@@ -30,7 +30,8 @@ def admit_from_person(
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_person(candidate, known, split):
         return None
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     original = copies.original_in(split)
     group_key = candidate.group_key if original is None else original.group_key
     try:
@@ -57,7 +58,8 @@ def admit_from_source(connection: sa.Connection, accepted: Accepted, mirrored: b
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_source(candidate, known):
         return False
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     if found := copies.of_split("evaluation") or copies.found:
         is_evaluated = found[0].split == "evaluation"
         raise InvalidImageError(

@@ -53,6 +53,9 @@ class Proposal:
     copy_of: str | None
 
 
+_OF_PROPOSAL = [items.c[name] for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
+# A former version does not count: the current one has its image, and its place.
+_BELONGS_SOMEWHERE = ~is_only_predicted() & items.c.held_back.is_distinct_from("superseded")
 _STATISTICS = [image_statistics.c[name] for name in ImageStatistics.__dataclass_fields__]
 _IS_OF_ITEM = image_statistics.c.image_sha256 == items.c.image_sha256
 
@@ -146,11 +149,16 @@ def propose_copies(
         "high": [each.high_word for _, each in sought],
     }
     found = list(connection.scalars(_PROPOSE, {**values, "most": most_bits, "limit": limit}))
-    names = [name for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
     query = (
-        sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *(items.c[n] for n in names))
+        sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *_OF_PROPOSAL)
         .join_from(image_statistics, items, _IS_OF_ITEM)
-        .where(image_statistics.c.id.in_(found), ~is_only_predicted())
+        .where(image_statistics.c.id.in_(found), _BELONGS_SOMEWHERE)
     )
     proposals = [(found.index(key), Proposal(*rest)) for key, *rest in connection.execute(query.order_by(items.c.id))]
     return [each for _, each in sorted(proposals, key=lambda pair: pair[0])]
+
+
+def find_same_image(connection: sa.Connection, sha256: str) -> list[Proposal]:
+    """The items that belong somewhere and have this very image, by id. Their thumbnails are left out."""
+    query = sa.select(items.c.id, sa.literal(b""), *_OF_PROPOSAL).where(items.c.image_sha256 == sha256)
+    return [Proposal(*row) for row in connection.execute(query.where(_BELONGS_SOMEWHERE).order_by(items.c.id))]

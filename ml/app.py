@@ -1,4 +1,4 @@
-"""The workspace that every step of a night receives: settings, catalog and model registry."""
+"""The workspace that every step of a night gets: settings, catalog and model registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class Workspace:
 
     @property
     def task(self) -> Task:
-        """What its models are trained for."""
+        """Return the task that the models are trained for."""
         return find_task(self.settings.task)
 
 
@@ -35,12 +35,13 @@ class Workspace:
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     """Open the catalog and the registry that the settings name. Without settings, read them from the environment.
 
-    Raises: SettingsError, also where the home is another task's; DatabaseUnavailableError, SchemaVersionError.
+    Raises: SettingsError, a setting is wrong, or the home has another task; DatabaseUnavailableError,
+        SchemaVersionError.
     """
     settings = settings or load_settings()
     find_task(settings.task)
     if settings.backbone is not None:
-        find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
+        find_backbone(settings.backbone)  # so every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
         yield Workspace(settings, catalog, open_registry(settings))
 
@@ -56,7 +57,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
-    """Whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
+    """Return whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
     return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from ml.bucket_accounts import parse_accounts
 from ml.errors import SettingsError
 
 PREFIX = "MYCOFLOW_"
@@ -28,36 +29,10 @@ _LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(
 _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
-class S3Account(BaseModel):
-    """An S3 server and the key that a source is read with there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    endpoint: str = Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")
-    access_key: str = Field(min_length=1)
-    secret_key: SecretStr = Field(min_length=1)
-    region: str = "us-east-1"
-
-
-def parse_s3_accounts(text: str) -> dict[str, S3Account]:
-    """The accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
-
-    Raises: ValueError, saying what is wrong where, without any value: one may be a key.
-    """
-    try:
-        return TypeAdapter(dict[str, S3Account]).validate_json(text)
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
-        raise ValueError(
-            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, and '
-            f'"region" where it is not us-east-1. {"; ".join(wrong)}'
-        ) from None
-
-
 class Settings(BaseSettings):
-    """The settings of a deployment. In the environment, a name is MYCOFLOW_ and the attribute's name in upper case.
+    """The settings of a deployment. A variable's name is MYCOFLOW_ and the attribute's name in upper case.
 
-    Three have another name there: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
+    Three variables have another name: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
     MLFLOW_TRACKING_URI. Secrets come only from the environment and from `.env`.
     """
 
@@ -131,8 +106,8 @@ class Settings(BaseSettings):
     retention_model_versions: int = Field(10, ge=1, description="... and the files of this many of the newest versions")
 
     ingest_sources: str = Field("", description="URLs to ingest images from every hour, comma-separated")
-    ingest_s3_accounts: SecretStr | None = Field(
-        None, description="Servers and keys of s3://...?account=NAME sources, by name, as JSON"
+    ingest_accounts: SecretStr | None = Field(
+        None, description="Keys of sources in buckets (s3://bucket?account=NAME), by name, as JSON"
     )
     require_certification: bool = Field(True, description="Images from sources wait for an admin's certificate")
     quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with a larger share of rejects waits")
@@ -212,11 +187,11 @@ class Settings(BaseSettings):
             return value
         raise ValueError("expected memory:// or redis://user:password@host:port/number")
 
-    @field_validator("ingest_s3_accounts")
+    @field_validator("ingest_accounts")
     @classmethod
     def _known_accounts(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parse_s3_accounts(value.get_secret_value())
+            parse_accounts(value.get_secret_value())
         return value
 
     @field_validator("alert_urls")

@@ -1,4 +1,4 @@
-"""`mycoflow batch ...`: list the batches of images from sources, and decide about those that wait."""
+"""`mycoflow batch ...`: list the batches of images from sources, and decide about waiting ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from ml.settings import load_settings
 batch_app = typer.Typer(help="Batches of images from the ingestion sources.", no_args_is_help=True)
 FILES_SHOWN = 20
 
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batches.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of batches.")]
 
 
 @batch_app.command("list")
-def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20) -> None:
+def list_all(count: Annotated[int, typer.Option(min=1, help="Number of batches at most.")] = 20) -> None:
     """List the latest batches; batches with images that wait for a decision come first."""
     with catalog_connection() as connection:
         batches = list_batches(connection, count)
@@ -56,7 +56,7 @@ def show(
 
 @batch_app.command("certify")
 def certify(batch_ids: Ids) -> None:
-    """Certify the labels of all waiting images of batches. The images enter the pool, a share the evaluation set."""
+    """Certify the labels of all waiting images of batches. Most images enter the pool, some the evaluation set."""
     out.print(f"{_decide(batch_ids, 'certify')} images certified.")
 
 

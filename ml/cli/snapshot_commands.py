@@ -1,4 +1,4 @@
-"""`mycoflow snapshot ...`: list, show, compare and export snapshots, the data that models were trained on."""
+"""`mycoflow snapshot ...`: list, show, compare and export snapshots, which hold the training data of models."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from ml.settings import load_settings
 
 snapshot_app = typer.Typer(help="Snapshots: the data that models were trained on.", no_args_is_help=True)
 
-SnapshotId = Annotated[int, typer.Argument(help="Number of a snapshot: see `mycoflow snapshot list`.")]
+SnapshotId = Annotated[int, typer.Argument(help="Id of a snapshot: see `mycoflow snapshot list`.")]
 _ORIGINS = ("curated", "confirmed", "harvested")
 _FOLDS = ("train", "validation")
 
@@ -51,7 +51,7 @@ def show(snapshot_id: SnapshotId) -> None:
         summary = summarise_snapshot(connection, snapshot_id)
         members = load_members(connection, snapshot_id)
     table = Table("class", "images", *_FOLDS, *_ORIGINS)
-    for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # they are ordered by it
+    for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # sorted by class
         table.add_row(escape(label), *_figures(list(of_class)))
     table.add_section()
     table.add_row("all", *_figures(members))

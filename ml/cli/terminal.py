@@ -56,5 +56,5 @@ def catalog_connection() -> Iterator[sa.Connection]:
 
 
 def person() -> str:
-    """Return the name of the operating system's user, for the journal."""
+    """Return the name of the operating system's user, for the journal and the audit log."""
     return getpass.getuser()

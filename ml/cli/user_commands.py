@@ -19,7 +19,9 @@ Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @
 
 
 @user_app.command("add")
-def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
+def add_user(
+    login: Login, role: Annotated[user_accounts.Role, typer.Option(help="Role of the account; it decides the rights.")]
+) -> None:
     """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
     with open_catalog(load_settings()) as catalog:

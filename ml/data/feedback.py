@@ -1,4 +1,4 @@
-"""What people say of predictions: a certified label from those who may say so, a proposal from everybody else."""
+"""Feedback on predictions. An expert's or admin's label becomes a confirmed label; a user's label is a proposal."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,11 +20,11 @@ _MAX_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class StoredPrediction:
-    """A prediction that was given.
+    """A stored prediction.
 
     Args:
-        account_id: who asked; None once that account is erased.
-        top_class: what the model is surest of; None where it found none.
+        account_id: of the account that asked; None after the account is erased.
+        top_class: the class with the highest score; None if the model found no class.
     """
 
     id: int
@@ -36,11 +36,11 @@ class StoredPrediction:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What somebody says of a prediction.
+    """One person's opinion on a prediction.
 
     Args:
-        predicted: the name that the prediction gave first; None where it gave none.
-        corrected: the right one, if a `nok` comes with it.
+        predicted: the first class of the answer; None if the answer has no class.
+        corrected: the right class, optional with `nok`.
     """
 
     verdict: Verdict
@@ -49,22 +49,22 @@ class Opinion:
 
     @property
     def label(self) -> str | None:
-        """What the item shows, in this opinion; None where it says only what it does not show."""
+        """The item's class according to this opinion; None if the opinion only rejects the predicted class."""
         return self.predicted if self.verdict == "ok" else self.corrected
 
     def contradicts(self, annotation: Annotation) -> bool:
-        """Whether an annotation is wrong if this opinion is right."""
+        """Return whether an annotation is wrong if this opinion is right."""
         names = annotation.class_names
         return self.predicted in names if self.label is None else self.label not in names
 
 
 def may_certify(account: Account) -> bool:
-    """Whether an account's word makes a confirmed label."""
+    """Return whether the labels of an account become confirmed labels."""
     return account.role in _CERTIFIERS
 
 
 def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPrediction | None:
-    """A prediction by its id, if there is one."""
+    """Return the prediction with this id, or None."""
     if not 0 < prediction_id <= _MAX_ID:
         return None
     query = (
@@ -83,13 +83,13 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
 
 
 def find_classes(connection: sa.Connection, model_version: int) -> list[str] | None:
-    """The classes of a registered model version, in the order of its probabilities."""
+    """Return the classes of a registered model version in the order of its probabilities, or None."""
     query = sa.select(model_versions.c.classes).where(model_versions.c.version == model_version)
     return connection.execute(query).scalar_one_or_none()
 
 
 def is_known_label(connection: sa.Connection, label: str) -> bool:
-    """Whether some model version has this class, or some item by more than a source's word."""
+    """Return whether a model version has this class, or an item has it in an annotation not only stated by a source."""
     is_class = sa.exists().where(model_versions.c.classes.any(label))
     is_label = sa.exists().where(
         item_classes.c.class_name == label, item_classes.c.item_id == items.c.id, items.c.label_origin != "stated"
@@ -99,7 +99,7 @@ def is_known_label(connection: sa.Connection, label: str) -> bool:
 
 
 def known_labels(connection: sa.Connection) -> set[str]:
-    """All labels that is_known_label knows."""
+    """Return all labels for which is_known_label is true."""
     names = sa.func.unnest(items.c.class_names)
     of_items = sa.select(names).where(items.c.label_origin != "stated").distinct()
     of_models = sa.select(sa.func.unnest(model_versions.c.classes))
@@ -109,13 +109,13 @@ def known_labels(connection: sa.Connection) -> set[str]:
 def give_feedback(
     connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
 ) -> tuple[int, Effect]:
-    """Record an opinion, and let it do what this account's word can do.
+    """Record an opinion, and apply it.
 
-    The name that an expert or admin gives becomes a confirmed label. Anything else is a proposal: it takes a harvested
-    label that it contradicts out of the pool until somebody certifies it, and never touches a label of a person.
+    The label of an expert or admin becomes a confirmed label. Any other opinion is a proposal: if it contradicts a
+    harvested label, the item leaves the pool until somebody certifies it. A proposal never changes a person's label.
 
     Args: mirrored, whether a mirror image is a copy.
-    Returns: the feedback's id, and what it did.
+    Returns: the feedback's id, and its effect.
     """
     feedback_id: int = connection.execute(
         sa.insert(feedback)
@@ -141,7 +141,7 @@ def _apply(
 
 
 def _corrected(connection: sa.Connection, item_id: str, label: str) -> Annotation:
-    """What an item shows, given one name of it: all that it was said to show, where the name is among that."""
+    """Return the annotation to confirm: the item's own annotation if it contains the label, else only the label."""
     known = read_states(connection, [item_id])[item_id].annotation
     return known if known is not None and label in known.class_names else Annotation((label,))
 
@@ -149,8 +149,8 @@ def _corrected(connection: sa.Connection, item_id: str, label: str) -> Annotatio
 def _suspend(connection: sa.Connection, item_id: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:
     lock_membership(connection, "pool")
     state = read_states(connection, [item_id])[item_id]
-    is_guess = state.label_origin == "harvested" and state.held_back is None
-    if not is_guess or state.annotation is None or not opinion.contradicts(state.annotation):
+    is_disputable = state.label_origin == "harvested" and state.held_back is None
+    if not is_disputable or state.annotation is None or not opinion.contradicts(state.annotation):
         return False
     suspend(connection, [item_id], actor, proposed=opinion.label, prediction_id=prediction_id)
     return True

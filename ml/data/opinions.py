@@ -1,4 +1,4 @@
-"""Feedback as people give it: on which prediction, by whom, and what makes sense."""
+"""Accept feedback on a prediction, after checking the account's rights and the label."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,19 +30,20 @@ def judge_prediction(
     mirrored: bool,
     served: Mapping[int, Sequence[str]],
 ) -> tuple[int, Effect]:
-    """Take an account's word on whether the first name of a prediction is right; see `give_feedback`.
+    """Check and record an account's feedback on the first class of a prediction; see `give_feedback`.
 
     Args:
         verdict: `ok` or `nok`.
-        corrected_label: the right name, with `nok` only.
+        corrected_label: the right class, optional with `nok`.
         mirrored: whether a mirror image is a copy.
-        served: classes of the versions that answer here, by version: somebody may have registered one elsewhere.
-    Returns: the feedback's id, and what it did.
+        served: version -> classes, of the versions that this service serves. The catalog lacks the classes of a version
+            that was registered elsewhere.
+    Returns: the feedback's id, and its effect.
     Raises:
-        UnknownPredictionError: nobody has that id.
-        ForbiddenError: it is another's prediction, and the account is no expert's or admin's.
-        UnknownVersionError: the names of the version that answered are not known here.
-        FeedbackError: the corrected label does not fit the verdict, or nobody knows it.
+        UnknownPredictionError: no prediction has this id.
+        ForbiddenError: another account made the prediction, and this one is neither an expert nor an admin.
+        UnknownVersionError: the classes of the prediction's version are unknown.
+        FeedbackError: the corrected label does not fit the verdict, or is unknown.
         DatabaseUnavailableError, ImageStoreError.
     """
     prediction = _find(catalog, prediction_id, account)
@@ -59,9 +60,11 @@ def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPredi
     with catalog.begin() as connection:
         prediction = find_prediction(connection, prediction_id)
     if prediction is None:
-        raise UnknownPredictionError("Expected the id of a prediction, got one that nobody has.")
+        raise UnknownPredictionError("Expected the id of a prediction, got an id that no prediction has.")
     if account.id != prediction.account_id and not may_certify(account):
-        raise ForbiddenError("Feedback on a prediction is for who asked for it, experts and admins.")
+        raise ForbiddenError(
+            "Expected the account that asked for the prediction, an expert or an admin, got another account."
+        )
     return prediction
 
 
@@ -69,7 +72,7 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
     classes = find_classes(connection, version) or served.get(version)
     if classes is None:
         raise UnknownVersionError(
-            f"The names of model version {version} are not known here, so its predictions take no feedback."
+            f"The classes of model version {version} are unknown here, so its predictions accept no feedback."
         )
     return classes
 

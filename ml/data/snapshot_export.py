@@ -1,4 +1,4 @@
-"""Write a snapshot to a folder or an archive: images by fold and class, and a manifest that says what each item is."""
+"""Export a snapshot to a folder or a ZIP archive: images by fold and class, and a manifest that describes each item."""
 
 import json
 import re
@@ -22,28 +22,28 @@ from ml.progress import Progress
 
 MANIFEST = "manifest.json"
 _BATCH_IMAGES = 32
-_READERS = 8  # a remote store answers slowly
+_READERS = 8  # parallel reads, because a remote store answers slowly
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
-# What would leave the folder, hide it, or mean something else when it is read back.
+# Characters that would leave the folder, hide it, or change the name when it is decoded.
 _UNSAFE = re.compile(r"^\.|[/\\%\x00-\x1f]")
 
 Write = Callable[[str, bytes], None]
 
 
 def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progress: Progress | None = None) -> int:
-    """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. All of it is there, or nothing.
+    """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. After an error, nothing is left.
 
-    The images are as they are stored: upright, without metadata. The manifest has the texts; an item that is a text
-    alone has no file. The same snapshot gives the same bytes each time.
+    The files are the stored images: upright, without metadata. The manifest has the texts, and an item without an image
+    has no file. The export of a snapshot always has the same bytes.
 
     Args:
-        target: a path where nothing is yet; an archive when it ends in .zip, else a folder.
+        target: a path that does not exist; a ZIP archive if it ends in .zip, else a folder.
         on_progress: called with (items written, items in all).
     Returns: the number of items.
     Raises:
-        SnapshotError: there is no such snapshot.
-        SnapshotExportError: something is there already, or it cannot be written.
-        ImageStoreError: the bytes of an image cannot be read.
+        SnapshotError: no snapshot has this id.
+        SnapshotExportError: the target exists already, or cannot be written.
+        ImageStoreError: an image cannot be read.
     """
     with catalog.begin() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
@@ -62,7 +62,7 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
 
 
 def file_name(member: Member) -> str:
-    """Where an image lies in an export. Of a class's name, what no folder may be called is written as %XX."""
+    """Return the path of an image in an export. Unsafe characters of the class name are written as %XX."""
     folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", member.annotation.label)
     return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
@@ -83,7 +83,7 @@ def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> d
     return {
         "file": None if content is None else file_name(member),
         "file_sha256": None if content is None else sha256(content).hexdigest(),
-        "sha256": member.item_id,  # of an image alone, of the bytes as received: its name everywhere else
+        "sha256": member.item_id,  # of the received bytes if the item is an image alone
         "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
         "label_origin": member.label_origin,
@@ -103,7 +103,7 @@ def _manifest(summary: SnapshotSummary, entries: Sequence[dict[str, Any]]) -> by
 @contextmanager
 def _translated_errors(target: Path) -> Iterator[None]:
     if target.exists():
-        raise SnapshotExportError(f"Expected a path where nothing is yet, got {target}. Name another, or remove it.")
+        raise SnapshotExportError(f"Expected a path that does not exist, got {target}. Name another one, or remove it.")
     try:
         yield
     except ImageStoreError:
@@ -116,7 +116,7 @@ def _translated_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _open_target(target: Path) -> Iterator[Write]:
-    """Gives a function that writes a file. What was written comes to its place at the end, at once."""
+    """Yield a function that writes a file to a temporary place, which becomes `target` at the end of the block."""
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.absolute().parent) as folder:
         unfinished = Path(folder) / "unfinished"
         if target.suffix == ".zip":
@@ -128,7 +128,7 @@ def _open_target(target: Path) -> Iterator[Write]:
 
 
 def _archived(name: str) -> ZipInfo:
-    """An entry without a date. Its contents stay as they are: images are compressed already."""
+    """Return a ZIP entry without a date and without compression, because images are compressed already."""
     entry = ZipInfo(name)
     entry.external_attr = 0o644 << 16
     return entry

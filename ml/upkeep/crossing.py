@@ -1,4 +1,4 @@
-"""Copies on both sides: what is in the pool while the evaluation set has a copy of it is found, and leaves."""
+"""Find pool items that are copies of items of the evaluation set, and remove them from the pool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from ml.data.membership import withdraw
 
 @dataclass(frozen=True)
 class CrossingReport:
-    """What was found.
+    """The result of a check.
 
     Args:
-        withdrawn: ids of pool items that left, each with that of its copy in the evaluation set.
-        marked_evaluations: figures that are marked now, since their version learned from such an image.
+        withdrawn: ids of the pool items that were removed -> id of the copy in the evaluation set.
+        marked_evaluations: number of evaluations that are marked because their version was trained on a copy.
     """
 
     withdrawn: Mapping[str, str]
@@ -26,11 +26,11 @@ class CrossingReport:
 
 
 def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingReport:
-    """Take out of the pool whatever has a copy, or its group, in the evaluation set. Snapshots that hold it stay.
+    """Remove from the pool all items with a copy or a group in the evaluation set. Existing snapshots do not change.
 
     Args:
         mirrored: whether a mirror image is a copy.
-        actor: who checks, for the record.
+        actor: who checks, for the audit log.
     Raises: ImageStoreError, the store cannot be read.
     """
     measure_all(catalog)
@@ -48,7 +48,7 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
 
 
 def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
-    """Pool items, each with the item of the evaluation set that it crosses with."""
+    """Return pool item id -> id of an item of the evaluation set that is a copy of it or of the same group."""
     with catalog.begin() as connection:
         evaluated = list(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))
         found = _find_divided_groups(connection)

@@ -1,4 +1,4 @@
-"""Items with an image, as an admin looks through them: filtered, newest first, a page at a time."""
+"""Query items with an image for an admin: with filters, newest first, in pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ HeldBack = Literal["suspended", "excluded", "waiting", "copy", "superseded"]
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which items: those for which all that is not None holds.
+    """A filter of items. An item must match all fields that are not None.
 
     Args:
-        class_name: that they are said to show.
-        split: pool, evaluation, or none for items that are only predicted.
-        received_from: no earlier.
-        received_before: earlier.
+        class_name: a class in the item's annotation.
+        split: pool, evaluation, or none for items without a split.
+        received_from: earliest time, inclusive.
+        received_before: latest time, exclusive.
     """
 
     class_name: str | None = None
@@ -36,7 +36,7 @@ class ImageFilter:
 
 @dataclass(frozen=True)
 class ListedImage:
-    """One item of a page; width and height of its image, in pixels."""
+    """One item of a page. width, height: of its image, in pixels."""
 
     id: str
     annotation: Annotation | None
@@ -53,14 +53,17 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Page:
-    """Some items, and where the next page begins; None at the end."""
+    """The items of one page, and the cursor of the next page; None on the last page."""
 
     items: list[ListedImage]
     next_cursor: str | None
 
 
 def _of_image(name: str) -> sa.ScalarSelect[Any]:
-    """Looked up for the rows of a page alone: a join would make the database think of reading all images."""
+    """Return a subquery for a column of the item's image. It runs only for the rows of the page.
+
+    With a join, PostgreSQL may plan to read all images.
+    """
     return sa.select(images.c[name]).where(images.c.sha256 == items.c.image_sha256).scalar_subquery()
 
 
@@ -85,13 +88,13 @@ def query_images(
     cursor: str | None = None,
     visible: sa.ColumnElement[bool] | None = None,
 ) -> Page:
-    """One page, the newest first.
+    """Read one page, newest first.
 
     Args:
-        limit: items in a page, from 1.
-        cursor: the `next_cursor` of the page before.
-        visible: a condition that all of them meet, besides the filter.
-    Raises: CursorError, it is not one.
+        limit: items per page, at least 1.
+        cursor: the `next_cursor` of the page before; None for the first page.
+        visible: a condition that all items must meet besides the filter.
+    Raises: CursorError, the cursor is not a `next_cursor`.
     """
     query, order, indexed = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER, items
     if wanted.class_name is not None:  # the index of a class has the order, the moments and the origins

@@ -30,11 +30,11 @@ from sqlalchemy import create_engine, text
 @dag(schedule=None, is_paused_upon_creation=False)
 def probe():
     @task
-    def look_around() -> dict[str, str]:
+    def raise_due_alerts() -> dict[str, str]:
         with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
             user = connection.execute(text("SELECT current_user")).scalar_one()
         return {"catalog_user": user, "airflow_database": os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]}
-    look_around()
+    raise_due_alerts()
 
 probe()
 """
@@ -191,10 +191,10 @@ def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
 ) -> None:
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     run = run_probe(api)
-    seen = api("GET", f"{run}/taskInstances/look_around/xcomEntries/return_value").json()["value"]
+    seen = api("GET", f"{run}/taskInstances/raise_due_alerts/xcomEntries/return_value").json()["value"]
     # Airflow gives every task this address in the place of its database's.
     assert seen == {"catalog_user": "training", "airflow_database": "airflow-db-not-allowed:///"}
-    log = api("GET", f"{run}/taskInstances/look_around/logs/1")
+    log = api("GET", f"{run}/taskInstances/raise_due_alerts/logs/1")
     assert log.status_code == 200
 
 

@@ -15,6 +15,7 @@ from ml.catalog import database
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.home_choices import find_choice
 from ml.catalog.images.copy_index import load_statistics
 from ml.catalog.images.feature_vectors import load_features
 from ml.catalog.items.item_records import find_item_images
@@ -22,7 +23,6 @@ from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.logs.results import find_result, load_results
 from ml.catalog.models.backbone_records import find_backbone_by_recipe
 from ml.catalog.models.evaluations import latest_evaluation
-from ml.catalog.models.home_choices import find_choice
 from ml.catalog.models.training_failures import last_failure
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
 from ml.catalog.tables import attempts, backbones, images, item_classes, metadata, training_failures

@@ -181,7 +181,7 @@ def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
     run: Run, taken: Catalog, tmp_path: Path
 ) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(SnapshotExportError, match="nothing is yet"):
+    with pytest.raises(SnapshotExportError, match="a path that does not exist"):
         run("export", "1", str(tmp_path / "there"))
     with pytest.raises(SnapshotExportError, match="writable folder"):
         run("export", "1", str(tmp_path / "nowhere" / "export"))

@@ -163,7 +163,7 @@ def test_a_change_that_cannot_be_is_refused_and_nothing_changes(catalog: Catalog
     with catalog.begin() as connection:
         enter(connection, [Arrival(other, CHAIR)], "pool", "test")
     both = add(catalog, text=NEW)
-    with pytest.raises(ImageChangeError, match=f"one that makes {both}, which has its own place"):
+    with pytest.raises(ImageChangeError, match=f"one that makes the existing item {both}"):
         change(catalog, item_id, NEW)
     with pytest.raises(ImageChangeError, match="Exclude it instead"):
         change(catalog, other.id, None)

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
@@ -37,10 +39,10 @@ def comparisons(watch: TransactionWatch, monkeypatch: pytest.MonkeyPatch) -> Tra
     compared._evidence.clear()
     for remembered in (compared.stored_hashes, compared.sought_in_index, compared._stored_bits):
         remembered.cache_clear()
-    monkeypatch.setattr(compared, "copy_evidence", watch.around(copy_evidence))
-    monkeypatch.setattr(near_copies, "measure", watch.around(measure))
+    monkeypatch.setattr(compared, "copy_evidence", watch.watched(copy_evidence))
+    monkeypatch.setattr(near_copies, "measure", watch.watched(measure))
     for name in ("stored_hashes", "sought_hashes"):
-        monkeypatch.setattr(copy_hashes, name, watch.around(getattr(copy_hashes, name)))
+        monkeypatch.setattr(copy_hashes, name, watch.watched(getattr(copy_hashes, name)))
     return watch
 
 
@@ -96,7 +98,7 @@ def ask(catalog: Catalog) -> Callable[[Image.Image, int | None], tuple[str, int]
         catalog.store.put(image_key(image.sha256), image.content)
         with catalog.begin() as connection:
             add_predicted(connection, ItemRecord("upload", image.record))
-            result = save_result(connection, image.sha256, 1, [0.9, 0.1])
+            result = save_result(connection, image.sha256, 1, Answer("a", 0.9, 0.8, np.array([0.9, 0.1], np.float32)))
             return image.sha256, save_prediction(connection, result.id, account_id, False)
 
     return asked
@@ -141,10 +143,10 @@ def test_a_batch_is_certified_without_comparing_in_the_transaction(
         folder = put(f"drop/a/{seed}", larger(seed))
     batch_ids = pull(catalog, folder, CERTIFIED)
     compared._evidence.clear()  # another process pulled the batch
-    before = comparisons.looks
+    before = comparisons.checks
     compared.sought_in_index.cache_clear()
     assert settle_batches(catalog, batch_ids, "certify", "ada", mirrored=True) == 2
-    assert comparisons.looks > before
+    assert comparisons.checks > before
     assert comparisons.open == []
 
 

@@ -1,4 +1,4 @@
-"""Another task needs one module and one line in `registered.py`: a night runs with it, and the service answers."""
+"""A new task needs one module and one line in `registered.py`. Then a night runs, and the service answers."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ SIZE = 32
 
 
 def draw(names: tuple[str, ...], random: np.random.Generator) -> bytes:
-    """A patch of each colour that is named, none over another, on grey squares: no two pictures are copies."""
+    """Draw one patch of each colour on random grey squares. No patches overlap, and no two images are copies."""
     pixels = np.repeat(np.kron(random.integers(40, 200, (8, 8)), np.ones((4, 4)))[..., np.newaxis], 3, axis=2)
     corners = random.permutation([(0, 0), (0, 16), (16, 0), (16, 16)])
     for name, (top, left) in zip(names, corners, strict=False):
@@ -54,7 +54,7 @@ def draw(names: tuple[str, ...], random: np.random.Generator) -> bytes:
 
 
 def take_in(workspace: Workspace, split: Split, count: int, seed: int) -> None:
-    """Let pictures in that a person annotated with all that they show, as many of each combination of colours."""
+    """Add images, with annotations by a person, to a split: `count` images of each combination of colours."""
     random = np.random.default_rng(seed)
     inspector = Inspector(workspace.catalog, "test", split)
     accepted = []
@@ -73,7 +73,7 @@ def take_in(workspace: Workspace, split: Split, count: int, seed: int) -> None:
 
 @pytest.fixture
 def settings(empty: Origin, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
-    """A deployment of another task and another model name; it keeps what it is sure of."""
+    """A deployment with another task and another model name. It harvests confident answers."""
     made = copy_deployment(empty, server_home, tmp_path / "home")
     update = {"task": multi_label_task.NAME, "model_name": "colours", "harvest_confidence": 0.6}
     yield made.model_copy(update=update)

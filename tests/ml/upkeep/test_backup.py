@@ -145,7 +145,7 @@ def test_a_backup_without_its_dumps_is_refused(
     del manifest["files"][missing]
     (folder / FILE_NAME).write_text(json.dumps(manifest))
     (folder / missing).unlink()
-    with pytest.raises(BackupError, match=f"whole backup.*{missing}"):
+    with pytest.raises(BackupError, match=f"complete backup.*{missing}"):
         restore(fresh, folder)
     assert not fresh.mycoflow_home.exists()
 
@@ -197,7 +197,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_restored(
     (folder / images[0]).write_bytes(b"another")
     (folder / images[1]).unlink()
     (folder / "store" / "stowaway").write_bytes(b"")
-    with pytest.raises(BackupError, match="Missing, changed or not of it") as refused:
+    with pytest.raises(BackupError, match="Missing, changed or not in the manifest") as refused:
         restore(fresh, folder)
     assert all(name in str(refused.value) for name in (images[0], images[1], "store/stowaway"))
     assert not fresh.mycoflow_home.exists()

@@ -1,4 +1,4 @@
-"""Images, predictions, feedback and the audit log, looked through; images put right."""
+"""Browse images, predictions, feedback and the audit log; correct images."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,12 +32,12 @@ api = new_api("data", __name__, "data")
 @api.get("/data/query", responses={200: DataPage})
 @requires("expert")
 def get_data(query: DataQuery) -> Response:
-    """Look through images, predictions, feedback or the audit log, the newest first.
+    """List images, predictions, feedback or the audit log, newest first.
 
-    Experts see the images that they may judge, and nobody's login; the audit log is the admins'.
+    Experts see only images that they may judge, and no logins. Only admins see the audit log.
     """
     if query.misplaced is not None:
-        detail = f"{query.misplaced}: expected none with kind={query.kind}, got one. Each kind has filters of its own."
+        detail = f"{query.misplaced}: expected none with kind={query.kind}, got one. Each kind has its own filters."
         raise ProblemError(422, "invalid-request", detail)
     return jsonify(_READERS[query.kind](query).model_dump(mode="json"))
 
@@ -65,7 +65,7 @@ def _read_events(query: DataQuery) -> EventsPage:
 
 
 def _named(row: Any) -> dict[str, Any]:
-    """A row in the words of the API."""
+    """Return a row with the API's names."""
     return asdict(row) | {"image_sha256": row.item_id}
 
 
@@ -84,7 +84,7 @@ _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | Feedbac
 @api.post("/data/update", responses={200: ChangesAnswer, 404: Problem, 409: Problem})
 @requires("admin")
 def post_changes(body: ChangesBody) -> Response:
-    """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
+    """Certify, relabel or exclude images. If one change is refused, none is made. The audit log records each change."""
     changes = [entry.change for entry in body.changes]
     mirrored = application_state.current().settings.mirrored_views
     done = change_images(current_catalog(), changes, current_actor(), mirrored)
@@ -94,8 +94,8 @@ def post_changes(body: ChangesBody) -> Response:
                 "sha256": each.change.item_id,
                 "action": each.change.action,
                 "is_changed": each.is_changed,
-                "before": each.before.shown(),
-                "after": each.after.shown(),
+                "before": each.before.to_json(),
+                "after": each.after.to_json(),
             }
             for each in done
         ]

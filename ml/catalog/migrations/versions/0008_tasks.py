@@ -1,4 +1,4 @@
-"""Answers and figures of any task: what is sorted, filtered or drawn has a column of its own."""
+"""Store the answers and figures of any task. Values that are sorted, filtered or drawn get a column of their own."""
 
 from alembic import op
 
@@ -48,7 +48,7 @@ ALTER TABLE training.verdicts RENAME COLUMN challenger_accuracy TO challenger_fi
 ALTER TABLE training.verdicts RENAME COLUMN champion_accuracy TO champion_figure;
 """
 
-# A home that has trained did so for the only task and under the only name that there were.
+# A home that has trained used the only task and the only model name that existed.
 HOME = """
 INSERT INTO training.home_choices (name, value, reason)
 SELECT name, value, 'There was no other before.'

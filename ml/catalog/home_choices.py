@@ -1,4 +1,4 @@
-"""What a home goes by where the settings say nothing: what it chose once, or what a setting said last."""
+"""Choices of a home (MYCOFLOW_HOME) that apply where the settings are empty, such as its task and backbone."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -9,14 +9,14 @@ from ml.settings import Settings, variable
 
 
 def find_choice(connection: sa.Connection, name: str) -> str | None:
-    """Return what was chosen, by its name; None where nobody chose yet."""
+    """Return the value of a choice by its name; None if nothing was chosen yet."""
     return connection.execute(sa.select(home_choices.c.value).where(home_choices.c.name == name)).scalar_one_or_none()
 
 
 def keep_choice(connection: sa.Connection, name: str, value: str, reason: str) -> str:
-    """Keep a choice, with its reason for people.
+    """Store a choice, unless there is one already, with a reason for people to read.
 
-    Returns: what is chosen from now on: another process may have been first.
+    Returns: the stored value, which may be the choice of another process.
     """
     statement = insert(home_choices).values(name=name, value=value, reason=reason)
     connection.execute(statement.on_conflict_do_nothing())
@@ -26,7 +26,7 @@ def keep_choice(connection: sa.Connection, name: str, value: str, reason: str) -
 
 
 def change_choice(connection: sa.Connection, name: str, value: str, reason: str) -> None:
-    """Choose something else from now on, with the reason for people."""
+    """Store a choice in place of the former one, with a reason for people to read."""
     statement = insert(home_choices).values(name=name, value=value, reason=reason)
     changed = {"value": value, "reason": reason, "chosen_at": sa.func.clock_timestamp()}
     connection.execute(statement.on_conflict_do_update(index_elements=[home_choices.c.name], set_=changed))
@@ -41,8 +41,8 @@ def demand_home(connection: sa.Connection, settings: Settings) -> None:
         kept = find_choice(connection, choice)
         if kept not in (None, value):
             raise SettingsError(
-                f"Expected {name}={kept}, which this home has trained and registered for. Received: {value}. "
-                f"Set {name} back, or take another MYCOFLOW_HOME and database."
+                f"Expected {name}={kept}, as in this home's trainings and registrations. Received: {value}. "
+                f"Set {name} back, or use another MYCOFLOW_HOME and database."
             )
 
 
@@ -57,5 +57,5 @@ def keep_home(connection: sa.Connection, settings: Settings) -> None:
 
 
 def _identity(settings: Settings) -> list[tuple[str, str, str]]:
-    """(choice, setting, its value now)."""
+    """Return (name of the choice, name of the setting, its current value)."""
     return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]

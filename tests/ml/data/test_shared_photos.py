@@ -47,7 +47,7 @@ def add(connection: sa.Connection, record: ItemRecord) -> str:
 
 
 def let_in(connection: sa.Connection, item_id: str, account: int | None = None) -> bool:
-    return harvest(connection, item_id, CHAIR, 1, account, mirrored=True, shows_something=lambda _: True)
+    return harvest(connection, item_id, CHAIR, 1, account, True, lambda _: True)
 
 
 def state(connection: sa.Connection, item_id: str) -> State:

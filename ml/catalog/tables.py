@@ -112,6 +112,7 @@ item_classes = Table(
     Column("received_at", DateTime(timezone=True), primary_key=True),
     Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
     Column("entered_pool_at", DateTime(timezone=True)),
+    Column("label_origin", Text, nullable=False),
     schema="training",
 )
 

@@ -94,10 +94,10 @@ def export(
     snapshot_id: SnapshotId,
     target: Annotated[Path, typer.Argument(metavar="DIR|FILE.zip", help="A path that does not exist yet.")],
 ) -> None:
-    """Write a snapshot's images by fold and class, with a manifest of hashes, labels and origins."""
+    """Write a snapshot's images by fold and class, with a manifest of hashes, texts, labels and origins."""
     with open_catalog(load_settings()) as catalog, progress("Exporting") as on_progress:
         count = export_snapshot(catalog, snapshot_id, target, on_progress)
-    out.print(f"{count} images of snapshot {snapshot_id} are in {target}.", highlight=False, markup=False)
+    out.print(f"{count} items of snapshot {snapshot_id} are in {target}.", highlight=False, markup=False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ml.catalog.tables import item_classes, items, snapshot_items
 from ml.data.class_sampling import count_items_by_class
 from ml.data.evaluation_sets import current_members
 from ml.data.membership import hold_out, is_held_out, share_position
-from ml.data.pool import count_each_class
+from ml.data.pool import count_by_class, count_each_class
 from ml.data.selection import fold_of
 
 NEW_CLASS_IMAGES = 50
@@ -53,12 +53,8 @@ def large_classes(connection: sa.Connection, among: Collection[str] | None = Non
 
     Args: among, consider only these class names; None for all.
     """
-    is_in_pool = items.c.entered_pool_at.is_not(None) & items.c.label_origin.in_(HUMAN_ORIGINS)
-    was_held_out = (items.c.evaluation_part == "recent") & items.c.held_back.is_(None)
-    condition = is_in_pool | was_held_out
-    if among is not None:
-        condition &= items.c.id.in_(sa.select(item_classes.c.item_id).where(item_classes.c.class_name.in_(among)))
-    counts = _count(connection, condition)
+    was_held_out = (items.c.split == "evaluation") & (items.c.evaluation_part == "recent") & items.c.held_back.is_(None)
+    counts = Counter(count_by_class(connection, among)) + _count(connection, was_held_out)
     return {name for name in counts if counts[name] >= NEW_CLASS_IMAGES and (among is None or name in among)}
 
 

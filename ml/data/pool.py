@@ -15,6 +15,7 @@ from ml.catalog.tables import annotations, item_classes, items
 
 _IN_POOL = items.c.entered_pool_at.is_not(None)
 _IS_LABELLED = items.c.label_origin.in_(HUMAN_ORIGINS)
+_IS_CLASS_LABELLED = item_classes.c.label_origin.in_(HUMAN_ORIGINS)  # the same, from the index of item_classes
 _ITEM = [
     items.c[name]
     for name in (
@@ -56,7 +57,8 @@ def newest_labelled(
         since: only items that entered the pool at this time or later.
         showing: only items that show this class.
     """
-    query = _newest(classes, since, showing).where(_IS_LABELLED).limit(count)
+    is_labelled = _IS_LABELLED if showing is None else _IS_CLASS_LABELLED
+    query = _newest(classes, since, showing).where(is_labelled).limit(count)
     return [_item(row) for row in connection.execute(query)]
 
 
@@ -70,7 +72,7 @@ def each_newest_labelled(
         showing: the class.
         page_size: number of items per query.
     """
-    return _read_pages(connection, _newest(classes, None, showing).where(_IS_LABELLED), page_size)
+    return _read_pages(connection, _newest(classes, None, showing).where(_IS_CLASS_LABELLED), page_size)
 
 
 def each_newest_harvested(
@@ -80,7 +82,7 @@ def each_newest_harvested(
 
     Args: as `each_newest_labelled`; since, only items that entered the pool at this time or later.
     """
-    return _read_pages(connection, _newest(classes, since, showing).where(~_IS_LABELLED), page_size)
+    return _read_pages(connection, _newest(classes, since, showing).where(~_IS_CLASS_LABELLED), page_size)
 
 
 def _newest(classes: Collection[str] | None, since: datetime | None, showing: str | None) -> sa.Select[Any]:
@@ -112,7 +114,9 @@ def _item(row: Any) -> PoolItem:
 
 def count_labelled_since(connection: sa.Connection, since: datetime) -> dict[tuple[str, ...], int]:
     """Count the human-labelled items that entered the pool after a moment, by their class names."""
-    return _count_by_names(connection, items.c.entered_pool_at > since)
+    query = sa.select(items.c.class_names, sa.func.count()).where(items.c.entered_pool_at > since, _IS_LABELLED)
+    rows = connection.execute(query.group_by(items.c.class_names))
+    return {tuple(class_names): count for class_names, count in rows}
 
 
 def is_harvested_since(connection: sa.Connection, since: datetime) -> bool:
@@ -132,9 +136,17 @@ def count_by_origin(connection: sa.Connection) -> dict[str, int]:
     return dict(connection.execute(query).tuples().all())
 
 
-def count_by_class(connection: sa.Connection) -> dict[str, int]:
-    """Count the human-labelled pool items by class, in the order of class names."""
-    return dict(sorted(count_each_class(_count_by_names(connection, _IN_POOL)).items()))
+def count_by_class(connection: sa.Connection, among: Collection[str] | None = None) -> dict[str, int]:
+    """Count the human-labelled pool items by class, in the order of class names.
+
+    Args: among, count only these classes; None for all.
+    """
+    query = sa.select(item_classes.c.class_name, sa.func.count())
+    query = query.where(item_classes.c.entered_pool_at.is_not(None), _IS_CLASS_LABELLED)
+    if among is not None:
+        query = query.where(item_classes.c.class_name.in_(among))
+    rows = connection.execute(query.group_by(item_classes.c.class_name))
+    return dict(sorted(rows.tuples().all()))
 
 
 def count_each_class(by_names: Mapping[tuple[str, ...], int]) -> Counter[str]:
@@ -146,12 +158,6 @@ def count_each_class(by_names: Mapping[tuple[str, ...], int]) -> Counter[str]:
     for class_names, count in by_names.items():
         counts.update(dict.fromkeys(class_names, count))
     return counts
-
-
-def _count_by_names(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> dict[tuple[str, ...], int]:
-    query = sa.select(items.c.class_names, sa.func.count()).where(condition, _IS_LABELLED)
-    rows = connection.execute(query.group_by(items.c.class_names))
-    return {tuple(class_names): count for class_names, count in rows}
 
 
 def pool_state(connection: sa.Connection) -> str:

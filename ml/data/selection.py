@@ -5,9 +5,10 @@ Human-labelled items come first. Harvested items fill the rest of the size, up t
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import Literal
 
@@ -105,11 +106,11 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
+        in_pool, of_each = _lazy_class_counts(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
             showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
-            chosen += islice((item for item in showing if rarest_class(item.annotation, counts) == name), of_each)
+            chosen += islice((item for item in showing if _counts_for(item, in_pool) == name), of_each)
     else:
         size = rules.size if selection.has_size else None
         chosen = pool.newest_labelled(connection, size, classes, selection.since)
@@ -129,8 +130,8 @@ def select_harvested(
     room = rules.size - len(labelled) if rules.selection.has_size else None
     if room is not None and room <= 0:
         return []
-    in_pool = pool.count_by_class(connection)
-    counts = Counter(rarest_class(item.annotation, in_pool) for item in labelled)
+    in_pool = _lazy_class_counts(connection)
+    counts = Counter(_counts_for(item, in_pool) for item in labelled)
     found: list[PoolItem] = []
     for name in classes:
         most = most_harvested(counts[name], rules.harvest_share)
@@ -139,7 +140,7 @@ def select_harvested(
         if not most:
             continue
         learnable = _learnable(connection, classes, name, rules, page_size=most)
-        found += islice((item for item in learnable if rarest_class(item.annotation, in_pool) == name), most)
+        found += islice((item for item in learnable if _counts_for(item, in_pool) == name), most)
     return sorted(found, key=lambda item: item.entered_pool_at, reverse=True)[:room]
 
 
@@ -147,6 +148,18 @@ def most_harvested(labelled: int, harvest_share: float) -> int:
     """Return the largest number h of harvested items in a class for which h / (h + labelled) <= harvest_share."""
     # Without the small addition, a rounding error could lower an exact result by one.
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
+
+
+def _lazy_class_counts(connection: sa.Connection) -> Callable[[], Mapping[str, int]]:
+    """Return a function that counts the pool by class at its first call. That is slow, and needed only for items with
+    several classes.
+    """
+    return cache(lambda: pool.count_by_class(connection))
+
+
+def _counts_for(item: PoolItem, in_pool: Callable[[], Mapping[str, int]]) -> str | None:
+    names = item.annotation.class_names
+    return names[0] if len(names) == 1 else rarest_class(item.annotation, in_pool())
 
 
 def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:

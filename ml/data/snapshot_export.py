@@ -1,8 +1,8 @@
-"""Export a snapshot's images to a folder or a ZIP archive, by fold and class, with a manifest that describes them."""
+"""Export a snapshot to a folder or a ZIP archive: images by fold and class, and a manifest that describes all items."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +14,7 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 from ml.catalog.database import Catalog
+from ml.catalog.items.texts import load_texts
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, SnapshotSummary, load_members, summarise_snapshot
 from ml.errors import ImageStoreError, SnapshotExportError
@@ -32,12 +33,13 @@ Write = Callable[[str, bytes], None]
 def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progress: Progress | None = None) -> int:
     """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. After an error, nothing is left.
 
-    The files are the stored images: upright, without metadata. The export of a snapshot always has the same bytes.
+    The files are the stored images: upright, without metadata. The manifest contains the texts; an item without an
+    image has no file. The export of a snapshot always has the same bytes.
 
     Args:
         target: a path that does not exist; a ZIP archive if it ends in .zip, else a folder.
-        on_progress: called with (images written, images in all).
-    Returns: the number of images.
+        on_progress: called with (items written, items in all).
+    Returns: the number of items.
     Raises:
         SnapshotError: no snapshot has this id.
         SnapshotExportError: the target exists already, or cannot be written.
@@ -45,12 +47,14 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
     """
     with catalog.begin() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
-        members = [member for member in load_members(connection, snapshot_id) if member.image_sha256 is not None]
+        members = load_members(connection, snapshot_id)
+        texts = load_texts(connection, {member.text_sha256 for member in members if member.text_sha256 is not None})
     with _translated_errors(target), _open_target(target) as write:
         entries = []
         for member, content in _read(catalog, members):
-            entries.append(_entry(member, content))
-            write(entries[-1]["file"], content)
+            entries.append(_entry(member, content, texts))
+            if content is not None:
+                write(entries[-1]["file"], content)
             if on_progress is not None:
                 on_progress(len(entries), len(members))
         write(MANIFEST, _manifest(summary, entries))
@@ -63,19 +67,24 @@ def file_name(member: Member) -> str:
     return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
 
-def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes]]:
+def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes | None]]:
+    """Yield each member with the bytes of its image, or None without an image."""
+
+    def read(member: Member) -> bytes | None:
+        return None if member.image_sha256 is None else catalog.store.get(image_key(member.image_sha256))
+
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(members), _BATCH_IMAGES):
             batch = members[start : start + _BATCH_IMAGES]
-            contents = readers.map(lambda member: catalog.store.get(image_key(str(member.image_sha256))), batch)
-            yield from zip(batch, contents, strict=True)
+            yield from zip(batch, readers.map(read, batch), strict=True)
 
 
-def _entry(member: Member, content: bytes) -> dict[str, Any]:
+def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "file": file_name(member),
-        "file_sha256": sha256(content).hexdigest(),
-        "sha256": member.item_id,  # of the received bytes: the image's id in the catalog
+        "file": None if content is None else file_name(member),
+        "file_sha256": None if content is None else sha256(content).hexdigest(),
+        "sha256": member.item_id,  # for an item with only an image, the hash of the received bytes
+        "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
         "label_origin": member.label_origin,
         "fold": member.fold,

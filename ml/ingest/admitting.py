@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ml.catalog.images.copy_index import save_statistics
 from ml.catalog.items.item_records import Split
 from ml.data import membership
-from ml.data.copies.near_copies import NearCopies, find_near_copies, let_be_found
+from ml.data.copies.near_copies import NearCopies, find_near_copies, index_items
 from ml.data.membership import Arrival, read_states
 from ml.errors import InvalidImageError
 from ml.ingest.guard import Candidate, demand_no_crossing, is_known_to_person, is_known_to_source
@@ -29,7 +29,8 @@ def admit_from_person(
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_person(candidate, known, split):
         return None
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     original = copies.original_in(split)
     group_key = candidate.group_key if original is None else original.group_key
     try:
@@ -56,7 +57,8 @@ def admit_from_source(connection: sa.Connection, accepted: Accepted, mirrored: b
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_source(candidate, known):
         return False
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     if found := copies.of_split("evaluation") or copies.found:
         is_evaluated = found[0].split == "evaluation"
         raise InvalidImageError(
@@ -79,4 +81,4 @@ def _let_the_label_stand(
 
 def _keep_statistics(connection: sa.Connection, accepted: Accepted) -> None:
     save_statistics(connection, {accepted.image_sha256: accepted.statistics})
-    let_be_found(connection, [accepted.record.id])
+    index_items(connection, [accepted.record.id])

@@ -74,20 +74,33 @@ def _is_in_pool(connection: sa.Connection, item_id: str) -> bool:
 
 
 def _mark_evaluations(connection: sa.Connection) -> None:
-    """Note on each figure how many of the items that it stands on its version had learned copies of."""
+    """Store in each evaluation how many of its items have a copy in the training snapshot of its version.
+
+    This compares photos, not items, because the items in the snapshot or the evaluation set may have had another text.
+    """
+    withdrawn, learnt, original, measured = (
+        items.alias(name) for name in ("withdrawn", "learnt", "original", "measured")
+    )
     learned = (
-        sa.select(evaluations.c.id, sa.func.count(sa.distinct(items.c.copy_of)).label("copies"))
+        sa.select(evaluations.c.id, sa.func.count(sa.distinct(measured.c.id)).label("copies"))
         .join(model_versions, model_versions.c.version == evaluations.c.model_version)
         .join(snapshot_items, snapshot_items.c.snapshot_id == model_versions.c.snapshot_id)
-        .join(items, (items.c.id == snapshot_items.c.item_id) & (items.c.held_back == "copy"))
+        .join(learnt, learnt.c.id == snapshot_items.c.item_id)
+        .join(withdrawn, _has_same_image(withdrawn, learnt) & (withdrawn.c.held_back == "copy"))
+        .join(original, original.c.id == withdrawn.c.copy_of)
+        .join(measured, _has_same_image(measured, original))
         .join(
             evaluation_set_items,
             (evaluation_set_items.c.version == evaluations.c.evaluation_set_version)
             & (evaluation_set_items.c.part == evaluations.c.part)
-            & (evaluation_set_items.c.item_id == items.c.copy_of),
+            & (evaluation_set_items.c.item_id == measured.c.id),
         )
         .group_by(evaluations.c.id)
         .subquery()
     )
     is_new = (evaluations.c.id == learned.c.id) & (evaluations.c.learned_copies != learned.c.copies)
     connection.execute(sa.update(evaluations).where(is_new).values(learned_copies=learned.c.copies))
+
+
+def _has_same_image(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+    return (one.c.id == other.c.id) | (one.c.image_sha256 == other.c.image_sha256)

@@ -74,13 +74,11 @@ _COLUMNS = [
 ]
 _MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "class_name": lambda class_name: item_classes.c.class_name == class_name,
-    "origin": lambda origin: items.c.label_origin == origin,
     "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
     "held_back": lambda why: items.c.held_back == why,
-    "received_from": lambda moment: items.c.received_at >= moment,
-    "received_before": lambda moment: items.c.received_at < moment,
 }
 _ORDER = Order(items.c.received_at, items.c.id)
+_ORDER_OF_CLASS = Order(item_classes.c.received_at, item_classes.c.item_id)
 
 
 def query_images(
@@ -98,10 +96,10 @@ def query_images(
         visible: a condition that all items must meet besides the filter.
     Raises: CursorError, the cursor is not a `next_cursor`.
     """
-    conditions = _conditions(wanted) + ([] if visible is None else [visible])
-    query, order = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER
-    if wanted.class_name is not None:  # the index of item_classes has this order
-        query, order = query.join(item_classes), Order(item_classes.c.received_at, item_classes.c.item_id)
+    query, order, indexed = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER, items
+    if wanted.class_name is not None:  # the index of item_classes has the order, the times and the origins
+        query, order, indexed = query.join(item_classes), _ORDER_OF_CLASS, item_classes
+    conditions = _conditions(wanted, indexed) + ([] if visible is None else [visible])
     page = read_page(connection, query.where(*conditions), order, limit, cursor)
     return Page([_listed(row) for row in page.rows], page.next_cursor)
 
@@ -113,6 +111,11 @@ def _listed(row: Any) -> ListedImage:
     return ListedImage(**(known | {"annotation": annotation}))
 
 
-def _conditions(wanted: ImageFilter) -> list[sa.ColumnElement[bool]]:
-    given = {name: value for name, value in vars(wanted).items() if value is not None}
-    return [_MEANINGS[name](value) for name, value in given.items()]
+def _conditions(wanted: ImageFilter, indexed: sa.Table) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a filter. Args: indexed, the table whose index the query uses."""
+    meanings = _MEANINGS | {
+        "origin": indexed.c.label_origin.__eq__,
+        "received_from": indexed.c.received_at.__ge__,
+        "received_before": indexed.c.received_at.__lt__,
+    }
+    return [meanings[name](value) for name, value in vars(wanted).items() if value is not None]

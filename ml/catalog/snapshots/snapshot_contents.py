@@ -37,7 +37,7 @@ class SnapshotSummary:
 class Member:
     """An item of a snapshot. Annotation, label origin and fold are the snapshot's; the rest is the item's present data.
 
-    Args: image_sha256, media_type, of its image; None if it has none.
+    Args: image_sha256, text_sha256, media_type (of the image): None if the item lacks this part.
     """
 
     item_id: str
@@ -48,6 +48,7 @@ class Member:
     source: str
     received_at: datetime
     image_sha256: str | None
+    text_sha256: str | None
     media_type: str | None
 
 
@@ -138,6 +139,6 @@ _SUMMARIES = sa.select(
 _MEMBER = [
     items.c.id,
     *(snapshot_items.c[name] for name in ("class_names", "annotation", "label_origin", "fold")),
-    *(items.c[name] for name in ("group_key", "source", "received_at", "image_sha256")),
+    *(items.c[name] for name in ("group_key", "source", "received_at", "image_sha256", "text_sha256")),
     images.c.media_type,
 ]

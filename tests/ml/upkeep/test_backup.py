@@ -15,7 +15,12 @@ from pydantic import SecretStr
 
 from ml import cycle
 from ml.app import Workspace, open_workspace
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import head_revision, migrate
+from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.items.texts import load_texts, read_text
+from ml.data.descriptions import change_description
+from ml.data.membership import Arrival, enter
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
@@ -23,7 +28,7 @@ from ml.settings import Settings
 from ml.training.recipes import Retrain
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
-from ml.upkeep.forgetting import lock_house
+from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.restore import restore
 from tests.deployments import small_settings
 from tests.memory import memory_folder
@@ -66,13 +71,39 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
     assert list(fresh.mycoflow_home.glob("mlflow/mycoflow-training/models/*"))
 
 
+def test_texts_and_the_versions_of_items_come_back(workspace: Workspace, fresh: Settings, folder: Path) -> None:
+    record = ItemRecord("shop", text=read_text("a c\u00e8pe"))
+    with workspace.catalog.begin() as connection:
+        enter(connection, [Arrival(record, Annotation(("a", "b"), {"from": "the shop"}))], "pool", "test")
+        version = change_description(connection, record.id, read_text("a large c\u00e8pe"), "test")
+    stored = [
+        f"SELECT {columns} FROM training.{table} ORDER BY 1"
+        for table, columns in (
+            ("items", "id, items"),
+            ("texts", "sha256, content"),
+            ("item_classes", "class_name, item_id"),
+        )
+    ]
+    back_up(workspace, folder)
+    restore(fresh, folder)
+    with open_workspace(fresh) as restored, restored.catalog.begin() as connection:
+        with workspace.catalog.begin() as before:
+            for query in stored:
+                assert connection.execute(sa.text(query)).all() == before.execute(sa.text(query)).all() != []
+        assert load_texts(connection, [record.id, version]).keys() == {record.id, version}
+        # The triggers came, too.
+        change_description(connection, version, read_text("a bolete"), "test")
+        entered = "SELECT count(*) FROM training.item_classes WHERE entered_pool_at IS NOT NULL"
+        assert connection.scalar(sa.text(entered)) == 2
+
+
 def test_a_backup_needs_a_folder_of_its_own_and_is_whole_or_not_there(workspace: Workspace, folder: Path) -> None:
     folder.mkdir(parents=True)
     back_up(workspace, folder)
     with pytest.raises(BackupError, match="empty or missing folder"):
         back_up(workspace, folder)
     other = folder.with_name("tuesday")
-    with lock_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+    with lock_upkeep(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         back_up(workspace, other)
     assert [path.name for path in folder.parent.iterdir()] == ["monday"]
 

@@ -26,10 +26,10 @@ from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
 from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError
 from ml.evaluation import monitoring, promotion
-from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
+from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
 from ml.evaluation.scoring import deciding_evaluation, score_version
-from ml.evaluation.verdict_promotion import carry_out
+from ml.evaluation.verdict_promotion import apply_verdict
 from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
@@ -224,7 +224,7 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
             attempts.save_verdict(connection, attempt_id, verdict)
             if verdict.decision == "keep":
                 attempts.finish_attempt(connection, attempt_id)
-    tell_verdict(workspace, verdict)
+    record_verdict(workspace, verdict)
     return verdict
 
 
@@ -259,7 +259,7 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
     attempt = _attempt(workspace, attempt_id)
     is_allowed = workspace.settings.promotion == "auto" or approved_by is not None
     if verdict.decision == "promote" and attempt.finished_at is None and is_allowed:
-        carry_out(workspace, attempt_id, verdict, approved_by)
+        apply_verdict(workspace, attempt_id, verdict, approved_by)
     with workspace.catalog.begin() as connection:
         attempts.finish_attempt(connection, attempt_id)
     return workspace.registry.champion()
@@ -307,7 +307,7 @@ def look_around(workspace: Workspace) -> None:
     except RegistryUnavailableError as error:
         logger.warning("Moves in MLflow are looked for next time: %s", error)
     with workspace.catalog.begin() as connection:  # after a move by hand is in the journal
-        serving_notices.tell_of_unserved(connection)
+        serving_notices.alert_if_unserved(connection)
 
 
 def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:

@@ -34,7 +34,7 @@ def harvest(
     model_version: int,
     account_id: int | None,
     mirrored: bool,
-    shows_something: Callable[[ImageStatistics], bool],
+    has_good_quality: Callable[[ImageStatistics], bool],
 ) -> bool:
     """Add an item to the pool with the annotation of a model version, if it is still harvestable.
 
@@ -44,12 +44,12 @@ def harvest(
     Args:
         account_id: of the account that sent the item.
         mirrored: whether a mirror image is a copy.
-        shows_something: returns whether an image's statistics pass the quality check.
+        has_good_quality: returns whether an image's statistics pass the quality check.
     Returns: whether this call added the item to the pool.
     """
     lock_membership(connection, "pool")
     statistics = load_statistics(connection, [item_id]).get(item_id)
-    if statistics is None or not shows_something(statistics) or not is_harvestable(connection, item_id, account_id):
+    if statistics is None or not has_good_quality(statistics) or not is_harvestable(connection, item_id, account_id):
         return False
     copies = copies_of(connection, item_id, mirrored)
     group_key = _find_group(connection, item_id) or item_id

@@ -9,7 +9,7 @@ from ml.data.copies.near_copies import prepare_search
 from ml.data.harvest import harvest, is_harvestable
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
-from ml.ingest.photo_quality import shows_something
+from ml.ingest.photo_quality import has_good_quality
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from ml.settings import Settings
@@ -52,4 +52,4 @@ class Harvester:
                 return  # found out without the lock that all writers share
         prepare_search(catalog, [sha256], mirrored)
         with catalog.begin() as connection:
-            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, shows_something)
+            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, has_good_quality)

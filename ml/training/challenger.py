@@ -17,7 +17,7 @@ from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set
 from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
 from ml.progress import StepProgress
-from ml.registry.mlflow_runs import DatasetNote, Run
+from ml.registry.mlflow_runs import DatasetSummary, Run
 from ml.tasks.base import HyperparameterValues, Lesson, Trained
 from ml.training import training_plots
 
@@ -91,10 +91,10 @@ def _log_origin(run: Run, workspace: Workspace, attempt: Attempt, snapshot: Snap
     )
 
 
-def _describe(snapshot: Snapshot) -> DatasetNote:
+def _describe(snapshot: Snapshot) -> DatasetSummary:
     named = [(item.item_id, " and ".join(item.annotation.class_names), item.fold) for item in snapshot.items]
     counts = Counter(f"{name} {fold}" for _, name, fold in named)
-    return DatasetNote(
+    return DatasetSummary(
         name=f"snapshot-{snapshot.id}",
         digest=hashlib.sha256(repr(named).encode()).hexdigest(),
         profile={"images": len(snapshot.items), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
@@ -38,9 +40,10 @@ def asker(new_account: NewAccount) -> Account:
 @pytest.fixture
 def prediction_id(catalog: Catalog, asker: Account) -> int:
     sha256 = "ab" * 32
+    answer = Answer("amanita", 0.9, 0.8, np.array([0.9, 0.1], np.float32))
     with catalog.begin() as connection:
         add_predicted(connection, ItemRecord("upload", ImageRecord(sha256, "image/png", 8, 8, 100)))
-        result = save_result(connection, sha256, VERSION, [0.9, 0.1])
+        result = save_result(connection, sha256, VERSION, answer)
         return save_prediction(connection, result.id, asker.id, False)
 
 

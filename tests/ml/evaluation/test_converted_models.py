@@ -16,14 +16,14 @@ from ml.backbones.scales import SCALES
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.evaluation.registering import Statement, register_run
+from ml.evaluation.registering import ModelDescription, register_run
 from ml.registry.mlflow_client import point_mlflow_at
 from ml.reporting.inventory import list_models
 from ml.tasks.base import CONVERTED
 
 SIZE = 32
 CLASSES = ("0", "1", "2")
-STATED = Statement(classes=CLASSES, scale="0-1")
+STATED = ModelDescription(classes=CLASSES, scale="0-1")
 
 LogModel = Callable[[Callable[[Any], None]], str]
 
@@ -187,7 +187,7 @@ def test_each_scale_is_what_its_source_says(name: str) -> None:
 def test_a_network_that_wants_blue_first_gets_it(trained: Workspace, log: LogModel) -> None:
     network = fit_network(trained)
     run_id = log(lambda mlflow: mlflow.keras.log_model(network, name="model", pip_requirements=[]))
-    register_run(trained, run_id, Statement(classes=CLASSES, scale="caffe"))
+    register_run(trained, run_id, ModelDescription(classes=CLASSES, scale="caffe"))
     pixels, _ = pictures(trained)
     colours = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
     expected = network.predict(SCALES["caffe"].apply(colours), verbose=0)
@@ -236,15 +236,15 @@ def not_finite() -> Any:
         (two_inputs, STATED, "one input"),
         (any_size, STATED, "--image-size"),
         (not_finite, STATED, "finite"),
-        (any_size, Statement(SIZE, None, CLASSES), "--scale"),
-        (any_size, Statement(SIZE, "0-2", CLASSES), "Received: '0-2'"),
-        (any_size, Statement(SIZE, "0-1", None), "3 distinct class names"),
-        (any_size, Statement(SIZE, "0-1", ("0", "1")), "3 distinct class names"),
-        (any_size, Statement(SIZE, "0-1", ("0", "1", "1")), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, None, CLASSES), "--scale"),
+        (any_size, ModelDescription(SIZE, "0-2", CLASSES), "Received: '0-2'"),
+        (any_size, ModelDescription(SIZE, "0-1", None), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, "0-1", ("0", "1")), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, "0-1", ("0", "1", "1")), "3 distinct class names"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_and_nothing_is_registered(
-    trained: Workspace, log: LogModel, make: Callable[[], Any], statement: Statement, complaint: str
+    trained: Workspace, log: LogModel, make: Callable[[], Any], statement: ModelDescription, complaint: str
 ) -> None:
     run_id = log(lambda mlflow: mlflow.keras.log_model(make(), name="model", pip_requirements=[]))
     with pytest.raises(ModelLoadError, match=complaint):

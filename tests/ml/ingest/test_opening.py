@@ -162,7 +162,7 @@ def test_a_link_out_of_a_folder_is_not_followed(drop_folder: Drop, tmp_path: Pat
     (tmp_path / "private.png").write_bytes(b"secret")
     (folder / "a" / "link.png").symlink_to(tmp_path / "private.png")
     settle(folder)
-    with pytest.raises(InvalidImageError, match="link out of it"):
+    with pytest.raises(InvalidImageError, match="link to a file outside it"):
         offered(str(folder))["a/link.png"].read()
 
 

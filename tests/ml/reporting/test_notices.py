@@ -14,7 +14,7 @@ from ml.catalog.models.attempts import start_attempt
 from ml.catalog.models.model_versions import ModelVersion, save_model_version
 from ml.catalog.tables import attempts, evaluation_sets, snapshots
 from ml.errors import SnapshotError
-from ml.evaluation.champion_notices import tell_of_night
+from ml.evaluation.champion_notices import raise_nightly_alerts
 from ml.evaluation.floor import Floor
 from ml.reporting import training_notices
 from ml.reporting.training_notices import tell_of_overdue
@@ -56,7 +56,7 @@ def play(
         with catalog.begin() as connection:
             found = NewImages(human=new_images, harvested=0)
             evaluations.save_monitoring(connection, version, evaluation_set, accuracy, below, found, [], {})
-            tell_of_night(connection, Settings(), version, below, new_images)
+            raise_nightly_alerts(connection, Settings(), version, below, new_images)
     return titles(catalog)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.activations import SeenImage, kept_activations, room_bytes
+from ml.backbones.activations import ImageView, activations_limit_bytes, stored_activations
 from ml.backbones.cut_points import choose_cut_point
 from ml.backbones.features import read_pixels
 from ml.backbones.registered import find_backbone
@@ -32,7 +32,7 @@ def tune_backbone(lesson: Lesson, options: TailOptions, deadline: Deadline) -> T
     backbone = find_backbone(served.backbone)
     first_tuned = len(backbone.tunable_layers) - options.layers
     cut = choose_cut_point(
-        backbone.cut_points(served.image_size), first_tuned, len(seen.views), room_bytes(lesson.settings)
+        backbone.cut_points(served.image_size), first_tuned, len(seen.views), activations_limit_bytes(lesson.settings)
     )
     # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
     # large, aimless gradients into weights that are good already.
@@ -41,7 +41,7 @@ def tune_backbone(lesson: Lesson, options: TailOptions, deadline: Deadline) -> T
     weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
     standardisation = Standardisation.of(trainer.training[0][: np.count_nonzero(seen.is_training) // len(lesson.views)])
     tail = build_tail(backbone, weights, fitted.head, standardisation, cut, options.layers, lesson.seed)
-    with kept_activations(
+    with stored_activations(
         lesson.settings.mycoflow_home,
         lambda views: _read_views(lesson.catalog, views, served.image_size),
         served.fp32_onnx,
@@ -78,7 +78,7 @@ class _SeenImages:
         is_training: the fold, bool (n,).
     """
 
-    views: list[SeenImage]
+    views: list[ImageView]
     labels: NDArray[np.int64]
     is_training: NDArray[np.bool_]
 
@@ -92,6 +92,6 @@ class _SeenImages:
         )
 
 
-def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) -> NDArray[np.uint8]:
+def _read_views(catalog: Catalog, seen: Sequence[ImageView], image_size: int) -> NDArray[np.uint8]:
     pixels = read_pixels(catalog, [sha256 for sha256, _ in seen], image_size)
     return np.concatenate([VIEWS[view](pixels[[row]]) for row, (_, view) in enumerate(seen)])

@@ -4,15 +4,15 @@ No other code changes an item's split, part, annotation, origin, time of entry, 
 membership lock, adds new annotations to their history, and adds an event to the audit log, with the state before and
 after.
 
-    wait      unknown, predicted, harvested   ->  waiting for a person's word, in no split
-    enter     all without a person's label    ->  pool or anchor, as a person chose
-    harvest   predicted                       ->  pool, under a model's label
-    confirm   all but excluded                ->  pool or evaluation set; held as `copy` where it would cross
-    suspend   pool, evaluation set            ->  out, until a person's word
-    exclude   all                             ->  out for good, unless confirmed with `is_readmitted`
-    withdraw  pool                            ->  out, held as `copy` of an item of the evaluation set
+    wait      unknown, predicted, harvested   ->  no split, waits for a person's decision
+    enter     all without a human label       ->  pool or anchor, as a person chose
+    harvest   predicted                       ->  pool, with a model's label
+    confirm   all except excluded             ->  pool or evaluation set; held back as `copy` if the other split has one
+    suspend   pool, evaluation set            ->  held back until a person decides
+    exclude   all                             ->  held back for good, unless confirmed with `is_readmitted`
+    withdraw  pool                            ->  held back as `copy` of an item of the evaluation set
     hold_out  pool                            ->  recent part of the evaluation set
-    supersede all                             ->  out for good, in no split; another version has all that it had
+    supersede all                             ->  held back for good, no split; the new version takes over the state
 """
 
 import hashlib

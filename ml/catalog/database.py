@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
+from ml.catalog.home_choices import demand_home
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
@@ -142,6 +143,7 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
         DatabaseUnavailableError: the server does not answer.
         SchemaVersionError: an external database is at another migration, or a newer release or a checkout before the
             first release made the database.
+        SettingsError: the home belongs to another task or another model.
     """
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
@@ -149,7 +151,10 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
             _migrate(engine, settings)
         else:
             _demand_current_schema(engine, settings)
-        yield Catalog(engine, singles, open_object_store(settings))
+        catalog = Catalog(engine, singles, open_object_store(settings))
+        with catalog.begin() as connection:
+            demand_home(connection, settings)
+        yield catalog
     finally:
         engine.dispose()
         singles.dispose()

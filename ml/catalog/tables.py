@@ -181,11 +181,24 @@ attempts = Table(
     Column("request_key", Text, nullable=False, unique=True),
     Column("reason", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),
+    Column("kind", Text, Computed("coalesce(parameters ->> 'kind', 'retrain')", persisted=True), nullable=False),
     Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), nullable=False),
     Column("mlflow_run_id", Text),
     Column("model_version", Integer, unique=True),
     _at("started_at"),
+    Column("approval_asked_at", DateTime(timezone=True)),  # with MYCOFLOW_PROMOTION=approve; the last time
     Column("finished_at", DateTime(timezone=True)),
+    schema="training",
+)
+
+# A step may give up before its attempt exists: no reference to `attempts`.
+training_failures = Table(
+    "training_failures",
+    metadata,
+    Column("request_key", Text, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("try_number", Integer, primary_key=True, autoincrement=False),
+    _at("failed_at"),
     schema="training",
 )
 

@@ -194,9 +194,9 @@ def predict(
 ) -> None:
     """Classify one image with the model in production. Store nothing."""
     with open_workspace() as workspace:
-        version, names = cycle.predict(workspace, file.read_bytes())
-    for name, probability in names[:count]:
-        out.print(f"{probability:7.2%}  {name}", highlight=False)
+        version, entries = cycle.predict(workspace, file.read_bytes(), count)
+    for entry in entries:
+        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False, markup=False)
     out.print(f"(version {version})")
 
 

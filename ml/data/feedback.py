@@ -24,14 +24,14 @@ class StoredPrediction:
 
     Args:
         account_id: of the account that asked; None after the account is erased.
-        best_index: index of the class with the highest probability, in the order of the version's classes.
+        top_class: the class with the highest score; None if the model found no class.
     """
 
     id: int
     account_id: int | None
     item_id: str
     model_version: int
-    best_index: int
+    top_class: str | None
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Opinion:
     """One person's opinion on a prediction.
 
     Args:
-        predicted: the class with the highest probability.
+        predicted: the first class of the answer; None if the answer has no class.
         corrected: the right class, optional with `nok`.
     """
 
     verdict: Verdict
-    predicted: str
+    predicted: str | None
     corrected: str | None
 
     @property
@@ -73,16 +73,13 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
             predictions.c.account_id,
             results.c.item_id,
             results.c.model_version,
-            results.c.probabilities,
+            results.c.top_class,
         )
         .join(results)
         .where(predictions.c.id == prediction_id)
     )
     row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    best_index = row.probabilities.index(max(row.probabilities))
-    return StoredPrediction(row.id, row.account_id, row.item_id, row.model_version, best_index)
+    return None if row is None else StoredPrediction(*row)
 
 
 def find_classes(connection: sa.Connection, model_version: int) -> list[str] | None:

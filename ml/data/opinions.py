@@ -51,7 +51,7 @@ def judge_prediction(
         prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
-        opinion = _opinion(verdict, classes[prediction.best_index], corrected_label)
+        opinion = _opinion(verdict, prediction.top_class, corrected_label)
         _demand_known(connection, opinion.corrected, classes)
         return give_feedback(connection, prediction, account, opinion, mirrored)
 
@@ -77,7 +77,7 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
     return classes
 
 
-def _opinion(verdict: Verdict, predicted: str, corrected_label: str | None) -> Opinion:
+def _opinion(verdict: Verdict, predicted: str | None, corrected_label: str | None) -> Opinion:
     if verdict == "ok" and corrected_label is not None:
         raise _refusal("expected none with `ok`, which says that the prediction is right")
     if corrected_label == predicted:

@@ -139,7 +139,7 @@ def count_by_origin(connection: sa.Connection) -> dict[str, int]:
 def count_by_class(connection: sa.Connection, among: Collection[str] | None = None) -> dict[str, int]:
     """Count the human-labelled pool items by class, in the order of class names.
 
-    Args: among, count only these classes; None for all.
+    Args: among, only these classes; None for all.
     """
     query = sa.select(item_classes.c.class_name, sa.func.count())
     query = query.where(item_classes.c.entered_pool_at.is_not(None), _IS_CLASS_LABELLED)

@@ -1,4 +1,4 @@
-"""Export a snapshot to a folder or a ZIP archive: images by fold and class, and a manifest that describes all items."""
+"""Export a snapshot to a folder or a ZIP archive: images by fold and class, and a manifest that describes each item."""
 
 import json
 import re
@@ -33,8 +33,8 @@ Write = Callable[[str, bytes], None]
 def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progress: Progress | None = None) -> int:
     """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. After an error, nothing is left.
 
-    The files are the stored images: upright, without metadata. The manifest contains the texts; an item without an
-    image has no file. The export of a snapshot always has the same bytes.
+    The files are the stored images: upright, without metadata. The manifest has the texts, and an item without an image
+    has no file. The export of a snapshot always has the same bytes.
 
     Args:
         target: a path that does not exist; a ZIP archive if it ends in .zip, else a folder.
@@ -83,7 +83,7 @@ def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> d
     return {
         "file": None if content is None else file_name(member),
         "file_sha256": None if content is None else sha256(content).hexdigest(),
-        "sha256": member.item_id,  # for an item with only an image, the hash of the received bytes
+        "sha256": member.item_id,  # of the received bytes if the item is an image alone
         "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
         "label_origin": member.label_origin,

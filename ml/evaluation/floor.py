@@ -3,7 +3,7 @@
 The decision is made and stored with each evaluation. The nightly check stores the decision of its evaluation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ml.catalog.models.evaluations import Shortfall
@@ -30,9 +30,26 @@ class Floor:
 
         Args: main, the main figure; recalls, of the classes that have images.
         """
-        reached: list[tuple[str | None, float, float]] = [(None, main, self.main)]
-        reached += [(label, recalls[label], floor) for label, floor in sorted(self.recalls.items()) if label in recalls]
-        return [Shortfall(label, value, floor, self.figure) for label, value, floor in reached if value < floor]
+        compared = [Shortfall(None, main, self.main, self.figure)]
+        compared += [
+            Shortfall(label, recalls[label], floor, "recall")
+            for label, floor in sorted(self.recalls.items())
+            if label in recalls
+        ]
+        return [each for each in compared if each.value < each.floor]
+
+    def states(self, shortfalls: Sequence[Shortfall], recalls: Mapping[str, float]) -> dict[str | None, bool]:
+        """Return for each class that was compared, and for None (all classes), whether it is below its floor.
+
+        Args: shortfalls, as decided; recalls, of the classes that have images.
+        """
+        below = {shortfall.label for shortfall in shortfalls}
+        return {label: label in below for label in (None, *sorted(self.recalls.keys() & recalls.keys()))}
+
+    def describe(self) -> str:
+        """State all floors in one sentence."""
+        of_classes = [f", of {label} a recall of {floor:.1%}" for label, floor in sorted(self.recalls.items())]
+        return f"The floor is {self.main:.1%}{''.join(of_classes)}."
 
     def describe_unmeasured(self, recalls: Mapping[str, float]) -> list[str]:
         """Name the classes that have a floor but no recall, in one sentence; empty if there are none."""

@@ -10,8 +10,8 @@ from ml.app import Workspace, load_classifier, remember_version
 from ml.catalog.answers import Answer
 from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal, model_versions
-from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data.evaluation_sets import EvaluationItem, deciding_part, group_keys, load_evaluation_set
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.floor import floor_of

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace, keep_home
+from ml.app import Workspace
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.scales import PLAIN, SCALES
-from ml.catalog.models.attempts import StoredVerdict
+from ml.catalog.home_choices import keep_home
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.judging import judge_challenger, record_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
 from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
-from ml.tasks.base import Converted, ForeignNetwork
+from ml.tasks.base import ConvertedModel, ForeignNetwork
 from ml.tasks.registered import load_model
 
 # Another order of float32 sums changes a probability by about 1e-6. A wrong layout or scale changes it by tenths.
@@ -195,7 +196,7 @@ def _compare(received: Floats, expected: Floats) -> float:
     return difference
 
 
-def _describe(kind: str, image_size: int, scale: str, converted: Converted) -> list[str]:
+def _describe(kind: str, image_size: int, scale: str, converted: ConvertedModel) -> list[str]:
     return [
         f"Converted from {kind} that takes {image_size} pixels, scaled as {scale}.",
         *converted.notes,

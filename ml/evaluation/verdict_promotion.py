@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from ml.app import Workspace
 from ml.catalog.logs.events import write_event
-from ml.catalog.models import attempts, journal
-from ml.catalog.models.attempts import StoredVerdict
+from ml.catalog.models import journal, verdicts
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.errors import PromotionHeldError
 from ml.evaluation import promotion
 from ml.evaluation.judging import judge_challenger, record_verdict
@@ -59,7 +59,7 @@ def _judge_again_if_stale(workspace: Workspace, attempt_id: int, verdict: Stored
     )
     revised = judge_challenger(workspace, verdict.model_version)
     with workspace.catalog.begin() as connection:
-        attempts.revise_verdict(connection, attempt_id, revised)
+        verdicts.revise_verdict(connection, attempt_id, revised)
         write_event(connection, "verdict.revised", "retrain", {"before": asdict(verdict), "after": asdict(revised)})
     record_verdict(workspace, revised)
     return revised

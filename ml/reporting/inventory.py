@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from ml.app import Workspace
 from ml.catalog.models import evaluations, model_versions
-from ml.catalog.models.attempts import StoredVerdict, verdicts_by_version
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
+from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
 from ml.reporting.overview import describe_catalog
 from ml.reporting.serving_notices import describe_serving
 

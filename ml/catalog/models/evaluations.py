@@ -17,9 +17,9 @@ class Shortfall:
     """A figure below its floor, found by `ml.evaluation.floor`. `str()` gives a sentence.
 
     Args:
-        label: the class whose recall is too low; None for the main figure over all classes.
+        label: the class whose figure it is; None for the main figure over all classes.
         value, floor: 0 to 1.
-        figure: name of the main figure.
+        figure: its name.
     """
 
     label: str | None
@@ -28,9 +28,8 @@ class Shortfall:
     figure: str = "accuracy"
 
     def __str__(self) -> str:
-        if self.label is None:
-            return f"{title_of(self.figure)} {self.value:.1%} is below the floor of {self.floor:.1%}."
-        return f"Recall {self.value:.1%} of {self.label} is below its floor of {self.floor:.1%}."
+        of, whose = ("", "the") if self.label is None else (f" of {self.label}", "its")
+        return f"{title_of(self.figure)} {self.value:.1%}{of} is below {whose} floor of {self.floor:.1%}."
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class SnapshotSummary:
 class Member:
     """An item of a snapshot. Annotation, label origin and fold are the snapshot's; the rest is the item's present data.
 
-    Args: image_sha256, text_sha256, media_type (of the image): None if the item lacks this part.
+    Args: image_sha256, text_sha256, media_type, of its parts; None if it lacks the part.
     """
 
     item_id: str

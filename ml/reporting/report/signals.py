@@ -9,7 +9,6 @@ from ml.reporting.health import Health
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.formats import ago, count, listed, moment, percent
 from ml.reporting.serving_notices import describe_serving, is_late
-from ml.settings import Settings
 
 # A night may be a little late. The alert rule on old evaluations has the same limit.
 _NIGHTLY = timedelta(hours=26)
@@ -27,8 +26,8 @@ class Signal:
 
 def read_signals(facts: Facts) -> list[Signal]:
     """Return the signals of the model, the data, the nights, and what waits for a person."""
-    health, settings = facts.health, facts.settings
-    return [_of_model(health, settings, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
+    health = facts.health
+    return [_of_model(health, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
 
 
 def sum_up(signals: Sequence[Signal]) -> str:
@@ -41,8 +40,8 @@ def sum_up(signals: Sequence[Signal]) -> str:
     return "All is well." if len(names["good"]) == len(signals) else "Nothing is wrong; not all is known yet."
 
 
-def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
-    name, deciding, floor = "The model", health.deciding, settings.accuracy_floor
+def _of_model(health: Health, at: datetime) -> Signal:
+    name, deciding = "The model", health.deciding
     if health.champion is None:
         return Signal(name, "unknown", "None", "No model is in production. Train one with `mycoflow retrain`.")
     if is_late(health, at):
@@ -54,7 +53,7 @@ def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
     if deciding.shortfalls:
         detail = " ".join([f"{where}.", *map(str, deciding.shortfalls)])
         return Signal(name, "attention", percent(deciding.main_figure), detail)
-    return Signal(name, "good", percent(deciding.main_figure), f"{where}, above the floor of {percent(floor)}.")
+    return Signal(name, "good", percent(deciding.main_figure), f"{where}. No figure is below its floor.")
 
 
 def _of_data(health: Health) -> Signal:

@@ -1,1 +1,1 @@
-"""Classification: one class per image, by a softmax head on a backbone's features."""
+"""Classification: each image has one class. A softmax head on a backbone's features predicts it."""

@@ -132,8 +132,8 @@ def test_an_onnx_file_is_served_whatever_its_layout_and_ending(
     proto = to_onnx(network, is_channels_first)
     run_id = log(lambda mlflow: mlflow.onnx.log_model(proto, name="model", pip_requirements=[]))
     registration = register_run(trained, run_id, STATED)
-    assert any("softmax follows" in note for note in registration.notes) is not softmax
-    assert any("1800 values" in note for note in registration.notes)
+    assert any("a softmax was added" in note for note in registration.notes) is not softmax
+    assert any("1800 inputs" in note for note in registration.notes)
     pixels, _ = pictures(trained)
     expected = network.predict(pixels / np.float32(255), verbose=0)
     if not softmax:
@@ -168,7 +168,7 @@ def test_a_network_without_a_dense_layer_goes_without_features_of_its_own(traine
     network = fit_network(trained, dense=False)
     run_id = log(lambda mlflow: mlflow.keras.log_model(network, name="model", pip_requirements=[]))
     registration = register_run(trained, run_id, STATED)
-    assert any("scores of its classes stand for its features" in note for note in registration.notes)
+    assert any("its class scores are used as its features" in note for note in registration.notes)
     pixels, _ = pictures(trained)
     assert_serves(trained, 2, network.predict(pixels / np.float32(255), verbose=0))
     assert load_classifier(trained, 2).predict(pixels[:1]).features.shape == (1, 3)

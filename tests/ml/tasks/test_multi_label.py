@@ -1,7 +1,8 @@
-"""Another task needs one module and one line in `registered.py`: a night runs with it, and the service answers."""
+"""A new task needs one module and one line in `registered.py`. Then a night runs, and the service answers."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
@@ -17,6 +18,7 @@ from ml import cycle
 from ml.app import Workspace, load_classifier, open_workspace
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.annotations import Annotation
+from ml.catalog.database import open_catalog
 from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
 from ml.catalog.models.evaluations import latest_evaluation
@@ -39,7 +41,7 @@ SIZE = 32
 
 
 def draw(names: tuple[str, ...], random: np.random.Generator) -> bytes:
-    """A patch of each colour that is named, none over another, on grey squares: no two pictures are copies."""
+    """Draw one patch of each colour on random grey squares. No patches overlap, and no two images are copies."""
     pixels = np.repeat(np.kron(random.integers(40, 200, (8, 8)), np.ones((4, 4)))[..., np.newaxis], 3, axis=2)
     corners = random.permutation([(0, 0), (0, 16), (16, 0), (16, 16)])
     for name, (top, left) in zip(names, corners, strict=False):
@@ -52,7 +54,7 @@ def draw(names: tuple[str, ...], random: np.random.Generator) -> bytes:
 
 
 def take_in(workspace: Workspace, split: Split, count: int, seed: int) -> None:
-    """Let pictures in that a person annotated with all that they show, as many of each combination of colours."""
+    """Add images, with annotations by a person, to a split: `count` images of each combination of colours."""
     random = np.random.default_rng(seed)
     inspector = Inspector(workspace.catalog, "test", split)
     accepted = []
@@ -71,7 +73,7 @@ def take_in(workspace: Workspace, split: Split, count: int, seed: int) -> None:
 
 @pytest.fixture
 def settings(empty: Origin, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
-    """A deployment of another task and another model name; it keeps what it is sure of."""
+    """A deployment with another task and another model name. It harvests confident answers."""
     made = copy_deployment(empty, server_home, tmp_path / "home")
     update = {"task": multi_label_task.NAME, "model_name": "colours", "harvest_confidence": 0.6}
     yield made.model_copy(update=update)
@@ -130,8 +132,7 @@ def test_a_night_of_another_task_ends_with_a_version_that_the_service_serves(
     assert second.verdict.champion_version == 1
     assert second.production_version == (2 if second.verdict.decision == "promote" else 1)
 
-    with colours.catalog.begin() as connection:
-        page = make_report(connection, settings)
+    page = make_report(colours.catalog, settings)
     assert '<td class="name">green</td>' in page
     assert "F1 samples, night by night" in page
     assert not [word for word in ("onfusion", "95% interval") if word in page]
@@ -152,15 +153,29 @@ def test_a_night_of_another_task_ends_with_a_version_that_the_service_serves(
     assert (row.class_names, row.label_origin) == (list(shown), "harvested")
 
 
-def test_a_home_refuses_another_task_and_another_model_name(colours: Workspace, settings: Settings) -> None:
+@contextmanager
+def start_service(settings: Settings) -> Iterator[None]:
+    with application_as_web(settings) as app:
+        application_state.current(app).start()
+        yield
+
+
+@pytest.mark.parametrize("opened", [open_workspace, open_catalog, start_service])
+def test_a_home_refuses_another_task_and_another_model_name(
+    opened: Callable[[Settings], AbstractContextManager[object]],
+    colours: Workspace,
+    settings: Settings,
+    free_port: Callable[[], int],
+) -> None:
     cycle.take_snapshot(colours, "first", "test", Retrain(snapshot_size=100))
+    settings = settings.model_copy(update={"metrics_port": free_port()})
     for update, name in (
         ({"task": "classification"}, "MYCOFLOW_TASK=multi_label"),
         ({"model_name": "other"}, "MODEL_NAME=colours"),
     ):
-        with pytest.raises(SettingsError, match=name), open_workspace(settings.model_copy(update=update)):
+        with pytest.raises(SettingsError, match=name), opened(settings.model_copy(update=update)):
             pass
-    with open_workspace(settings):
+    with opened(settings):
         pass
 
 

@@ -29,7 +29,10 @@ FROM (
 WHERE ranked.id = results.id;
 
 ALTER TABLE logs.results ALTER COLUMN confidence SET NOT NULL, ALTER COLUMN margin SET NOT NULL;
+CREATE INDEX results_top_class ON logs.results (model_version, top_class);
 CREATE INDEX results_confidence ON logs.results (model_version, confidence);
+CREATE INDEX results_margin ON logs.results (model_version, margin);
+CREATE INDEX results_novelty ON logs.results (model_version, novelty) WHERE novelty IS NOT NULL;
 """
 
 FIGURES = """

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "schema_0010"
-down_revision = "schema_0008"
+down_revision = "schema_0009"
 branch_labels = None
 depends_on = None
 

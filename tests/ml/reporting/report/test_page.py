@@ -107,7 +107,7 @@ def test_plots_have_alternative_texts(facts: Facts) -> None:
 
 
 def test_a_class_below_its_floor_is_named_and_a_floor_of_an_unknown_class_too(facts: Facts, health: Health) -> None:
-    below = [Shortfall("russula", 0.7, 0.8)]
+    below = [Shortfall("russula", 0.7, 0.8, "recall")]
     parts = [replace(part, shortfalls=below) if part.is_deciding else part for part in health.parts]
     settings = Settings(class_floors={"russula": 0.8, "morel": 0.5})
     nights = [replace(facts.nights[-1], shortfalls=below)]

@@ -27,9 +27,9 @@ def test_all_is_well(facts: Facts) -> None:
 
 
 def test_a_model_below_the_floor_needs_attention(facts: Facts) -> None:
-    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8)]
+    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8, "recall")]
     parts = [
-        replace(part, accuracy=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
+        replace(part, main_figure=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
     ]
     found = signals(facts, parts=parts)
     assert (found[MODEL].state, found[MODEL].detail) == (

@@ -38,7 +38,7 @@ Keep = Callable[[CutPoint], NDArray[np.float16]]
 
 @pytest.fixture(scope="module")
 def read(digit_images: Any) -> Read:
-    """Gives digits by their position, which stands for their hash here."""
+    """Return a function that reads digits by their position, which is used in place of their hash."""
     return lambda seen: np.stack([digit_images.images[int(sha256, 16)] for sha256, _ in seen])
 
 
@@ -53,13 +53,13 @@ def activations_at(read: Read, backbone_onnx: bytes, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def standardisation(training_fold: Any) -> Standardisation:
-    """Of what `head` was fitted on."""
+    """Standardisation of the features that `head` was trained on."""
     return Standardisation.of(training_fold.features)
 
 
 @pytest.fixture(scope="module")
 def examples(activations_at: Keep, digit_images: Any) -> Examples:
-    """What is in front of the last two convolutions: 90 images to train with, 30 to validate."""
+    """The activations before the last two convolutions: 90 images for training, 30 for validation."""
     return Examples(activations_at(CUTS[11]), digit_images.labels[:IMAGE_COUNT], np.arange(IMAGE_COUNT) < 90)
 
 
@@ -77,7 +77,7 @@ def test_before_training_the_tail_answers_like_the_whole_network(
 def test_only_the_tuned_layers_change(
     weights: BackboneWeights, head: Head, standardisation: Standardisation, activations_at: Keep, digit_images: Any
 ) -> None:
-    cut = CUTS[9]  # one frozen convolution lies behind it
+    cut = CUTS[9]  # one frozen convolution follows it
     tail = build_tail(BACKBONE, weights, head, standardisation, cut, layers=3, seed=0)
     examples = Examples(activations_at(cut), digit_images.labels[:IMAGE_COUNT], np.arange(IMAGE_COUNT) < 90)
     train_tail(tail, examples, 1, LEARNING_RATE, 0, Deadline(60.0))
@@ -198,7 +198,7 @@ def test_pixels_survive_fp16(activations_at: Keep, digit_images: Any) -> None:
 
 
 def choose(layers: int, limit_bytes: int) -> CutPoint:
-    """For 1000 images of 160 pixels."""
+    """Choose the cut point for 1000 images of 160 pixels."""
     return choose_cut_point(BACKBONE.cut_points(160), 13 - layers, 1000, limit_bytes)
 
 

@@ -26,7 +26,7 @@ class Lock:
 
 PROMOTION = Lock([0x70726F6D])  # "prom": only its holder moves the champion alias
 DELIVERY = Lock([0x616C6572])  # "aler": only its holder sends alerts
-HOUSE = Lock([0x686F7573])  # "hous": only its holder purges or backs up
+UPKEEP = Lock([0x686F7573])  # "hous": only its holder purges or writes a backup
 _BACKBONE = 0x6261636B  # "back", the first key of a recipe's lock
 
 

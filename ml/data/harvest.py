@@ -112,7 +112,7 @@ def _find_group(connection: sa.Connection, item_id: str) -> str | None:
 def _harvested_today(connection: sa.Connection, account_id: int | None) -> int:
     """Count the items that were harvested from an account within the last 24 hours."""
     since = sa.func.clock_timestamp() - sa.text("interval '24 hours'")
-    is_current = items.c.held_back.is_distinct_from("superseded")  # each version of an item has the row of its harvest
+    is_current = items.c.held_back.is_distinct_from("superseded")  # each version of an item has a harvest row
     query = sa.select(sa.func.count()).select_from(harvests).join(items)
     query = query.where(harvests.c.account_id == account_id, harvests.c.harvested_at > since, is_current)
     found: int = connection.execute(query).scalar_one()

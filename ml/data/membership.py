@@ -1,18 +1,18 @@
-"""Which items models learn from and which they are measured with: one state machine.
+"""The state machine of items: which ones are used for training, and which ones for evaluation.
 
-Nothing else changes an item's split, part, annotation, origin, time of entry, hold or group. Each transition takes the
-membership lock, keeps what was said in the history of annotations, and writes itself to the audit log, with the state
-before and after.
+No other code changes an item's split, part, annotation, origin, time of entry, hold or group. Each transition takes the
+membership lock, adds new annotations to their history, and adds an event to the audit log, with the state before and
+after.
 
-    wait      unknown, predicted, harvested   ->  waiting for a person's word, in no split
-    enter     all without a person's label    ->  pool or anchor, as a person chose
-    harvest   predicted                       ->  pool, under a model's label
-    confirm   all but excluded                ->  pool or evaluation set; held as `copy` where it would cross
-    suspend   pool, evaluation set            ->  out, until a person's word
-    exclude   all                             ->  out for good, unless confirmed with `is_readmitted`
-    withdraw  pool                            ->  out, held as `copy` of an item of the evaluation set
+    wait      unknown, predicted, harvested   ->  no split, waits for a person's decision
+    enter     all without a human label       ->  pool or anchor, as a person chose
+    harvest   predicted                       ->  pool, with a model's label
+    confirm   all except excluded             ->  pool or evaluation set; held back as `copy` if the other split has one
+    suspend   pool, evaluation set            ->  held back until a person decides
+    exclude   all                             ->  held back for good, unless confirmed with `is_readmitted`
+    withdraw  pool                            ->  held back as `copy` of an item of the evaluation set
     hold_out  pool                            ->  recent part of the evaluation set
-    supersede all                             ->  out for good, in no split; another version has all that it had
+    supersede all                             ->  held back for good, no split; the new version takes over the state
 """
 
 import hashlib
@@ -29,21 +29,21 @@ from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.items.item_records import ItemRecord, Split, add_parts, add_predicted, find_item_images
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import annotations, events, harvests, items, snapshot_items
-from ml.data.copies.near_copies import NearCopies, copies_of, let_be_found
+from ml.data.copies.near_copies import NearCopies, copies_of, index_items
 
-# A constant, not a setting: another share would send images of known groups to the other side.
+# A constant, not a setting: with another share, new images of a known group could get another split than the group.
 RECENT_SHARE = 0.20
 
 HumanOrigin = Literal["confirmed", "curated"]
 
-_LABELLING = ("entered", "harvested", "confirmed")  # transitions with which somebody says what an item shows
-_SAID = ("class_names", "annotation", "origin", "said_by", "said_at")
+_LABELLING = ("entered", "harvested", "confirmed")  # transitions that set an annotation
+_ANNOTATION_COLUMNS = ("class_names", "annotation", "origin", "said_by", "said_at")
 _NOT_IN_POOL: dict[str, Any] = {"entered_pool_at": None}
 
 
 @dataclass(frozen=True)
 class State:
-    """What the machine knows of an item; all but the group is None while it is only predicted."""
+    """The state of an item. All fields except the group are None while the item is only predicted."""
 
     split: str | None
     evaluation_part: str | None
@@ -56,7 +56,7 @@ class State:
 
 @dataclass(frozen=True)
 class Arrival:
-    """An item with the annotation that it comes with. original: what it is a copy of, and whose group it joins."""
+    """A new item and its annotation. original: id of the item that it is a copy of, and whose group it joins."""
 
     item: ItemRecord
     annotation: Annotation
@@ -65,12 +65,12 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Items of the other split, by id, that keep an item out of one.
+    """Ids of the items in the other split that keep an item out of a split.
 
     Args:
-        copies: copies of it.
-        group: members of its group.
-        yielding: of either, those with a model's own annotation from which nothing was learned yet: they leave.
+        copies: copies of the item that stay.
+        group: members of its group that stay.
+        yielding: harvested copies and group members that no model was trained on yet. They leave their split.
     """
 
     copies: Sequence[str]
@@ -79,7 +79,7 @@ class Obstacles:
 
     @property
     def blocking(self) -> list[str]:
-        """Those that stay."""
+        """The ids of the items that stay."""
         return [*self.copies, *self.group]
 
 
@@ -87,7 +87,7 @@ _STATE = [items.c[name] for name in State.__dataclass_fields__]
 
 
 def read_states(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, State]:
-    """The states of some items, by id; unknown ones are missing."""
+    """Return the states of some items, by id, without unknown items."""
     rows = connection.execute(sa.select(items.c.id, *_STATE, items.c.class_names).where(items.c.id.in_(item_ids)))
     return {item_id: _state(*values) for item_id, *values in rows}
 
@@ -100,7 +100,7 @@ def _state(*values: Any) -> State:
 
 
 def wait(connection: sa.Connection, arrivals: Sequence[Arrival], actor: str) -> None:
-    """Let items wait, in no split, for a person's word on the annotation that their source states."""
+    """Add items without a split. They wait until a person decides about the annotation that their source states."""
     _write(connection, "waiting", actor, arrivals, {"label_origin": "stated", "held_back": "waiting"})
 
 
@@ -111,11 +111,11 @@ def enter(
     actor: str,
     received_at: datetime | None = None,
 ) -> None:
-    """Take items into the split that a person chose: the pool, or the anchor of the evaluation set.
+    """Add items to the split that a person chose: the pool, or the anchor of the evaluation set.
 
-    Whatever they were so far ends, a harvested annotation among it; leave out those with a person's.
+    This replaces the items' former state, such as a harvested annotation. Do not pass items with a human annotation.
 
-    Args: received_at, when items that nobody knew arrived; now when None.
+    Args: received_at, time of arrival of unknown items; None for now.
     """
     becomes = {
         "split": split,
@@ -128,7 +128,7 @@ def enter(
 
 
 def harvest(connection: sa.Connection, item_id: str, annotation: Annotation, model_version: int) -> None:
-    """Put an item that is only predicted into the pool under a model's own annotation."""
+    """Add an item that is only predicted to the pool, with a model's annotation."""
     becomes = {
         "split": "pool",
         **annotation.columns(),
@@ -147,18 +147,18 @@ def confirm(
     origin: HumanOrigin = "confirmed",
     is_readmitted: bool = False,
 ) -> bool:
-    """Make an annotation a person's word, and give the item the side that it then belongs to for good.
+    """Store a human annotation, and assign the item to the split where it then stays.
 
-    An item that has a human annotation keeps its side. A copy joins the group of its original, on that side. What a
-    model learned from and has a copy in the evaluation set stays out of both, and so does a former version.
+    An item that has a human annotation keeps its split. A copy joins the group of its original, in the same split. An
+    item that a model was trained on and that has a copy in the evaluation set gets no split, nor does a former version.
 
     Args:
         item_id: a known item.
-        actor: `account:<id>`, or a source whose labels are taken as they come.
+        actor: `account:<id>`, or a source whose labels need no confirmation.
         mirrored: whether a mirror image is a copy.
         origin: `curated` for the label of such a source.
-        is_readmitted: whether this ends an admin's exclusion; without, an excluded item stays so.
-    Returns: whether anything changed.
+        is_readmitted: whether this ends an admin's exclusion; if not, an excluded item stays excluded.
+    Returns: whether the item changed.
     """
     lock_membership(connection, "pool")
     (state,) = read_states(connection, [item_id]).values()
@@ -168,28 +168,28 @@ def confirm(
     if is_settled or is_out:
         return False
     copies = copies_of(connection, item_id, mirrored)
-    becomes = _side(connection, item_id, state, copies, actor) | annotation.columns() | {"label_origin": origin}
+    becomes = _choose_place(connection, item_id, state, copies, actor) | annotation.columns() | {"label_origin": origin}
     return bool(_change(connection, "confirmed", actor, [item_id], becomes))
 
 
 def suspend(connection: sa.Connection, item_ids: Sequence[str], actor: str, **detail: object) -> int:
-    """Take items out of pool and evaluation set until a person's word. Returns how many were in."""
+    """Remove items from pool and evaluation set until a person decides. Return the number of removed items."""
     return _change(connection, "suspended", actor, item_ids, {"held_back": "suspended"} | _NOT_IN_POOL, **detail)
 
 
 def exclude(connection: sa.Connection, item_id: str, actor: str) -> bool:
-    """Take an item out for good. It keeps its split: the rest of its group must stay on that side."""
+    """Exclude an item for good. The row keeps its split, because the rest of its group must stay in that split."""
     return bool(_change(connection, "excluded", actor, [item_id], {"held_back": "excluded"} | _NOT_IN_POOL))
 
 
 def withdraw(connection: sa.Connection, item_id: str, original: str, actor: str) -> bool:
-    """Take an item out of the pool of which the evaluation set has a copy. Snapshots that hold it stay."""
+    """Remove an item from the pool because the evaluation set has a copy of it. Existing snapshots do not change."""
     becomes = {"held_back": "copy", "copy_of": original} | _NOT_IN_POOL
     return bool(_change(connection, "withdrawn", actor, [item_id], becomes))
 
 
 def hold_out(connection: sa.Connection, group_keys: Collection[str], actor: str) -> int:
-    """Move groups that no model has learned from out of the pool, to the recent part of the evaluation set."""
+    """Move groups from the pool to the recent part of the evaluation set. No model may have been trained on them."""
     in_groups = (items.c.split == "pool") & items.c.group_key.in_(group_keys)
     moved = list(connection.scalars(sa.select(items.c.id).where(in_groups)))
     becomes = {"split": "evaluation", "evaluation_part": "recent"} | _NOT_IN_POOL
@@ -197,12 +197,12 @@ def hold_out(connection: sa.Connection, group_keys: Collection[str], actor: str)
 
 
 def supersede(connection: sa.Connection, item_id: str, record: ItemRecord, actor: str) -> None:
-    """Let a new version of an item take over all that the former one has. That one leaves; snapshots with it stay.
+    """Replace an item by a new version, which takes over its state. Existing snapshots keep the former version.
 
     Args:
         item_id: a known item, the former version.
-        record: the new version. Leave out one that has a place or an annotation already, but for a former version of
-            the same item, which comes back.
+        record: the new version. It must not have a split or an annotation, unless it is an earlier version of the same
+            item, which becomes the current one again.
     """
     lock_membership(connection, "pool")
     (state,) = read_states(connection, [item_id]).values()
@@ -224,10 +224,10 @@ def supersede(connection: sa.Connection, item_id: str, record: ItemRecord, actor
 
 
 def choose_split(connection: sa.Connection, item_id: str, group_key: str) -> Split:
-    """The side of an arrival with a human annotation: pool, or the recent part of the evaluation set.
+    """Return the split of a new item with a human annotation: pool, or the recent part of the evaluation set.
 
-    A permanent share of groups, by their hash, is held out. A group that is known stays together where it is, and
-    whatever a model may have learned from is never held out afterwards. Call `lock_membership` first.
+    A fixed share of the groups is held out, chosen by their hash. A known group stays in its split, and a group that a
+    model may have been trained on is never held out later. Call `lock_membership` first.
 
     Args:
         item_id: the item; it may be in the pool already with a harvested annotation.
@@ -241,21 +241,22 @@ def choose_split(connection: sa.Connection, item_id: str, group_key: str) -> Spl
 
 
 def is_held_out(group_key: str) -> bool:
-    """Whether a group of which nothing is known yet goes to the evaluation set: a function of its hash alone."""
+    """Return whether a new group goes to the evaluation set. This depends only on the hash of its key."""
     return share_position(group_key) < RECENT_SHARE
 
 
 def share_position(group_key: str) -> float:
-    """Where a group stands in the order in which groups are held out, 0 to 1."""
-    # Salted: with the plain hash, as folds use it, the groups held out would be those of the validation fold.
+    """Return the position of a group in the order in which groups are held out, 0 to 1."""
+    # The prefix makes this independent of the folds, which use the plain hash. Without it, the held-out groups would be
+    # those of the validation fold.
     digest = hashlib.sha256(f"recent:{group_key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def was_learned(connection: sa.Connection, group_keys: Collection[str] = (), item_ids: Collection[str] = ()) -> bool:
-    """Whether a snapshot ever held one of these items, one with the same photo, or one of these groups.
+    """Return whether a snapshot holds one of these items, an item with the same photo, or an item of these groups.
 
-    Args: item_ids, of items that need not be known; an image that comes alone is named by its hash.
+    Args: item_ids, also of unknown items. The id of an item with only an image is the image's hash.
     """
     photos = {*item_ids, *find_item_images(connection, list(item_ids)).values()}
     is_meant = items.c.group_key.in_(group_keys) | items.c.id.in_(item_ids) | items.c.image_sha256.in_(photos)
@@ -265,7 +266,7 @@ def was_learned(connection: sa.Connection, group_keys: Collection[str] = (), ite
 def find_obstacles(
     connection: sa.Connection, split: Split, item_id: str, group_key: str, copies: NearCopies
 ) -> Obstacles:
-    """What an item meets in the other split: copies of it, and its group. What was withdrawn is in no split."""
+    """Find copies and group members of an item in the other split. Withdrawn items count as in no split."""
     other = "evaluation" if split == "pool" else "pool"
     near = {each.item_id: each.label_origin for each in copies.of_split(other)}
     is_of_group = (items.c.group_key == group_key) & (items.c.id != item_id) & (items.c.split == other)
@@ -282,10 +283,12 @@ def find_obstacles(
     )
 
 
-def _side(connection: sa.Connection, item_id: str, state: State, copies: NearCopies, actor: str) -> dict[str, Any]:
-    """Split, part, hold and group of an item that has a person's word now."""
+def _choose_place(
+    connection: sa.Connection, item_id: str, state: State, copies: NearCopies, actor: str
+) -> dict[str, Any]:
+    """Return the new split, part, hold and group of an item that gets a human annotation."""
     is_member = state.label_origin in HUMAN_ORIGINS and state.split is not None
-    split: Any = state.split if is_member else _free_side(connection, item_id, state, copies)
+    split: Any = state.split if is_member else _choose_free_split(connection, item_id, state, copies)
     obstacles = find_obstacles(connection, split, item_id, state.group_key, copies)
     if split == "pool" and obstacles.blocking:
         return {"held_back": "copy", "copy_of": obstacles.blocking[0]} | _NOT_IN_POOL
@@ -303,8 +306,8 @@ def _side(connection: sa.Connection, item_id: str, state: State, copies: NearCop
     }
 
 
-def _free_side(connection: sa.Connection, item_id: str, state: State, copies: NearCopies) -> Split:
-    """The side of an item that no person has placed yet: that of its copies, else that of its group."""
+def _choose_free_split(connection: sa.Connection, item_id: str, state: State, copies: NearCopies) -> Split:
+    """Return the split of an item without a human annotation: that of its copies, else that of its group."""
     is_learned = was_learned(connection, [state.group_key], [item_id])
     if find_obstacles(connection, "evaluation", item_id, state.group_key, copies).blocking:
         return "pool"
@@ -321,7 +324,7 @@ def _write(
     becomes: Mapping[str, Any],
     received_at: datetime | None = None,
 ) -> None:
-    """Write rows of items that may be unknown so far, and their parts."""
+    """Insert or update the rows of items, and insert their parts."""
     if not arrivals:
         return
     lock_membership(connection, "pool")
@@ -347,7 +350,7 @@ def _change(
     becomes: Mapping[str, Any],
     **detail: object,
 ) -> int:
-    """Change items that are known. Returns how many of them it changed. A former version stays held as that."""
+    """Change known items, and return the number of changed ones. The hold of a former version does not change."""
     lock_membership(connection, "pool")
     before = read_states(connection, item_ids)
     change = sa.update(items).where(items.c.id.in_(item_ids)).values(**becomes)
@@ -365,7 +368,7 @@ def _record(
     item_ids: Sequence[str],
     detail: Mapping[str, object],
 ) -> int:
-    """Keep what changed: in the audit log, a new annotation in its history, and in the index of copies."""
+    """Record the changed items in the audit log, in the history of annotations, and in the index of copies."""
     after = read_states(connection, item_ids)
     changed = [item_id for item_id in item_ids if before.get(item_id) != after[item_id]]
     if not changed:
@@ -374,32 +377,34 @@ def _record(
     rows = [{"kind": f"image.{kind}", "actor": actor, "detail": each} for each in entries]
     connection.execute(sa.insert(events), rows)
     if kind in _LABELLING:
-        connection.execute(sa.insert(annotations), [_said(item_id, after[item_id], actor) for item_id in changed])
-    let_be_found(connection, changed)
+        connection.execute(
+            sa.insert(annotations), [_annotation_row(item_id, after[item_id], actor) for item_id in changed]
+        )
+    index_items(connection, changed)
     return len(changed)
 
 
 def _event(item_id: str, before: State | None, after: State) -> dict[str, object]:
-    """What the audit log says, in the words of the API: there, an item goes by the hash of its image."""
-    return {"image_sha256": item_id, "before": None if before is None else _shown(before), "after": _shown(after)}
+    """Return the detail of an event, with the API's names: there the key of an item's id is `image_sha256`."""
+    return {"image_sha256": item_id, "before": None if before is None else _to_json(before), "after": _to_json(after)}
 
 
-def _shown(state: State) -> dict[str, object]:
-    """A state as JSON, its annotation as a label."""
+def _to_json(state: State) -> dict[str, object]:
+    """Return a state as JSON, with the annotation as a label."""
     known = {name: value for name, value in vars(state).items() if name != "annotation"}
     return known | {"label": label_of(state.annotation)}
 
 
-def _said(item_id: str, state: State, actor: str) -> dict[str, object]:
-    said = {} if state.annotation is None else state.annotation.columns()
-    return {"item_id": item_id, **said, "origin": state.label_origin, "said_by": actor}
+def _annotation_row(item_id: str, state: State, actor: str) -> dict[str, object]:
+    columns = {} if state.annotation is None else state.annotation.columns()
+    return {"item_id": item_id, **columns, "origin": state.label_origin, "said_by": actor}
 
 
 def _inherit(connection: sa.Connection, former: str, item_id: str) -> None:
-    """Keep whose word the annotation is that a new version takes over."""
-    said = sa.select(sa.literal(item_id), *(annotations.c[name] for name in _SAID))
-    last_word = said.where(annotations.c.item_id == former).order_by(annotations.c.id.desc()).limit(1)
-    connection.execute(sa.insert(annotations).from_select(["item_id", *_SAID], last_word))
+    """Copy the latest annotation and the harvest of a former version to the new version."""
+    history = sa.select(sa.literal(item_id), *(annotations.c[name] for name in _ANNOTATION_COLUMNS))
+    latest = history.where(annotations.c.item_id == former).order_by(annotations.c.id.desc()).limit(1)
+    connection.execute(sa.insert(annotations).from_select(["item_id", *_ANNOTATION_COLUMNS], latest))
     names = ("account_id", "model_version", "harvested_at")
     harvested = sa.select(sa.literal(item_id), *(harvests.c[name] for name in names)).where(
         harvests.c.item_id == former

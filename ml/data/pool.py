@@ -15,7 +15,7 @@ from ml.catalog.tables import annotations, item_classes, items
 
 _IN_POOL = items.c.entered_pool_at.is_not(None)
 _IS_LABELLED = items.c.label_origin.in_(HUMAN_ORIGINS)
-_IS_CLASS_LABELLED = item_classes.c.label_origin.in_(HUMAN_ORIGINS)  # the same, read off the index of a class
+_IS_CLASS_LABELLED = item_classes.c.label_origin.in_(HUMAN_ORIGINS)  # the same, from the index of item_classes
 _ITEM = [
     items.c[name]
     for name in (

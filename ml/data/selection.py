@@ -106,7 +106,7 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        in_pool, of_each = _counted_once(connection), _of_each(rules, classes)
+        in_pool, of_each = _lazy_class_counts(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
             showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
@@ -130,7 +130,7 @@ def select_harvested(
     room = rules.size - len(labelled) if rules.selection.has_size else None
     if room is not None and room <= 0:
         return []
-    in_pool = _counted_once(connection)
+    in_pool = _lazy_class_counts(connection)
     counts = Counter(_counts_for(item, in_pool) for item in labelled)
     found: list[PoolItem] = []
     for name in classes:
@@ -150,8 +150,10 @@ def most_harvested(labelled: int, harvest_share: float) -> int:
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
 
 
-def _counted_once(connection: sa.Connection) -> Callable[[], Mapping[str, int]]:
-    """Counts the pool by class when it is first asked: slow, and not needed for items that show one class."""
+def _lazy_class_counts(connection: sa.Connection) -> Callable[[], Mapping[str, int]]:
+    """Return a function that counts the pool by class at its first call. That is slow, and needed only for items with
+    several classes.
+    """
     return cache(lambda: pool.count_by_class(connection))
 
 

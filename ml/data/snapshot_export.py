@@ -68,7 +68,7 @@ def file_name(member: Member) -> str:
 
 
 def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes | None]]:
-    """Each member with the bytes of its image, if it has one."""
+    """Yield each member with the bytes of its image, or None without an image."""
 
     def read(member: Member) -> bytes | None:
         return None if member.image_sha256 is None else catalog.store.get(image_key(member.image_sha256))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ml.catalog.images.copy_index import save_statistics
 from ml.catalog.items.item_records import Split
 from ml.data import membership
-from ml.data.copies.near_copies import NearCopies, find_near_copies, let_be_found
+from ml.data.copies.near_copies import NearCopies, find_near_copies, index_items
 from ml.data.membership import Arrival, read_states
 from ml.errors import InvalidImageError
 from ml.ingest.guard import Candidate, demand_no_crossing, is_known_to_person, is_known_to_source
@@ -81,4 +81,4 @@ def _confirm_harvested(
 
 def _keep_statistics(connection: sa.Connection, accepted: Accepted) -> None:
     save_statistics(connection, {accepted.image_sha256: accepted.statistics})
-    let_be_found(connection, [accepted.record.id])
+    index_items(connection, [accepted.record.id])

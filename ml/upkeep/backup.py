@@ -25,7 +25,7 @@ from ml.errors import BackupError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
-from ml.upkeep.forgetting import lock_house
+from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.stored_objects import object_keys
 
 CATALOG_DUMP, MLFLOW_DUMP, MLFLOW_FILES, STORE = "catalog.dump", "mlflow.dump", "mlflow", "store"
@@ -42,7 +42,7 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
     Raises: BackupError, the folder is not empty or a tool fails; CatalogError, a purge or another backup is running;
         ImageStoreError, an object cannot be read.
     """
-    with lock_house(workspace.catalog):  # first of all, because a running backup may use the same folder
+    with lock_upkeep(workspace.catalog):  # first of all, because a running backup may use the same folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another one.")
         folder = folder.absolute()

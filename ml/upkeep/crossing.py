@@ -74,9 +74,9 @@ def _is_in_pool(connection: sa.Connection, item_id: str) -> bool:
 
 
 def _mark_evaluations(connection: sa.Connection) -> None:
-    """Note on each figure how many of the items that it stands on its version had learned copies of.
+    """Store in each evaluation how many of its items have a copy in the training snapshot of its version.
 
-    Photos are compared, not items: what was learned or measured with may have had another text.
+    This compares photos, not items, because the items in the snapshot or the evaluation set may have had another text.
     """
     withdrawn, learnt, original, measured = (
         items.alias(name) for name in ("withdrawn", "learnt", "original", "measured")

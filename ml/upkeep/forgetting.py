@@ -1,7 +1,7 @@
-"""What the database may forget, and forgetting it. What a snapshot, an evaluation set or feedback names stays, and
-what anybody annotated.
+"""Count and delete rows that the retention settings allow to delete.
 
-Counting and deleting share their conditions: what is announced is what goes.
+Items of a snapshot, of an evaluation set or with feedback stay, and so do annotated items. Counting and deleting use
+the same conditions, so that a dry run counts exactly what a purge deletes.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import is_only_predicted
-from ml.catalog.locks import HOUSE, lock_membership
+from ml.catalog.locks import UPKEEP, lock_membership
 from ml.catalog.tables import (
     attempts,
     backbones,
@@ -30,27 +30,27 @@ from ml.catalog.tables import (
 from ml.errors import CatalogError
 
 ITEMS_AT_ONCE = 500
-# A backbone that a training has just made has no version yet.
+# A backbone that a running training has built has no model version yet.
 TRAINING_DAYS = 1
-# What is known of an item through predictions alone; it goes with the item. Any other reference keeps the item.
+# Tables whose rows are deleted with the item. A reference from any other table keeps the item.
 _GOES_WITH_THE_ITEM = {results, items}  # `items`: a copy outlives its original, and a version its former one
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How much of something; bytes as far as they are known."""
+    """A number of rows or files, and their size in bytes, 0 if unknown."""
 
     count: int
     byte_count: int = 0
 
 
 @contextmanager
-def lock_house(catalog: Catalog) -> Iterator[None]:
-    """Let nobody else purge or back up as long as the block runs.
+def lock_upkeep(catalog: Catalog) -> Iterator[None]:
+    """Block all other purges and backups during the block.
 
-    Raises: CatalogError, somebody is at it.
+    Raises: CatalogError, a purge or a backup is running.
     """
-    with catalog.try_lock(HOUSE) as is_ours:
+    with catalog.try_lock(UPKEEP) as is_ours:
         if not is_ours:
             raise CatalogError("Expected to be the only purge or backup. Another one is running: wait for its end.")
         yield
@@ -58,14 +58,14 @@ def lock_house(catalog: Catalog) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Items that are deleted. image_bytes: the bytes of each image that went with them, by hash."""
+    """The deleted items. image_bytes: hash of each image that was deleted with them -> size in bytes."""
 
     count: int
     image_bytes: dict[str, int]
 
 
 def forgettable_items(connection: sa.Connection, days: int) -> Amount:
-    """Items that were only predicted, and not in so many days, without feedback; bytes of the images that go too."""
+    """Count the items that were only predicted, not within some days, and without feedback, and their image bytes."""
     going = sa.select(items.c.id, items.c.image_sha256).where(_is_forgettable(days)).cte("going")
     stays = sa.exists().where(items.c.image_sha256 == images.c.sha256, items.c.id.not_in(sa.select(going.c.id)))
     freed = sa.select(sa.func.coalesce(sa.func.sum(images.c.byte_count), 0)).where(
@@ -76,12 +76,12 @@ def forgettable_items(connection: sa.Connection, days: int) -> Amount:
 
 
 def forget_items(connection: sa.Connection, days: int) -> Forgotten:
-    """Delete some of these items, with their predictions and results, and the parts that no other item has.
+    """Delete some of these items, with their predictions, their results, and parts that no other item has.
 
-    Call it until nothing comes back. The objects of the images are to be deleted once this transaction is committed.
+    Call this until it deletes nothing. Delete the objects of the images after the commit of this transaction.
     """
     lock_membership(connection, "pool")
-    # Locked first, then looked at again: nobody adds a prediction, a result or an item with their parts meanwhile.
+    # Lock the rows, then check them again: now nobody can add a prediction, a result or an item with the same parts.
     candidates = list(
         connection.scalars(
             sa.select(items.c.id)
@@ -106,7 +106,7 @@ def forget_items(connection: sa.Connection, days: int) -> Forgotten:
 
 
 def _forget_images(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, int]:
-    """Delete those of some images that no item has, with their features. Returns the bytes of each."""
+    """Delete those of some images that no item has, with their features, and return hash -> size in bytes."""
     unused = _lock_unused(connection, images.c.sha256, items.c.image_sha256, sha256s)
     deleted = sa.delete(images).where(images.c.sha256.in_(unused)).returning(images.c.sha256, images.c.byte_count)
     connection.execute(sa.delete(features).where(features.c.part_sha256.in_(unused)))
@@ -122,13 +122,13 @@ def _forget_texts(connection: sa.Connection, sha256s: Collection[str]) -> None:
 def _lock_unused(
     connection: sa.Connection, key: sa.Column[str], reference: sa.Column[str], sha256s: Collection[str]
 ) -> list[str]:
-    """Of some parts, those that no item has; they are locked first, so that no new item takes one meanwhile."""
+    """Lock some parts, so that no new item can use them, and return those that no item has."""
     connection.execute(sa.select(key).where(key.in_(sha256s)).order_by(key).with_for_update())
     return list(connection.scalars(sa.select(key).where(key.in_(sha256s), ~sa.exists().where(reference == key))))
 
 
 def old_predictions(connection: sa.Connection, days: int) -> Amount:
-    """Predictions older than so many days that nobody gave feedback on."""
+    """Count the predictions without feedback that are older than some days."""
     return Amount(_count(connection, predictions, _is_old_prediction(days)))
 
 
@@ -138,7 +138,7 @@ def forget_predictions(connection: sa.Connection, days: int) -> Amount:
 
 
 def old_events(connection: sa.Connection, days: int) -> Amount:
-    """Events older than so many days."""
+    """Count the events that are older than some days."""
     return Amount(_count(connection, events, _is_before(events.c.happened_at, days)))
 
 
@@ -148,7 +148,7 @@ def forget_events(connection: sa.Connection, days: int) -> Amount:
 
 
 def is_training(connection: sa.Connection) -> bool:
-    """Whether a training may be under way; `locks.lock_pool_for_snapshot` keeps the next one from starting."""
+    """Return whether a training may be running. `locks.lock_pool_for_snapshot` stops the next one from starting."""
     started_lately = ~_is_before(attempts.c.started_at, TRAINING_DAYS)
     query = sa.select(sa.exists().where(attempts.c.finished_at.is_(None), started_lately))
     found: bool = connection.execute(query).scalar_one()
@@ -156,7 +156,7 @@ def is_training(connection: sa.Connection) -> bool:
 
 
 def dead_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> Amount:
-    """Feature vectors of backbones other than these, and of parts that are gone: somebody computed them meanwhile."""
+    """Count the features of all backbones except these, and of deleted parts (a process may store them too late)."""
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.octet_length(features.c.vector)), 0))
     return Amount(*connection.execute(query.where(_is_dead(live_backbone_ids))).one())
 
@@ -172,7 +172,7 @@ def _is_dead(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:
 
 
 def dead_backbone_files(connection: sa.Connection, live_backbone_ids: Collection[str]) -> list[str]:
-    """Hashes of the backbone files that only backbones other than these use."""
+    """Return the hashes of the backbone files that none of these backbones use."""
     is_live = _is_live(live_backbone_ids)
     both = (backbones.c.onnx_sha256, backbones.c.fp32_sha256)
     live = sa.union(*(sa.select(column).where(is_live) for column in both)).subquery()
@@ -182,7 +182,7 @@ def dead_backbone_files(connection: sa.Connection, live_backbone_ids: Collection
 
 
 def forget_backbones(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
-    """Delete the rows of other backbones than these. Delete their files once this transaction is committed."""
+    """Delete the rows of all backbones except these. Delete their files after the commit of this transaction."""
     connection.execute(sa.delete(backbones).where(~_is_live(live_backbone_ids)))
 
 
@@ -203,7 +203,7 @@ def _is_forgettable(days: int) -> sa.ColumnElement[bool]:
 
 
 def _keeping_columns() -> list[sa.Column[str]]:
-    """Every column that names an item, and so keeps it; those of tables to come included."""
+    """Return all columns that refer to an item and so keep it, including those of future tables."""
     return [
         column
         for table in metadata.sorted_tables

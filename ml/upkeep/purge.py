@@ -1,8 +1,8 @@
-"""Keeping house: what nobody needs any more is counted, and deleted when that is asked for.
+"""Purge: count the data that the retention settings allow to delete, and optionally delete it.
 
-Rows go first, then the files that they named: a crash between the two leaves files that nobody names, never the
-reverse. What a snapshot, an evaluation set, the pool, a label or feedback names stays, and so does every version that
-was ever in production.
+Rows are deleted before the files that they name, so a crash may leave files without a row, but never a row without its
+file. All items of a snapshot, an evaluation set or the pool, items with a label or feedback, and all versions that were
+ever in production stay.
 """
 
 import shutil
@@ -21,13 +21,13 @@ from ml.upkeep.forgetting import Amount
 
 FILES_TAG = "files"
 PURGED = "purged"
-# Whoever wrote an object within this time may be about to write the row that names it.
+# A younger object stays, because its process may not have written the row that names it yet.
 WRITTEN_LATELY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One kind of what goes, and why it may."""
+    """One kind of deleted data, and why it may be deleted."""
 
     what: str
     why: str
@@ -35,13 +35,13 @@ class Removal:
 
 
 def purge_workspace(workspace: Workspace, *, is_dry_run: bool) -> list[Removal]:
-    """Count what may go by the settings' retention, and delete it unless this is a dry run.
+    """Count the data that the retention settings allow to delete, and delete it unless this is a dry run.
 
-    Safe beside a running service, ingestion or training.
+    The service, ingestion and training may keep running meanwhile.
 
     Raises: CatalogError, another purge or a backup is running; RegistryUnavailableError.
     """
-    with forgetting.lock_house(workspace.catalog):
+    with forgetting.lock_upkeep(workspace.catalog):
         return list(_steps(workspace, is_dry_run))
 
 
@@ -58,7 +58,7 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("local copies of versions", "fetched again when needed", _purge_copies(workspace, is_dry_run))
     why = "used by no model version"
     vectors, files = _purge_backbones(workspace, without_files, is_dry_run)
-    yield Removal("feature vectors of backbones", f"{why}, or of an image or text that is gone", vectors)
+    yield Removal("feature vectors of backbones", f"{why}, or of a deleted image or text", vectors)
     yield Removal("backbone files", why, files)
 
 
@@ -90,7 +90,7 @@ def _purge_events(workspace: Workspace, is_dry_run: bool) -> Amount:
 
 
 def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
-    """The versions that nobody needs any more, those included whose files went already."""
+    """Return the versions that may be deleted, including those whose files were deleted already."""
     older = workspace.registry.versions()[workspace.settings.retention_model_versions :]
     with workspace.catalog.begin() as connection:
         promoted = journal.versions_ever_in_production(connection)
@@ -98,7 +98,7 @@ def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
 
 
 def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Collection[int]]:
-    """Returns: what goes, and the versions that have no files then."""
+    """Return the amount of deleted files, and the versions without files after that."""
     registry = workspace.registry
     with workspace.catalog.lock(locks.PROMOTION):
         unused = _unused_versions(workspace)
@@ -113,7 +113,7 @@ def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Col
 
 
 def _purge_copies(workspace: Workspace, is_dry_run: bool) -> Amount:
-    """Downloads of versions but the newest and the champion, and what a crash left of a download."""
+    """Delete downloaded versions except the newest and the champion, and remains of interrupted downloads."""
     kept = {each.version for each in workspace.registry.versions()[: workspace.settings.retention_model_versions]}
     kept.add(workspace.registry.champion() or 0)
     folder = workspace.settings.mycoflow_home / "models"
@@ -139,14 +139,14 @@ def _folder_size(folder: Path) -> int:
 
 
 def _purge_backbones(workspace: Workspace, without_files: Collection[int], is_dry_run: bool) -> tuple[Amount, Amount]:
-    """Nothing while a training is under way: its backbone has no version yet."""
+    """Delete unused backbones and their features, but nothing during a training: its backbone has no version yet."""
     catalog = workspace.catalog
     with catalog.begin() as connection:
         if not is_dry_run:
             locks.lock_pool_for_snapshot(connection)  # no training starts meanwhile
         if forgetting.is_training(connection):
             return Amount(0), Amount(0)
-        live = model_versions.backbone_ids(connection, but_not_of=without_files)
+        live = model_versions.backbone_ids(connection, excluded_versions=without_files)
         vectors = forgetting.dead_features(connection, live)
         files = [backbone_key(sha256) for sha256 in forgetting.dead_backbone_files(connection, live)]
         sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]
@@ -159,7 +159,7 @@ def _purge_backbones(workspace: Workspace, without_files: Collection[int], is_dr
 
 
 def _delete_objects(store: ObjectStore, keys: Iterable[str]) -> None:
-    """Delete objects whose rows are gone, but for those that somebody has just written again."""
+    """Delete objects whose rows were deleted, except those that another process has just written again."""
     for key in keys:
         facts = store.stat(key)
         if facts is not None and datetime.now(UTC) - facts.written_at >= WRITTEN_LATELY:

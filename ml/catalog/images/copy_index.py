@@ -54,13 +54,13 @@ class Proposal:
 
 
 _OF_PROPOSAL = [items.c[name] for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
-# A former version does not count: the current one has its image, and its place.
-_BELONGS_SOMEWHERE = ~is_only_predicted() & items.c.held_back.is_distinct_from("superseded")
+# A former version does not count, because the current one has its image and its split.
+_IS_SEARCHED = ~is_only_predicted() & items.c.held_back.is_distinct_from("superseded")
 _STATISTICS = [image_statistics.c[name] for name in ImageStatistics.__dataclass_fields__]
 _IS_OF_ITEM = image_statistics.c.image_sha256 == items.c.image_sha256
 
 
-def find_unfindable(connection: sa.Connection, after: str, limit: int) -> list[str]:
+def find_items_without_hashes(connection: sa.Connection, after: str, limit: int) -> list[str]:
     """Return the ids of items that have a split or are held back, but whose image is not in the index yet.
 
     Args: after, return only larger ids; limit, return at most this number, in the order of ids.
@@ -152,13 +152,13 @@ def propose_copies(
     query = (
         sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *_OF_PROPOSAL)
         .join_from(image_statistics, items, _IS_OF_ITEM)
-        .where(image_statistics.c.id.in_(found), _BELONGS_SOMEWHERE)
+        .where(image_statistics.c.id.in_(found), _IS_SEARCHED)
     )
     proposals = [(found.index(key), Proposal(*rest)) for key, *rest in connection.execute(query.order_by(items.c.id))]
     return [each for _, each in sorted(proposals, key=lambda pair: pair[0])]
 
 
 def find_same_image(connection: sa.Connection, sha256: str) -> list[Proposal]:
-    """The items that belong somewhere and have this very image, by id. Their thumbnails are left out."""
+    """Return the items with this image that have a split or are held back, ordered by id, without thumbnails."""
     query = sa.select(items.c.id, sa.literal(b""), *_OF_PROPOSAL).where(items.c.image_sha256 == sha256)
-    return [Proposal(*row) for row in connection.execute(query.where(_BELONGS_SOMEWHERE).order_by(items.c.id))]
+    return [Proposal(*row) for row in connection.execute(query.where(_IS_SEARCHED).order_by(items.c.id))]

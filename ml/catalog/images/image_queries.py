@@ -97,7 +97,7 @@ def query_images(
     Raises: CursorError, the cursor is not a `next_cursor`.
     """
     query, order, indexed = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER, items
-    if wanted.class_name is not None:  # the index of a class has the order, the moments and the origins
+    if wanted.class_name is not None:  # the index of item_classes has the order, the times and the origins
         query, order, indexed = query.join(item_classes), _ORDER_OF_CLASS, item_classes
     conditions = _conditions(wanted, indexed) + ([] if visible is None else [visible])
     page = read_page(connection, query.where(*conditions), order, limit, cursor)
@@ -112,7 +112,7 @@ def _listed(row: Any) -> ListedImage:
 
 
 def _conditions(wanted: ImageFilter, indexed: sa.Table) -> list[sa.ColumnElement[bool]]:
-    """Args: indexed, whose index is read: `items` or `item_classes`."""
+    """Return the conditions of a filter. Args: indexed, the table whose index the query uses."""
     meanings = _MEANINGS | {
         "origin": indexed.c.label_origin.__eq__,
         "received_from": indexed.c.received_at.__ge__,

@@ -1,4 +1,4 @@
-"""The outbox of alerts: what people should hear of, written with the event itself. `ml.reporting` sends it later."""
+"""The outbox of alerts. An alert is stored in the transaction of its event, and `ml.reporting` sends it later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ Kind = Literal[
     "moved_externally",
 ]
 
-# An alert that nobody tried to send for so long was raised while MYCOFLOW_ALERT_URLS named nobody: whoever is named
-# later does not want to hear of it. One that was tried is tried until it is sent.
+# An older alert that was never tried was raised while MYCOFLOW_ALERT_URLS was empty. Receivers that were added later do
+# not need it. An alert that was tried once is tried until it is sent.
 UNTRIED_FOR = timedelta(days=7)
 
 
@@ -34,11 +34,11 @@ class Alert:
     """One row of the outbox.
 
     Args:
-        event_key: names the event: a second alert with the same key is not written.
-        sent_to: names of the receivers that have it already.
-        sent_at: when the last receiver got it; None until then.
-        tries: how often sending was tried.
-        last_error: what went wrong at the last try, without the receivers' secrets.
+        event_key: identifies the event. A second alert with the same key is not stored.
+        sent_to: names of the receivers that have the alert.
+        sent_at: time when the last receiver got it; None before.
+        tries: number of attempts to send it.
+        last_error: error of the last attempt, without the receivers' secrets; None if there was none.
     """
 
     id: int
@@ -54,7 +54,7 @@ class Alert:
 
 
 class Notice(NamedTuple):
-    """What `raise_alert` takes."""
+    """The arguments of `raise_alert`."""
 
     kind: Kind
     event_key: str
@@ -66,19 +66,19 @@ _FIELDS = [alerts.c[name] for name in Alert.__dataclass_fields__]
 
 
 def raise_alert(connection: sa.Connection, kind: Kind, event_key: str, title: str, body: str) -> None:
-    """Tell people of an event, once: in the transaction of the event, so that neither is kept without the other.
+    """Store an alert, once per event. Call this in the transaction of the event, so that both are committed or none.
 
     Args:
-        event_key: the same for as long as it is the same event, such as `new-images:version 3`.
+        event_key: identifies the event, such as `new-images:version 3`.
         title: one line.
-        body: what happened and what to do, in sentences.
+        body: sentences that say what happened and what to do.
     """
     values = {"kind": kind, "event_key": event_key, "title": title, "body": body}
     connection.execute(insert(alerts).values(values).on_conflict_do_nothing(index_elements=["event_key"]))
 
 
 def unsent_alerts(connection: sa.Connection, count: int) -> list[Alert]:
-    """What is to be sent, the least tried first: one that never gets through does not keep the others waiting."""
+    """Return pending alerts, those with the fewest tries first, so that one that always fails does not block others."""
     is_recent = alerts.c.raised_at > sa.func.clock_timestamp() - UNTRIED_FOR
     query = (
         sa.select(*_FIELDS)
@@ -90,11 +90,11 @@ def unsent_alerts(connection: sa.Connection, count: int) -> list[Alert]:
 
 
 def note_try(connection: sa.Connection, alert_id: int, sent_to: Sequence[str], error: str | None) -> None:
-    """Note a try.
+    """Record an attempt to send an alert.
 
     Args:
         sent_to: all receivers that have it now.
-        error: what went wrong; None where nobody is left to send it to.
+        error: the error of the attempt; None if all receivers have the alert.
     """
     sent_at = sa.func.clock_timestamp() if error is None else None
     values = {"sent_to": list(sent_to), "sent_at": sent_at, "tries": alerts.c.tries + 1, "last_error": error}
@@ -102,9 +102,11 @@ def note_try(connection: sa.Connection, alert_id: int, sent_to: Sequence[str], e
 
 
 def alerts_missed_by(connection: sa.Connection, receiver: str, count: int) -> list[Alert]:
-    """What a receiver lacks that is not among those whom an alert must reach to count as sent, oldest first.
+    """Return the alerts that an optional receiver lacks, oldest first, without alerts older than UNTRIED_FOR.
 
-    Args: receiver, its name in `sent_to`. Older alerts than UNTRIED_FOR are not worth its while any more.
+    An alert may count as sent without an optional receiver.
+
+    Args: receiver, its name in `sent_to`.
     """
     is_recent = alerts.c.raised_at > sa.func.clock_timestamp() - UNTRIED_FOR
     query = sa.select(*_FIELDS).where(is_recent, sa.literal(receiver) != sa.all_(alerts.c.sent_to))
@@ -112,12 +114,12 @@ def alerts_missed_by(connection: sa.Connection, receiver: str, count: int) -> li
 
 
 def note_receipt(connection: sa.Connection, alert_id: int, receiver: str) -> None:
-    """Note that such a receiver has it. Whether the alert counts as sent stays as it is."""
+    """Record that an optional receiver has an alert. This does not change whether the alert counts as sent."""
     sent_to = sa.func.array_append(alerts.c.sent_to, receiver)
     connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(sent_to=sent_to))
 
 
 def latest_alerts(connection: sa.Connection, count: int) -> list[Alert]:
-    """The latest alerts, newest first."""
+    """Return the latest alerts, newest first."""
     query = sa.select(*_FIELDS).order_by(alerts.c.id.desc()).limit(count)
     return [Alert(*row) for row in connection.execute(query)]

@@ -74,7 +74,7 @@ def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
     return dict(connection.execute(query).tuples().all())
 
 
-def backbone_ids(connection: sa.Connection, but_not_of: Collection[int]) -> list[str]:
+def backbone_ids(connection: sa.Connection, excluded_versions: Collection[int]) -> list[str]:
     """Return the backbone ids of all registered versions except the excluded ones."""
-    query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version.not_in(but_not_of)).distinct()
+    query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version.not_in(excluded_versions)).distinct()
     return list(connection.scalars(query))

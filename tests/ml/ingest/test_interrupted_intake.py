@@ -165,7 +165,7 @@ def test_an_image_whose_bytes_are_gone_keeps_no_source_from_being_taken_in(
     with catalog.begin() as connection:
         connection.execute(sa.delete(image_statistics))  # as before this release
     assert len(pull(catalog, drop_folder({"b": [2]}))) == 1
-    assert f"1 images are not in the image store, so copies pass for new. First: {gone}" in caplog.text
+    assert f"1 images are not in the image store, so their copies count as new. First: {gone}" in caplog.text
     with catalog.begin() as connection:
         assert set(load_statistics(connection, [gone, kept])) == {kept}
 

@@ -28,7 +28,7 @@ from ml.settings import Settings
 from ml.training.recipes import Retrain
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
-from ml.upkeep.forgetting import lock_house
+from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.restore import restore
 from tests.deployments import small_settings
 from tests.memory import memory_folder
@@ -103,7 +103,7 @@ def test_a_backup_needs_a_folder_of_its_own_and_is_whole_or_not_there(workspace:
     with pytest.raises(BackupError, match="empty or missing folder"):
         back_up(workspace, folder)
     other = folder.with_name("tuesday")
-    with lock_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+    with lock_upkeep(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         back_up(workspace, other)
     assert [path.name for path in folder.parent.iterdir()] == ["monday"]
 

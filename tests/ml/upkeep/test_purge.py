@@ -44,7 +44,7 @@ from ml.catalog.tables import (
     results,
     texts,
 )
-from ml.data.copies.near_copies import let_be_found
+from ml.data.copies.near_copies import index_items
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
 from ml.errors import CatalogError, ModelLoadError
@@ -160,7 +160,7 @@ def test_an_image_goes_with_the_last_item_that_has_it(workspace: Workspace, add_
         connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
         save_features(connection, {(part, "identity"): np.zeros(1) for part in (sha256, text.sha256)}, "backbone")
         save_statistics(connection, {sha256: ImageStatistics(bytes(1024), 0, 0, 0, 1)})
-        let_be_found(connection, [both.id])
+        index_items(connection, [both.id])
     announced = amounts(purge_workspace(workspace, is_dry_run=True))["images only predicted"]
     assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"] == announced == Amount(2, 0)
     assert known(workspace) == {both.id}
@@ -348,7 +348,7 @@ def test_old_predictions_and_events_go_unless_there_is_feedback(
 
 
 def test_only_one_keeps_house_at_a_time(workspace: Workspace) -> None:
-    with forgetting.lock_house(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
+    with forgetting.lock_upkeep(workspace.catalog), pytest.raises(CatalogError, match="Another one is running"):
         purge_workspace(workspace, is_dry_run=True)
     purge_workspace(workspace, is_dry_run=True)
 

@@ -1,4 +1,4 @@
-"""The classes of items have the origin, too: "the harvested items of a class" is read off an index alone."""
+"""Add the label origin to the classes of items, so that an index finds the harvested items of a class."""
 
 from alembic import op
 

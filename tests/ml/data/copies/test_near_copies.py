@@ -21,7 +21,7 @@ from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import image_statistics, images
-from ml.data.copies.near_copies import copies_of, let_be_found, measure_all, measure_images
+from ml.data.copies.near_copies import copies_of, index_items, measure_all, measure_images
 from ml.data.membership import Arrival, enter
 from tests.ml.data.copies.test_copy_comparison import scene
 
@@ -91,7 +91,7 @@ def test_images_are_measured_once_and_found_once_they_belong_somewhere(
     with catalog.begin() as connection:
         assert [each.item_id for each in copies_of(connection, copy, mirrored=True).found] == [original]
         assert copies_of(connection, original, mirrored=True).found == []  # the others are only predicted
-        let_be_found(connection, [original])
+        index_items(connection, [original])
     measure_all(catalog)
     with catalog.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(image_statistics)) == 3

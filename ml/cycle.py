@@ -67,7 +67,9 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
     settings = workspace.settings
-    rules = BatchRules(settings.require_certification, settings.quarantine_share, settings.mirrored_views)
+    rules = BatchRules(
+        settings.require_certification, settings.quarantine_share, settings.mirrored_views, workspace.task
+    )
     with workspace.catalog.begin() as connection:
         source = open_source(source_url, settings, known_labels(connection))
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))

@@ -24,7 +24,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
-from ml.errors import ModelLoadError, SettingsError, TrainingError
+from ml.errors import LabelError, ModelLoadError, SettingsError, TrainingError
 from ml.progress import EpochProgress, Progress
 from ml.tasks.base import (
     Converted,
@@ -165,6 +165,12 @@ class MultiLabel:
     is_exclusive = False
     recipes = ("retrain",)
     default_hyperparameters: HyperparameterValues = MappingProxyType({"learning_rate": 0.5})
+
+    def read_label(self, label: str, /) -> Annotation:
+        names = label.split(", ")
+        if not all(names) or len(set(names)) < len(names):
+            raise LabelError(f"Expected names with a comma and a space between them, each once. Received: {label!r}.")
+        return Annotation(tuple(sorted(names)))
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:
         return {"learning_rate": trial.suggest_float("learning_rate", 0.1, 1.0)}

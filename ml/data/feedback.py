@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, label_of
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import feedback, item_classes, items, model_versions, predictions, results
 from ml.data.membership import confirm, read_states, suspend
@@ -40,22 +40,25 @@ class Opinion:
 
     Args:
         predicted: the name that the prediction gave first.
-        corrected: the right one, if a `nok` comes with it.
+        corrected: all that the item shows, if a `nok` comes with it.
     """
 
     verdict: Verdict
     predicted: str
-    corrected: str | None
+    corrected: Annotation | None
 
     @property
     def label(self) -> str | None:
         """What the item shows, in this opinion; None where it says only what it does not show."""
-        return self.predicted if self.verdict == "ok" else self.corrected
+        return self.predicted if self.verdict == "ok" else label_of(self.corrected)
 
     def contradicts(self, annotation: Annotation) -> bool:
         """Whether an annotation is wrong if this opinion is right."""
-        names = annotation.class_names
-        return self.predicted in names if self.label is None else self.label not in names
+        names = set(annotation.class_names)
+        if self.verdict == "ok":
+            return self.predicted not in names
+        right = set() if self.corrected is None else set(self.corrected.class_names)
+        return not right <= names or self.predicted in names - right
 
 
 def may_certify(account: Account) -> bool:
@@ -110,14 +113,23 @@ def known_labels(connection: sa.Connection) -> set[str]:
 
 
 def give_feedback(
-    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
+    connection: sa.Connection,
+    prediction: StoredPrediction,
+    account: Account,
+    opinion: Opinion,
+    mirrored: bool,
+    is_exclusive: bool,
 ) -> tuple[int, Effect]:
     """Record an opinion, and let it do what this account's word can do.
 
-    The name that an expert or admin gives becomes a confirmed label. Anything else is a proposal: it takes a harvested
-    label that it contradicts out of the pool until somebody certifies it, and never touches a label of a person.
+    What an expert or admin says that an item shows becomes a confirmed label. Anything else is a proposal: it takes a
+    harvested label that it contradicts out of the pool until somebody certifies it, and never touches a label of a
+    person. Where an item may have several classes, one name that is right does not say what else the item shows: it
+    confirms a label that has it, and is a proposal otherwise.
 
-    Args: mirrored, whether a mirror image is a copy.
+    Args:
+        mirrored: whether a mirror image is a copy.
+        is_exclusive: whether an item has one class.
     Returns: the feedback's id, and what it did.
     """
     feedback_id: int = connection.execute(
@@ -126,27 +138,39 @@ def give_feedback(
             prediction_id=prediction.id,
             account_id=account.id,
             verdict=opinion.verdict,
-            corrected_label=opinion.corrected,
+            corrected_label=label_of(opinion.corrected),
         )
         .returning(feedback.c.id)
     ).scalar_one()
-    return feedback_id, _apply(connection, prediction, account, opinion, mirrored)
+    return feedback_id, _apply(connection, prediction, account, opinion, mirrored, is_exclusive)
 
 
 def _apply(
-    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
+    connection: sa.Connection,
+    prediction: StoredPrediction,
+    account: Account,
+    opinion: Opinion,
+    mirrored: bool,
+    is_exclusive: bool,
 ) -> Effect:
     item_id, actor = prediction.item_id, actor_name(account)
-    if may_certify(account) and opinion.label is not None:
-        annotation = _corrected(connection, item_id, opinion.label)
+    annotation = _annotation(connection, item_id, opinion, is_exclusive) if may_certify(account) else None
+    if annotation is not None:
         return "confirmed" if confirm(connection, item_id, annotation, actor, mirrored) else "recorded"
     return "suspended" if _suspend(connection, item_id, opinion, prediction.id, actor) else "recorded"
 
 
-def _corrected(connection: sa.Connection, item_id: str, label: str) -> Annotation:
-    """What an item shows, given one name of it: all that it was said to show, where the name is among that."""
+def _annotation(connection: sa.Connection, item_id: str, opinion: Opinion, is_exclusive: bool) -> Annotation | None:
+    """Return all that an item shows if an opinion is right, which is what is known if both agree.
+
+    Returns: None where the opinion does not say all.
+    """
     known = read_states(connection, [item_id])[item_id].annotation
-    return known if known is not None and label in known.class_names else Annotation((label,))
+    if opinion.label is not None and known is not None and not opinion.contradicts(known):
+        return known
+    if opinion.verdict == "ok":
+        return Annotation((opinion.predicted,)) if is_exclusive else None
+    return opinion.corrected
 
 
 def _suspend(connection: sa.Connection, item_id: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.annotations import Annotation, AnnotationReader
 from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.feedback import (
@@ -29,30 +30,34 @@ def judge_prediction(
     corrected_label: str | None,
     mirrored: bool,
     served: Mapping[int, Sequence[str]],
+    reader: AnnotationReader,
 ) -> tuple[int, Effect]:
     """Take an account's word on whether the first name of a prediction is right; see `give_feedback`.
 
     Args:
         verdict: `ok` or `nok`.
-        corrected_label: the right name, with `nok` only.
+        corrected_label: what the item shows, with `nok` only.
         mirrored: whether a mirror image is a copy.
         served: classes of the versions that answer here, by version: somebody may have registered one elsewhere.
+        reader: what the corrected label means.
     Returns: the feedback's id, and what it did.
     Raises:
         UnknownPredictionError: nobody has that id.
         ForbiddenError: it is another's prediction, and the account is no expert's or admin's.
         UnknownVersionError: the names of the version that answered are not known here.
-        FeedbackError: the corrected label does not fit the verdict, or nobody knows it.
+        LabelError: the corrected label is none of the task.
+        FeedbackError: it does not fit the verdict, or nobody knows it.
         DatabaseUnavailableError, ImageStoreError.
     """
+    corrected = None if corrected_label is None else reader.read_label(corrected_label)
     prediction = _find(catalog, prediction_id, account)
     if may_certify(account):
         prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
-        opinion = _opinion(verdict, classes[prediction.best_index], corrected_label)
+        opinion = _opinion(verdict, classes[prediction.best_index], corrected)
         _demand_known(connection, opinion.corrected, classes)
-        return give_feedback(connection, prediction, account, opinion, mirrored)
+        return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
 
 
 def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPrediction:
@@ -74,16 +79,17 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
     return classes
 
 
-def _opinion(verdict: Verdict, predicted: str, corrected_label: str | None) -> Opinion:
-    if verdict == "ok" and corrected_label is not None:
+def _opinion(verdict: Verdict, predicted: str, corrected: Annotation | None) -> Opinion:
+    if verdict == "ok" and corrected is not None:
         raise _refusal("expected none with `ok`, which says that the prediction is right")
-    if corrected_label == predicted:
+    if corrected is not None and corrected.class_names == (predicted,):
         raise _refusal("expected another name than the predicted one, which `nok` says is wrong")
-    return Opinion(verdict, predicted, corrected_label)
+    return Opinion(verdict, predicted, corrected)
 
 
-def _demand_known(connection: sa.Connection, label: str | None, classes: Sequence[str]) -> None:
-    if label is not None and label not in classes and not is_known_label(connection, label):
+def _demand_known(connection: sa.Connection, corrected: Annotation | None, classes: Sequence[str]) -> None:
+    new = set() if corrected is None else set(corrected.class_names).difference(classes)
+    if not all(is_known_label(connection, name) for name in new):
         raise _refusal("expected a name that a model or a stored image has, got another. Check its spelling")
 
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, SnapshotSummary, load_members, summarise_snapshot
@@ -20,9 +21,11 @@ from ml.errors import ImageStoreError, SnapshotExportError
 from ml.progress import Progress
 
 MANIFEST = "manifest.json"
+NO_CLASS = "no class"  # folder of the images that show none
 _BATCH_IMAGES = 32
 _READERS = 8  # a remote store answers slowly
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
+_FOLDER_BYTES = 255  # what file systems allow
 # What would leave the folder, hide it, or mean something else when it is read back.
 _UNSAFE = re.compile(r"^\.|[/\\%\x00-\x1f]")
 
@@ -58,8 +61,13 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
 
 
 def file_name(member: Member) -> str:
-    """Where an image lies in an export. Of a class's name, what no folder may be called is written as %XX."""
-    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", member.annotation.label)
+    """Where an image lies in an export: in the folder of its label, each class named once.
+
+    What no folder may be called is written as %XX, and what is too long is cut off. The manifest has all of it.
+    """
+    names = Annotation(tuple(dict.fromkeys(member.annotation.class_names)))
+    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", names.label) or NO_CLASS
+    folder = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
     return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
 
@@ -77,6 +85,7 @@ def _entry(member: Member, content: bytes) -> dict[str, Any]:
         "file_sha256": sha256(content).hexdigest(),
         "sha256": member.item_id,  # of the bytes as received: the image's name everywhere else
         "label": member.annotation.label,
+        **({} if member.annotation.detail is None else {"annotation": member.annotation.detail}),
         "label_origin": member.label_origin,
         "fold": member.fold,
         "group": member.group_key,

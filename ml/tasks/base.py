@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ml.backbones.base import BackboneWeights
 from ml.backbones.served_backbone import ServedBackbone
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, AnnotationReader
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
@@ -250,7 +250,7 @@ class Trainer(Protocol):
         """
 
 
-class Task(Protocol):
+class Task(AnnotationReader, Protocol):
     """What models are trained for."""
 
     @property
@@ -264,10 +264,6 @@ class Task(Protocol):
     @property
     def nightly_figures(self) -> Sequence[str]:
         """Names of the rows of ml.figures.NIGHTLY that make sense for it."""
-
-    @property
-    def is_exclusive(self) -> bool:
-        """Whether an item has one class: the probabilities of an answer add up to one, and can be calibrated so."""
 
     @property
     def recipes(self) -> Sequence[str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, OneClass
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 
-class Classification:
+class Classification(OneClass):
     """An answer is right or wrong."""
 
     name = "classification"
@@ -46,7 +46,6 @@ class Classification:
         "accuracy_under_jpeg",
         "accuracy_under_darkness",
     )
-    is_exclusive = True
     recipes = ("retrain", "finetune", "tune")
     default_hyperparameters = asdict(hyperparameters.DEFAULTS)
 

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import ONE_CLASS, Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
@@ -96,7 +98,7 @@ def ask(catalog: Catalog) -> Callable[[Image.Image, int | None], tuple[str, int]
         catalog.store.put(image_key(image.sha256), image.content)
         with catalog.begin() as connection:
             add_predicted(connection, ItemRecord("upload", image.record))
-            result = save_result(connection, image.sha256, 1, [0.9, 0.1])
+            result = save_result(connection, image.sha256, 1, Answer("a", 0.9, 0.8, np.array([0.9, 0.1], np.float32)))
             return image.sha256, save_prediction(connection, result.id, account_id, False)
 
     return asked
@@ -177,7 +179,7 @@ def test_an_expert_s_word_on_a_copy_is_compared_before(
     with catalog.begin() as connection:
         row = "INSERT INTO users.accounts (login, password_hash, role) VALUES ('eve', 'x', 'expert') RETURNING id"
         expert = Account(connection.execute(sa.text(row)).scalar_one(), "eve", "expert")
-    _, effect = judge_prediction(catalog, prediction_id, expert, "ok", None, True, served={1: ["a", "b"]})
+    _, effect = judge_prediction(catalog, prediction_id, expert, "ok", None, True, {1: ["a", "b"]}, ONE_CLASS)
     assert (effect, label_of(catalog, sha256)) == ("confirmed", "a")
     assert compares == [1]
     assert comparisons.open == []

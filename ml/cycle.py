@@ -13,7 +13,7 @@ result, at whatever point an earlier run of it died.
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, keep_home, load_classifier, remember_version
+from ml.app import Workspace, keep_home, load_version, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.logs.outbox import raise_alert
@@ -320,7 +320,7 @@ def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, 
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
-    model = load_classifier(workspace, version)
+    model = load_version(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
     ranked = sorted(zip(model.card.classes, answer.probabilities.tolist(), strict=True), key=lambda pair: -pair[1])

@@ -23,18 +23,8 @@ MODEL_NAME = "mycoflow"
 ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
-# What a version's page should say without a look at its run.
-INHERITED_TAGS = (
-    "task",
-    "backbone",
-    "backbone_weights",
-    "backbone_id",
-    "precision",
-    "precision_reason",
-    "keras_accuracy",
-    "keras_accuracy_images",
-    foreign_runs.CONVERTED_FROM_TAG,
-)
+# Tags by which a run is found. All others that are not MLflow's own stand on the version's page too.
+RUN_TAGS = (ATTEMPT_TAG, foreign_runs.CONVERSION_TAG)
 
 
 @dataclass(frozen=True)
@@ -241,7 +231,11 @@ class Registry:
             _ensure_model(client, self.model_name)
             model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
-            inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
+            inherited = {
+                name: value
+                for name, value in run_tags.items()
+                if not name.startswith("mlflow.") and name not in RUN_TAGS
+            }
             point_mlflow_at(self._tracking_uri)  # MLflow looks the logged model up there, not at the client's address
             created = client.create_model_version(
                 self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id

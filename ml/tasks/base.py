@@ -7,7 +7,7 @@ this protocol.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
+from ml.errors import ModelLoadError, SettingsError
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.settings import Settings
 from ml.tasks.card import ModelCard
@@ -251,7 +252,7 @@ class Trainer(Protocol):
 
 
 class Task(AnnotationReader, Protocol):
-    """What models are trained for."""
+    """What models are trained for. What not every task can do is in the protocols below."""
 
     @property
     def name(self) -> str:
@@ -262,19 +263,16 @@ class Task(AnnotationReader, Protocol):
         """Name of the share that the floor applies to, such as `accuracy`."""
 
     @property
+    def counts_right_answers(self) -> bool:
+        """Whether an answer is right or wrong, and the main figure is the share of right ones: it has an interval."""
+
+    @property
     def nightly_figures(self) -> Sequence[str]:
         """Names of the rows of ml.figures.NIGHTLY that make sense for it."""
 
     @property
-    def recipes(self) -> Sequence[str]:
-        """The trainings that may be asked for: `retrain`, and perhaps `finetune` and `tune`."""
-
-    @property
     def default_hyperparameters(self) -> HyperparameterValues:
         """Those of an ordinary retraining."""
-
-    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
-        """Let Optuna choose hyperparameters."""
 
     def read_lesson(self, lesson: Lesson, /) -> Trainer:
         """Compute what is missing of what training reads, such as features.
@@ -282,22 +280,10 @@ class Task(AnnotationReader, Protocol):
         Raises: ImageStoreError, an image's bytes cannot be read.
         """
 
-    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
-        """Train the last layers of the lesson's backbone further.
-
-        Raises: SettingsError, it has fewer layers; TrainingError.
-        """
-
     def load(self, folder: Path, /) -> Model:
         """Load a version's files and let it answer once, so that what loads also serves.
 
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
-        """
-
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
-        """Write the files of a model version that answers as a network does that somebody else trained.
-
-        Raises: ModelLoadError, it cannot be converted, or the task takes none.
         """
 
     def answer_stored(
@@ -327,3 +313,58 @@ class Task(AnnotationReader, Protocol):
 
     def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
         """Make JSON of an answer, best first. Args: count, the most entries that were asked for."""
+
+
+@runtime_checkable
+class TunableTask(Task, Protocol):
+    """A task whose hyperparameters can be searched for."""
+
+    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
+        """Let Optuna choose hyperparameters."""
+
+
+@runtime_checkable
+class FinetunableTask(Task, Protocol):
+    """A task that can train the last layers of a backbone."""
+
+    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
+        """Train the last layers of the lesson's backbone further.
+
+        Raises: SettingsError, it has fewer layers; TrainingError.
+        """
+
+
+@runtime_checkable
+class ConvertingTask(Task, Protocol):
+    """A task that can take models that others trained."""
+
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+        """Write the files of a model version that answers as a network does that somebody else trained.
+
+        Raises: ModelLoadError, it cannot be converted.
+        """
+
+
+def demand_tunable(task: Task) -> TunableTask:
+    """Raises: SettingsError, the task has no search for hyperparameters."""
+    if not isinstance(task, TunableTask):
+        raise SettingsError(_lacks(task, "search for hyperparameters"))
+    return task
+
+
+def demand_finetunable(task: Task) -> FinetunableTask:
+    """Raises: SettingsError, the task has no fine-tuning."""
+    if not isinstance(task, FinetunableTask):
+        raise SettingsError(_lacks(task, "fine-tuning"))
+    return task
+
+
+def demand_converting(task: Task) -> ConvertingTask:
+    """Raises: ModelLoadError, the task takes no models that others trained."""
+    if not isinstance(task, ConvertingTask):
+        raise ModelLoadError(_lacks(task, "conversion of models that others trained"))
+    return task
+
+
+def _lacks(task: Task, what: str) -> str:
+    return f"Expected a task with a {what}. Received: MYCOFLOW_TASK={task.name}, which has none. Retrain instead."

@@ -10,7 +10,8 @@ from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
-FIRST_TASK = "classification"  # of models from before they named theirs
+# What cards say that were written before they named their task, their files and their backbone.
+_FIRST = {"task": "classification", "files": ["model.onnx", "head.npz"], "backbone": FIRST_BACKBONE}
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class ModelCard:
         image_size: side of the square input, pixels.
         backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
         backbone_weights: where the backbone's weights came from, as ml.backbones.base.BackboneWeights names it.
-        backbone: its name; that of the first one in versions from before it was kept.
+        backbone: its name in ml.backbones.registered.
         preprocessing: version of the code that makes pixels of bytes.
         precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
         precision_reason: why this precision, in a sentence.
         reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
         model_sha256: of model.onnx; whoever writes the files fills it in. None in versions from before it was kept.
-        task: its name in ml.tasks.registered; that of the first one in versions from before it was kept.
+        task: its name in ml.tasks.registered.
         files: names of the files that serving needs besides the card.
     """
 
@@ -36,14 +37,14 @@ class ModelCard:
     image_size: int
     backbone_id: str
     backbone_weights: str
-    backbone: str = FIRST_BACKBONE
+    backbone: str
+    task: str
+    files: tuple[str, ...]
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"
     precision_reason: str = ""
     reduce_range: bool = False
     model_sha256: str | None = None
-    task: str = FIRST_TASK
-    files: tuple[str, ...] = ("model.onnx", "head.npz")
 
 
 def save_card(card: ModelCard, folder: Path) -> None:
@@ -59,7 +60,7 @@ def load_card(folder: Path) -> ModelCard:
     path = folder / FILE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        card = ModelCard(**content)
+        card = ModelCard(**{**_FIRST, **content})
     except (OSError, ValueError, TypeError) as error:
         raise ModelLoadError(
             f"Expected a model card at {path}. It does not load ({error}). Download the model version again."

@@ -67,7 +67,7 @@ def train_challenger(
         tell("backbone", 1, 1)
         _log_origin(run, workspace, attempt, snapshot, served)
         hyperparameters = {**task.default_hyperparameters, **plan.hyperparameters}
-        run.log_parameters({f"head_{name}": value for name, value in hyperparameters.items()})
+        run.log_parameters({f"hyperparameter_{name}": value for name, value in hyperparameters.items()})
         lesson = Lesson(workspace.catalog, workspace.settings, snapshot, served, plan.views, plan.seed, tell)
         trained = task.read_lesson(lesson).fit(hyperparameters, deadline)
         _log_training(run, trained)

@@ -1,4 +1,4 @@
-"""Tuning: many heads trained on the same features, one after the other, by as many workers as there are.
+"""Tuning: many models trained on the same features, one after the other, by as many workers as there are.
 
 A worker takes the study's next trial until the study has had as many as were asked for. What a trial is worth is its
 model's main figure on the validation fold; the evaluation set is not looked at.
@@ -11,7 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ml.app import Workspace
-from ml.backbones.keras_backend import load_keras
 from ml.backbones.views import training_views
 from ml.catalog.models import attempts
 from ml.catalog.models.attempts import Attempt
@@ -19,7 +18,7 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.base import HyperparameterValues, Lesson, Task, Trainer
+from ml.tasks.base import HyperparameterValues, Lesson, Task, Trainer, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -82,7 +81,7 @@ def first_trial(task: Task, may_mirror: bool) -> dict[str, Any]:
     return {**task.default_hyperparameters, **({MIRRORED_VIEWS: True} if may_mirror else {})}
 
 
-def suggest(task: Task, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
+def suggest(task: TunableTask, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
     """Let Optuna choose.
 
     Args: may_mirror, mirrored images show what they show: MYCOFLOW_MIRRORED_VIEWS.
@@ -115,7 +114,7 @@ class _Objective:
         may_mirror: mirrored images are worth a try.
     """
 
-    task: Task
+    task: TunableTask
     trainer: Callable[[bool], Trainer]
     budget_seconds: float
     may_mirror: bool
@@ -132,7 +131,7 @@ class _Objective:
             return workspace.task.read_lesson(lesson)
 
         budget_seconds = workspace.settings.training_budget_minutes * 60
-        return cls(workspace.task, trainer, budget_seconds, recipe.pinned.mirrored_views)
+        return cls(demand_tunable(workspace.task), trainer, budget_seconds, recipe.pinned.mirrored_views)
 
     def __call__(self, trial: "Trial") -> float:
         try:
@@ -143,7 +142,6 @@ class _Objective:
 
     def _train(self, trial: "Trial") -> float:
         hyperparameters, is_mirrored = suggest(self.task, trial, self.may_mirror)
-        load_keras().utils.clear_session()  # a worker trains hundreds of heads
         trained = self.trainer(is_mirrored).fit(hyperparameters, Deadline(self.budget_seconds), _pruning(trial))
         trial.set_user_attr(VALIDATION_LOSS, min(trained.history["val_loss"]))
         return trained.figures.main

@@ -121,7 +121,7 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
 
     cycle.monitor(trained)
     for scored in ("scoring", "nightly_figures"):
-        monkeypatch.setattr(f"ml.evaluation.{scored}.load_classifier", refuse)
+        monkeypatch.setattr(f"ml.evaluation.{scored}.load_version", refuse)
     assert cycle.monitor(trained).model_version == 1
 
 

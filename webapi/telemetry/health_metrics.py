@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from ml.evaluation.floor import measured_recalls
 from ml.figures import FIGURES, NIGHTLY
-from ml.reporting.health import Health, PartAccuracy
+from ml.reporting.health import Health, PartFigures
 from ml.settings import Settings
 
 # Values of the labels -> what is measured; None where it never happened or is not known.
@@ -84,7 +84,7 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
     }
 
 
-def _floor_values(deciding: PartAccuracy | None, settings: Settings) -> _Values:
+def _floor_values(deciding: PartFigures | None, settings: Settings) -> _Values:
     """Without a class it is the accuracy's: Prometheus knows no difference between an empty label and none."""
     if deciding is None:
         return {}

@@ -23,7 +23,7 @@ from ml.tasks.base import (
     Trainer,
     TunedBackbone,
 )
-from ml.tasks.classification import hyperparameters
+from ml.tasks.classification import NAME, hyperparameters
 from ml.tasks.classification.answers import encode_answer, measure_answers, score_answers
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.stored_answers import answer_from_features
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 class Classification(OneClass):
     """An answer is right or wrong."""
 
-    name = "classification"
+    name = NAME
     main_figure = "accuracy"
+    counts_right_answers = True
     nightly_figures = (
         "precision_macro",
         "recall_macro",
@@ -46,7 +47,6 @@ class Classification(OneClass):
         "accuracy_under_jpeg",
         "accuracy_under_darkness",
     )
-    recipes = ("retrain", "finetune", "tune")
     default_hyperparameters = asdict(hyperparameters.DEFAULTS)
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:

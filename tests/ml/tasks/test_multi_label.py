@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml import cycle
-from ml.app import Workspace, load_classifier, open_workspace
+from ml.app import Workspace, load_version, open_workspace
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.annotations import Annotation
 from ml.catalog.images.batches import find_waiting, load_batch
@@ -26,12 +26,13 @@ from ml.catalog.models.evaluations import latest_evaluation
 from ml.catalog.tables import accounts, items, monitorings, results
 from ml.data.membership import read_states
 from ml.data.snapshot_export import export_snapshot
-from ml.errors import SettingsError
+from ml.errors import ModelLoadError, SettingsError
 from ml.ingest.folder import ingest_folder
 from ml.ingest.sources.drop_folder import SETTLED_SECONDS
 from ml.reporting.report.page import make_report
 from ml.settings import Settings
-from ml.training.recipes import Finetune, Retrain
+from ml.tasks.base import demand_converting
+from ml.training.recipes import Finetune, Retrain, Tune
 from tests import multi_label_task
 from tests.application import application_as_web
 from tests.deployments import Origin, copy_deployment, drop_deployment
@@ -124,11 +125,12 @@ def test_a_night_of_another_task_ends_with_a_version_that_the_service_serves(
 ) -> None:
     first = cycle.retrain(colours, "first", "test", Retrain(snapshot_size=200))
     assert (first.production_version, first.verdict.decision) == (1, "promote")
-    card = load_classifier(colours, 1).card
+    card = load_version(colours, 1).card
     assert (card.task, card.classes) == (multi_label_task.NAME, tuple(COLOURS))
     assert (card.precision, card.precision_reason[:11]) == ("int8", "int8 gives ")
     (version,) = colours.registry.versions()
     assert (colours.registry.model_name, version.tags["task"]) == ("colours", multi_label_task.NAME)
+    assert version.tags["sample_images"] == "42"  # what the task writes on a run is on the version's page
     assert float(version.tags["f1_samples"]) == pytest.approx(first.verdict.challenger_figure, abs=1e-4)
     with colours.catalog.begin() as connection:
         evaluation = latest_evaluation(connection, 1)
@@ -218,8 +220,12 @@ def test_a_home_refuses_another_task_and_another_model_name(colours: Workspace, 
 
 
 def test_a_training_that_the_task_does_not_have_is_refused(colours: Workspace) -> None:
-    with pytest.raises(SettingsError, match=r"MYCOFLOW_TASK=multi_label has: retrain\. Received: finetune"):
+    with pytest.raises(SettingsError, match=r"with a fine-tuning\. Received: MYCOFLOW_TASK=multi_label"):
         cycle.take_snapshot(colours, "first", "test", Finetune(100, layers=1, epochs=1))
+    with pytest.raises(SettingsError, match="with a search for hyperparameters"):
+        cycle.take_snapshot(colours, "second", "test", Tune(100, trials=1))
+    with pytest.raises(ModelLoadError, match="with a conversion of models that others trained"):
+        demand_converting(colours.task)
 
 
 def test_a_task_that_nobody_registered_is_refused_by_every_command(settings: Settings) -> None:

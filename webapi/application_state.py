@@ -7,6 +7,7 @@ from functools import partial
 from flask import Flask, current_app
 
 from ml.app import Workspace, open_registry
+from ml.catalog.annotations import AnnotationReader
 from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
 from ml.serving.admission import Load
@@ -34,6 +35,11 @@ class Service:
     metrics: Metrics
     load: Load
     record: ServingRecord
+
+    @property
+    def reader(self) -> AnnotationReader:
+        """Says what labels mean."""
+        return find_task(self.settings.task)
 
     def start(self) -> None:
         """Open what can be opened, load the cached model and follow the alias. Call it after the fork.

@@ -84,10 +84,9 @@ _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | Feedbac
 @requires("admin")
 def post_changes(body: ChangesBody) -> Response:
     """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
-    task = application_state.current_workspace().task
-    changes = [entry.change(task) for entry in body.changes]
-    mirrored = application_state.current().settings.mirrored_views
-    done = change_images(current_catalog(), changes, current_actor(), mirrored)
+    service = application_state.current()
+    changes = [entry.change(service.reader) for entry in body.changes]
+    done = change_images(current_catalog(), changes, current_actor(), service.settings.mirrored_views)
     return jsonify(
         changes=[
             {

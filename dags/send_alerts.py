@@ -30,7 +30,7 @@ def send_alerts() -> None:
         from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
-            cycle.look_around(workspace)
+            cycle.raise_due_alerts(workspace)
 
     send()
 

@@ -1,1 +1,1 @@
-"""Mycoflow's library: the catalog, the model, its quality, and the steps of a night. See ml.cycle for the story."""
+"""Mycoflow's library: the catalog, models and their quality, and the steps of a night. Start with ml.cycle."""

@@ -1,20 +1,17 @@
-"""The workspace that every step of a night receives: settings, catalog and model registry."""
+"""The workspace that every step of a night gets: settings, catalog and model registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models import home_choices
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
-from ml.errors import SettingsError, UnknownVersionError
+from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
-from ml.settings import Settings, load_settings, variable
+from ml.settings import Settings, load_settings
 from ml.tasks.base import Model, Task
 from ml.tasks.card import load_card
 from ml.tasks.registered import find_task, load_model
@@ -30,7 +27,7 @@ class Workspace:
 
     @property
     def task(self) -> Task:
-        """What its models are trained for."""
+        """Return the task that the models are trained for."""
         return find_task(self.settings.task)
 
 
@@ -38,45 +35,15 @@ class Workspace:
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
     """Open the catalog and the registry that the settings name. Without settings, read them from the environment.
 
-    Raises: SettingsError, also where the home is another task's; DatabaseUnavailableError, SchemaVersionError.
+    Raises: SettingsError, a setting is wrong, or the home has another task; DatabaseUnavailableError,
+        SchemaVersionError.
     """
     settings = settings or load_settings()
     find_task(settings.task)
     if settings.backbone is not None:
-        find_backbone(settings.backbone)  # every command reports a wrong name, not only the nightly training
+        find_backbone(settings.backbone)  # so every command reports a wrong name, not only the nightly training
     with open_catalog(settings) as catalog:
-        with catalog.begin() as connection:
-            demand_home(connection, settings)
         yield Workspace(settings, catalog, open_registry(settings))
-
-
-def demand_home(connection: sa.Connection, settings: Settings) -> None:
-    """Refuse settings that name another task or another model than those that this home keeps.
-
-    Raises: SettingsError.
-    """
-    for choice, name, value in _home_choices(settings):
-        kept = home_choices.find_choice(connection, choice)
-        if kept not in (None, value):
-            raise SettingsError(
-                f"Expected {name}={kept}, which this home has trained and registered for. Received: {value}. "
-                f"Set {name} back, or take another MYCOFLOW_HOME and database."
-            )
-
-
-def keep_home(connection: sa.Connection, settings: Settings) -> None:
-    """Keep the task and the model's name for good: something that stands on them is stored.
-
-    Raises: SettingsError as above: another process was first.
-    """
-    for choice, name, value in _home_choices(settings):
-        home_choices.keep_choice(connection, choice, value, f"{name} said so at the first training or registration.")
-    demand_home(connection, settings)
-
-
-def _home_choices(settings: Settings) -> list[tuple[str, str, str]]:
-    """(choice, setting, what it says now)."""
-    return [("task", variable("task"), settings.task), ("model name", variable("model_name"), settings.model_name)]
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -90,7 +57,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
-    """Whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
+    """Return whether MLflow is used as a database and a folder under MYCOFLOW_HOME, without a server."""
     return not (settings.mlflow_tracking_uri or "").startswith(("http://", "https://"))
 
 

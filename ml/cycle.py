@@ -1,35 +1,37 @@
-"""The story: the steps of a night, in order. DAGs and the command line call these, and nothing below them.
+"""The steps of a night, in order. DAGs and the command line call only these functions.
 
-An hour that brings images: ingest, once per source
-A night that watches:       check -> monitor -> measure_drift
-A night that retrains:      take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
-A day that fine-tunes:      the same steps; what was asked for, pinned with the snapshot, tells `train` what to train
-A day that tunes:           take_snapshot -> search -> choose_hyperparameters -> train, and on as above
+Hourly ingestion:  ingest, once per source
+Nightly check:     check -> monitor -> measure_drift
+Retraining:        take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
+Fine-tuning:       the same steps; `train` reads the request that is stored with the attempt
+Tuning:            take_snapshot -> search -> choose_hyperparameters -> train, then as for a retraining
 
-Each step is keyed by its attempt and can run again at any time: it finds what it already did, and ends with the same
-result, at whatever point an earlier run of it died.
+Each step belongs to an attempt and can run again at any time. It finds its earlier work and ends with the same result,
+even if an earlier run of it crashed.
 """
 
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, keep_home, load_version, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
+from ml.catalog.home_choices import keep_home
 from ml.catalog.logs.outbox import raise_alert
-from ml.catalog.models import attempts, model_versions
-from ml.catalog.models.attempts import Attempt, StoredVerdict
+from ml.catalog.models import attempts, model_versions, verdicts
+from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
 from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError
 from ml.evaluation import monitoring, promotion
-from ml.evaluation.judging import describe_verdict, judge_challenger, tell_verdict
+from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
 from ml.evaluation.scoring import deciding_evaluation, score_version
-from ml.evaluation.verdict_promotion import carry_out
+from ml.evaluation.verdict_promotion import apply_verdict
 from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
@@ -52,7 +54,7 @@ TUNE_STEPS = ("snapshot", "backbone", "features", "search", *STEPS[3:])
 
 @dataclass(frozen=True)
 class RetrainReport:
-    """How a retraining or a fine-tuning ended."""
+    """The result of a training of any kind."""
 
     model_version: int
     verdict: StoredVerdict
@@ -60,10 +62,10 @@ class RetrainReport:
 
 
 def ingest(workspace: Workspace, source_url: str) -> list[int]:
-    """Take in what is new at a source, for a quarter of an hour at most; the next run takes the rest.
+    """Ingest new files from a source, for at most 15 minutes. The next run ingests the rest.
 
-    Args: source_url, one of those in MYCOFLOW_INGEST_SOURCES.
-    Returns: the numbers of the batches; `mycoflow batch show` tells what became of each.
+    Args: source_url, a URL of MYCOFLOW_INGEST_SOURCES.
+    Returns: the numbers of the batches; `mycoflow batch show` shows their results.
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
     settings = workspace.settings
@@ -71,16 +73,17 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
         settings.require_certification, settings.quarantine_share, settings.mirrored_views, workspace.task
     )
     with workspace.catalog.begin() as connection:
-        source = open_source(source_url, settings, known_labels(connection))
+        labels = known_labels(connection)
+    source = open_source(source_url, settings, labels)
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
     logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
     return batch_ids
 
 
 def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
-    """Take out of the pool whatever the evaluation set has a copy of, and mark the figures that stood on it.
+    """Remove images from the pool whose copies are in the evaluation set, and mark the figures that they affected.
 
-    Args: actor, who checks, for the record.
+    Args: actor, who started the check, for the audit log.
     Raises: ImageStoreError.
     """
     report = check_crossing(workspace.catalog, workspace.settings.mirrored_views, actor)
@@ -90,16 +93,16 @@ def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
 
 
 def monitor(workspace: Workspace, on_progress: Progress | None = None) -> monitoring.MonitorReport:
-    """Score the champion, count what is new, and say whether retraining is due. Stored for the record.
+    """Score the champion, count new images, decide whether retraining is due, and store the result.
 
     Raises: NoChampionError, there is no model in production; EvaluationSetError, there is nothing to score it on;
-        ModelLoadError, ImageStoreError, what is not measured yet cannot be.
+        ModelLoadError, ImageStoreError, images that are not scored yet cannot be scored.
     """
     return monitoring.check(workspace, deciding_evaluation(evaluate(workspace, on_progress=on_progress)))
 
 
 def measure_drift(workspace: Workspace) -> DriftCheck:
-    """Compare what people lately asked the champion about with what it learned from, and estimate its accuracy there.
+    """Compare the champion's recent predictions with its training data, and estimate its accuracy on them.
 
     Raises: NoChampionError, there is no model in production; ModelLoadError, ImageStoreError.
     """
@@ -107,7 +110,7 @@ def measure_drift(workspace: Workspace) -> DriftCheck:
 
 
 def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:
-    """Score a model version, the champion by default, on each part of the evaluation set as it is now, and keep it.
+    """Score a model version, by default the champion, on each part of the current evaluation set. Store the results.
 
     Raises: NoChampionError, UnknownVersionError, EvaluationSetError.
     """
@@ -116,17 +119,17 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
 
 
 def take_snapshot(workspace: Workspace, request_key: str, reason: str, recipe: Recipe) -> int:
-    """Pin what a training will learn from, and what it starts from. The same request key always means the same attempt.
+    """Store the data and the request of a training as an attempt. The same request key always means the same attempt.
 
     Args:
-        request_key: who asked: an Airflow run id, or one made by the command line.
-        reason: for the record.
-        recipe: what was asked for.
+        request_key: key of the request: an Airflow run id, or a key from the command line.
+        reason: reason for the training, for people.
+        recipe: the request.
     Returns: the attempt's id.
     Raises:
         SnapshotError: the pool cannot give a usable snapshot.
         NoChampionError: there is nothing to fine-tune.
-        SettingsError: the key is that of a request with other options, or the task has no such training.
+        SettingsError: the key belongs to a request with other options, or the task has no such training.
     """
     demand_recipe(workspace.task, recipe)
     champion = promotion.note_external_move(workspace)
@@ -148,9 +151,9 @@ def take_snapshot(workspace: Workspace, request_key: str, reason: str, recipe: R
 
 
 def search(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> int:
-    """Be one worker of an attempt's search for hyperparameters; any number may work side by side.
+    """Run trials of an attempt's search for hyperparameters. Any number of workers may do this at once.
 
-    Returns: how many trials this one ran.
+    Returns: the number of trials that this worker ran.
     Raises: WeightsError.
     """
     attempt = _attempt(workspace, attempt_id)
@@ -158,7 +161,7 @@ def search(workspace: Workspace, attempt_id: int, on_step: StepProgress | None =
 
 
 def choose_hyperparameters(workspace: Workspace, attempt_id: int) -> None:
-    """End an attempt's search: its best hyperparameters become the attempt's, for good.
+    """End an attempt's search, and store its best hyperparameters with the attempt for good.
 
     Raises: TrainingError, no trial ended with a result.
     """
@@ -166,24 +169,25 @@ def choose_hyperparameters(workspace: Workspace, attempt_id: int) -> None:
 
 
 def train(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> str:
-    """Train a challenger on the attempt's snapshot, as the attempt's parameters say, into an MLflow run.
+    """Train a challenger on the attempt's snapshot with the attempt's parameters, and log it to an MLflow run.
 
-    Returns: the MLflow run's id; that of the finished run where the attempt has one.
+    Returns: the id of the finished MLflow run; if the attempt already has one, the id of that run.
     Raises: TrainingError, WeightsError, ModelLoadError.
     """
     found = workspace.registry.find_run(attempt_id)
     if found is None:
         attempt = _attempt(workspace, attempt_id)
-        found = decode_recipe(attempt.parameters).run(workspace, attempt, on_step)
+        recipe = decode_recipe(attempt.parameters)
+        found = recipe.run(recipe.pinned.apply(workspace), attempt, on_step)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, mlflow_run_id=found)
     return found
 
 
 def register(workspace: Workspace, attempt_id: int) -> int:
-    """Make a model version of the attempt's run, its verdict pending.
+    """Register the attempt's run as a model version. Its verdict is pending.
 
-    Returns: the version; the one that the run already has where it has one.
+    Returns: the version; if the run already has one, that version.
     """
     attempt = _attempt(workspace, attempt_id)
     if attempt.mlflow_run_id is None:
@@ -213,27 +217,27 @@ def evaluate_challenger(workspace: Workspace, attempt_id: int, on_step: StepProg
 
 
 def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
-    """Let the gate compare the attempt's version with the champion. Its first word on an attempt stands.
+    """Let the gate compare the attempt's version with the champion. The first verdict on an attempt is final.
 
-    The verdict is stored, and written on the version in MLflow, whether the version is promoted or not.
+    The verdict is stored, and added to the version in MLflow, whether the version is promoted or not.
     """
     challenger = _challenger(workspace, attempt_id)
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         verdict = judge_challenger(workspace, challenger)
         with workspace.catalog.begin() as connection:
-            attempts.save_verdict(connection, attempt_id, verdict)
+            verdicts.save_verdict(connection, attempt_id, verdict)
             if verdict.decision == "keep":
                 attempts.finish_attempt(connection, attempt_id)
-    tell_verdict(workspace, verdict)
+    record_verdict(workspace, verdict)
     return verdict
 
 
 def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
-    """What a person decides on before a promotion, in Markdown. None where nobody is asked: see MYCOFLOW_PROMOTION.
+    """Return the comparison for the person who approves the promotion, in Markdown, and send an alert about it.
 
-    Whoever is to be asked is told.
+    Return None if no approval is needed: see MYCOFLOW_PROMOTION.
     """
     verdict = _verdict(workspace, attempt_id)
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
@@ -243,17 +247,18 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
     with workspace.catalog.begin() as connection:
+        attempts.note_approval_asked(connection, attempt_id)
         raise_alert(connection, *waiting)
     return comparison
 
 
 def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str | None = None) -> int | None:
-    """Do what the verdict says: promote the attempt's version, or keep the champion.
+    """Carry out the verdict: promote the attempt's version, or keep the champion.
 
-    Where another version went into production after the verdict, the gate compares with that one first.
+    If another version went into production after the verdict, the gate first compares with that version.
 
-    Args: approved_by, who said yes; with MYCOFLOW_PROMOTION=approve, nothing is promoted without. A yes goes before the
-        hold of a rollback.
+    Args: approved_by, the person who approved. MYCOFLOW_PROMOTION=approve requires it. An approved version is promoted
+        even while a rollback holds automatic promotion.
     Returns: the version in production afterwards.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
@@ -261,7 +266,7 @@ def promote_challenger(workspace: Workspace, attempt_id: int, approved_by: str |
     attempt = _attempt(workspace, attempt_id)
     is_allowed = workspace.settings.promotion == "auto" or approved_by is not None
     if verdict.decision == "promote" and attempt.finished_at is None and is_allowed:
-        carry_out(workspace, attempt_id, verdict, approved_by)
+        apply_verdict(workspace, attempt_id, verdict, approved_by)
     with workspace.catalog.begin() as connection:
         attempts.finish_attempt(connection, attempt_id)
     return workspace.registry.champion()
@@ -274,57 +279,56 @@ def retrain(
     recipe: Recipe,
     on_step: StepProgress | None = None,
 ) -> RetrainReport:
-    """Run all steps of a training of any kind in this process. The same key goes on where a run was interrupted.
+    """Run all steps of a training of any kind in this process. The same key continues an interrupted run.
 
-    Args: on_step, called with (step, done, total) as the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS go on.
+    Args: on_step, called with (step, done, total) for the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS.
     """
-    tell = on_step or (lambda _step, _done, _total: None)
+    report = on_step or (lambda _step, _done, _total: None)
     attempt_id = take_snapshot(workspace, request_key, reason, recipe)
-    tell("snapshot", 1, 1)
+    report("snapshot", 1, 1)
     if recipe.kind == TUNE:
         search(workspace, attempt_id, on_step)
         choose_hyperparameters(workspace, attempt_id)
     train(workspace, attempt_id, on_step)
     version = register(workspace, attempt_id)
-    tell("register", 1, 1)
+    report("register", 1, 1)
     evaluate_challenger(workspace, attempt_id, on_step)
-    tell("evaluate", 1, 1)
+    report("evaluate", 1, 1)
     verdict = decide(workspace, attempt_id)
-    tell("gate", 1, 1)
+    report("gate", 1, 1)
     in_production = promote_challenger(workspace, attempt_id)
-    tell("promote", 1, 1)
+    report("promote", 1, 1)
     return RetrainReport(version, verdict, in_production)
 
 
-def look_around(workspace: Workspace) -> None:
-    """Tell people, once for each, of what nobody else tells.
+def raise_due_alerts(workspace: Workspace) -> None:
+    """Raise alerts about conditions that no step of a night reports, one alert for each.
 
-    That is trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES, moves in MLflow, and a version in production that is not
-    served.
+    These are trainings over MYCOFLOW_TRAINING_BUDGET_MINUTES, moves of the alias in MLflow, and a version in production
+    that is not served.
     """
     with workspace.catalog.begin() as connection:
         tell_of_overdue(connection, workspace.settings.training_budget_minutes)
     try:
         promotion.note_external_move(workspace)
     except RegistryUnavailableError as error:
-        logger.warning("Moves in MLflow are looked for next time: %s", error)
-    with workspace.catalog.begin() as connection:  # after a move by hand is in the journal
-        serving_notices.tell_of_unserved(connection)
+        logger.warning("MLflow does not answer, so the next run checks for moves of the alias: %s", error)
+    with workspace.catalog.begin() as connection:  # a new transaction, which sees a move that was just recorded
+        serving_notices.alert_if_unserved(connection)
 
 
-def predict(workspace: Workspace, content: bytes) -> tuple[int, list[tuple[str, float]]]:
-    """Ask the champion about one image, storing nothing.
+def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list[dict[str, object]]]:
+    """Predict one image with the champion. Nothing is stored.
 
-    Args: content, the bytes of an image file.
-    Returns: the champion's version, and (class, probability) of every class, best first.
+    Args: content, the bytes of an image file; count, the maximum number of entries in the answer.
+    Returns: the champion's version, and its answer in the form of `Task.encode`, best class first.
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
     model = load_version(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
-    ranked = sorted(zip(model.card.classes, answer.probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
-    return version, ranked
+    return version, workspace.task.encode(answer, model.card.classes, count)
 
 
 def _champion(workspace: Workspace) -> int:
@@ -350,11 +354,11 @@ def _challenger(workspace: Workspace, attempt_id: int) -> int:
 
 def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     if verdict is None:
         raise _missing_step(attempt_id, "gate")
     return verdict
 
 
 def _missing_step(attempt_id: int, step: str) -> CatalogError:
-    return CatalogError(f"Expected the step `{step}` of attempt {attempt_id} to be done, and it is not. Run it first.")
+    return CatalogError(f"Expected attempt {attempt_id} to have finished the step `{step}`. It has not. Run it first.")

@@ -4,6 +4,8 @@
     ├── SettingsError (ValueError)           a setting is missing or out of range
     ├── GrafanaError (RuntimeError)          Grafana refuses a request
     │   └── GrafanaUnavailableError (ConnectionError)  Grafana does not answer, or refuses every request
+    ├── AirflowError (RuntimeError)          Airflow refuses a request
+    │   └── AirflowUnavailableError (ConnectionError)  Airflow does not answer
     ├── CatalogError
     │   ├── DatabaseUnavailableError (ConnectionError)
     │   ├── SchemaVersionError               the database is not at this code's migration
@@ -24,9 +26,9 @@
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   └── AccountError (ValueError)        login taken, bad role, weak password
     ├── ServingError
-    │   ├── BusyError (TimeoutError)         more is asked for than there is room for, or no turn came in time
+    │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
-    │   └── ForbiddenError (PermissionError) not for this account
+    │   └── ForbiddenError (PermissionError) the account may not do this
     ├── IngestError
     │   ├── SourceError (ValueError)         the source does not look as expected
     │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
@@ -67,6 +69,14 @@ class GrafanaError(MycoflowError, RuntimeError):
 
 class GrafanaUnavailableError(GrafanaError, ConnectionError):
     """Grafana does not answer, or refuses every request."""
+
+
+class AirflowError(MycoflowError, RuntimeError):
+    """Airflow refuses a request."""
+
+
+class AirflowUnavailableError(AirflowError, ConnectionError):
+    """Airflow does not answer."""
 
 
 class CatalogError(MycoflowError):
@@ -146,23 +156,23 @@ class AccountError(CatalogError, ValueError):
 
 
 class ServingError(MycoflowError):
-    """A request is not answered, though nothing is broken."""
+    """A request is refused, but nothing is broken."""
 
 
 class BusyError(ServingError, TimeoutError):
-    """More is asked for than there is room for, or no turn came in time. Asking again later may help."""
+    """Too many requests are in progress, or no slot was free in time. A later request may succeed."""
 
 
 class ScoringUnfinishedError(ServingError, TimeoutError):
-    """Too many images were not scored yet for one request. What was scored is kept: asking again goes on."""
+    """Too many images were not scored yet for one request. The scores are stored: another request continues."""
 
 
 class ForbiddenError(ServingError, PermissionError):
-    """What was asked for is not for this account."""
+    """The account may not do what it requested."""
 
 
 class IngestError(MycoflowError):
-    """Images could not be taken in."""
+    """Images could not be ingested."""
 
 
 class SourceError(IngestError, ValueError):
@@ -170,7 +180,7 @@ class SourceError(IngestError, ValueError):
 
 
 class SourceUnavailableError(IngestError, ConnectionError):
-    """The source does not answer now; trying later may help."""
+    """The source does not answer now. A later try may succeed."""
 
 
 class InvalidImageError(IngestError, ValueError):

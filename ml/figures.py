@@ -1,8 +1,8 @@
-"""The one table of what is measured: name, unit, meaning, and where each figure is shown.
+"""The table of all figures: name, unit, meaning, and where each figure is shown.
 
-MLflow, the gauges, the report, dashboards and docs/operations.md are made from it, or tests compare them with it. A new
-figure of the nightly check is a row in NIGHTLY and its value in ml.evaluation.nightly_figures; `python -m grafana` then
-writes the dashboards and the documentation anew.
+MLflow, the gauges, the report, dashboards and docs/operations.md are generated from it, or tests compare them with it.
+A new figure of the nightly check is a row in NIGHTLY, and its value in ml.evaluation.nightly_figures. Then run
+`python -m grafana` to generate the dashboards and the documentation again.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ Unit = Literal["share", "images", "batches", "number", "score", "seconds", "time
 
 
 def title_of(name: str) -> str:
-    """The name of a figure as people read it: `f1_macro` is "F1 macro"."""
+    """Return a figure's name for people: "F1 macro" for `f1_macro`."""
     return name.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that is measured.
+    """One figure.
 
     Args:
         name: the gauge's name without `mycoflow_`; a figure without a gauge has a name in the same style.
@@ -27,7 +27,7 @@ class Figure:
         normal: the value in a healthy deployment.
         labels: labels of the gauge.
         metric: name in the MLflow run of the nightly check.
-        columns: `table.column` in the schema `training` where it is stored; none if it is counted at each reading.
+        columns: columns `table.column` in the schema `training` that store it; none if it is counted at each reading.
         panels: titles of the Grafana panels that show it.
         is_gauge: whether the service exports it to Prometheus.
         is_reported: whether the report shows it.
@@ -46,12 +46,12 @@ class Figure:
 
     @property
     def gauge(self) -> str:
-        """The name in Prometheus."""
+        """Return the name in Prometheus."""
         return f"mycoflow_{self.name}"
 
     @property
     def words(self) -> str:
-        """The name for people."""
+        """Return the name in words."""
         return self.name.replace("_", " ")
 
 
@@ -388,4 +388,4 @@ _DRIFT = (
 )
 
 FIGURES = (*_MODEL, *NIGHTLY, *_IMAGES, *_TRAININGS, *_DRIFT)
-"""Every figure that the catalog can give."""
+"""All figures that are read from the catalog."""

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from ml.bucket_accounts import parse_accounts
 from ml.errors import SettingsError
 
 PREFIX = "MYCOFLOW_"
 STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
+
+Precision = Literal["int8", "fp32"]
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
@@ -26,36 +29,10 @@ _LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(
 _LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
-class S3Account(BaseModel):
-    """An S3 server and the key that a source is read with there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    endpoint: str = Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")
-    access_key: str = Field(min_length=1)
-    secret_key: SecretStr = Field(min_length=1)
-    region: str = "us-east-1"
-
-
-def parse_s3_accounts(text: str) -> dict[str, S3Account]:
-    """The accounts in MYCOFLOW_INGEST_S3_ACCOUNTS by their names.
-
-    Raises: ValueError, saying what is wrong where, without any value: one may be a key.
-    """
-    try:
-        return TypeAdapter(dict[str, S3Account]).validate_json(text)
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors()]
-        raise ValueError(
-            'expected JSON: {"NAME": {"endpoint": "https://host", "access_key": "...", "secret_key": "..."}}, and '
-            f'"region" where it is not us-east-1. {"; ".join(wrong)}'
-        ) from None
-
-
 class Settings(BaseSettings):
-    """The settings of a deployment. In the environment, a name is MYCOFLOW_ and the attribute's name in upper case.
+    """The settings of a deployment. A variable's name is MYCOFLOW_ and the attribute's name in upper case.
 
-    Three have another name there: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
+    Three variables have another name: MYCOFLOW_HOME, and two that other programs read too, DATABASE_URL and
     MLFLOW_TRACKING_URI. Secrets come only from the environment and from `.env`.
     """
 
@@ -98,12 +75,12 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
+    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
         None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
     )
-    model_precision: Literal["int8", "fp32"] = Field("int8", description="Arithmetic of the served backbone")
+    model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
     )
@@ -129,8 +106,8 @@ class Settings(BaseSettings):
     retention_model_versions: int = Field(10, ge=1, description="... and the files of this many of the newest versions")
 
     ingest_sources: str = Field("", description="URLs to ingest images from every hour, comma-separated")
-    ingest_s3_accounts: SecretStr | None = Field(
-        None, description="Servers and keys of s3://...?account=NAME sources, by name, as JSON"
+    ingest_accounts: SecretStr | None = Field(
+        None, description="Keys of sources in buckets (s3://bucket?account=NAME), by name, as JSON"
     )
     require_certification: bool = Field(True, description="Images from sources wait for an admin's certificate")
     quarantine_share: float = Field(0.30, ge=0, le=1, description="A batch with a larger share of rejects waits")
@@ -210,11 +187,11 @@ class Settings(BaseSettings):
             return value
         raise ValueError("expected memory:// or redis://user:password@host:port/number")
 
-    @field_validator("ingest_s3_accounts")
+    @field_validator("ingest_accounts")
     @classmethod
     def _known_accounts(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parse_s3_accounts(value.get_secret_value())
+            parse_accounts(value.get_secret_value())
         return value
 
     @field_validator("alert_urls")
@@ -227,6 +204,12 @@ class Settings(BaseSettings):
 
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def default_settings(**changes: object) -> Settings:
+    """Return the default settings, without those of the environment and `.env`. Args: changes, by field name."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    return Settings.model_validate(defaults | changes)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -25,7 +25,7 @@ from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
 from ml.ingest.folder import ingest_folder
 from ml.reporting import alert_delivery
-from ml.settings import Settings
+from ml.settings import Settings, default_settings
 from ml.training.recipes import Retrain
 from soak.pager import open_pager
 from soak.people import arrive
@@ -90,17 +90,15 @@ def run(folder: Path, count: int, console: Console) -> tuple[list[Night], Settin
 
 def _settings(home: Path, alert_url: str) -> Settings:
     """Return the default settings, without the environment's, changed for digits and for many requests."""
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    chosen = {
-        "mycoflow_home": home,
-        "weights": "random",
-        "image_size": 32,
-        "mirrored_views": False,  # a mirrored digit is another digit, or none
-        "alert_urls": SecretStr(alert_url),
-        "rate_limit": "100000 per minute",
-        "token_hours": 24 * 2 * NIGHTS,
-    }
-    return Settings.model_validate(defaults | chosen)
+    return default_settings(
+        mycoflow_home=home,
+        weights="random",
+        image_size=32,
+        mirrored_views=False,  # a mirrored digit is another digit, or none
+        alert_urls=SecretStr(alert_url),
+        rate_limit="100000 per minute",
+        token_hours=24 * 2 * NIGHTS,
+    )
 
 
 def _begin(workspace: Workspace, digits: DigitFolders) -> None:

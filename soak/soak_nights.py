@@ -91,7 +91,7 @@ class Place:
         drift = cycle.measure_drift(self.workspace)
         parts = {part.part: part.main_figure for part in cycle.evaluate(self.workspace)}
         decision = self._retrain(number, report.reasons) if report.reasons else None
-        cycle.look_around(self.workspace)
+        cycle.raise_due_alerts(self.workspace)
         alert_delivery.deliver(self.workspace)
         models = application_state.current(self.app).models
         models.poll()

@@ -20,8 +20,10 @@ def application_as_web(settings: Settings) -> Iterator[Flask]:
     url = sa.make_url(settings.database_url.get_secret_value()).update_query_dict({"options": "-c role=web"})
     as_web = SecretStr(url.render_as_string(hide_password=False))
     app = create_app(settings.model_copy(update={"database_url": as_web}))
-    yield app
-    application_state.current(app).stop()
+    try:
+        yield app
+    finally:
+        application_state.current(app).stop()
 
 
 def add_to_api(app: Flask, path: str, view: Callable[[], str]) -> None:

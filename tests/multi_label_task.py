@@ -1,7 +1,7 @@
-"""A task whose items show several classes at once: for tests of what is the same for all tasks.
+"""A multi-label task, for tests of the code that all tasks share.
 
-Each class is judged on its own: the head is a dense layer with a sigmoid, and a class is found above one half. What was
-found besides the surest class is kept in the answer's `detail`.
+The head is a dense layer with a sigmoid. A class is predicted if its probability is above one half. The answer's
+`detail` has all predicted classes.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ from ml.progress import EpochProgress, Progress
 from ml.tasks.base import (
     Figures,
     HyperparameterValues,
-    Lesson,
     Model,
+    ModelFiles,
     Output,
     Scores,
     Task,
     Trainer,
-    Written,
+    TrainingData,
 )
 from ml.tasks.card import ModelCard, load_card, save_card
 from ml.tasks.registered import REGISTERED
@@ -60,7 +60,7 @@ class Head:
 
 
 class MultiLabelModel:
-    """A version that answers."""
+    """A loaded model version."""
 
     def __init__(self, card: ModelCard, content: bytes, head: Head) -> None:
         self.card = card
@@ -78,7 +78,7 @@ class MultiLabelModel:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    lesson: Lesson
+    data: TrainingData
     head: Head
     history: Mapping[str, Sequence[float]]
     figures: Figures
@@ -86,13 +86,13 @@ class TrainedModel:
     def draw(self, folder: Path, /) -> list[Path]:
         return []
 
-    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> Written:
-        served = self.lesson.served
+    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> ModelFiles:
+        served = self.data.served
         joined = _join_head(served.onnx, self.head)
         (folder / "model.onnx").write_bytes(joined)
         np.savez(folder / "sigmoid_head.npz", kernel=self.head.kernel, bias=self.head.bias)
         card = ModelCard(
-            classes=tuple(self.lesson.snapshot.classes),
+            classes=tuple(self.data.snapshot.classes),
             image_size=served.image_size,
             backbone_id=served.backbone_id,
             backbone=served.backbone,
@@ -105,22 +105,22 @@ class TrainedModel:
         )
         save_card(card, folder)
         model = TASK.load(folder)
-        pixels = read_pixels(self.lesson.catalog, [each.demand_image() for each in sample], card.image_size)
+        pixels = read_pixels(self.data.catalog, [each.demand_image() for each in sample], card.image_size)
         figures = measure([each.annotation for each in sample], model.predict(pixels).answers, card.classes)
-        return Written({"sample_f1": figures.main}, {"sample_images": str(len(sample))})
+        return ModelFiles({"sample_f1": figures.main}, {"sample_images": str(len(sample))})
 
 
 @dataclass(frozen=True)
 class HeadTrainer:
-    """The features of a lesson's two folds, and which classes their items show, (n, classes)."""
+    """The features of both folds, and the classes of their items, 0 or 1, (n, classes)."""
 
-    lesson: Lesson
+    data: TrainingData
     training: tuple[Floats, Floats]
     validation: tuple[Floats, Floats]
 
     @classmethod
-    def read(cls, lesson: Lesson) -> "HeadTrainer":
-        return cls(lesson, _read_fold(lesson, "train", lesson.views), _read_fold(lesson, "validation", [IDENTITY]))
+    def read(cls, data: TrainingData) -> "HeadTrainer":
+        return cls(data, _read_fold(data, "train", data.views), _read_fold(data, "validation", [IDENTITY]))
 
     def fit(
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None, /
@@ -133,7 +133,7 @@ class HeadTrainer:
         history: dict[str, list[float]] = {"loss": [], "val_loss": []}
         for epoch in range(EPOCHS):
             if not deadline.remaining():
-                raise TrainingError("Expected time for all epochs. The budget ran out before. Raise it.")
+                raise TrainingError("Expected time for all epochs. The budget was used up before. Raise it.")
             error = (head.classify(features) - truth) / len(truth)
             rate = np.float32(hyperparameters["learning_rate"])
             head = Head(head.kernel - rate * features.T @ error, head.bias - rate * error.sum(axis=0))
@@ -141,15 +141,15 @@ class HeadTrainer:
             history["val_loss"].append(_entropy(head.classify(unseen), unseen_truth))
             if on_epoch:
                 on_epoch(epoch, {name: values[-1] for name, values in history.items()})
-        classes = self.lesson.snapshot.classes
-        annotations = [each.annotation for each in self.lesson.snapshot.items if each.fold == "validation"]
+        classes = self.data.snapshot.classes
+        annotations = [each.annotation for each in self.data.snapshot.items if each.fold == "validation"]
         figures = measure(annotations, to_answers(head.classify(unseen), classes), classes)
         kernel = head.kernel * standardisation.scale[:, np.newaxis]
-        return TrainedModel(self.lesson, Head(kernel, head.bias - standardisation.mean @ kernel), history, figures)
+        return TrainedModel(self.data, Head(kernel, head.bias - standardisation.mean @ kernel), history, figures)
 
 
 class MultiLabel:
-    """An answer is a set of classes; its score is the F1 of that set."""
+    """An answer is a set of classes. Its score is the F1 of the set."""
 
     name = NAME
     main_figure = "f1_samples"
@@ -164,8 +164,8 @@ class MultiLabel:
             raise LabelError(f"Expected names with a comma and a space between them, each once. Received: {label!r}.")
         return Annotation(tuple(sorted(names)))
 
-    def read_lesson(self, lesson: Lesson, /) -> Trainer:
-        return HeadTrainer.read(lesson)
+    def prepare_trainer(self, data: TrainingData, /) -> Trainer:
+        return HeadTrainer.read(data)
 
     def load(self, folder: Path, /) -> Model:
         card, content = load_card(folder), read_file(folder / "model.onnx")
@@ -194,7 +194,7 @@ class MultiLabel:
         return Scores(float(items.mean()), items, classes)
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        """All that was found, where every class is surely there or surely not."""
+        """Return all predicted classes if the model is confident about every class."""
         found = tuple(sorted(found_in(answer)))
         return Annotation(found) if found and answer.confidence > confidence else None
 
@@ -211,7 +211,7 @@ class MultiLabel:
 
 
 def to_answers(probabilities: Floats, classes: Sequence[str]) -> list[Answer]:
-    """As sure as of the class that is least certain to be there or not."""
+    """Return answers. The confidence is that of the least certain class."""
     return [_to_answer(row, classes) for row in probabilities]
 
 
@@ -219,8 +219,8 @@ def _to_answer(row: Floats, classes: Sequence[str]) -> Answer:
     first, second = np.sort(row)[::-1][:2]
     found = [classes[index] for index in np.flatnonzero(row > FOUND)]
     top = classes[int(row.argmax())] if found else None
-    sure = float(np.maximum(row, 1 - row).min())
-    return Answer(top, sure, float(first - second), row, detail={"found": found})
+    confidence = float(np.maximum(row, 1 - row).min())
+    return Answer(top, confidence, float(first - second), row, detail={"found": found})
 
 
 def found_in(answer: Answer) -> set[str]:
@@ -253,7 +253,7 @@ def measure(annotations: Sequence[Annotation], answers: Sequence[Answer], classe
 
 
 def mark(names: Sequence[Sequence[str]], classes: Sequence[str]) -> NDArray[np.float32]:
-    """1 where an item shows a class, (items, classes)."""
+    """Return 1 for each class that an item shows, 0 for the others, (items, classes)."""
     return np.array([[float(name in some) for name in classes] for some in names], np.float32)
 
 
@@ -262,22 +262,22 @@ def _f1(shown: set[str], found: set[str]) -> float:
 
 
 def _entropy(probabilities: Floats, truth: Floats) -> float:
-    sure = np.clip(np.where(truth > 0, probabilities, 1 - probabilities), 1e-7, 1)
-    return float(-np.log(sure).mean())
+    likelihoods = np.clip(np.where(truth > 0, probabilities, 1 - probabilities), 1e-7, 1)
+    return float(-np.log(likelihoods).mean())
 
 
-def _read_fold(lesson: Lesson, fold: str, views: Sequence[str]) -> tuple[Floats, Floats]:
-    items, backbone = [each for each in lesson.snapshot.items if each.fold == fold], OnnxBackbone(lesson.served.onnx)
+def _read_fold(data: TrainingData, fold: str, views: Sequence[str]) -> tuple[Floats, Floats]:
+    items, backbone = [each for each in data.snapshot.items if each.fold == fold], OnnxBackbone(data.served.onnx)
     features = ensure_views(
-        lesson.catalog,
+        data.catalog,
         backbone.features,
         backbone.backbone_id,
         backbone.image_size,
         [item.demand_image() for item in items],
         views,
-        lambda done, total: lesson.on_step("features", done, total),
+        lambda done, total: data.on_step("features", done, total),
     )
-    truth = mark([item.annotation.class_names for item in items], lesson.snapshot.classes)
+    truth = mark([item.annotation.class_names for item in items], data.snapshot.classes)
     return np.concatenate(features), np.tile(truth, (len(views), 1))
 
 

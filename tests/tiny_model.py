@@ -1,4 +1,4 @@
-"""A real, very small model bundle, and images for it."""
+"""Create a very small but real model bundle, and images for it."""
 
 import io
 import json
@@ -16,7 +16,7 @@ IMAGE_SIZE = 32
 
 
 def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
-    """uint8 pixels -> mean colour -> 512 features -> probabilities: the served interface, in a few kilobytes."""
+    """Build the served interface in a few kilobytes: uint8 pixels -> mean colour -> 512 features -> probabilities."""
     weights = [("projection", projection), ("kernel", kernel), ("bias", bias), ("scale", np.float32(1 / 255))]
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
@@ -44,7 +44,7 @@ def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) ->
 
 
 def write_tiny_bundle(folder: Path, seed: int) -> Path:
-    """Write a bundle: one backbone for all, a head of its own for each seed."""
+    """Write a bundle. All bundles have the same backbone; each seed has its own head."""
     folder.mkdir(parents=True)
     projection = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
     kernel = np.random.default_rng(seed).normal(size=(512, len(CLASSES))).astype(np.float32) / 8
@@ -64,7 +64,7 @@ def write_tiny_bundle(folder: Path, seed: int) -> Path:
 
 
 def noise_png(seed: int) -> bytes:
-    """An image file: another number, another image."""
+    """Return an image file. Different seeds give different images."""
     pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

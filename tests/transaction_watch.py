@@ -1,4 +1,4 @@
-"""Looks for transactions that are open while something else is being done."""
+"""Check that no database transaction is open during slow work."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -15,29 +15,29 @@ _Result = TypeVar("_Result")
 
 
 class TransactionWatch:
-    """Looks at all sessions of a test's database whenever slow work begins.
+    """Checks all sessions of a test's database whenever slow work begins.
 
     Attributes:
-        looks: how often it looked.
-        open: the last statements of the transactions that were open then.
+        checks: number of checks.
+        open: the last statements of the transactions that were open at a check.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self.looks = 0
+        self.checks = 0
         self.open: list[str] = []
 
-    def look(self) -> None:
-        """Look now."""
+    def check(self) -> None:
+        """Check all sessions now."""
         with self._catalog.autocommit() as connection:
             self.open += connection.scalars(_OPEN)
-        self.looks += 1
+        self.checks += 1
 
-    def around(self, work: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-        """Return a function that looks, then does the work."""
+    def watched(self, work: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        """Return a function that checks all sessions, then does the work."""
 
-        def watched(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-            self.look()
+        def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            self.check()
             return work(*args, **kwargs)
 
-        return watched
+        return checked

@@ -1,1 +1,1 @@
-"""The prediction service: Flask behind gunicorn. Knows no TensorFlow."""
+"""The prediction service: Flask behind gunicorn. It does not import TensorFlow."""

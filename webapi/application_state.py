@@ -1,4 +1,4 @@
-"""What the routes work with, one of each per application: database, model, metrics."""
+"""The objects that the routes use, one of each per application: database, model, metrics."""
 
 import logging
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from ml.app import Workspace, open_registry
 from ml.catalog.annotations import AnnotationReader
 from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
-from ml.serving.admission import Load
+from ml.reporting.airflow_api import AirflowClient, open_airflow
+from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
 from ml.tasks.registered import find_task
+from webapi.problems import unavailable
 from webapi.request_deadlines import current_deadline
 from webapi.telemetry import database_metrics
 from webapi.telemetry.metrics import Metrics
@@ -27,14 +29,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """The long-lived parts of one application."""
+    """The long-lived objects of one application."""
 
     settings: Settings
     database: Database
     models: ModelHost
     metrics: Metrics
-    load: Load
+    admission: AdmissionControl
     record: ServingRecord
+    airflow: AirflowClient | None  # None if the settings name none
 
     @property
     def reader(self) -> AnnotationReader:
@@ -42,9 +45,9 @@ class Service:
         return find_task(self.settings.task)
 
     def start(self) -> None:
-        """Open what can be opened, load the cached model and follow the alias. Call it after the fork.
+        """Open the metrics port and the database, load the cached model and follow the alias. Call it after the fork.
 
-        A database or MLflow that is down is no reason not to start: both are tried again later.
+        The service also starts while the database or MLflow is down. It tries both again later.
 
         Raises:
             SettingsError: a setting is wrong, or the metrics port is taken.
@@ -54,20 +57,20 @@ class Service:
         try:
             self.database.catalog()
         except DatabaseUnavailableError as error:
-            _logger.error("Starting without the database, trying again at each request: %s", error)
+            _logger.error("The service starts without the database, and tries it again at each request: %s", error)
         self.models.load_cached()
         self.models.start()
 
     def stop(self) -> None:
-        """End the threads and close the connections."""
+        """Stop the threads and close the connections."""
         self.models.stop()
         self.record.end()
-        self.metrics.close()  # before the database, which a scrape would open again
+        self.metrics.close()  # before the database: a scrape would open it again
         self.database.close()
 
 
 def init_app(app: Flask, settings: Settings) -> Service:
-    """Give an application its service."""
+    """Create an application's service."""
     cache = ServingCache(settings.mycoflow_home / "serving")
     database = Database(settings)
     record = ServingRecord(database, settings.alias_poll_seconds)
@@ -78,32 +81,47 @@ def init_app(app: Flask, settings: Settings) -> Service:
         record.write,
         find_task(settings.task),
     )
-    load = Load(settings.model_queue_size)
-    metrics = Metrics(models, load)
+    admission = AdmissionControl(settings.model_queue_size)
+    metrics = Metrics(models, admission)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, load, record)
+    service = Service(settings, database, models, metrics, admission, record, open_airflow(settings))
     app.extensions[_EXTENSION] = service
     return service
 
 
 def current(app: Flask | None = None) -> Service:
-    """The service of an application; of the one that handles this request when None."""
+    """Return the service of an application; if None, of the application that handles this request."""
     service: Service = (app or current_app).extensions[_EXTENSION]
     return service
 
 
 def current_catalog() -> Catalog:
-    """The catalog, whose transactions end with the request in progress.
+    """Return the catalog. Its statements stop at the deadline of the current request.
 
     Raises: DatabaseUnavailableError.
     """
     return current().database.catalog().until(current_deadline())
 
 
-def current_workspace() -> Workspace:
-    """The deployment as ml.cycle sees it. MLflow is imported, and asked, when the registry is first used.
+def current_airflow() -> AirflowClient:
+    """Return the client of Airflow's API.
 
-    What is begun there is not broken off by the request's deadline: a promotion moves the alias and completes its row.
+    Raises: ProblemError, 503, the settings name no Airflow.
+    """
+    airflow = current().airflow
+    if airflow is None:
+        detail = (
+            "Expected a configured Airflow: set MYCOFLOW_AIRFLOW_URL, MYCOFLOW_AIRFLOW_USERNAME and "
+            "MYCOFLOW_AIRFLOW_PASSWORD."
+        )
+        raise unavailable("airflow-not-configured", detail)
+    return airflow
+
+
+def current_workspace() -> Workspace:
+    """Return the workspace for functions of ml. MLflow is imported and called when the registry is first used.
+
+    The request's deadline does not interrupt its work: a promotion must move the alias and complete its row.
 
     Raises: DatabaseUnavailableError.
     """

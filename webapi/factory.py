@@ -2,9 +2,9 @@
 
 from flask import Flask
 
-from ml.serving.loaded_model import MOST_BYTES
+from ml.serving.loaded_model import MAX_IMAGE_BYTES
 from ml.settings import Settings, load_settings
-from webapi import airflow_runs, application_state, request_deadlines, request_ids
+from webapi import application_state, request_deadlines, request_ids
 from webapi.access import authentication, browser_security, limits, maintenance_gate
 from webapi.api import openapi, problem_answers
 from webapi.api.json_provider import JsonProvider
@@ -29,14 +29,14 @@ _MAX_FORM_PARTS = 16
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Put the service together. Nothing is opened or started yet: `application_state.current(app).start()` does that.
+    """Create the application. `application_state.current(app).start()` opens and starts its parts.
 
     Args: settings, read from the environment when None.
     Raises: SettingsError.
     """
     settings = settings or load_settings()
     app = openapi.new_app(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES + _FORM_OVERHEAD_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + _FORM_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json = JsonProvider(app)
     request_ids.init_app(app)
@@ -45,7 +45,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.init_app(app, mycoflow.metrics)
     request_deadlines.init_app(app, settings)
     maintenance_gate.init_app(app, mycoflow.database)
-    airflow_runs.init_app(app, settings)
     browser_security.init_app(app, settings)
     _init_access(app, settings)
     app.register_api(status_routes.api)
@@ -65,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _init_access(app: Flask, settings: Settings) -> None:
-    """Who asks, how often, and may they: in this order at the beginning of each request."""
+    """Identify the account, check the rate limits, then the role: in this order, at the start of each request."""
     authentication.init_identification(app)
     throttle = limits.init_app(app, settings)
     authentication.init_passwords(app, throttle)

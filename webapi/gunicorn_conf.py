@@ -1,9 +1,9 @@
-"""How gunicorn runs the service: one process, so one copy of the weights; threads; scale by replicas.
+"""gunicorn's configuration: one process with threads, so that the weights are loaded once. Replicas scale the service.
 
     gunicorn --config python:webapi.gunicorn_conf 'webapi.factory:create_app()'
 
-gunicorn's master reads this file, so nothing here imports the application: ONNX Runtime's threads do not survive a
-fork, and a worker that inherits the library hangs when it ends.
+gunicorn's master reads this file, so it must not import the application: ONNX Runtime's threads do not survive a fork,
+and a worker that inherits the library hangs when it ends.
 
 Source: gunicorn settings and server hooks.
 """
@@ -19,11 +19,11 @@ _APP_LOAD_ERROR = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR: gunicorn does no
 bind = "127.0.0.1:8000"
 worker_class = "webapi.worker.PromptThreadWorker"
 workers = 1
-threads = 20  # more than MYCOFLOW_MODEL_QUEUE_SIZE and those who wait for argon2, so that somebody is left to say no
+threads = 20  # more than MYCOFLOW_MODEL_QUEUE_SIZE plus those that wait for argon2: the others refuse requests
 preload_app = False  # the model, the threads and the connections belong to the worker
 timeout = 60
 graceful_timeout = 30
-control_socket_disable = True  # it would live in the user's home, shared by every gunicorn there
+control_socket_disable = True  # it would be in the user's home, where all gunicorn processes share it
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -46,7 +46,7 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """Refuse wrong settings before anything listens."""
+    """Check the settings before gunicorn listens."""
     try:
         load_settings()
     except MycoflowError as error:
@@ -55,7 +55,7 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the service in the worker. What cannot work ends gunicorn: a new worker would meet the same."""
+    """Start the service in the worker. After an error, stop gunicorn: a new worker would get the same error."""
     try:
         worker.wsgi.extensions["mycoflow"].start()
     except MycoflowError as error:
@@ -64,7 +64,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Stop the service once the worker's last request is answered."""
-    app = getattr(worker, "wsgi", None)  # absent where the application never loaded
+    """Stop the service after the worker's last request."""
+    app = getattr(worker, "wsgi", None)  # missing if the application never loaded
     if app is not None:
         app.extensions["mycoflow"].stop()

@@ -1,4 +1,4 @@
-"""What each error is in HTTP's terms. The blueprint that an error occurs in renders it: the API's as JSON."""
+"""Translate errors to HTTP. The blueprint in which an error occurs renders it; those of the API use JSON."""
 
 import logging
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from ml.errors import (
+    AirflowError,
+    AirflowUnavailableError,
     BusyError,
     CursorError,
     DatabaseUnavailableError,
@@ -44,14 +46,16 @@ from ml.errors import (
 
 _RETRY_AFTER_SECONDS = 5
 _TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
-# What these errors themselves say is for the logs: it names addresses.
+# The messages of these errors are only for the logs, because they contain addresses.
 _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
     DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),
     SchemaVersionError: ("database-unavailable", "The database does not answer. Try again later."),
     ImageStoreError: ("image-store-unavailable", "An image cannot be stored or read. Try again later."),
 }
-# These say to whoever asked why not now.
+# The messages of these errors tell the client why the request failed this time.
 _LATER: dict[type[MycoflowError], str] = {
+    AirflowError: "airflow-refused",  # only admins' routes raise the two
+    AirflowUnavailableError: "airflow-unavailable",
     BusyError: "busy",
     NoChampionError: "no-model",
     RegistryUnavailableError: "registry-unavailable",  # only admins' routes raise it
@@ -82,14 +86,14 @@ _logger = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """An answer that is not the one that was asked for.
+    """An error response.
 
     Args:
         status: HTTP status.
-        slug: what kind of problem, for programs and metrics.
-        detail: what was expected, what came, what to do, for people.
-        retry_after_seconds: when it makes sense to ask again, if it does.
-        headers: further headers of the answer.
+        slug: kind of problem, for programs and metrics.
+        detail: what was expected, what was received and what to do, for people.
+        retry_after_seconds: time after which a retry makes sense; None if none does.
+        headers: further headers of the response.
     """
 
     def __init__(
@@ -109,18 +113,18 @@ class ProblemError(Exception):
 
 
 def unavailable(slug: str, detail: str) -> ProblemError:
-    """A 503 that says when to come back."""
+    """Return a 503 with the time to wait before a retry."""
     return ProblemError(503, slug, detail, _RETRY_AFTER_SECONDS)
 
 
 def too_many_requests(rate: RateLimitItem) -> ProblemError:
-    """A 429 that says when to come back."""
+    """Return a 429 with the time to wait before a retry."""
     detail = f"Expected at most {rate}, got more. Wait, then try again."
-    return ProblemError(429, "too-many-requests", detail, rate.get_expiry())  # by then the window is over
+    return ProblemError(429, "too-many-requests", detail, rate.get_expiry())  # then the window has ended
 
 
 def refuse_invalid(error: ValidationError) -> NoReturn:
-    """Turn what a request's model says of its parameters into a problem. Values that came are not repeated.
+    """Turn the validation errors of a request into a problem. It does not repeat the received values.
 
     Raises: ProblemError, 422, always.
     """
@@ -128,15 +132,15 @@ def refuse_invalid(error: ValidationError) -> NoReturn:
     raise ProblemError(422, "invalid-request", "; ".join(f"{_name(fault['loc'])}: {fault['msg']}" for fault in faults))
 
 
-def note_problem(error: Exception) -> ProblemError:
-    """What an error of the request in progress is, for whoever renders it. It is logged where it is ours."""
+def record_problem(error: Exception) -> ProblemError:
+    """Return the problem that renders an error of the current request. Record its kind; log the service's faults."""
     problem = _problem_of(error)
     g.problem = problem.slug
     return problem
 
 
 def current_problem() -> str | None:
-    """What kind of problem the request in progress is answered with; None where it is answered well."""
+    """Return the kind of problem that the current request is answered with; None if there is no problem."""
     slug: str | None = g.get("problem")
     return slug
 
@@ -156,12 +160,12 @@ def _problem_of(error: Exception) -> ProblemError:
                     _logger.error("%s", error)
                 return problem
     _logger.error("Unexpected error", exc_info=error)
-    detail = "Something went wrong here. The request id finds it in the logs."
+    detail = "The service has a fault. Find the request in the logs by its id."
     return ProblemError(500, "internal-server-error", detail)
 
 
 def _of_http(error: HTTPException) -> ProblemError:
-    """With its own headers, such as Allow."""
+    """Keep the error's own headers, such as Allow."""
     status = error.code or 500
     phrase = HTTPStatus(status).phrase
     headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]

@@ -1,4 +1,4 @@
-"""How long a request may take: counted from its first line, so that a slow upload counts too."""
+"""The time limit of a request. It starts with the request's headers, so the time of a slow upload counts too."""
 
 from flask import Flask, g
 
@@ -7,7 +7,7 @@ from ml.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Give every request of the application its deadline."""
+    """Give every request of the application a deadline."""
 
     def start() -> None:
         g.deadline = Deadline(settings.request_seconds)
@@ -16,6 +16,6 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def current_deadline() -> Deadline:
-    """The deadline of the request in progress."""
+    """Return the deadline of the current request."""
     deadline: Deadline = g.deadline
     return deadline

@@ -1,7 +1,7 @@
 """Create one MLflow account for each of the two services that use MLflow. Neither is an administrator.
 
 `training` creates experiments, runs and models, and owns them. `web` may read everything (the default permission) and
-change the model `mycoflow`, because POST /model/update moves its alias.
+change the model that MYCOFLOW_MODEL_NAME names, because POST /model/update moves its alias.
 Run this once per deployment. Running it again sets the passwords to those in the environment.
 """
 
@@ -11,7 +11,7 @@ import sys
 import requests
 
 ACCOUNTS = {"training": "MLFLOW_TRAINING_PASSWORD", "web": "MLFLOW_WEB_PASSWORD"}
-MODEL_NAME = "mycoflow"
+MODEL_NAME = os.environ.get("MYCOFLOW_MODEL_NAME") or "mycoflow"
 TIMEOUT_SECONDS = 30
 
 

@@ -1,6 +1,6 @@
-"""Activations at a cut point: computed once by the fp32 backbone, kept as fp16 in one file while they are needed.
+"""Activations at a cut point: the fp32 backbone computes them once, and a file stores them as fp16 while needed.
 
-The file's name says what it holds, so a run that died and starts again takes what its forerunner left.
+The file's name is a hash of everything that decides its content. So a retry can use the file of an interrupted run.
 """
 
 import hashlib
@@ -24,65 +24,65 @@ from ml.progress import Progress
 from ml.settings import Settings
 
 BATCH_IMAGES = 32
-# A power of two loses nothing, and moves the largest number that fp16 can hold from 65,504 to a million: activations of
-# published weights reach tens of thousands.
+# Activations of published weights reach tens of thousands, and fp16 ends at 65,504. With this factor it ends at a
+# million. A power of two loses no precision.
 SCALE = 1 / 16
 _STALE_SECONDS = 24 * 3600
 _FREE_SHARE = 0.5  # the database may live on the same disk
 _OUTPUT = "activations"
 
 Activations = NDArray[np.float16]
-SeenImage = tuple[str, str]  # hash, view
-ReadImages = Callable[[Sequence[SeenImage]], NDArray[np.uint8]]
+ImageView = tuple[str, str]  # hash, view
+ReadImages = Callable[[Sequence[ImageView]], NDArray[np.uint8]]
 
 
-def room_bytes(settings: Settings) -> int:
-    """What activations may take on disk: MYCOFLOW_ACTIVATIONS_LIMIT_GB, and never more than half of what is free."""
+def activations_limit_bytes(settings: Settings) -> int:
+    """Return the disk space for activations: MYCOFLOW_ACTIVATIONS_LIMIT_GB, but at most half of the free space."""
     settings.mycoflow_home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.mycoflow_home).free
     return int(min(settings.activations_limit_gb * 1e9, free * _FREE_SHARE))
 
 
 @contextmanager
-def kept_activations(
+def stored_activations(
     home: Path,
     read: ReadImages,
     fp32_onnx: bytes,
     cut: CutPoint,
-    seen: Sequence[SeenImage],
+    views: Sequence[ImageView],
     on_progress: Progress | None = None,
 ) -> Iterator[Activations]:
-    """The activations of views of images at a cut point, as long as the block runs. They stay on disk where it fails.
+    """Yield the activations of views of images at a cut point. Delete the file after the block, unless the block fails.
 
     Args:
         home: MYCOFLOW_HOME.
-        read: gives them, uint8 RGB (n, size, size, 3).
+        read: reads the views, uint8 RGB (n, size, size, 3).
         fp32_onnx: the backbone before quantisation.
-        cut: where it is cut.
-        seen: views of stored images.
+        cut: the cut point.
+        views: views of stored images.
         on_progress: called with (images computed, images to compute).
-    Returns: fp16 (len(seen), height, width, channels), times SCALE, mapped from the file.
+    Yields: fp16 (len(views), height, width, channels), times SCALE, mapped from the file.
     Raises: TrainingError, the backbone's output is not finite, or the disk is full.
     """
     folder = home / "activations"
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
-    path = folder / f"{_content_key(fp32_onnx, cut, seen)}.fp16"
+    path = folder / f"{_content_key(fp32_onnx, cut, views)}.fp16"
     if path.exists():
-        path.touch()  # a retry is at it: not stale
+        path.touch()  # this retry uses it, so it is not stale
     else:
-        _write(path, read, fp32_onnx, cut, seen, on_progress)
-    yield np.memmap(path, np.float16, "r", shape=(len(seen), *cut.shape))
+        _write(path, read, fp32_onnx, cut, views, on_progress)
+    yield np.memmap(path, np.float16, "r", shape=(len(views), *cut.shape))
     path.unlink(missing_ok=True)
 
 
-def _content_key(fp32_onnx: bytes, cut: CutPoint, seen: Sequence[SeenImage]) -> str:
+def _content_key(fp32_onnx: bytes, cut: CutPoint, views: Sequence[ImageView]) -> str:
     backbone = hashlib.sha256(fp32_onnx).hexdigest()
-    return hashlib.sha256(repr((backbone, cut, SCALE, list(seen))).encode()).hexdigest()
+    return hashlib.sha256(repr((backbone, cut, SCALE, list(views))).encode()).hexdigest()
 
 
 def _remove_stale(folder: Path) -> None:
-    """Files that a run left and no retry came for."""
+    """Delete the files of interrupted runs that had no retry."""
     for path in folder.iterdir():
         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
             path.unlink(missing_ok=True)
@@ -93,16 +93,16 @@ def _write(
     read: ReadImages,
     fp32_onnx: bytes,
     cut: CutPoint,
-    seen: Sequence[SeenImage],
+    views: Sequence[ImageView],
     on_progress: Progress | None,
 ) -> None:
-    """Write beside, then rename: a file with its final name is whole.
+    """Write to a temporary file, then rename it: a file with the final name is complete.
 
-    Written and not mapped: on a full disk a write fails with a message, a mapped page ends the process.
+    The file is written, not mapped: on a full disk, a write raises an error, but a mapped page ends the process.
     """
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
-            _fill(file, read, fp32_onnx, cut, seen, on_progress)
+            _fill(file, read, fp32_onnx, cut, views, on_progress)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).rename(path)
@@ -111,7 +111,7 @@ def _write(
         except OSError as error:
             raise TrainingError(
                 f"Could not keep activations in {path.parent}: {error.strerror}. Expected "
-                f"{cut.bytes_per_image * len(seen)} bytes of free space there."
+                f"{cut.bytes_per_image * len(views)} bytes of free space there."
             ) from error
         finally:
             Path(file.name).unlink(missing_ok=True)
@@ -122,29 +122,33 @@ def _fill(
     read: ReadImages,
     fp32_onnx: bytes,
     cut: CutPoint,
-    seen: Sequence[SeenImage],
+    views: Sequence[ImageView],
     on_progress: Progress | None,
 ) -> None:
     session = _open_session(cut_backbone(fp32_onnx, cut))
-    for start in range(0, len(seen), BATCH_IMAGES):
-        images = read(seen[start : start + BATCH_IMAGES])
+    for start in range(0, len(views), BATCH_IMAGES):
+        images = read(views[start : start + BATCH_IMAGES])
         (batch,) = session.run([_OUTPUT], {"images": images})
         _check_finite(batch, cut)
         file.write(batch.tobytes())
         if on_progress:
-            on_progress(start + len(images), len(seen))
+            on_progress(start + len(images), len(views))
 
 
 def _check_finite(batch: Activations, cut: CutPoint) -> None:
     if not np.isfinite(batch).all():
         raise TrainingError(
             f"Expected finite activations at {cut.tensor}, up to {float(np.finfo(np.float16).max) / SCALE:.3g}. "
-            "Received others. The backbone's weights are damaged: retrain on the base backbone, or give other weights."
+            "Received larger values, infinity or NaN. The weights are damaged: retrain on the base backbone, or give "
+            "other weights."
         )
 
 
 def cut_backbone(fp32_onnx: bytes, cut: CutPoint) -> bytes:
-    """The backbone up to a cut point, as ONNX: uint8 images in, `activations` out, fp16 channels-last, times SCALE."""
+    """Return the backbone up to a cut point, as ONNX.
+
+    Its input is uint8 `images`; its output is `activations`, fp16, channels-last, times SCALE.
+    """
     import onnx  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: PLC0415
     from onnx.utils import Extractor  # noqa: PLC0415

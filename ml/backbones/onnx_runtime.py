@@ -127,7 +127,7 @@ def _count_features(session: onnxruntime.InferenceSession) -> int:
 
 
 def output_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each output of a network for one image, by its name. Args: path, of an ONNX file."""
+    """Return the shape of each output of a network for one image, by its name. Args: path, of an ONNX file."""
     session = open_session(read_file(path), str(path), threads=1)
     return {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from ml.data.class_sampling import take_evenly
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import EvaluationSetError
 from ml.progress import Progress
+from ml.settings import Precision
 
 # fp32 has a third of int8's speed. With these numbers it takes about 35 s at 160 pixels on two cores, and an agreement
 # of 98 % is measured to within 1.2 points (95 % interval).
@@ -45,7 +45,7 @@ class BackboneParity:
         evaluation_images, training_images: number of images for the comparison, and for fitting each regression.
     """
 
-    decision: Literal["int8", "fp32"]
+    decision: Precision
     reason: str
     agreement: float
     fp32_accuracy: float

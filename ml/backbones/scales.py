@@ -1,4 +1,4 @@
-"""The ways in which networks that others trained want their pixels."""
+"""The scalings of input pixels in networks that were trained outside Mycoflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ml.backbones.base import PixelScaling
 
 @dataclass(frozen=True)
 class Scale:
-    """How a network wants its pixels: RGB from 0 to 255 become (pixels - mean) * scale, then perhaps BGR."""
+    """The scaling of a network's input: RGB from 0 to 255 becomes (pixels - mean) * scale, in BGR order if `is_bgr`."""
 
     scaling: PixelScaling
     is_bgr: bool = False

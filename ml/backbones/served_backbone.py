@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -24,11 +23,10 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.class_sampling import take_evenly
 from ml.errors import ModelLoadError, SettingsError, WeightsError
 from ml.progress import Progress
-from ml.settings import Settings
+from ml.settings import Precision, Settings
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["int8", "fp32"]
 
 FINETUNED = "finetuned:"  # prefix of the recipe of fine-tuned weights
 

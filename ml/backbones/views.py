@@ -30,4 +30,4 @@ def training_views(is_mirrored: bool) -> list[str]:
 
 
 VIEWS: dict[str, Callable[[Images], Images]] = {IDENTITY: _as_it_is, MIRRORED: _mirrored}
-"""By name, uint8 RGB (n, size, size, 3) -> the same."""
+"""Name -> function of images, uint8 RGB (n, size, size, 3), to images of the same shape and type."""

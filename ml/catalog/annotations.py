@@ -1,4 +1,4 @@
-"""What an item is said to show."""
+"""The annotation of an item: the classes that it shows, according to a person or a model."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,28 +7,28 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a person or a model says of an item. The task alone reads `detail`; everybody else reads the class names.
+    """The annotation of one item. Only the task reads `detail`; all other code reads the class names.
 
     Args:
-        class_names: for balancing, filtering and counting: one of a classified item, several of one with several
-            labels, one per box of a detection.
-        detail: what the names do not say, as JSON; None where they say all.
+        class_names: used for balancing, filtering and counting. One name in classification, several in multi-label
+            classification, one per box in detection.
+        detail: the rest of the annotation, as JSON; None if the names hold everything.
     """
 
     class_names: tuple[str, ...]
     detail: dict[str, object] | None = None
 
     def is_known(self, classes: Collection[str]) -> bool:
-        """Whether a model with these classes can be right about all that is said."""
+        """Return whether a model with these classes can predict all class names."""
         return set(self.class_names) <= set(classes)
 
     @property
     def label(self) -> str:
-        """The class names as people read them; of a classified item, its class."""
+        """The class names as text for people, separated by commas."""
         return ", ".join(self.class_names)
 
     def columns(self) -> dict[str, Any]:
-        """What a table keeps of it."""
+        """Return the values of a table's columns `class_names` and `annotation`."""
         return {"class_names": list(self.class_names), "annotation": self.detail}
 
 
@@ -62,10 +62,10 @@ ONE_CLASS = OneClass()
 
 
 def read_annotation(class_names: Sequence[str], detail: dict[str, object] | None) -> Annotation:
-    """Make an annotation of the columns of a table."""
+    """Return the annotation that the two columns of a table hold."""
     return Annotation(tuple(class_names), detail)
 
 
 def label_of(annotation: Annotation | None) -> str | None:
-    """The class names as people read them; None where nothing is said."""
+    """Return an annotation's class names as text for people; None without an annotation."""
     return None if annotation is None else annotation.label

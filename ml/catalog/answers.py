@@ -1,4 +1,4 @@
-"""What a model says of an item, as it is kept."""
+"""A model's answer for an item, as the catalog stores it."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One model version's answer to one item. What is sorted, filtered or drawn has a field; the task reads `detail`.
+    """One model version's answer for one item. Values that are sorted, filtered or drawn have a field of their own.
 
     Args:
-        top_class: the class that the model is surest of; None where it finds none.
-        confidence: how sure it is of its answer, 0 to 1.
-        margin: how far `top_class` is ahead of the next, 0 to 1.
-        probabilities: of each class, float32 (classes,), in the order of the version's classes.
-        novelty: how unlike all known classes the item is; None where that is not measured.
-        detail: what the fields do not say, as JSON; None where they say all.
+        top_class: the class with the highest probability; None if the model finds no class.
+        confidence: the model's confidence in its answer, 0 to 1.
+        margin: difference between the probability of `top_class` and the next highest one, 0 to 1.
+        probabilities: float32 (classes,), in the order of the version's classes.
+        novelty: distance of the item from all known classes; None if it is not measured.
+        detail: the rest of the answer, as JSON, which only the task reads; None if the fields hold everything.
     """
 
     top_class: str | None

@@ -1,4 +1,4 @@
-"""The database's clock: the only one that counts."""
+"""The database's clock. All stored times come from it, because the clocks of other machines may differ."""
 
 from datetime import datetime
 
@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 
 def now(connection: sa.Connection) -> datetime:
-    """This moment."""
+    """Return the current time."""
     moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return moment
 
 
 def days_since(connection: sa.Connection, moment: datetime) -> float:
-    """Days that have passed since a moment."""
+    """Return the number of days since a moment."""
     passed = sa.func.extract("epoch", sa.func.clock_timestamp() - moment)
     return float(connection.execute(sa.select(passed)).scalar_one()) / 86400

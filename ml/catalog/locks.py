@@ -1,8 +1,8 @@
-"""Every lock of the catalog: advisory locks of PostgreSQL, by the number that stands for each.
+"""All locks of the catalog. They are advisory locks of PostgreSQL, and each has a number.
 
-There are two kinds. A function here that takes a connection locks until that transaction ends: for reading and writing
-rows. A `Lock` belongs to a session: `Catalog.lock` holds it in no transaction, for what takes long, such as computing
-or asking MLflow. A transaction left open meanwhile would keep PostgreSQL from cleaning up.
+There are two kinds. A function that takes a connection locks until its transaction ends: use it to read and write rows.
+A `Lock` belongs to a session, and `Catalog.lock` holds it without a transaction: use it for long work, such as
+computing or requests to MLflow, because a long open transaction stops PostgreSQL's vacuum.
 """
 
 from collections.abc import Sequence
@@ -12,58 +12,59 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-_POOL = 0x706F6F6C  # "pool": writers share it, a snapshot being pinned has it alone
-_MEMBERSHIP = 0x67726F75  # "grou": who belongs to which split is decided by one transaction at a time
-_MIGRATION = 0x6D79636F  # "myco": two processes never migrate at once
+_POOL = 0x706F6F6C  # "pool": shared by transactions that write to the pool, exclusive while a snapshot is created
+_MEMBERSHIP = 0x67726F75  # "grou": only one transaction at a time assigns items to splits
+_MIGRATION = 0x6D79636F  # "myco": only one process migrates at a time
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that one session at a time holds. key: the arguments of PostgreSQL's functions, one or two."""
+    """A lock that one session at a time holds. key: one or two arguments for PostgreSQL's lock functions."""
 
     key: Sequence[sa.ColumnElement[Any] | int]
 
 
-PROMOTION = Lock([0x70726F6D])  # "prom": only its holder moves the alias
+PROMOTION = Lock([0x70726F6D])  # "prom": only its holder moves the champion alias
 DELIVERY = Lock([0x616C6572])  # "aler": only its holder sends alerts
 HOUSE = Lock([0x686F7573])  # "hous": only its holder purges or backs up
-_BACKBONE = 0x6261636B  # "back", and the hash of a recipe
+_BACKBONE = 0x6261636B  # "back", the first key of a recipe's lock
 
 
 def recipe_lock(recipe: str) -> Lock:
-    """Only the holder makes the backbone of this recipe."""
+    """Return the lock of a recipe: only its holder builds the backbone of this recipe."""
     return Lock([_BACKBONE, sa.func.hashtext(recipe)])
 
 
 def result_lock(sha256: str, model_version: int) -> Lock:
-    """Only the holder computes what this version says of this image."""
+    """Return the lock of a result: only its holder computes this version's answer for this image."""
     return Lock([sa.func.hashtext(sha256), model_version])
 
 
 def claim_locks(session: sa.Connection, texts: Sequence[str]) -> set[str]:
-    """Lock the hashes of texts that nobody else has locked, until `release_claims`. Give a session in autocommit.
+    """Lock each text that no other session has locked, until `release_claims`.
 
-    Returns: those that are this session's now.
+    Args: session, a connection in autocommit mode; texts, the function locks their hashes.
+    Returns: the texts that this session locked.
     """
     text = _column_of(texts)
     return set(session.scalars(sa.select(text).where(sa.func.pg_try_advisory_lock(_hash(text)))))
 
 
 def release_claims(session: sa.Connection, texts: Sequence[str]) -> None:
-    """Unlock what `claim_locks` locked."""
+    """Unlock the texts that `claim_locks` locked."""
     session.execute(sa.select(sa.func.pg_advisory_unlock(_hash(_column_of(texts)))))
 
 
 def lock_pool_for_writing(connection: sa.Connection) -> None:
-    """Wait for a snapshot being pinned, and keep the next one out until this transaction ends. Writers share it."""
+    """Wait until no snapshot is being created, and block new ones until this transaction ends. Writers share it."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_POOL)))
 
 
 def lock_pool_for_snapshot(connection: sa.Connection) -> datetime:
-    """Keep pool writes out until this transaction ends.
+    """Block all writes to the pool until this transaction ends.
 
-    Returns: the database's clock once they are out: whatever is in the pool entered before it, whatever comes later
-        enters after it.
+    Returns: the cutoff, which is the database's time after the lock was taken. All items now in the pool entered before
+        it, and all later items will enter after it.
     """
     _lock(connection, _POOL)
     cutoff: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
@@ -71,9 +72,9 @@ def lock_pool_for_snapshot(connection: sa.Connection) -> datetime:
 
 
 def lock_membership(connection: sa.Connection, split: Literal["pool", "evaluation"]) -> None:
-    """Let nobody else change who belongs to which split until this transaction ends.
+    """Block all other changes of splits until this transaction ends.
 
-    Pool and evaluation set are kept apart by looking before writing, which is safe only for one writer at a time.
+    The code checks for copies in the other split before it writes. That is safe only with one writer at a time.
     """
     if split == "pool":
         lock_pool_for_writing(connection)
@@ -81,7 +82,7 @@ def lock_membership(connection: sa.Connection, split: Literal["pool", "evaluatio
 
 
 def lock_migrations(connection: sa.Connection) -> None:
-    """Be the only one that migrates until this transaction ends."""
+    """Block all other migrations until this transaction ends."""
     _lock(connection, _MIGRATION)
 
 

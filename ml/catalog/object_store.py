@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ml.errors import ImageStoreError, SettingsError
-from ml.settings import S3Account, Settings
+from ml.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -192,8 +192,8 @@ class S3Store:
             ) from error
 
 
-def s3_client(account: S3Account | None = None) -> "S3Client":
-    """A client that talks to any S3 server: to the account's, or to the one that boto3 reads from AWS_... variables."""
+def s3_client() -> "S3Client":
+    """A client that talks to any S3 server: to the one that boto3 reads from the AWS_... variables."""
     import boto3  # noqa: PLC0415 - half a second of import that a local store does not need
     from botocore.config import Config  # noqa: PLC0415
 
@@ -205,15 +205,5 @@ def s3_client(account: S3Account | None = None) -> "S3Client":
         read_timeout=30,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    if account is None:
-        client: S3Client = boto3.client("s3", config=config)
-    else:
-        client = boto3.client(
-            "s3",
-            config=config,
-            endpoint_url=account.endpoint,
-            region_name=account.region,
-            aws_access_key_id=account.access_key,
-            aws_secret_access_key=account.secret_key.get_secret_value(),
-        )
+    client: S3Client = boto3.client("s3", config=config)
     return client

@@ -1,6 +1,6 @@
-"""The tables as SQLAlchemy sees them. The migrations create them; a test holds the two against each other.
+"""The tables, as SQLAlchemy objects. The migrations create them; a test compares the two.
 
-Three schemas: `users` (who), `training` (what the nights work on), `logs` (what the service did).
+There are three schemas: `users` (accounts), `training` (data, snapshots and models), `logs` (the service's records).
 """
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ def _id() -> Column[int]:
 
 
 def _at(name: str) -> Column[object]:
-    """A time by the database's clock, taken when the row is written, not when its transaction began."""
+    """Return a time column. Its default is the database's time when the row is written, not the transaction's start."""
     return Column(name, DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"))
 
 
@@ -41,17 +41,17 @@ def _item(primary_key: bool = False) -> Column[str]:
 
 
 def _annotation(is_optional: bool = False) -> tuple[Column[list[str]], Column[object]]:
-    """What ml.catalog.annotations.Annotation holds: its class names, and its detail."""
+    """Return the columns of an ml.catalog.annotations.Annotation: its class names and its detail."""
     return Column("class_names", ARRAY(Text), nullable=is_optional), Column("annotation", JSONB(none_as_null=True))
 
 
 def _shortfalls() -> Column[object]:
-    """What is below its floor, as ml.catalog.models.evaluations.Shortfall has it."""
+    """Return the column of figures below their floor: a list of ml.catalog.models.evaluations.Shortfall."""
     return Column("shortfalls", JSONB, nullable=False, server_default=text("'[]'"))
 
 
 def _owned_image() -> Column[str]:
-    """The key of what belongs to one image and goes with it."""
+    """Return the primary key of a table that holds at most one row per image, deleted with the image."""
     reference = ForeignKey("training.images.sha256", ondelete="CASCADE")
     return Column("image_sha256", Text, reference, primary_key=True)
 
@@ -80,31 +80,31 @@ tokens = Table(
     schema="users",
 )
 
-# One row per item ever seen. Membership (split, annotation) is what is true now; `annotations` is how it came to be.
+# One row per item. Its split and annotation are the current ones; the table `annotations` holds their history.
 items = Table(
     "items",
     metadata,
-    Column("id", Text, primary_key=True),  # as ml.catalog.items.item_records.item_id makes it of the parts
+    Column("id", Text, primary_key=True),  # ml.catalog.items.item_records.item_id computes it from the parts
     Column("image_sha256", Text, ForeignKey("training.images.sha256")),
     Column("text_sha256", Text, ForeignKey("training.texts.sha256")),
     Column("group_key", Text, nullable=False),
     Column("source", Text, nullable=False),
     _at("received_at"),
-    Column("split", Text),  # pool, evaluation, or neither: only predicted
+    Column("split", Text),  # pool or evaluation; null for an item that is only predicted
     Column("evaluation_part", Text),  # anchor or recent
     *_annotation(is_optional=True),
-    Column("label_origin", Text),  # curated, confirmed, harvested, or stated by a source and by nobody else
-    Column("entered_pool_at", DateTime(timezone=True)),  # set exactly while the item is in the pool
-    # suspended, excluded, waiting, copy or superseded: why an item with an annotation is not in the pool
+    Column("label_origin", Text),  # curated, confirmed, harvested, or stated (by a source only)
+    Column("entered_pool_at", DateTime(timezone=True)),  # null while the item is not in the pool
+    # The reason why an item with an annotation is in no split: suspended, excluded, waiting, copy or superseded.
     Column("held_back", Text),
-    # The original of a copy. Where both are members, they are of one group.
+    # The original of a copy. If both have a split, they have the same group.
     Column("copy_of", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
     # The former version of an item whose description changed.
     Column("supersedes", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
     schema="training",
 )
 
-# Each class that an item shows, once. Triggers on `items` keep it.
+# One row per item and class that the item shows. Triggers on `items` maintain it.
 item_classes = Table(
     "item_classes",
     metadata,
@@ -112,6 +112,7 @@ item_classes = Table(
     Column("received_at", DateTime(timezone=True), primary_key=True),
     Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
     Column("entered_pool_at", DateTime(timezone=True)),
+    Column("label_origin", Text, nullable=False),
     schema="training",
 )
 
@@ -119,8 +120,8 @@ item_classes = Table(
 images = Table(
     "images",
     metadata,
-    Column("sha256", Text, primary_key=True),  # of the bytes as received
-    Column("media_type", Text, nullable=False),  # of the bytes as stored
+    Column("sha256", Text, primary_key=True),  # of the received bytes
+    Column("media_type", Text, nullable=False),  # of the stored bytes
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("byte_count", Integer, nullable=False),
@@ -171,8 +172,8 @@ snapshot_items = Table(
     schema="training",
 )
 
-# One row per retraining, keyed by who asked (an Airflow run id, or one made by the command line), so that a step
-# that runs again finds what it already did.
+# One row per training. The request key is an Airflow run id, or a key that the command line makes; with it a step that
+# runs again finds its former results.
 attempts = Table(
     "attempts",
     metadata,
@@ -180,18 +181,31 @@ attempts = Table(
     Column("request_key", Text, nullable=False, unique=True),
     Column("reason", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),
+    Column("kind", Text, Computed("coalesce(parameters ->> 'kind', 'retrain')", persisted=True), nullable=False),
     Column("snapshot_id", BigInteger, ForeignKey("training.snapshots.id"), nullable=False),
     Column("mlflow_run_id", Text),
     Column("model_version", Integer, unique=True),
     _at("started_at"),
+    Column("approval_asked_at", DateTime(timezone=True)),  # with MYCOFLOW_PROMOTION=approve; the last time
     Column("finished_at", DateTime(timezone=True)),
+    schema="training",
+)
+
+# A step may give up before its attempt exists: no reference to `attempts`.
+training_failures = Table(
+    "training_failures",
+    metadata,
+    Column("request_key", Text, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("try_number", Integer, primary_key=True, autoincrement=False),
+    _at("failed_at"),
     schema="training",
 )
 
 home_choices = Table(
     "home_choices",
     metadata,
-    Column("name", Text, primary_key=True),  # `task`, `model name`, `backbone`, or `weights of` one
+    Column("name", Text, primary_key=True),  # `task`, `model name`, `backbone`, or `weights of <backbone>`
     Column("value", Text, nullable=False),
     Column("reason", Text, nullable=False),
     _at("chosen_at"),
@@ -206,9 +220,9 @@ backbones = Table(
     Column("onnx_sha256", Text, nullable=False),
     Column("fp32_sha256", Text, nullable=False),  # before quantisation
     Column("weights_recipe", Text, nullable=False),
-    Column("precision", Text, nullable=False),  # what came of it: int8 or fp32
+    Column("precision", Text, nullable=False),  # of the file `onnx_sha256`: int8 or fp32
     Column("image_size", Integer, nullable=False),
-    Column("parity", JSONB(none_as_null=True)),  # int8 against fp32: the figures, the decision and its reason
+    Column("parity", JSONB(none_as_null=True)),  # comparison of int8 and fp32: figures, decision and reason
     _at("made_at"),
     schema="training",
 )
@@ -219,7 +233,7 @@ features = Table(
     Column("part_sha256", Text, primary_key=True),  # of an image or a text
     Column("backbone_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
-    Column("vector", LargeBinary, nullable=False),  # float32 little endian, as long as the backbone says
+    Column("vector", LargeBinary, nullable=False),  # float32, little endian; the backbone decides the length
     schema="training",
 )
 
@@ -263,17 +277,17 @@ evaluations = Table(
     Column("model_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
     Column("evaluation_set_version", BigInteger, ForeignKey("training.evaluation_sets.version"), nullable=False),
     Column("part", Text, nullable=False),
-    Column("is_deciding", Boolean, nullable=False),  # the part that the floor and the gate look at
+    Column("is_deciding", Boolean, nullable=False),  # the floor and the gate use this part
     Column("image_count", Integer, nullable=False),
-    Column("main_figure", Float, nullable=False),  # the task's, which the floor applies to: accuracy of classification
-    Column("accuracy", Float),  # this and the next: where the task has them
+    Column("main_figure", Float, nullable=False),  # the figure that the floor applies to; accuracy in classification
+    Column("accuracy", Float),  # this and the next three: null if the task does not have the figure
     Column("precision_macro", Float),
     Column("recall_macro", Float),
     Column("f1_macro", Float),
     Column("per_class", JSONB, nullable=False),
     Column("confusion", JSONB(none_as_null=True)),
-    Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # of its images, in what it learned
-    Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # the task's other shares, by name
+    Column("learned_copies", Integer, nullable=False, server_default=text("0")),  # items with a copy in the snapshot
+    Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # other figures of the task, name -> value
     _shortfalls(),
     _at("evaluated_at"),
     schema="training",
@@ -289,13 +303,13 @@ verdicts = Table(
     Column("decision", Text, nullable=False),  # promote or keep
     Column("reasons", ARRAY(Text), nullable=False),
     Column("warnings", ARRAY(Text), nullable=False),
-    Column("challenger_figure", Float, nullable=False),  # the main figures
+    Column("challenger_figure", Float, nullable=False),  # main figure; so is the next column
     Column("champion_figure", Float),
     _at("decided_at"),
     schema="training",
 )
 
-# Append-only, but for completed_at: a row without it is an intent that a crash may have left.
+# Append-only except completed_at. A row without completed_at is an intent, possibly from before a crash.
 promotions = Table(
     "promotions",
     metadata,
@@ -328,7 +342,7 @@ monitorings = Table(
     schema="training",
 )
 
-# One row per night and model version; figures are missing where there were too few images.
+# One row per night and model version. A figure is null if there were too few images for it.
 drift_checks = Table(
     "drift_checks",
     metadata,
@@ -348,7 +362,7 @@ drift_checks = Table(
     Column("class_p_value", Float),
     Column("feature_mmd", Float),
     Column("feature_p_value", Float),
-    Column("moved", ARRAY(Text), nullable=False),  # what drifts: confidence, classes, features
+    Column("moved", ARRAY(Text), nullable=False),  # distributions that drifted: confidence, classes, features
     Column("estimated_accuracy", Float),
     Column("observed_accuracy", Float),
     Column("observed_accuracy_low", Float),
@@ -358,7 +372,7 @@ drift_checks = Table(
     schema="training",
 )
 
-# One row per batch that a source brought, and one per file of it, whatever became of it.
+# One row per batch from a source.
 ingest_batches = Table(
     "ingest_batches",
     metadata,
@@ -366,19 +380,20 @@ ingest_batches = Table(
     Column("source", Text, nullable=False),
     Column("is_quarantined", Boolean, nullable=False),
     Column("reject_share", Float, nullable=False),
-    Column("contact_sheet_key", Text),  # in the object store; none without rejects
+    Column("contact_sheet_key", Text),  # key in the object store; null if no file was rejected
     _at("ingested_at"),
     schema="training",
 )
 
+# One row per file of a batch, with its outcome.
 ingest_files = Table(
     "ingest_files",
     metadata,
     _id(),
     Column("batch_id", BigInteger, ForeignKey("training.ingest_batches.id", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),  # within the source
-    Column("version", Text, nullable=False),  # changes with the file
-    Column("label", Text),  # as the source states it
+    Column("version", Text, nullable=False),  # changes when the file's content changes
+    Column("label", Text),  # from the source
     Column("outcome", Text, nullable=False),  # entered, waiting, duplicate or rejected
     Column("reason", Text),
     Column("message", Text),
@@ -395,13 +410,13 @@ image_rights = Table(
     schema="training",
 )
 
-# What is measured of an image's pixels, without knowing what it shows.
+# Statistics of an image's pixels, computed without a model.
 image_statistics = Table(
     "image_statistics",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False, unique=True),
     _owned_image(),
-    Column("thumbnail", LargeBinary, nullable=False),  # 32 x 32 greys
+    Column("thumbnail", LargeBinary, nullable=False),  # 32 x 32 grey pixels
     Column("brightness", REAL, nullable=False),
     Column("contrast", REAL, nullable=False),
     Column("sharpness", REAL, nullable=False),
@@ -409,7 +424,7 @@ image_statistics = Table(
     schema="training",
 )
 
-# By which copies are found, of images whose items belong somewhere.
+# Hashes to find copies by. Images of items that are only predicted have none.
 copy_hashes = Table(
     "copy_hashes",
     metadata,
@@ -421,7 +436,7 @@ copy_hashes = Table(
     schema="training",
 )
 
-# Which account brought what was harvested; no row is ever changed.
+# The account from whose predictions an item was harvested. Rows never change.
 harvests = Table(
     "harvests",
     metadata,
@@ -432,7 +447,7 @@ harvests = Table(
     schema="training",
 )
 
-# (item, model version) -> the answer, computed once. The features lie in training.features.
+# One row per item and model version: the answer, computed once. The features are in training.features.
 results = Table(
     "results",
     metadata,
@@ -440,11 +455,11 @@ results = Table(
     _item(),
     Column("model_version", Integer, nullable=False),
     Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the version's classes
-    Column("top_class", Text),  # none where the task may find none
+    Column("top_class", Text),  # null if the model found no class
     Column("confidence", REAL, nullable=False),
     Column("margin", REAL, nullable=False),
     Column("novelty", REAL),
-    Column("answer", JSONB(none_as_null=True)),  # what the columns do not say
+    Column("answer", JSONB(none_as_null=True)),  # the rest of the answer, which only the task reads
     _at("computed_at"),
     UniqueConstraint("item_id", "model_version"),
     schema="logs",
@@ -485,7 +500,7 @@ events = Table(
     schema="logs",
 )
 
-# The outbox: written once per event, kept with what became of it.
+# The outbox: one row per event, with the state of its delivery.
 alerts = Table(
     "alerts",
     metadata,
@@ -496,26 +511,26 @@ alerts = Table(
     Column("body", Text, nullable=False),
     _at("raised_at"),
     Column("sent_at", DateTime(timezone=True)),
-    Column("sent_to", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # names of those who have it already
+    Column("sent_to", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # receivers that have the alert
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text),
     schema="logs",
 )
 
-# One row per process of the service that is alive, written by itself.
+# One row per living process of the service. The process writes its own row.
 served_models = Table(
     "served_models",
     metadata,
     Column("process", Text, primary_key=True),
-    Column("version", Integer),  # that answers; none before the first
-    Column("refused_version", Integer),  # in production, and does not load there
+    Column("version", Integer),  # the version that answers; null if there is none
+    Column("refused_version", Integer),  # the version in production, if it does not load in this process
     Column("load_error", Text),
     _at("started_at"),
     Column("alive_until", DateTime(timezone=True), nullable=False),
     schema="logs",
 )
 
-# The last row says whether predictions are answered.
+# The last row says whether maintenance mode is on.
 maintenance = Table(
     "maintenance",
     metadata,

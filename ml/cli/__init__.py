@@ -1,1 +1,1 @@
-"""`mycoflow ...`: one file per group of commands."""
+"""The command line `mycoflow`: one file per group of commands."""

@@ -15,7 +15,7 @@ alerts_app = typer.Typer()
 
 
 @alerts_app.command()
-def alerts(count: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20) -> None:
+def alerts(count: Annotated[int, typer.Option(min=1, help="Number of alerts, newest first.")] = 20) -> None:
     """List the latest alerts, and whether they were sent to MYCOFLOW_ALERT_URLS."""
     settings = load_settings()
     with open_catalog(settings) as catalog, catalog.begin() as connection:

@@ -1,12 +1,10 @@
-"""`mycoflow batch ...`: list the batches of images from sources, and decide about those that wait."""
+"""`mycoflow batch ...`: list the batches of images from sources, and decide about waiting ones."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -14,20 +12,20 @@ from rich.table import Table
 from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
 from ml.catalog.object_store import ObjectStore
-from ml.cli.terminal import out, person
+from ml.cli.terminal import catalog_connection, out, person
 from ml.data.data_changes import Action, settle_batches
 from ml.settings import load_settings
 
 batch_app = typer.Typer(help="Batches of images from the ingestion sources.", no_args_is_help=True)
 FILES_SHOWN = 20
 
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of batches.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of batches.")]
 
 
 @batch_app.command("list")
-def list_all(count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20) -> None:
+def list_all(count: Annotated[int, typer.Option(min=1, help="Number of batches at most.")] = 20) -> None:
     """List the latest batches; batches with images that wait for a decision come first."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         batches = list_batches(connection, count)
     table = Table("batch", "source", "ingested", "files", "rejected", "waiting", "state")
     for batch in batches:
@@ -58,7 +56,7 @@ def show(
 
 @batch_app.command("certify")
 def certify(batch_ids: Ids) -> None:
-    """Certify the labels of all waiting images of batches. The images enter the pool, a share the evaluation set."""
+    """Certify the labels of all waiting images of batches. Most images enter the pool, some the evaluation set."""
     out.print(f"{_decide(batch_ids, 'certify')} images certified.")
 
 
@@ -93,9 +91,3 @@ def _print_rejects(rejects: Sequence[FileOutcome]) -> None:
         out.print(f"  {file.name}: {file.message}", highlight=False, markup=False)
     if len(rejects) > FILES_SHOWN:
         out.print(f"  ... and {len(rejects) - FILES_SHOWN} more")
-
-
-@contextmanager
-def _connection() -> Iterator[sa.Connection]:
-    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
-        yield connection

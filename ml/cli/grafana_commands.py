@@ -1,4 +1,4 @@
-"""`mycoflow grafana`: send the dashboards to a Grafana that runs elsewhere."""
+"""`mycoflow grafana`: send the dashboards to an external Grafana."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,18 +14,18 @@ grafana_app = typer.Typer(no_args_is_help=True)
 
 @grafana_app.callback()
 def group() -> None:
-    """Dashboards for the Grafana at MYCOFLOW_GRAFANA_URL."""
+    """Manage the dashboards of the Grafana at MYCOFLOW_GRAFANA_URL."""
 
 
 @grafana_app.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the dashboards' JSON files.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with the dashboards' JSON files.")] = Path(
         "grafana/dashboards"
     ),
 ) -> None:
     """Store the dashboards in Grafana, and replace those with the same uid.
 
-    The dashboards name their data sources by uid: Grafana needs data sources with these uids.
+    The dashboards refer to data sources by uid, so Grafana needs data sources with these uids.
     """
     for path in publish_dashboards(load_settings(), folder):
         out.print(path, highlight=False)

@@ -1,4 +1,4 @@
-"""`mycoflow ...`: all commands. A command parses its arguments, calls ml.cycle or the modules below it, and prints."""
+"""`mycoflow ...`: all commands. A command parses its arguments, calls ml.cycle or a lower module, and prints."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ from ml.cli.snapshot_commands import snapshot_app
 from ml.cli.terminal import out, progress
 from ml.cli.training_progress import run_training
 from ml.cli.tuning_commands import tuning_app
-from ml.cli.upkeep_commands import house_app
+from ml.cli.upkeep_commands import upkeep_app
 from ml.cli.user_commands import user_app
 from ml.data.selection import NEWEST
 from ml.errors import MycoflowError
@@ -38,7 +38,7 @@ from ml.training.recipes import LEARNING_RATE, Finetune, Retrain
 
 app = typer.Typer(
     name="mycoflow",
-    help="Retraining and monitoring that keep an image classifier good. Settings come from the environment and .env.",
+    help="Retrain and monitor an image classifier. Settings come from the environment and .env.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -49,7 +49,7 @@ app.add_typer(batch_app, name="batch")
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(grafana_app, name="grafana")
 app.add_typer(model_app)
-app.add_typer(house_app)
+app.add_typer(upkeep_app)
 app.add_typer(alerts_app)
 app.add_typer(report_app)
 app.add_typer(tuning_app)
@@ -59,7 +59,7 @@ COPIES_SHOWN = 5
 
 
 class Split(StrEnum):
-    """Where ingested images go."""
+    """The split of ingested images."""
 
     pool = "pool"
     evaluation = "evaluation"
@@ -91,9 +91,9 @@ def ingest(
 
 @sample_app.command("digits")
 def sample_digits(
-    later: Annotated[bool, typer.Option("--later", help="The 547 images that arrive after the first model.")] = False,
+    later: Annotated[bool, typer.Option("--later", help="Ingest the other 547 images, as new data.")] = False,
 ) -> None:
-    """Ingest UCI handwritten digits: 250 to evaluate, 1000 for the pool (few 8s and 9s); the rest with --later."""
+    """Ingest UCI handwritten digits: 250 for evaluation, 1000 for the pool (few 8s and 9s); the rest with --later."""
     with open_workspace() as workspace, tempfile.TemporaryDirectory() as folder:
         digits = write_digits(Path(folder))
         parts = [(digits.later, "pool")] if later else [(digits.evaluation, "evaluation"), (digits.first, "pool")]
@@ -106,7 +106,7 @@ def sample_digits(
 
 @app.command()
 def monitor() -> None:
-    """Score the model in production, count the new images, and say whether retraining is due."""
+    """Score the model in production, count the new images, and print whether retraining is due."""
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
         drift = cycle.measure_drift(workspace)
@@ -130,7 +130,7 @@ def retrain(
     command: typer.Context,
     snapshot_size: Annotated[
         int | None,
-        typer.Option(help="Number of images for newest and balanced; MYCOFLOW_SNAPSHOT_SIZE by default."),
+        typer.Option(help="Number of images with newest and balanced; MYCOFLOW_SNAPSHOT_SIZE by default."),
     ] = None,
     selection: Annotated[
         str, typer.Option(help="Pool images: newest, balanced (the newest of each class), all, or since:DATE.")
@@ -190,13 +190,13 @@ def evaluate(
 @app.command()
 def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An image.")],
-    count: Annotated[int, typer.Option(min=1, help="How many names, best first.")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="Number of classes to print, best first.")] = 3,
 ) -> None:
-    """Classify one image with the model in production. Nothing is stored."""
+    """Classify one image with the model in production. Store nothing."""
     with open_workspace() as workspace:
-        version, names = cycle.predict(workspace, file.read_bytes())
-    for name, probability in names[:count]:
-        out.print(f"{probability:7.2%}  {name}", highlight=False)
+        version, entries = cycle.predict(workspace, file.read_bytes(), count)
+    for entry in entries:
+        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False, markup=False)
     out.print(f"(version {version})")
 
 
@@ -208,7 +208,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
 ) -> None:
     """Run the prediction service."""
-    load_settings()  # report a wrong setting here, before any worker starts
+    load_settings()  # reports a wrong setting before any worker starts
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", bind]
     os.execv(sys.executable, [*command, "webapi.factory:create_app()"])  # noqa: S606 - replaces this process, no shell
@@ -237,7 +237,7 @@ def _print_ingest_report(report: IngestReport) -> None:
         f"{report.accepted} accepted, {report.duplicates} already known, {sum(report.rejected.values())} rejected"
     )
     if report.copies:
-        out.print(f"  {len(report.copies)} of the accepted are copies of images already here, and join their groups")
+        out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
         out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False, markup=False)
     for reason, count in sorted(report.rejected.items()):

@@ -11,7 +11,7 @@ from ml.app import open_workspace
 from ml.backbones.scales import SCALES
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
-from ml.evaluation.registering import Statement, register_run
+from ml.evaluation.registering import ModelDescription, register_run
 from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import ModelSummary, list_models
@@ -40,9 +40,9 @@ def register(
     ] = None,
 ) -> None:
     """Register the model of an MLflow run as a version, and print the gate's verdict. Promote nothing."""
-    statement = Statement(image_size, scale, None if classes is None else parse_classes(classes))
+    description = ModelDescription(image_size, scale, None if classes is None else parse_classes(classes))
     with open_workspace() as workspace, progress("Scoring") as on_progress:
-        registration = register_run(workspace, run_id, statement, on_progress)
+        registration = register_run(workspace, run_id, description, on_progress)
     verdict = registration.verdict
     for note in registration.notes:
         out.print(escape(note), highlight=False)
@@ -54,7 +54,7 @@ def register(
 
 @model_app.command()
 def promote(version: Annotated[int, typer.Argument(help="A registered model version.")]) -> None:
-    """Put a version into production, whatever the gate's verdict is."""
+    """Put a version into production, even if the gate's verdict is against it."""
     with alerting_workspace() as workspace:
         promote_by_hand(workspace, version, actor=person(), reason="chosen by hand")
     out.print(f"Version {version} is in production.")
@@ -78,7 +78,7 @@ def release() -> None:
 
 @model_app.command()
 def models() -> None:
-    """List the model versions: whether in production or served, verdict, accuracy and snapshot."""
+    """List the model versions with their state, verdict, main figure and snapshot."""
     with open_workspace() as workspace:
         rows, name = list_models(workspace), workspace.task.main_figure.replace("_", " ")
     table = Table("version", "state", "verdict", name, "snapshot", "registered")

@@ -13,7 +13,7 @@ from ml.settings import load_settings
 report_app = typer.Typer()
 
 
-def _in_a_folder(file: Path) -> Path:
+def _require_folder(file: Path) -> Path:
     if not file.absolute().parent.is_dir():
         raise typer.BadParameter(f"expected a file in a folder that exists, got {file}")
     return file
@@ -22,10 +22,10 @@ def _in_a_folder(file: Path) -> Path:
 @report_app.command()
 def report(
     html: Annotated[
-        Path, typer.Option("--html", metavar="FILE", dir_okay=False, callback=_in_a_folder, help="Where to write it.")
+        Path, typer.Option("--html", metavar="FILE", dir_okay=False, callback=_require_folder, help="File to write.")
     ],
 ) -> None:
-    """Write a page for a browser or a mail: the model, new images, drift, nightly checks, and open decisions."""
+    """Write an HTML page for a browser or an e-mail: model, new images, drift, nightly checks, open decisions."""
     settings = load_settings()
     with open_catalog(settings) as catalog:
         page = make_report(catalog, settings)

@@ -1,13 +1,11 @@
-"""`mycoflow snapshot ...`: list, show, compare and export snapshots, the data that models were trained on."""
+"""`mycoflow snapshot ...`: list, show, compare and export snapshots, which hold the training data of models."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -22,13 +20,13 @@ from ml.catalog.snapshots.snapshot_contents import (
     load_members,
     summarise_snapshot,
 )
-from ml.cli.terminal import out, progress
+from ml.cli.terminal import catalog_connection, out, progress
 from ml.data.snapshot_export import export_snapshot
 from ml.settings import load_settings
 
 snapshot_app = typer.Typer(help="Snapshots: the data that models were trained on.", no_args_is_help=True)
 
-SnapshotId = Annotated[int, typer.Argument(help="Number of a snapshot: see `mycoflow snapshot list`.")]
+SnapshotId = Annotated[int, typer.Argument(help="Id of a snapshot: see `mycoflow snapshot list`.")]
 _ORIGINS = ("curated", "confirmed", "harvested")
 _FOLDS = ("train", "validation")
 
@@ -36,7 +34,7 @@ _FOLDS = ("train", "validation")
 @snapshot_app.command("list")
 def list_all() -> None:
     """List the snapshots, the newest first."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         stored = list_snapshots(connection)
     table = Table("snapshot", "taken", "selection", "images", "train", "validation", "classes", "versions")
     for each in stored:
@@ -49,11 +47,11 @@ def list_all() -> None:
 @snapshot_app.command()
 def show(snapshot_id: SnapshotId) -> None:
     """Show a snapshot's contents: images per class, fold and label origin, and the age of the images."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
         members = load_members(connection, snapshot_id)
     table = Table("class", "images", *_FOLDS, *_ORIGINS)
-    for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # they are ordered by it
+    for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # sorted by class
         table.add_row(escape(label), *_figures(list(of_class)))
     table.add_section()
     table.add_row("all", *_figures(members))
@@ -71,7 +69,7 @@ def diff(
     ] = False,
 ) -> None:
     """Show the changes between two snapshots: classes, label origins, age, and images added and removed."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         heads = [summarise_snapshot(connection, each) for each in (first, second)]
         before, after = (load_members(connection, each) for each in (first, second))
     changes = compare_members(before, after)
@@ -94,16 +92,10 @@ def export(
     snapshot_id: SnapshotId,
     target: Annotated[Path, typer.Argument(metavar="DIR|FILE.zip", help="A path that does not exist yet.")],
 ) -> None:
-    """Write a snapshot's images by fold and class, with a manifest of hashes, labels and origins."""
+    """Write a snapshot's images by fold and class, with a manifest of hashes, texts, labels and origins."""
     with open_catalog(load_settings()) as catalog, progress("Exporting") as on_progress:
         count = export_snapshot(catalog, snapshot_id, target, on_progress)
-    out.print(f"{count} images of snapshot {snapshot_id} are in {target}.", highlight=False, markup=False)
-
-
-@contextmanager
-def _connection() -> Iterator[sa.Connection]:
-    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
-        yield connection
+    out.print(f"{count} items of snapshot {snapshot_id} are in {target}.", highlight=False, markup=False)
 
 
 def _title(summary: SnapshotSummary) -> str:

@@ -1,14 +1,17 @@
-"""Shared by all commands: the console, progress bars, and the name of the user."""
+"""Shared by all commands: the console, progress bars, the catalog, and the name of the user."""
 
 import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import sqlalchemy as sa
 from rich import progress as bars
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ml.catalog.database import open_catalog
 from ml.progress import Progress, StepProgress
+from ml.settings import load_settings
 
 out = Console()
 
@@ -45,6 +48,13 @@ def _bar() -> bars.Progress:
     return bars.Progress(*columns, console=out)
 
 
+@contextmanager
+def catalog_connection() -> Iterator[sa.Connection]:
+    """Open the settings' catalog for one transaction."""
+    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
+        yield connection
+
+
 def person() -> str:
-    """Return the name of the operating system's user, for the journal."""
+    """Return the name of the operating system's user, for the journal and the audit log."""
     return getpass.getuser()

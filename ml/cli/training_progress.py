@@ -27,7 +27,7 @@ def run_training(
     """Run a training in this process and print its result.
 
     Args:
-        command: context of the typer command; it tells which options the user gave.
+        command: context of the typer command, which shows the options that the user gave.
         request_key: key of an interrupted run to continue. The run keeps its own options, except those that the user
             gives now. None starts a new run.
         names: names of the training's steps, in order.
@@ -64,9 +64,9 @@ def _resume(command: typer.Context, attempt: Attempt, recipe: Recipe) -> Recipe:
     """Return the recipe of an attempt, with the options that the command line gives."""
     began = decode_recipe(attempt.parameters)
     if began.kind != recipe.kind:
-        return recipe  # the night refuses it
+        return recipe  # cycle.retrain refuses a recipe of another kind
     given = {name: value for name, value in options_of(recipe).items() if _is_given(command, name)}
-    return replace(began, **given)  # type: ignore[arg-type]  # by the names of its own fields
+    return replace(began, **given)  # type: ignore[arg-type]  # the keys are names of its fields
 
 
 def _is_given(command: typer.Context, name: str) -> bool:

@@ -17,12 +17,12 @@ from ml.upkeep.backup_manifest import Manifest
 from ml.upkeep.purge import purge_workspace
 from ml.upkeep.restore import restore as restore_backup
 
-house_app = typer.Typer()
+upkeep_app = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 
 
-@house_app.command()
+@upkeep_app.command()
 def check() -> None:
     """Remove images from the pool that are copies of images in the evaluation set. Snapshots do not change."""
     with open_workspace() as workspace:
@@ -37,7 +37,7 @@ def check() -> None:
         )
 
 
-@house_app.command()
+@upkeep_app.command()
 def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without this option, only count.")] = False,
 ) -> None:
@@ -53,7 +53,7 @@ def purge(
     out.print(f"{freed} freed." if yes else f"Nothing was deleted. `mycoflow purge --yes` frees {freed}.")
 
 
-@house_app.command()
+@upkeep_app.command()
 def backup(folder: Folder) -> None:
     """Write database, images, backbones and models into a new folder. Services may keep running."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
@@ -62,7 +62,7 @@ def backup(folder: Folder) -> None:
     _print_mlflow_note(manifest)
 
 
-@house_app.command()
+@upkeep_app.command()
 def restore(folder: Folder) -> None:
     """Restore a backup folder into an empty deployment."""
     with progress("Checking files") as on_progress:

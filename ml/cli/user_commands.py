@@ -1,17 +1,14 @@
 """`mycoflow user ...`: the accounts of the prediction service."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
-from ml.cli.terminal import out, person
+from ml.cli.terminal import catalog_connection, out, person
 from ml.data.harvest import take_back
 from ml.errors import AccountError
 from ml.settings import load_settings
@@ -22,7 +19,9 @@ Login = Annotated[str, typer.Argument(help="Lower-case letters, digits and . _ @
 
 
 @user_app.command("add")
-def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help="What the account may do.")]) -> None:
+def add_user(
+    login: Login, role: Annotated[user_accounts.Role, typer.Option(help="Role of the account; it decides the rights.")]
+) -> None:
     """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
@@ -33,7 +32,7 @@ def add_user(login: Login, role: Annotated[user_accounts.Role, typer.Option(help
 @user_app.command("list")
 def list_users() -> None:
     """List the accounts."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         stored = user_accounts.list_accounts(connection)
     table = Table("login", "role", "created", "state")
     for row in stored:
@@ -45,7 +44,7 @@ def list_users() -> None:
 @user_app.command("disable")
 def disable_user(login: Login) -> None:
     """Disable an account and end its sessions. Its predictions and feedback stay."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         user_accounts.disable_account(connection, login)
     out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.")
 
@@ -62,18 +61,12 @@ def reset_user(login: Login) -> None:
 @user_app.command("take-back")
 def take_back_images(login: Login) -> None:
     """Remove all images of an account from the pool and the evaluation set. They wait for another person's decision."""
-    with _connection() as connection:
+    with catalog_connection() as connection:
         stored = user_accounts.find_account(connection, login)
         if stored is None:
             raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
         count = take_back(connection, stored.account.id, person())
     out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
-
-
-@contextmanager
-def _connection() -> Iterator[sa.Connection]:
-    with open_catalog(load_settings()) as catalog, catalog.begin() as connection:
-        yield connection
 
 
 def _read_password() -> str:

@@ -1,1 +1,1 @@
-"""Calibrated confidence of answers, and accuracy estimated from it."""
+"""Calibrate the confidence of answers, and estimate accuracy from it."""

@@ -1,1 +1,1 @@
-"""The rules of the data: who belongs to the pool or the evaluation set, folds, selections, snapshots."""
+"""The rules of the data: splits (pool and evaluation set), folds, selections and snapshots."""

@@ -1,4 +1,4 @@
-"""A bounded number of items that still shows every class, always the same ones."""
+"""Draw a limited, class-balanced and reproducible sample of items, and count items by class."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,22 +12,22 @@ class Labelled(Protocol):
 
     @property
     def item_id(self) -> str:
-        """What names it."""
+        """The item's id."""
 
     @property
     def annotation(self) -> Annotation:
-        """What it shows."""
+        """The item's annotation."""
 
 
 LabelledItem = TypeVar("LabelledItem", bound=Labelled)
 
 
 def take_evenly(items: Iterable[LabelledItem], count: int) -> list[LabelledItem]:
-    """Take items in turn from each class, in the order of their ids, which is as good as drawing lots.
+    """Take items from each class in turn, in the order of their ids. Ids are hashes, so their order is random.
 
     Args:
-        items: any number; one that shows several classes counts for the one that fewest of them show.
-        count: how many to take, all where there are no more.
+        items: an item with several classes counts for the rarest of them.
+        count: number of items to take; all if there are fewer.
     """
     ordered = sorted(items, key=lambda item: item.item_id)
     counts = count_items_by_class(item.annotation for item in ordered)
@@ -41,10 +41,13 @@ def take_evenly(items: Iterable[LabelledItem], count: int) -> list[LabelledItem]
 
 
 def count_items_by_class(annotations: Iterable[Annotation]) -> Counter[str]:
-    """Count the items that show each class; one that shows it many times counts once."""
+    """Count the items that show each class. An item that shows a class several times counts once."""
     return Counter(name for annotation in annotations for name in set(annotation.class_names))
 
 
 def rarest_class(annotation: Annotation, counts: Mapping[str, int]) -> str | None:
-    """The class that an item counts for: of those that it shows, the one that fewest items show; None without any."""
+    """Return the class that an item counts for: its class with the fewest items, or None without a class.
+
+    Args: counts, class name -> number of items.
+    """
     return min(annotation.class_names, key=lambda name: (counts.get(name, 0), name), default=None)

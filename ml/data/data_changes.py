@@ -1,4 +1,4 @@
-"""What an admin does to labels and membership: certify, relabel, exclude. All of a list, or nothing of it."""
+"""An admin's changes to annotations and splits: certify, relabel, exclude. Of a list, all are applied or none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ Action = Literal["certify", "relabel", "exclude"]
 
 @dataclass(frozen=True)
 class Change:
-    """What to do to one item.
+    """A change to make to one item.
 
     Args:
-        action: `certify` makes the annotation that it has a person's word, `relabel` gives it another, `exclude` takes
-            it out of the pool and the evaluation set. The first two also end an exclusion.
-        annotation: with `relabel` only.
+        action: `certify` confirms the item's annotation, `relabel` replaces it, `exclude` removes the item from the
+            pool and the evaluation set. `certify` and `relabel` also end an exclusion.
+        annotation: the new annotation, only with `relabel`.
     """
 
     action: Action
@@ -36,22 +36,22 @@ class Change:
 
 @dataclass(frozen=True)
 class ItemState:
-    """What an admin's change is about."""
+    """The part of an item's state that an admin may change."""
 
     annotation: Annotation | None
     label_origin: str | None
     split: str | None
     held_back: str | None
 
-    def shown(self) -> dict[str, str | None]:
-        """As JSON has it, for people: its annotation as a label."""
+    def to_json(self) -> dict[str, str | None]:
+        """Return the state as JSON for people, with the annotation as a label."""
         known = {name: value for name, value in vars(self).items() if name != "annotation"}
         return {"label": label_of(self.annotation), **known}
 
 
 @dataclass(frozen=True)
-class Changed:
-    """How one change went. `before` and `after` are equal where there was nothing to do."""
+class AppliedChange:
+    """The result of one change. `before` and `after` are equal if there was nothing to change."""
 
     change: Change
     before: ItemState
@@ -62,10 +62,10 @@ class Changed:
         return self.before != self.after
 
 
-def change_images(catalog: Catalog, changes: Sequence[Change], actor: str, mirrored: bool) -> list[Changed]:
-    """Make changes in their order, all of them or none; see `apply_changes`. What takes long is done before.
+def change_images(catalog: Catalog, changes: Sequence[Change], actor: str, mirrored: bool) -> list[AppliedChange]:
+    """Prepare the search for copies, which takes long, then apply changes in one transaction; see `apply_changes`.
 
-    Raises: also ImageStoreError, the store cannot be read.
+    Raises: as `apply_changes`; ImageStoreError, the store cannot be read.
     """
     entering = list(dict.fromkeys(each.item_id for each in changes if each.action != "exclude"))
     prepare_search(catalog, entering, mirrored)
@@ -74,9 +74,9 @@ def change_images(catalog: Catalog, changes: Sequence[Change], actor: str, mirro
 
 
 def settle_batches(catalog: Catalog, batch_ids: Sequence[int], action: Action, actor: str, mirrored: bool) -> int:
-    """Certify or exclude all that still waits of some batches; see `decide_batches`. What takes long is done before.
+    """Prepare the search for copies, which takes long, then decide in one transaction; see `decide_batches`.
 
-    Raises: also ImageStoreError, the store cannot be read.
+    Raises: as `decide_batches`; ImageStoreError, the store cannot be read.
     """
     if action != "exclude":
         with catalog.begin() as connection:
@@ -86,15 +86,17 @@ def settle_batches(catalog: Catalog, batch_ids: Sequence[int], action: Action, a
         return decide_batches(connection, batch_ids, action, actor, mirrored)
 
 
-def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: str, mirrored: bool) -> list[Changed]:
-    """Make changes in their order, each with a line in the audit log. An error leaves the transaction to roll back.
+def apply_changes(
+    connection: sa.Connection, changes: Sequence[Change], actor: str, mirrored: bool
+) -> list[AppliedChange]:
+    """Apply changes in their order, each with an event in the audit log. After an error, roll the transaction back.
 
     Args:
-        actor: `account:<id>`, or a person's name on the command line.
+        actor: `account:<id>`, or on the command line the name of the system's user.
         mirrored: whether a mirror image is a copy.
     Raises:
-        UnknownImageError: naming the items that nobody knows.
-        ImageChangeError: an item without an annotation is to be certified.
+        UnknownImageError: some of the items do not exist.
+        ImageChangeError: an item without an annotation cannot be certified.
     """
     lock_membership(connection, "pool")
     _demand_known(connection, {change.item_id for change in changes})
@@ -104,15 +106,15 @@ def apply_changes(connection: sa.Connection, changes: Sequence[Change], actor: s
 def decide_batches(
     connection: sa.Connection, batch_ids: Sequence[int], action: Action, actor: str, mirrored: bool
 ) -> int:
-    """Certify or exclude all that still waits of some batches: of all of them or, after an error, of none.
+    """Certify or exclude all waiting items of some batches. After an error, roll the transaction back.
 
     Args:
-        actor: who decides, for the record.
+        actor: who decides, for the audit log.
         mirrored: whether a mirror image is a copy.
-    Returns: how many items.
-    Raises: UnknownBatchError.
+    Returns: number of certified or excluded items.
+    Raises: UnknownBatchError, no batch has one of the ids.
     """
-    lock_membership(connection, "pool")  # before looking: another admin may be deciding the same images
+    lock_membership(connection, "pool")  # before reading, because another admin may decide on the same items
     for batch_id in batch_ids:
         load_batch(connection, batch_id)
     changes = [Change(action, item_id) for item_id in find_waiting(connection, batch_ids)]
@@ -125,15 +127,15 @@ def _demand_known(connection: sa.Connection, item_ids: set[str]) -> None:
         raise UnknownImageError(f"Expected hashes of known images, got {', '.join(unknown)}. Nothing was changed.")
 
 
-def _apply(connection: sa.Connection, change: Change, actor: str, mirrored: bool) -> Changed:
+def _apply(connection: sa.Connection, change: Change, actor: str, mirrored: bool) -> AppliedChange:
     before = _read(connection, change.item_id)
     if change.action == "exclude":
         exclude(connection, change.item_id, actor)
     else:
         confirm(connection, change.item_id, _annotation(change, before), actor, mirrored, is_readmitted=True)
-    changed = Changed(change, before, _read(connection, change.item_id))
+    changed = AppliedChange(change, before, _read(connection, change.item_id))
     if changed.is_changed:
-        detail = {"image_sha256": change.item_id, "before": before.shown(), "after": changed.after.shown()}
+        detail = {"image_sha256": change.item_id, "before": before.to_json(), "after": changed.after.to_json()}
         write_event(connection, f"data.{change.action}", actor, detail)
     return changed
 

@@ -1,4 +1,4 @@
-"""A description that changes makes a new version of its item."""
+"""Change the description of an item, which creates a new version of the item."""
 
 import sqlalchemy as sa
 
@@ -12,17 +12,17 @@ from ml.errors import ImageChangeError, UnknownImageError
 
 
 def change_description(connection: sa.Connection, item_id: str, text: TextRecord | None, actor: str) -> str:
-    """Give an item another text, or take its text away. The new version takes over its place, annotation and group.
+    """Replace or remove the text of an item. The new version takes over the item's split, annotation and group.
 
-    The former version leaves pool and evaluation set; snapshots and versions of the evaluation set that hold it keep
-    it. A text that an item had before brings that version back.
+    The former version leaves its split, but stays in existing snapshots and versions of the evaluation set. If the item
+    had the same text before, that former version becomes the current one again.
 
-    Args: actor, who changes it, for the record.
-    Returns: the id of the version with that text; the same where the item has it already.
+    Args: text, the new text; None removes it. actor, who changes it, for the audit log.
+    Returns: the id of the version with the text; the given id if the item has this text already.
     Raises:
-        UnknownImageError: there is no such item.
-        ImageChangeError: the item is a former version, nothing would be left of it, or another item that has a place
-            or an annotation consists of the same parts.
+        UnknownImageError: no item has this id.
+        ImageChangeError: the item is a former version, it would have neither image nor text, or another item with a
+            split or an annotation has the same parts.
     """
     lock_membership(connection, "pool")
     state = read_states(connection, [item_id]).get(item_id)
@@ -33,7 +33,7 @@ def change_description(connection: sa.Connection, item_id: str, text: TextRecord
         return item_id
     if state.held_back == "superseded":
         raise ImageChangeError(
-            f"Expected the current version of an item, got {item_id}, a former one. Change that one."
+            f"Expected the current version of an item, got {item_id}, a former one. Change the current one."
         )
     _demand_free(connection, record, state)
     supersede(connection, item_id, record, actor)
@@ -55,6 +55,6 @@ def _demand_free(connection: sa.Connection, record: ItemRecord, former: State) -
         return
     if (known.held_back, known.group_key) != ("superseded", former.group_key):
         raise ImageChangeError(
-            f"Expected a text that makes a new item, got one that makes {record.id}, which has its own place already. "
+            f"Expected a text that makes a new item, got one that makes the existing item {record.id}. "
             "Exclude one of the two instead."
         )

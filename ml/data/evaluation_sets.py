@@ -1,4 +1,4 @@
-"""The evaluation set: items no model ever trains on, versioned, in two parts."""
+"""The evaluation set: versioned, in two parts (anchor and recent), and never used for training."""
 
 import hashlib
 import json
@@ -14,24 +14,24 @@ from ml.catalog.items.item_records import ItemParts
 from ml.catalog.tables import evaluation_set_items, evaluation_sets, items
 from ml.errors import EvaluationSetError
 
-RECENT_IMAGES = 500  # the latest of the recent part
-RECENT_DECIDES_FROM = 100  # items; below that the anchor decides
+RECENT_IMAGES = 500  # the newest items of the recent part that a version holds
+RECENT_DECIDES_FROM = 100  # items in the recent part; with fewer the anchor decides
 _PARTS = (items.c.id, items.c.image_sha256, items.c.text_sha256)
 
 
 @dataclass(frozen=True)
 class EvaluationItem(ItemParts):
-    """One item of an evaluation set; `part` is anchor or recent."""
+    """One item of the evaluation set. `part` is anchor or recent."""
 
     annotation: Annotation
     part: str
 
 
 def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[EvaluationItem]]:
-    """The evaluation set as it is now: all of the anchor, the latest of the recent part.
+    """Return the current evaluation set: the whole anchor, and the newest items of the recent part.
 
-    Returns: its version (a new one when a member or an annotation changed) and its items, ordered by id.
-    Raises: EvaluationSetError, it is empty.
+    Returns: its version (a new one if an item or an annotation changed), and its items ordered by id.
+    Raises: EvaluationSetError, the set is empty.
     """
     members = current_members(connection)
     if not members:
@@ -43,7 +43,7 @@ def current_evaluation_set(connection: sa.Connection) -> tuple[int, list[Evaluat
 
 
 def current_members(connection: sa.Connection) -> list[EvaluationItem]:
-    """What the evaluation set would hold if it were looked at now, ordered by id."""
+    """Return the items of the current evaluation set, ordered by id, without creating a version."""
     return sorted(
         [*_members(connection, "anchor", None), *_members(connection, "recent", RECENT_IMAGES)],
         key=lambda member: member.item_id,
@@ -51,14 +51,14 @@ def current_members(connection: sa.Connection) -> list[EvaluationItem]:
 
 
 def deciding_part(members: Iterable[EvaluationItem]) -> str:
-    """The part that the floor and the gate look at: recent once it is large enough, the anchor before that."""
+    """Return the part that decides about floor and gate: recent if it is large enough or the only one, else anchor."""
     parts = [member.part for member in members]
     is_recent = parts.count("recent") >= RECENT_DECIDES_FROM or "anchor" not in parts
     return "recent" if is_recent else "anchor"
 
 
 def load_evaluation_set(connection: sa.Connection, version: int) -> list[EvaluationItem]:
-    """The items of one version, ordered by id."""
+    """Return the items of one version, ordered by id."""
     table = evaluation_set_items
     query = (
         sa.select(*_PARTS, table.c.class_names, table.c.annotation, table.c.part)
@@ -70,7 +70,7 @@ def load_evaluation_set(connection: sa.Connection, version: int) -> list[Evaluat
 
 
 def group_keys(connection: sa.Connection, item_ids: list[str]) -> dict[str, str]:
-    """What each item belongs to, by its id."""
+    """Return the group of each item, by item id."""
     query = sa.select(items.c.id, items.c.group_key).where(items.c.id.in_(item_ids))
     return dict(connection.execute(query).tuples().all())
 
@@ -114,7 +114,9 @@ def _version_of(connection: sa.Connection, members: Sequence[EvaluationItem]) ->
 
 
 def _content(member: EvaluationItem) -> tuple[object, ...]:
-    """What a version of the set is told apart by. Of an item with one class it is what it always was."""
+    """Return an item's contribution to the version's hash. It must not change for an item with one class: old hashes
+    contain it.
+    """
     names, detail = member.annotation.class_names, member.annotation.detail
     if len(names) == 1 and detail is None:
         return member.item_id, names[0], member.part

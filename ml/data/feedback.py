@@ -1,4 +1,4 @@
-"""What people say of predictions: a certified label from those who may say so, a proposal from everybody else."""
+"""Feedback on predictions. An expert's or admin's label becomes a confirmed label; a user's label is a proposal."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,54 +20,54 @@ _MAX_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class StoredPrediction:
-    """A prediction that was given.
+    """A stored prediction.
 
     Args:
-        account_id: who asked; None once that account is erased.
-        best_index: of the most probable class, in the order of the version's classes.
+        account_id: of the account that asked; None after the account is erased.
+        top_class: the class with the highest score; None if the model found no class.
     """
 
     id: int
     account_id: int | None
     item_id: str
     model_version: int
-    best_index: int
+    top_class: str | None
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What somebody says of a prediction.
+    """One person's opinion on a prediction.
 
     Args:
-        predicted: the name that the prediction gave first.
-        corrected: all that the item shows, if a `nok` comes with it.
+        predicted: the first class of the answer; None if the answer has no class.
+        corrected: all that the item shows, optional with `nok`.
     """
 
     verdict: Verdict
-    predicted: str
+    predicted: str | None
     corrected: Annotation | None
 
     @property
     def label(self) -> str | None:
-        """What the item shows, in this opinion; None where it says only what it does not show."""
+        """The item's label according to this opinion; None if the opinion only rejects the predicted class."""
         return self.predicted if self.verdict == "ok" else label_of(self.corrected)
 
     def contradicts(self, annotation: Annotation) -> bool:
-        """Whether an annotation is wrong if this opinion is right."""
+        """Return whether an annotation is wrong if this opinion is right."""
         names = set(annotation.class_names)
         if self.verdict == "ok":
-            return self.predicted not in names
+            return self.predicted is not None and self.predicted not in names
         right = set() if self.corrected is None else set(self.corrected.class_names)
         return not right <= names or self.predicted in names - right
 
 
 def may_certify(account: Account) -> bool:
-    """Whether an account's word makes a confirmed label."""
+    """Return whether the labels of an account become confirmed labels."""
     return account.role in _CERTIFIERS
 
 
 def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPrediction | None:
-    """A prediction by its id, if there is one."""
+    """Return the prediction with this id, or None."""
     if not 0 < prediction_id <= _MAX_ID:
         return None
     query = (
@@ -76,26 +76,23 @@ def find_prediction(connection: sa.Connection, prediction_id: int) -> StoredPred
             predictions.c.account_id,
             results.c.item_id,
             results.c.model_version,
-            results.c.probabilities,
+            results.c.top_class,
         )
         .join(results)
         .where(predictions.c.id == prediction_id)
     )
     row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    best_index = row.probabilities.index(max(row.probabilities))
-    return StoredPrediction(row.id, row.account_id, row.item_id, row.model_version, best_index)
+    return None if row is None else StoredPrediction(*row)
 
 
 def find_classes(connection: sa.Connection, model_version: int) -> list[str] | None:
-    """The classes of a registered model version, in the order of its probabilities."""
+    """Return the classes of a registered model version in the order of its probabilities, or None."""
     query = sa.select(model_versions.c.classes).where(model_versions.c.version == model_version)
     return connection.execute(query).scalar_one_or_none()
 
 
 def is_known_label(connection: sa.Connection, label: str) -> bool:
-    """Whether some model version has this class, or some item by more than a source's word."""
+    """Return whether a model version has this class, or an item has it in an annotation not only stated by a source."""
     is_class = sa.exists().where(model_versions.c.classes.any(label))
     is_label = sa.exists().where(
         item_classes.c.class_name == label, item_classes.c.item_id == items.c.id, items.c.label_origin != "stated"
@@ -105,7 +102,7 @@ def is_known_label(connection: sa.Connection, label: str) -> bool:
 
 
 def known_labels(connection: sa.Connection) -> set[str]:
-    """All labels that is_known_label knows."""
+    """Return all labels for which is_known_label is true."""
     names = sa.func.unnest(items.c.class_names)
     of_items = sa.select(names).where(items.c.label_origin != "stated").distinct()
     of_models = sa.select(sa.func.unnest(model_versions.c.classes))
@@ -120,17 +117,17 @@ def give_feedback(
     mirrored: bool,
     is_exclusive: bool,
 ) -> tuple[int, Effect]:
-    """Record an opinion, and let it do what this account's word can do.
+    """Record an opinion, and apply it.
 
-    What an expert or admin says that an item shows becomes a confirmed label. Anything else is a proposal: it takes a
-    harvested label that it contradicts out of the pool until somebody certifies it, and never touches a label of a
-    person. Where an item may have several classes, one name that is right does not say what else the item shows: it
-    confirms a label that has it, and is a proposal otherwise.
+    What an expert or admin says that an item shows becomes a confirmed label. Any other opinion is a proposal: if it
+    contradicts a harvested label, the item leaves the pool until somebody certifies it. A proposal never changes a
+    person's label. If an item may have several classes, one right class does not say what else the item shows: it
+    confirms a label that has this class, and is a proposal otherwise.
 
     Args:
         mirrored: whether a mirror image is a copy.
-        is_exclusive: whether an item has one class.
-    Returns: the feedback's id, and what it did.
+        is_exclusive: whether an item has exactly one class.
+    Returns: the feedback's id, and its effect.
     """
     feedback_id: int = connection.execute(
         sa.insert(feedback)
@@ -161,23 +158,23 @@ def _apply(
 
 
 def _annotation(connection: sa.Connection, item_id: str, opinion: Opinion, is_exclusive: bool) -> Annotation | None:
-    """Return all that an item shows if an opinion is right, which is what is known if both agree.
+    """Return the annotation to confirm: the item's own annotation if the opinion agrees with it, else the opinion's.
 
-    Returns: None where the opinion does not say all.
+    Returns: None if the opinion does not say all that the item shows.
     """
     known = read_states(connection, [item_id])[item_id].annotation
     if opinion.label is not None and known is not None and not opinion.contradicts(known):
         return known
     if opinion.verdict == "ok":
-        return Annotation((opinion.predicted,)) if is_exclusive else None
+        return Annotation((opinion.predicted,)) if is_exclusive and opinion.predicted is not None else None
     return opinion.corrected
 
 
 def _suspend(connection: sa.Connection, item_id: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:
     lock_membership(connection, "pool")
     state = read_states(connection, [item_id])[item_id]
-    is_guess = state.label_origin == "harvested" and state.held_back is None
-    if not is_guess or state.annotation is None or not opinion.contradicts(state.annotation):
+    is_disputable = state.label_origin == "harvested" and state.held_back is None
+    if not is_disputable or state.annotation is None or not opinion.contradicts(state.annotation):
         return False
     suspend(connection, [item_id], actor, proposed=opinion.label, prediction_id=prediction_id)
     return True

@@ -1,4 +1,4 @@
-"""Harvest: new items that the model is sure about go into the pool under the model's own annotation."""
+"""Harvest: add items with a confident prediction to the pool, with the model's own annotation."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ from ml.data import membership
 from ml.data.copies.near_copies import copies_of
 from ml.data.membership import find_obstacles
 
-# Of one account. A forest walk has tens of photos; a script has thousands.
+# Limit per account, against scripts that send thousands of images. A person sends tens.
 HARVESTED_PER_DAY = 50
 
 
 def is_harvestable(connection: sa.Connection, item_id: str, account_id: int | None) -> bool:
-    """Whether an item is only predicted so far, disputed by nobody, and its account has something left for today.
+    """Return whether an item is only predicted, nobody disputed it, and its account is below the daily limit.
 
-    Good for a first look without the membership lock.
+    Without the membership lock the answer may change; `harvest` checks again.
     """
     return _find_group(connection, item_id) is not None and _harvested_today(connection, account_id) < HARVESTED_PER_DAY
 
@@ -34,22 +34,22 @@ def harvest(
     model_version: int,
     account_id: int | None,
     mirrored: bool,
-    shows_something: Callable[[ImageStatistics], bool],
+    has_good_quality: Callable[[ImageStatistics], bool],
 ) -> bool:
-    """Put an item into the pool under the annotation that a model version gave it, if it is still harvestable.
+    """Add an item to the pool with the annotation of a model version, if it is still harvestable.
 
-    A copy of any known image is not: models would learn one photo many times. An item whose image was never
-    measured is not either (`ml.data.copies.near_copies.prepare_search` does).
+    A copy of a known image is not harvested, because models would be trained on one photo many times. Nor is an item
+    without stored image statistics, which `ml.data.copies.near_copies.prepare_search` computes.
 
     Args:
-        account_id: whose item it is.
+        account_id: of the account that sent the item.
         mirrored: whether a mirror image is a copy.
-        shows_something: whether a photo is no even surface, no darkness and no blur.
-    Returns: whether it is in the pool now through this call.
+        has_good_quality: returns whether an image's statistics pass the quality check.
+    Returns: whether this call added the item to the pool.
     """
     lock_membership(connection, "pool")
     statistics = load_statistics(connection, [item_id]).get(item_id)
-    if statistics is None or not shows_something(statistics) or not is_harvestable(connection, item_id, account_id):
+    if statistics is None or not has_good_quality(statistics) or not is_harvestable(connection, item_id, account_id):
         return False
     copies = copies_of(connection, item_id, mirrored)
     group_key = _find_group(connection, item_id) or item_id
@@ -63,12 +63,12 @@ def harvest(
 
 
 def take_back(connection: sa.Connection, account_id: int, actor: str) -> int:
-    """Take out of the pool what was harvested from an account, and out of pool and evaluation set what it labelled.
+    """Suspend all items that were harvested from an account or last labelled by it. They leave their split.
 
-    Each waits then for another person's word. Snapshots that hold it stay.
+    A suspended item waits for another person's decision. Existing snapshots do not change.
 
-    Args: actor, who takes it back, for the record.
-    Returns: how many items were taken out.
+    Args: actor, who suspends them, for the audit log.
+    Returns: number of suspended items.
     """
     lock_membership(connection, "pool")
     is_in = items.c.split.is_not(None) & items.c.held_back.is_(None)
@@ -77,7 +77,7 @@ def take_back(connection: sa.Connection, account_id: int, actor: str) -> int:
         .join(harvests)
         .where(is_in, items.c.label_origin == "harvested", harvests.c.account_id == account_id)
     )
-    last_word = (
+    last_annotator = (
         sa.select(annotations.c.said_by)
         .where(annotations.c.item_id == items.c.id)
         .order_by(annotations.c.id.desc())
@@ -85,13 +85,13 @@ def take_back(connection: sa.Connection, account_id: int, actor: str) -> int:
         .scalar_subquery()
     )
     labelled = sa.select(items.c.id).where(
-        is_in, items.c.label_origin.in_(HUMAN_ORIGINS), last_word == actor_name(account_id)
+        is_in, items.c.label_origin.in_(HUMAN_ORIGINS), last_annotator == actor_name(account_id)
     )
     found = sorted({*connection.scalars(harvested), *connection.scalars(labelled)})
     return membership.suspend(connection, found, actor, account=account_id)
 
 
-# Built once: nearly every new prediction asks it. A prediction of the item that somebody disputed keeps it out.
+# Built once, because nearly every new prediction runs it. An item with a disputed prediction is not harvestable.
 _FIND_GROUP = sa.select(items.c.group_key).where(
     items.c.id == sa.bindparam("item_id"),
     is_only_predicted(),
@@ -105,13 +105,15 @@ _FIND_GROUP = sa.select(items.c.group_key).where(
 
 
 def _find_group(connection: sa.Connection, item_id: str) -> str | None:
-    """The group of an item, if it is harvestable."""
+    """Return the group of an item if the item is only predicted and nobody disputed it, else None."""
     return connection.execute(_FIND_GROUP, {"item_id": item_id}).scalar_one_or_none()
 
 
 def _harvested_today(connection: sa.Connection, account_id: int | None) -> int:
-    """Items of an account that were harvested within the last 24 hours."""
+    """Count the items that were harvested from an account within the last 24 hours."""
     since = sa.func.clock_timestamp() - sa.text("interval '24 hours'")
-    query = sa.select(sa.func.count()).where(harvests.c.account_id == account_id, harvests.c.harvested_at > since)
+    is_current = items.c.held_back.is_distinct_from("superseded")  # each version of an item has the row of its harvest
+    query = sa.select(sa.func.count()).select_from(harvests).join(items)
+    query = query.where(harvests.c.account_id == account_id, harvests.c.harvested_at > since, is_current)
     found: int = connection.execute(query).scalar_one()
     return found

@@ -1,4 +1,4 @@
-"""What can be measured of an image without knowing what it shows: light, contrast, sharpness, and a thumbnail."""
+"""Compute image statistics without a model: brightness, contrast, sharpness, aspect ratio, and a thumbnail."""
 
 from io import BytesIO
 
@@ -8,20 +8,20 @@ from PIL import Image
 
 from ml.catalog.images.copy_index import THUMBNAIL_SIDE, ImageStatistics
 
-# Sharpness depends on the scale that it is looked at: about the one that the network sees.
-_LOOKED_AT_PIXELS = 256
+# Sharpness depends on the image size, so it is measured at about the input size of the network.
+_LONGEST_SIDE = 256
 
 
 def measure(content: bytes) -> ImageStatistics:
-    """Measure an image as it is stored.
+    """Compute the statistics of a stored image.
 
-    Args: content, what `ml.ingest.validation.sanitise` wrote.
+    Args: content, an image file that `ml.ingest.validation.sanitise` wrote.
     """
     with Image.open(BytesIO(content)) as image:
         aspect = max(image.size) / min(image.size)
-        image.draft("L", (_LOOKED_AT_PIXELS, _LOOKED_AT_PIXELS))  # a JPEG is decoded smaller, in less time
+        image.draft("L", (_LONGEST_SIDE, _LONGEST_SIDE))  # decodes a JPEG at a smaller size, which is faster
         grey = image.convert("L")
-    grey.thumbnail((_LOOKED_AT_PIXELS, _LOOKED_AT_PIXELS), Image.Resampling.BOX)
+    grey.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BOX)
     pixels = np.asarray(grey, dtype=np.float32)
     return ImageStatistics(
         thumbnail=grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR).tobytes(),
@@ -33,7 +33,7 @@ def measure(content: bytes) -> ImageStatistics:
 
 
 def _sharpness(grey: NDArray[np.float32]) -> float:
-    """The variance of the Laplacian, the border mirrored."""
+    """Return the variance of the Laplacian, with a mirrored border."""
     framed = np.pad(grey, 1, mode="symmetric")
     across, down = framed[1:-1, :-2] + framed[1:-1, 2:], framed[:-2, 1:-1] + framed[2:, 1:-1]
     return float((across + down - 4 * grey).var())

@@ -1,4 +1,4 @@
-"""Who may see which photo: users what they asked about, experts what they are to judge, admins all."""
+"""Access to photos: users see the photos of their predictions, experts those they may review, admins all."""
 
 from dataclasses import dataclass
 
@@ -10,34 +10,34 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import images, items, predictions, results
 from ml.errors import UnknownImageError
 
-_TO_JUDGE = ("waiting", "suspended")
+_UNDER_REVIEW = ("waiting", "suspended")
 
 
 def may_be_seen_by(account: Account) -> sa.ColumnElement[bool]:
-    """The condition on training.items.
+    """Return the SQL condition on training.items for the items that an account may see.
 
-    An expert may judge any prediction, and so sees the photo of each, and what waits for a person's word.
+    An expert may review all predictions, and all items that wait for a decision.
     """
     if account.role == "admin":
         return sa.true()
-    asked = sa.exists().where(results.c.item_id == items.c.id, predictions.c.result_id == results.c.id)
+    is_predicted = sa.exists().where(results.c.item_id == items.c.id, predictions.c.result_id == results.c.id)
     if account.role == "expert":
-        return items.c.held_back.in_(_TO_JUDGE) | asked
-    return asked.where(predictions.c.account_id == account.id)
+        return items.c.held_back.in_(_UNDER_REVIEW) | is_predicted
+    return is_predicted.where(predictions.c.account_id == account.id)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An image's bytes as they are stored, and what they are: image/jpeg or image/png."""
+    """The stored bytes of an image, and their media type: image/jpeg or image/png."""
 
     content: bytes
     media_type: str
 
 
 def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
-    """Read an image.
+    """Read an image that the account may see.
 
-    Raises: UnknownImageError, there is no such image, or the account may not see it; ImageStoreError;
+    Raises: UnknownImageError, no image has this hash, or the account may not see it; ImageStoreError;
         DatabaseUnavailableError.
     """
     query = sa.select(images.c.media_type).join_from(images, items).where(images.c.sha256 == sha256)

@@ -12,7 +12,7 @@ before and after.
     exclude   all                             ->  out for good, unless confirmed with `is_readmitted`
     withdraw  pool                            ->  out, held as `copy` of an item of the evaluation set
     hold_out  pool                            ->  recent part of the evaluation set
-    supersede all                             ->  out for good; another version has all that it had
+    supersede all                             ->  out for good, in no split; another version has all that it had
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.annotations import Annotation, label_of, read_annotation
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.items.item_records import ItemRecord, Split, add_parts, add_predicted
+from ml.catalog.items.item_records import ItemRecord, Split, add_parts, add_predicted, find_item_images
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import annotations, events, harvests, items, snapshot_items
 from ml.data.copies.near_copies import NearCopies, copies_of, let_be_found
@@ -37,7 +37,7 @@ RECENT_SHARE = 0.20
 HumanOrigin = Literal["confirmed", "curated"]
 
 _LABELLING = ("entered", "harvested", "confirmed")  # transitions with which somebody says what an item shows
-_SAID = ("class_names", "annotation", "origin", "said_by")
+_SAID = ("class_names", "annotation", "origin", "said_by", "said_at")
 _NOT_IN_POOL: dict[str, Any] = {"entered_pool_at": None}
 
 
@@ -217,7 +217,7 @@ def supersede(connection: sa.Connection, item_id: str, record: ItemRecord, actor
         "entered_pool_at": entered,
     }
     connection.execute(sa.update(items).where(items.c.id == record.id).values(**becomes))
-    out = {"held_back": "superseded", "supersedes": None} | _NOT_IN_POOL
+    out = {"held_back": "superseded", "supersedes": None, "split": None, "evaluation_part": None} | _NOT_IN_POOL
     _inherit(connection, item_id, record.id)
     _change(connection, "superseded", actor, [item_id], out, successor=record.id)
     _record(connection, "took_over", actor, before, [record.id], {"former": item_id})
@@ -253,8 +253,12 @@ def share_position(group_key: str) -> float:
 
 
 def was_learned(connection: sa.Connection, group_keys: Collection[str] = (), item_ids: Collection[str] = ()) -> bool:
-    """Whether a snapshot ever held one of these items, or one of these groups."""
-    is_meant = items.c.group_key.in_(group_keys) | items.c.id.in_(item_ids)
+    """Whether a snapshot ever held one of these items, one with the same photo, or one of these groups.
+
+    Args: item_ids, of items that need not be known; an image that comes alone is named by its hash.
+    """
+    photos = {*item_ids, *find_item_images(connection, list(item_ids)).values()}
+    is_meant = items.c.group_key.in_(group_keys) | items.c.id.in_(item_ids) | items.c.image_sha256.in_(photos)
     return _exists(connection, is_meant, snapshot_items.c.item_id == items.c.id)
 
 

@@ -1,4 +1,4 @@
-"""Class names that the champion does not know: when they become classes, and what is held out of them first."""
+"""Admit classes that the champion does not know, and hold out some of their items for the evaluation set first."""
 
 import logging
 from collections import Counter
@@ -13,7 +13,7 @@ from ml.catalog.tables import item_classes, items, snapshot_items
 from ml.data.class_sampling import count_items_by_class
 from ml.data.evaluation_sets import current_members
 from ml.data.membership import hold_out, is_held_out, share_position
-from ml.data.pool import count_each_class
+from ml.data.pool import count_by_class, count_each_class
 from ml.data.selection import fold_of
 
 NEW_CLASS_IMAGES = 50
@@ -21,20 +21,19 @@ NEW_CLASS_EVALUATION_IMAGES = 10
 
 logger = logging.getLogger(__name__)
 
-Groups = Mapping[str, int]  # items of each group
+Groups = Mapping[str, int]  # group key -> number of items
 
 
 def admit_new_classes(
     connection: sa.Connection, champion_classes: Collection[str], validation_ratio: float
 ) -> list[str]:
-    """Find the class names that join the champion's classes, and give the evaluation set its share of them first.
+    """Return the class names that join the champion's classes, after holding out items for the evaluation set.
 
-    A class name qualifies with NEW_CLASS_IMAGES human-labelled items in the pool. Those that are held out of it count
-    on: a class does not lose by that what it qualified with. What the evaluation set lacks of
-    NEW_CLASS_EVALUATION_IMAGES is held out now; a class of which that cannot be had waits. Call
-    `locks.lock_pool_for_snapshot` first.
+    A class name qualifies with NEW_CLASS_IMAGES human-labelled items, in the pool or held out of it. If the evaluation
+    set has fewer than NEW_CLASS_EVALUATION_IMAGES items of the class, items are moved there from the pool. A class
+    waits if there are not enough items to move. Call `locks.lock_pool_for_snapshot` first.
 
-    Args: validation_ratio, of the snapshot that is being made.
+    Args: validation_ratio, of the snapshot that is being created.
     """
     lock_membership(connection, "pool")
     qualified = sorted(large_classes(connection) - set(champion_classes))
@@ -50,25 +49,21 @@ def admit_new_classes(
 
 
 def large_classes(connection: sa.Connection, among: Collection[str] | None = None) -> set[str]:
-    """The class names that NEW_CLASS_IMAGES human-labelled items show, in the pool or held out of it.
+    """Return the class names with at least NEW_CLASS_IMAGES human-labelled items, in the pool or held out of it.
 
-    Args: among, of these only.
+    Args: among, consider only these class names; None for all.
     """
-    is_in_pool = items.c.entered_pool_at.is_not(None) & items.c.label_origin.in_(HUMAN_ORIGINS)
-    was_held_out = (items.c.evaluation_part == "recent") & items.c.held_back.is_(None)
-    condition = is_in_pool | was_held_out
-    if among is not None:
-        condition &= items.c.id.in_(sa.select(item_classes.c.item_id).where(item_classes.c.class_name.in_(among)))
-    counts = _count(connection, condition)
+    was_held_out = (items.c.split == "evaluation") & (items.c.evaluation_part == "recent") & items.c.held_back.is_(None)
+    counts = Counter(count_by_class(connection, among)) + _count(connection, was_held_out)
     return {name for name in counts if counts[name] >= NEW_CLASS_IMAGES and (among is None or name in among)}
 
 
 def choose_groups(fresh: Groups, wanted: int) -> list[str]:
-    """The groups to hold out: those of the permanent share, then the next ones by hash until there are enough images.
+    """Choose the groups to hold out: those of the permanent share, then more by hash until there are enough items.
 
     Args:
         fresh: groups that may be held out.
-        wanted: images, at least, where there are so many.
+        wanted: number of items to hold out at least, if there are so many.
     """
     chosen: list[str] = []
     for group_key in sorted(fresh, key=share_position):
@@ -88,7 +83,7 @@ def _count(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Coun
 
 
 def _hold_out(connection: sa.Connection, name: str, wanted: int, validation_ratio: float) -> None:
-    """Move groups of a class from the pool to the evaluation set, unless too little would stay to learn from."""
+    """Move groups of a class from the pool to the evaluation set, unless too few items would stay for training."""
     fresh = _fresh_groups(connection, name)
     chosen = choose_groups(fresh, wanted)
     stays = {key: count for key, count in _groups(connection, name).items() if key not in set(chosen)}
@@ -102,7 +97,7 @@ def _hold_out(connection: sa.Connection, name: str, wanted: int, validation_rati
 
 
 def _groups(connection: sa.Connection, name: str) -> dict[str, int]:
-    """The groups of the human-labelled pool items that show a class."""
+    """Count the human-labelled pool items of a class by group."""
     query = (
         sa.select(items.c.group_key, sa.func.count())
         .join(item_classes)
@@ -114,7 +109,7 @@ def _groups(connection: sa.Connection, name: str) -> dict[str, int]:
 
 
 def _fresh_groups(connection: sa.Connection, name: str) -> dict[str, int]:
-    """Those of them of which each item shows this class, by people's word, and that no snapshot ever held."""
+    """Count as `_groups`, but only groups that no snapshot holds and whose pool items all have this human label."""
     groups = _groups(connection, name)
     in_group = items.c.group_key.in_(groups)
     is_other = ~items.c.class_names.contains([name]) | items.c.label_origin.not_in(HUMAN_ORIGINS)

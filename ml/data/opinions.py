@@ -1,4 +1,4 @@
-"""Feedback as people give it: on which prediction, by whom, and what makes sense."""
+"""Accept feedback on a prediction, after checking the account's rights and the label."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,21 +32,22 @@ def judge_prediction(
     served: Mapping[int, Sequence[str]],
     reader: AnnotationReader,
 ) -> tuple[int, Effect]:
-    """Take an account's word on whether the first name of a prediction is right; see `give_feedback`.
+    """Check and record an account's feedback on the first class of a prediction; see `give_feedback`.
 
     Args:
         verdict: `ok` or `nok`.
-        corrected_label: what the item shows, with `nok` only.
+        corrected_label: the label of all that the item shows, optional with `nok`.
         mirrored: whether a mirror image is a copy.
-        served: classes of the versions that answer here, by version: somebody may have registered one elsewhere.
-        reader: what the corrected label means.
-    Returns: the feedback's id, and what it did.
+        served: version -> classes, of the versions that this service serves. The catalog lacks the classes of a version
+            that was registered elsewhere.
+        reader: reads the corrected label.
+    Returns: the feedback's id, and its effect.
     Raises:
-        UnknownPredictionError: nobody has that id.
-        ForbiddenError: it is another's prediction, and the account is no expert's or admin's.
-        UnknownVersionError: the names of the version that answered are not known here.
-        LabelError: the corrected label is none of the task.
-        FeedbackError: it does not fit the verdict, or nobody knows it.
+        UnknownPredictionError: no prediction has this id.
+        ForbiddenError: another account made the prediction, and this one is neither an expert nor an admin.
+        UnknownVersionError: the classes of the prediction's version are unknown.
+        LabelError: the task cannot read the corrected label.
+        FeedbackError: the corrected label does not fit the verdict, or is unknown.
         DatabaseUnavailableError, ImageStoreError.
     """
     corrected = None if corrected_label is None else reader.read_label(corrected_label)
@@ -55,7 +56,7 @@ def judge_prediction(
         prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
-        opinion = _opinion(verdict, classes[prediction.best_index], corrected)
+        opinion = _opinion(verdict, prediction.top_class, corrected)
         _demand_known(connection, opinion.corrected, classes)
         return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
 
@@ -64,9 +65,11 @@ def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPredi
     with catalog.begin() as connection:
         prediction = find_prediction(connection, prediction_id)
     if prediction is None:
-        raise UnknownPredictionError("Expected the id of a prediction, got one that nobody has.")
+        raise UnknownPredictionError("Expected the id of a prediction, got an id that no prediction has.")
     if account.id != prediction.account_id and not may_certify(account):
-        raise ForbiddenError("Feedback on a prediction is for who asked for it, experts and admins.")
+        raise ForbiddenError(
+            "Expected the account that asked for the prediction, an expert or an admin, got another account."
+        )
     return prediction
 
 
@@ -74,12 +77,12 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
     classes = find_classes(connection, version) or served.get(version)
     if classes is None:
         raise UnknownVersionError(
-            f"The names of model version {version} are not known here, so its predictions take no feedback."
+            f"The classes of model version {version} are unknown here, so its predictions accept no feedback."
         )
     return classes
 
 
-def _opinion(verdict: Verdict, predicted: str, corrected: Annotation | None) -> Opinion:
+def _opinion(verdict: Verdict, predicted: str | None, corrected: Annotation | None) -> Opinion:
     if verdict == "ok" and corrected is not None:
         raise _refusal("expected none with `ok`, which says that the prediction is right")
     if corrected is not None and corrected.class_names == (predicted,):

@@ -1,4 +1,4 @@
-"""The pool: items with a final, eligible annotation. "Newest" and "new" mean the time they entered it."""
+"""The pool: the items that models may be trained on. "Newest" and "new" refer to the time an item entered it."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -15,6 +15,7 @@ from ml.catalog.tables import annotations, item_classes, items
 
 _IN_POOL = items.c.entered_pool_at.is_not(None)
 _IS_LABELLED = items.c.label_origin.in_(HUMAN_ORIGINS)
+_IS_CLASS_LABELLED = item_classes.c.label_origin.in_(HUMAN_ORIGINS)  # the same, read off the index of a class
 _ITEM = [
     items.c[name]
     for name in (
@@ -33,7 +34,7 @@ _CLASS_ORDER = (item_classes.c.entered_pool_at, item_classes.c.item_id)
 
 @dataclass(frozen=True)
 class PoolItem(ItemParts):
-    """One item of the pool as a snapshot sees it."""
+    """One item of the pool, with the columns that a snapshot needs."""
 
     annotation: Annotation
     label_origin: str
@@ -48,45 +49,47 @@ def newest_labelled(
     since: datetime | None = None,
     showing: str | None = None,
 ) -> list[PoolItem]:
-    """The newest items of the pool that people annotated, newest first.
+    """Return the newest human-labelled items of the pool, newest first.
 
     Args:
-        count: so many at most; all when None.
-        classes: those that show nothing else.
-        since: that entered no earlier.
-        showing: a class that they show.
+        count: number of items at most; None for all.
+        classes: only items that show no other classes; None for all.
+        since: only items that entered the pool at this time or later.
+        showing: only items that show this class.
     """
-    query = _newest(classes, since, showing).where(_IS_LABELLED).limit(count)
+    is_labelled = _IS_LABELLED if showing is None else _IS_CLASS_LABELLED
+    query = _newest(classes, since, showing).where(is_labelled).limit(count)
     return [_item(row) for row in connection.execute(query)]
 
 
 def each_newest_labelled(
     connection: sa.Connection, classes: Collection[str], showing: str, page_size: int
 ) -> Iterator[PoolItem]:
-    """The items that people annotated and that show a class, newest first, read as far as they are asked for.
+    """Yield the human-labelled items that show a class, newest first. Pages are read when needed.
 
     Args:
-        classes: those that show nothing else.
-        page_size: items to read at a time.
+        classes: only items that show no other classes.
+        showing: the class.
+        page_size: number of items per query.
     """
-    return _read_pages(connection, _newest(classes, None, showing).where(_IS_LABELLED), page_size)
+    return _read_pages(connection, _newest(classes, None, showing).where(_IS_CLASS_LABELLED), page_size)
 
 
 def each_newest_harvested(
     connection: sa.Connection, classes: Collection[str], showing: str, page_size: int, since: datetime | None = None
 ) -> Iterator[PoolItem]:
-    """The harvested items that show a class, newest first, read as far as they are asked for.
+    """Yield the harvested items that show a class, newest first. Pages are read when needed.
 
-    Args: as above; since, that entered no earlier.
+    Args: as `each_newest_labelled`; since, only items that entered the pool at this time or later.
     """
-    return _read_pages(connection, _newest(classes, since, showing).where(~_IS_LABELLED), page_size)
+    return _read_pages(connection, _newest(classes, since, showing).where(~_IS_CLASS_LABELLED), page_size)
 
 
 def _newest(classes: Collection[str] | None, since: datetime | None, showing: str | None) -> sa.Select[Any]:
     query, entered, key = sa.select(*_ITEM).where(_IN_POOL), items.c.entered_pool_at, items.c.id
     if classes is not None:
         query = query.where(items.c.class_names.contained_by(list(classes)))
-    if showing is not None:  # the index of a class has the order
+    if showing is not None:  # the index of item_classes has this order
         entered, key = _CLASS_ORDER
         query = query.join(item_classes).where(item_classes.c.class_name == showing, entered.is_not(None))
     query = query.order_by(entered.desc(), key)
@@ -94,7 +97,7 @@ def _newest(classes: Collection[str] | None, since: datetime | None, showing: st
 
 
 def _read_pages(connection: sa.Connection, query: sa.Select[Any], page_size: int) -> Iterator[PoolItem]:
-    """Read a page after the other. A limit is what lets the database walk along the index and stop."""
+    """Yield items page by page. The limit makes PostgreSQL read along the index and stop."""
     entered, key = _CLASS_ORDER
     page = query.limit(page_size)
     while rows := connection.execute(page).all():
@@ -110,18 +113,20 @@ def _item(row: Any) -> PoolItem:
 
 
 def count_labelled_since(connection: sa.Connection, since: datetime) -> dict[tuple[str, ...], int]:
-    """Items that entered the pool after a moment and that people annotated, by their class names."""
-    return _count_by_names(connection, items.c.entered_pool_at > since)
+    """Count the human-labelled items that entered the pool after a moment, by their class names."""
+    query = sa.select(items.c.class_names, sa.func.count()).where(items.c.entered_pool_at > since, _IS_LABELLED)
+    rows = connection.execute(query.group_by(items.c.class_names))
+    return {tuple(class_names): count for class_names, count in rows}
 
 
 def is_harvested_since(connection: sa.Connection, since: datetime) -> bool:
-    """Whether harvested items entered the pool after a moment."""
+    """Return whether harvested items entered the pool after a moment."""
     is_new = sa.exists().where(items.c.entered_pool_at > since, ~_IS_LABELLED)
     return bool(connection.execute(sa.select(is_new)).scalar_one())
 
 
 def count_by_origin(connection: sa.Connection) -> dict[str, int]:
-    """Pool items of each label origin."""
+    """Count the pool items by label origin."""
     query = (
         sa.select(items.c.label_origin, sa.func.count())
         .where(_IN_POOL)
@@ -131,27 +136,32 @@ def count_by_origin(connection: sa.Connection) -> dict[str, int]:
     return dict(connection.execute(query).tuples().all())
 
 
-def count_by_class(connection: sa.Connection) -> dict[str, int]:
-    """Pool items that people annotated, by the classes that they show, in the order of their names."""
-    return dict(sorted(count_each_class(_count_by_names(connection, _IN_POOL)).items()))
+def count_by_class(connection: sa.Connection, among: Collection[str] | None = None) -> dict[str, int]:
+    """Count the human-labelled pool items by class, in the order of class names.
+
+    Args: among, only these classes; None for all.
+    """
+    query = sa.select(item_classes.c.class_name, sa.func.count())
+    query = query.where(item_classes.c.entered_pool_at.is_not(None), _IS_CLASS_LABELLED)
+    if among is not None:
+        query = query.where(item_classes.c.class_name.in_(among))
+    rows = connection.execute(query.group_by(item_classes.c.class_name))
+    return dict(sorted(rows.tuples().all()))
 
 
 def count_each_class(by_names: Mapping[tuple[str, ...], int]) -> Counter[str]:
-    """Items that show each class, out of items by their class names; one that shows a class twice counts once."""
+    """Count the items that show each class. An item that shows a class twice counts once.
+
+    Args: by_names, class names of an item -> number of items with these class names.
+    """
     counts: Counter[str] = Counter()
     for class_names, count in by_names.items():
         counts.update(dict.fromkeys(class_names, count))
     return counts
 
 
-def _count_by_names(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> dict[tuple[str, ...], int]:
-    query = sa.select(items.c.class_names, sa.func.count()).where(condition, _IS_LABELLED)
-    rows = connection.execute(query.group_by(items.c.class_names))
-    return {tuple(class_names): count for class_names, count in rows}
-
-
 def pool_state(connection: sa.Connection) -> str:
-    """A text that changes whenever the pool's members or anybody's annotations do."""
+    """Return a text that changes when an item enters or leaves the pool, or when any annotation changes."""
     size, newest = connection.execute(
         sa.select(sa.func.count(), sa.func.max(items.c.entered_pool_at)).where(_IN_POOL)
     ).one()

@@ -1,13 +1,14 @@
-"""Which items of the pool a snapshot takes: the newest, the newest of each class, all, or all since a date.
+"""Select the pool items of a snapshot: the newest, the newest of each class, all, or all since a date.
 
-What people labelled comes first. Harvested images fill what is left of the size, up to their share of each class.
+Human-labelled items come first. Harvested items fill the rest of the size, up to a maximum share of each class.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import Literal
 
@@ -19,18 +20,18 @@ from ml.data.pool import PoolItem
 from ml.errors import SettingsError, SnapshotError
 
 _EXPECTED = "selection: expected newest, balanced, all or since:DATE, as in since:2026-05-01"
-# A class of the model is topped up when it has less than this share of an even share of the snapshot.
-STARVED_BELOW = 0.25
+# A class with fewer items than this share of (snapshot size / number of classes) is topped up to it.
+TOP_UP_BELOW = 0.25
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A way to select.
+    """A rule that selects items of the pool.
 
     Args:
-        mode: `newest`, the newest N; `balanced`, the newest of each class, N together; `all`; or `since`, all that
-            entered the pool from a moment on.
-        since: that moment.
+        mode: `newest`, the newest N; `balanced`, N items with the same number from each class, newest first; `all`; or
+            `since`, all that entered the pool at a moment or later.
+        since: that moment; None with the other modes.
     """
 
     mode: Literal["newest", "balanced", "all", "since"] = "newest"
@@ -41,7 +42,7 @@ class Selection:
 
     @property
     def has_size(self) -> bool:
-        """Whether the snapshot's size decides how many items there are."""
+        """Whether the snapshot's size limits the number of items."""
         return self.mode in ("newest", "balanced")
 
 
@@ -50,7 +51,13 @@ NEWEST = Selection()
 
 @dataclass(frozen=True)
 class SnapshotRules:
-    """How a snapshot is made. Ratios are shares between 0 and 1; `size` is for the selections that have one."""
+    """The rules that create a snapshot.
+
+    Args:
+        size: number of items, if the selection has a size.
+        validation_ratio: share of the groups in the validation fold, 0 to 1.
+        harvest_share: largest share of harvested items in each class, 0 to 1.
+    """
 
     size: int
     validation_ratio: float
@@ -59,9 +66,9 @@ class SnapshotRules:
 
 
 def parse_selection(text: str) -> Selection:
-    """Read a selection as people write it. A date alone begins at midnight, UTC.
+    """Parse a selection that a person wrote. A date without a time means midnight UTC.
 
-    Raises: SettingsError, it is none.
+    Raises: SettingsError, the text is not a selection.
     """
     name, _, date = text.partition(":")
     if text in ("newest", "balanced", "all"):
@@ -76,9 +83,9 @@ def parse_selection(text: str) -> Selection:
 
 
 def select_items(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolItem]:
-    """The items of these classes that a snapshot takes. Those that people labelled are there whatever was harvested.
+    """Select the items of a snapshot with these classes. Harvested items never replace human-labelled ones.
 
-    Raises: SnapshotError, people labelled none of what the selection asks for, or `balanced` cannot take one of each.
+    Raises: SnapshotError, the selection has no human-labelled items, or the size is too small for one item per class.
     """
     labelled = select_labelled(connection, rules, classes)
     if not labelled:
@@ -91,19 +98,19 @@ def select_items(connection: sa.Connection, rules: SnapshotRules, classes: Seque
 
 
 def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[PoolItem]:
-    """The items that people labelled of what `select_items` takes, those of a class newest first.
+    """Select the human-labelled items of a snapshot, each class newest first.
 
-    A class of which the selection has very few is topped up with its newest ones.
+    If the selection has very few items of a class, its newest ones are added.
 
-    Raises: SnapshotError, `balanced` cannot take one of each.
+    Raises: SnapshotError, the size is too small for one item per class.
     """
     selection = rules.selection
     if selection.mode == "balanced":
-        counts, of_each = pool.count_by_class(connection), _of_each(rules, classes)
+        in_pool, of_each = _counted_once(connection), _of_each(rules, classes)
         chosen: list[PoolItem] = []
         for name in classes:
             showing = pool.each_newest_labelled(connection, classes, name, page_size=of_each)
-            chosen += islice((item for item in showing if rarest_class(item.annotation, counts) == name), of_each)
+            chosen += islice((item for item in showing if _counts_for(item, in_pool) == name), of_each)
     else:
         size = rules.size if selection.has_size else None
         chosen = pool.newest_labelled(connection, size, classes, selection.since)
@@ -113,18 +120,18 @@ def select_labelled(connection: sa.Connection, rules: SnapshotRules, classes: Se
 def select_harvested(
     connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str], labelled: Sequence[PoolItem]
 ) -> list[PoolItem]:
-    """The newest harvested items for what people's left free of the size, up to the share of each class.
+    """Select the newest harvested items for the rest of the size, up to the harvest share of each class.
 
-    A validation fold holds human labels only, and a group is never divided: an item whose group is there stays out. An
-    item counts for the rarest of the classes that it shows.
+    The validation fold holds human labels only, and a group is never divided, so items of a validation group are left
+    out. An item counts for the rarest of its classes.
 
-    Args: labelled, what `select_labelled` found.
+    Args: labelled, the items that `select_labelled` selected.
     """
     room = rules.size - len(labelled) if rules.selection.has_size else None
     if room is not None and room <= 0:
         return []
-    in_pool = pool.count_by_class(connection)
-    counts = Counter(rarest_class(item.annotation, in_pool) for item in labelled)
+    in_pool = _counted_once(connection)
+    counts = Counter(_counts_for(item, in_pool) for item in labelled)
     found: list[PoolItem] = []
     for name in classes:
         most = most_harvested(counts[name], rules.harvest_share)
@@ -133,14 +140,24 @@ def select_harvested(
         if not most:
             continue
         learnable = _learnable(connection, classes, name, rules, page_size=most)
-        found += islice((item for item in learnable if rarest_class(item.annotation, in_pool) == name), most)
+        found += islice((item for item in learnable if _counts_for(item, in_pool) == name), most)
     return sorted(found, key=lambda item: item.entered_pool_at, reverse=True)[:room]
 
 
 def most_harvested(labelled: int, harvest_share: float) -> int:
-    """How many harvested items a class may have beside so many that people labelled: h / (h + labelled) <= share."""
-    # The nudge keeps an exact ratio from being lost to floating point.
+    """Return the largest number h of harvested items in a class for which h / (h + labelled) <= harvest_share."""
+    # Without the small addition, a rounding error could lower an exact result by one.
     return int(labelled * harvest_share / (1 - harvest_share) + 1e-9)
+
+
+def _counted_once(connection: sa.Connection) -> Callable[[], Mapping[str, int]]:
+    """Counts the pool by class when it is first asked: slow, and not needed for items that show one class."""
+    return cache(lambda: pool.count_by_class(connection))
+
+
+def _counts_for(item: PoolItem, in_pool: Callable[[], Mapping[str, int]]) -> str | None:
+    names = item.annotation.class_names
+    return names[0] if len(names) == 1 else rarest_class(item.annotation, in_pool())
 
 
 def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:
@@ -155,7 +172,7 @@ def _of_each(rules: SnapshotRules, classes: Sequence[str]) -> int:
 def _top_up(connection: sa.Connection, chosen: Sequence[PoolItem], classes: Sequence[str], size: int) -> list[PoolItem]:
     if not chosen:
         return []
-    fewest = max(2, round(STARVED_BELOW * size / len(classes)))
+    fewest = max(2, round(TOP_UP_BELOW * size / len(classes)))
     counts = count_items_by_class(item.annotation for item in chosen)
     known = {item.item_id for item in chosen}
     added: dict[str, PoolItem] = {}  # one item may top up two classes
@@ -174,9 +191,9 @@ def _learnable(
 
 
 def fold_of(group_key: str, validation_ratio: float) -> str:
-    """The fold of a group: a function of its hash alone, so that no item ever changes sides.
+    """Return the fold of a group, train or validation. It depends only on the hash of the group key, so it is stable.
 
-    A group never divides, and an item's neighbours or the day do not matter.
+    All items of a group are in the same fold.
     """
     digest = hashlib.sha256(group_key.encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64

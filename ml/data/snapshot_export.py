@@ -1,8 +1,8 @@
-"""Write a snapshot's images to a folder or an archive, by fold and class, with a manifest that says what each is."""
+"""Export a snapshot to a folder or a ZIP archive: images by fold and class, and a manifest that describes each item."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,6 +15,7 @@ from zipfile import ZipFile, ZipInfo
 
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
+from ml.catalog.items.texts import load_texts
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, SnapshotSummary, load_members, summarise_snapshot
 from ml.errors import ImageStoreError, SnapshotExportError
@@ -23,37 +24,40 @@ from ml.progress import Progress
 MANIFEST = "manifest.json"
 NO_CLASS = "no class"  # folder of the images that show none
 _BATCH_IMAGES = 32
-_READERS = 8  # a remote store answers slowly
+_READERS = 8  # parallel reads, because a remote store answers slowly
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
-_FOLDER_BYTES = 255  # what file systems allow
-# What would leave the folder, hide it, or mean something else when it is read back.
+_FOLDER_BYTES = 255  # the limit of file systems
+# Characters that would leave the folder, hide it, or change the name when it is decoded.
 _UNSAFE = re.compile(r"^\.|[/\\%\x00-\x1f]")
 
 Write = Callable[[str, bytes], None]
 
 
 def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progress: Progress | None = None) -> int:
-    """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. All of it is there, or nothing.
+    """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. After an error, nothing is left.
 
-    The images are as they are stored: upright, without metadata. The same snapshot gives the same bytes each time.
+    The files are the stored images: upright, without metadata. The manifest has the texts, and an item without an image
+    has no file. The export of a snapshot always has the same bytes.
 
     Args:
-        target: a path where nothing is yet; an archive when it ends in .zip, else a folder.
-        on_progress: called with (images written, images in all).
-    Returns: the number of images.
+        target: a path that does not exist; a ZIP archive if it ends in .zip, else a folder.
+        on_progress: called with (items written, items in all).
+    Returns: the number of items.
     Raises:
-        SnapshotError: there is no such snapshot.
-        SnapshotExportError: something is there already, or it cannot be written.
-        ImageStoreError: the bytes of an image cannot be read.
+        SnapshotError: no snapshot has this id.
+        SnapshotExportError: the target exists already, or cannot be written.
+        ImageStoreError: an image cannot be read.
     """
     with catalog.begin() as connection:
         summary = summarise_snapshot(connection, snapshot_id)
-        members = [member for member in load_members(connection, snapshot_id) if member.image_sha256 is not None]
+        members = load_members(connection, snapshot_id)
+        texts = load_texts(connection, {member.text_sha256 for member in members if member.text_sha256 is not None})
     with _translated_errors(target), _open_target(target) as write:
         entries = []
         for member, content in _read(catalog, members):
-            entries.append(_entry(member, content))
-            write(entries[-1]["file"], content)
+            entries.append(_entry(member, content, texts))
+            if content is not None:
+                write(entries[-1]["file"], content)
             if on_progress is not None:
                 on_progress(len(entries), len(members))
         write(MANIFEST, _manifest(summary, entries))
@@ -61,9 +65,10 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
 
 
 def file_name(member: Member) -> str:
-    """Where an image lies in an export: in the folder of its label, each class named once.
+    """Return the path of an image in an export, in the folder of its label, with each class named once.
 
-    What no folder may be called is written as %XX, and what is too long is cut off. The manifest has all of it.
+    Unsafe characters of the label are written as %XX, and the end of a label that is too long is left out. The manifest
+    has the whole label.
     """
     names = Annotation(tuple(dict.fromkeys(member.annotation.class_names)))
     folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", names.label) or NO_CLASS
@@ -71,19 +76,24 @@ def file_name(member: Member) -> str:
     return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
 
-def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes]]:
+def _read(catalog: Catalog, members: Sequence[Member]) -> Iterator[tuple[Member, bytes | None]]:
+    """Each member with the bytes of its image, if it has one."""
+
+    def read(member: Member) -> bytes | None:
+        return None if member.image_sha256 is None else catalog.store.get(image_key(member.image_sha256))
+
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(members), _BATCH_IMAGES):
             batch = members[start : start + _BATCH_IMAGES]
-            contents = readers.map(lambda member: catalog.store.get(image_key(str(member.image_sha256))), batch)
-            yield from zip(batch, contents, strict=True)
+            yield from zip(batch, readers.map(read, batch), strict=True)
 
 
-def _entry(member: Member, content: bytes) -> dict[str, Any]:
+def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "file": file_name(member),
-        "file_sha256": sha256(content).hexdigest(),
-        "sha256": member.item_id,  # of the bytes as received: the image's name everywhere else
+        "file": None if content is None else file_name(member),
+        "file_sha256": None if content is None else sha256(content).hexdigest(),
+        "sha256": member.item_id,  # of the received bytes if the item is an image alone
+        "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
         **({} if member.annotation.detail is None else {"annotation": member.annotation.detail}),
         "label_origin": member.label_origin,
@@ -103,7 +113,7 @@ def _manifest(summary: SnapshotSummary, entries: Sequence[dict[str, Any]]) -> by
 @contextmanager
 def _translated_errors(target: Path) -> Iterator[None]:
     if target.exists():
-        raise SnapshotExportError(f"Expected a path where nothing is yet, got {target}. Name another, or remove it.")
+        raise SnapshotExportError(f"Expected a path that does not exist, got {target}. Name another one, or remove it.")
     try:
         yield
     except ImageStoreError:
@@ -116,7 +126,7 @@ def _translated_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _open_target(target: Path) -> Iterator[Write]:
-    """Gives a function that writes a file. What was written comes to its place at the end, at once."""
+    """Yield a function that writes a file to a temporary place, which becomes `target` at the end of the block."""
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.absolute().parent) as folder:
         unfinished = Path(folder) / "unfinished"
         if target.suffix == ".zip":
@@ -128,7 +138,7 @@ def _open_target(target: Path) -> Iterator[Write]:
 
 
 def _archived(name: str) -> ZipInfo:
-    """An entry without a date. Its contents stay as they are: images are compressed already."""
+    """Return a ZIP entry without a date and without compression, because images are compressed already."""
     entry = ZipInfo(name)
     entry.external_attr = 0o644 << 16
     return entry

@@ -1,4 +1,4 @@
-"""Snapshots: immutable, stored lists of (item, annotation, fold). What a model learned from can always be told."""
+"""Create snapshots: immutable, stored lists of (item, annotation, fold), which record each model's training data."""
 
 import logging
 from collections import Counter
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 
 
 def nightly_rules(settings: Settings) -> SnapshotRules:
-    """How a night makes its snapshot."""
+    """Return the rules of the nightly snapshot."""
     return SnapshotRules(settings.snapshot_size, settings.validation_ratio, settings.harvest_share)
 
 
 def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> int:
-    """Pin items of the pool, with pool writes kept out.
+    """Create a snapshot of the pool, and block writes to the pool meanwhile.
 
     Args:
-        rules: which ones, sizes and shares.
-        champion_classes: the classes that must stay; None before the first model, when every label counts.
+        rules: selection, size and shares.
+        champion_classes: classes that the snapshot must have; None before the first model, when all classes count.
     Returns: the snapshot's id.
-    Raises: SnapshotError, fewer than two classes, a class that misses a fold, nothing since the date, or a size for
-        fewer images than classes.
+    Raises: SnapshotError, there are fewer than two classes, a class has no items in one of the folds, the selection has
+        no items, or the size is smaller than the number of classes.
     """
     cutoff = locks.lock_pool_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
@@ -74,8 +74,8 @@ def count_new_images(
 ) -> NewImages:
     """Count the items that entered the pool after a moment, such as a snapshot's cutoff, and that a snapshot can use.
 
-    People's count where what they show are classes, or have items enough to become some. Harvested ones count where a
-    snapshot made now would take them.
+    A human-labelled item counts if all its classes are the champion's or have enough items to become classes. A
+    harvested item counts if a snapshot created now would take it.
 
     Args: classes, of the champion.
     """
@@ -124,7 +124,7 @@ def _assign_folds(connection: sa.Connection, rules: SnapshotRules, classes: Sequ
 def _demand_both_folds(
     rows: Iterable[SnapshotItem], classes: Sequence[str], champion_classes: Collection[str] | None
 ) -> list[str]:
-    """The classes that items in both folds show. A new one that has not waits; any other is an error."""
+    """Return the classes with items in both folds. A new class without them waits; for another class it is an error."""
     counts = Counter((name, row.fold) for row in rows for name in set(row.annotation.class_names))
     short = [label for label in classes if not counts[label, "train"] or not counts[label, "validation"]]
     waiting = [label for label in short if champion_classes is not None and label not in champion_classes]
@@ -135,7 +135,7 @@ def _demand_both_folds(
     ]
     if missed:
         raise SnapshotError(
-            f"Expected images of each class in both folds, but too few came for: {', '.join(missed)}. "
+            f"Expected images of each class in both folds, got too few of: {', '.join(missed)}. "
             "Ingest more images of these classes (about 20 or more each), or take the classes out of the pool."
         )
     for label in waiting:

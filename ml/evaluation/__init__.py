@@ -1,1 +1,1 @@
-"""How good a model version is, and whether it may go into production."""
+"""Evaluation of model versions, and the decision whether one goes into production."""

@@ -1,4 +1,4 @@
-"""What people are told of the champion, in words, and what makes it one event."""
+"""Notices about the champion: their texts, and the keys by which the outbox recognises the same event again."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from ml.figures import title_of
 from ml.settings import Settings
 
 
-def tell_of_night(
+def raise_nightly_alerts(
     connection: sa.Connection, settings: Settings, version: int, shortfalls: Sequence[Shortfall], new_images: int
 ) -> None:
-    """Tell of what is below its floor and of enough new images; in the transaction that stored the check."""
+    """Raise alerts for figures below their floors and for enough new images, in the check's own transaction."""
     for shortfall in shortfalls:
         since = evaluations.below_floor_since(connection, version, shortfall.label)
         raise_alert(connection, *below_floor(version, shortfall, since))
@@ -24,9 +24,10 @@ def tell_of_night(
 
 
 def below_floor(version: int, shortfall: Shortfall, since: int | None) -> Notice:
-    """The model in production is too often wrong: altogether, or of one class.
+    """Return the notice that a figure of the model in production is below its floor, over all classes or for one.
 
-    Args: since, the id of the first nightly check that found it so: one event until it recovers or another comes.
+    Args: since, the id of the first nightly check that found this. It is one event until the figure recovers, or
+        another version goes into production.
     """
     of_class = "" if shortfall.label is None else f"class {shortfall.label}:"
     what = (
@@ -39,29 +40,29 @@ def below_floor(version: int, shortfall: Shortfall, since: int | None) -> Notice
         f"below-floor:version {version}:{of_class}since check {since}",
         f"{what}: {shortfall.value:.1%}",
         f"Version {version}, in production, on the evaluation set: {shortfall} "
-        "The nightly check asks for retraining where that was not tried with the same images.",
+        "The nightly check requests a retraining, unless one was tried with the same images.",
     )
 
 
 def enough_new_images(version: int, count: int, threshold: int) -> Notice:
-    """Enough is new for a retraining."""
+    """Return the notice that there are enough new images for a retraining."""
     return Notice(
         "new_images",
         f"new-images:version {version}",
         f"{count} new images",
-        f"{count} images entered the pool since version {version} learned; the threshold is {threshold}.",
+        f"{count} images entered the pool since the snapshot of version {version}; the threshold is {threshold}.",
     )
 
 
 def moved(move: Move) -> Notice:
-    """The alias `production` went from one version to another."""
+    """Return the notice that the alias `production` moved to another version."""
     key = f"move:{move.id}"
     why = f"Before: {_name(move.from_version)}. By {move.actor}: {move.reason}"
     if move.kind == "rollback":
         body = f"{why}\nAutomatic promotion is held until `mycoflow release`."
         return Notice("rolled_back", key, f"Rolled back to {_name(move.to_version)}", body)
     if move.kind == "external":
-        body = f"{why}\nNo gate looked at it. `mycoflow rollback` brings the former version back."
+        body = f"{why}\nThe gate did not judge it. `mycoflow rollback` puts the former version back."
         return Notice("moved_externally", key, f"Moved by hand in MLflow: {_name(move.to_version)}", body)
     return Notice("promoted", key, f"In production: {_name(move.to_version)}", why)
 

@@ -1,6 +1,6 @@
-"""Whether what comes in has moved away from what the model learned from. Pure: the same samples give the same scores.
+"""Measure whether recent images differ from the images that the model learned from.
 
-What counts as drift, and why: docs/decisions/0070.
+All functions are pure: the same samples give the same scores. docs/decisions/0070 says what counts as drift, and why.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from ml.evaluation.gate import holm
 
-MINIMUM_IMAGES = 30  # fewer on either side say nothing
-SIGNIFICANCE = 0.01  # of all comparisons of a night together
-CONSIDERABLE_PSI = 0.2  # below, significant is not yet worth a message. Source: Siddiqi, Credit Risk Scorecards (2006)
+MINIMUM_IMAGES = 30  # fewer images in either sample are too few for a score
+SIGNIFICANCE = 0.01  # for all comparisons of a night together
+CONSIDERABLE_PSI = 0.2  # a change with a smaller PSI is no drift. Source: Siddiqi, Credit Risk Scorecards (2006)
 PERMUTATIONS = 999
 
 _BINS = 10  # of confidences
-_MMD_IMAGES = 300  # of either side: the kernel grows with the square
+_MMD_IMAGES = 300  # per sample: the size of the kernel grows with the square
 _SEED = 0  # the same samples have the same p-values
-_ROUNDING = 1e-12  # between two sums of the same numbers in another order
+_ROUNDING = 1e-12  # difference of two sums of the same numbers in another order
 
 Floats = NDArray[np.floating]
 Counts = NDArray[np.int64]
@@ -26,12 +26,12 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sample:
-    """What one model says of some images.
+    """The answers of one model to some images.
 
     Args:
         confidences: (n,).
-        top_classes: what is answered, (n,); an empty text where nothing is.
-        features: (m, feature count), of those of the images whose features are kept.
+        top_classes: the class of each answer, (n,); an empty text if the answer has none.
+        features: (m, feature count), of the m images whose features are stored.
     """
 
     confidences: Floats
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Shift:
-    """A distance between two samples, and how likely chance alone makes one as large or larger, 0 to 1."""
+    """A distance between two samples, and the probability that chance alone gives one as large or larger, 0 to 1."""
 
     score: float
     p_value: float
@@ -49,13 +49,13 @@ class Shift:
 
 @dataclass(frozen=True)
 class DriftScores:
-    """How far recent images are from those that the model learned from.
+    """Distances between recent images and the images that the model learned from.
 
     Args:
-        confidence_psi: of how sure the answers are.
-        confidence: Kolmogorov and Smirnov's distance of that.
-        classes: PSI of what is answered.
-        features: squared maximum mean discrepancy; None where too few features are kept.
+        confidence_psi: PSI of the confidences.
+        confidence: Kolmogorov-Smirnov distance of the confidences.
+        classes: PSI of the classes answered.
+        features: squared maximum mean discrepancy; None if too few features are stored.
     """
 
     confidence_psi: float
@@ -65,7 +65,7 @@ class DriftScores:
 
     @property
     def moved(self) -> list[str]:
-        """Which of `confidence`, `classes` and `features` drift: beyond chance and, where PSI says so, considerably."""
+        """Return which of `confidence`, `classes` and `features` drift: the change is significant and considerable."""
         shifts = {"confidence": self.confidence, "classes": self.classes}
         if self.features is not None:
             shifts["features"] = self.features
@@ -79,10 +79,10 @@ class DriftScores:
 
 
 def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
-    """Compare recent images with those that the model learned from.
+    """Compare recent images with the images that the model learned from.
 
-    Args: reference, images that it was not fitted to: it is surer of those that it was.
-    Returns: None where either side has fewer than MINIMUM_IMAGES.
+    Args: reference, images of the validation fold: a model is more confident about images that it was fitted to.
+    Returns: None if either sample has fewer than MINIMUM_IMAGES.
     """
     if min(len(reference.confidences), len(recent.confidences)) < MINIMUM_IMAGES:
         return None
@@ -97,13 +97,13 @@ def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
 
 
 def psi(reference: Counts, recent: Counts) -> NDArray[np.float64]:
-    """Population stability index: the sum of (q - p) ln(q / p) over bins, p and q the shares of either side.
+    """Compute the population stability index: the sum of (q - p) ln(q / p) over bins, with the shares p and q.
 
-    Half a count is added to each bin, so that an empty one has a share. Chance alone makes about
-    (bins - 1)(1/n + 1/m) of n and m images.
+    Half a count is added to each bin, so that no share is 0. For n and m images of one distribution, the index is about
+    (bins - 1)(1/n + 1/m).
 
     Args: counts, (..., bins).
-    Returns: (...), 0 where the counts are the same.
+    Returns: (...), 0 if the counts are the same.
     Source: Siddiqi, Credit Risk Scorecards (2006); Yurdakul, Naranjo, Journal of Risk Model Validation 14 (2020).
     """
     p, q = ((counts + 0.5) / (counts + 0.5).sum(axis=-1, keepdims=True) for counts in (reference, recent))
@@ -111,7 +111,7 @@ def psi(reference: Counts, recent: Counts) -> NDArray[np.float64]:
 
 
 def confidence_psi(reference: Floats, recent: Floats) -> float:
-    """PSI of confidences, in bins that hold a tenth of the reference each.
+    """Compute the PSI of confidences, in bins that have a tenth of the reference each.
 
     Args: (n,) and (m,).
     """
@@ -121,7 +121,7 @@ def confidence_psi(reference: Floats, recent: Floats) -> float:
 
 
 def kolmogorov_smirnov(reference: Floats, recent: Floats) -> Shift:
-    """The largest distance between two distribution functions, with its two-sided p-value.
+    """Compute the largest distance between two distribution functions, with its two-sided p-value.
 
     Args: (n,) and (m,).
     Source: scipy.stats.ks_2samp; Hodges, Arkiv för Matematik 3 (1958).
@@ -133,23 +133,23 @@ def kolmogorov_smirnov(reference: Floats, recent: Floats) -> Shift:
 
 
 def class_shift(reference: Counts, recent: Counts) -> Shift:
-    """PSI of how often each class is answered, against what dealing the same answers out by chance gives.
+    """Compute the PSI of the classes answered. The p-value is from random permutations of the same answers.
 
-    Args: answers of each class, (classes,).
+    Args: number of answers with each class, (classes,).
     Source: of the p-value: Phipson, Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010).
     """
     is_answered = reference + recent > 0
     reference, recent = reference[is_answered], recent[is_answered]
     random = np.random.default_rng(_SEED)
-    dealt = random.multivariate_hypergeometric(reference + recent, recent.sum(), PERMUTATIONS)
-    return _against_chance(float(psi(reference, recent)), psi(reference + recent - dealt, dealt))
+    permuted = random.multivariate_hypergeometric(reference + recent, recent.sum(), PERMUTATIONS)
+    return _against_chance(float(psi(reference, recent)), psi(reference + recent - permuted, permuted))
 
 
 def maximum_mean_discrepancy(reference: Floats, recent: Floats) -> Shift:
-    """Squared MMD, the unbiased estimate, with a Gaussian kernel as wide as the median distance; p by permutation.
+    """Estimate the squared MMD without bias, with a Gaussian kernel of the median distance's width; p by permutation.
 
-    It is about 0, also a little below, where both sides are alike. No more than 300 images a side are looked at, drawn
-    by chance.
+    For samples of one distribution it is about 0, and may be a little below. At most 300 images per sample are used,
+    drawn at random.
 
     Args: (n, dimensions) and (m, dimensions).
     Source: Gretton, Borgwardt, Rasch, Schölkopf, Smola, Journal of Machine Learning Research 13 (2012), equation 3.
@@ -158,8 +158,8 @@ def maximum_mean_discrepancy(reference: Floats, recent: Floats) -> Shift:
     thinned = [random.permutation(each)[:_MMD_IMAGES] for each in (reference, recent)]
     kernel = _kernel(np.concatenate(thinned).astype(np.float64))
     is_recent = np.repeat([0.0, 1.0], [len(each) for each in thinned])
-    dealt = random.permuted(np.tile(is_recent, (PERMUTATIONS, 1)), axis=1)
-    observed, *chance = _squared_mmd(kernel, np.vstack([is_recent, dealt]))
+    permuted = random.permuted(np.tile(is_recent, (PERMUTATIONS, 1)), axis=1)
+    observed, *chance = _squared_mmd(kernel, np.vstack([is_recent, permuted]))
     return _against_chance(float(observed), np.array(chance))
 
 
@@ -176,7 +176,7 @@ def _against_chance(score: float, chance: Floats) -> Shift:
 
 
 def _kernel(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian, (n, n), with a diagonal of 0: the unbiased estimate leaves out what compares a vector with itself."""
+    """Return the Gaussian kernel, (n, n). Its diagonal is 0: the unbiased estimate compares no vector with itself."""
     from scipy.spatial.distance import pdist, squareform  # noqa: PLC0415 - 1 s
 
     squared = pdist(vectors, "sqeuclidean")
@@ -185,7 +185,7 @@ def _kernel(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _squared_mmd(kernel: NDArray[np.float64], is_recent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The estimate for each way to divide the same vectors in two.
+    """Estimate the squared MMD for several ways to divide the same vectors into two samples.
 
     Args: is_recent, 0 or 1, (divisions, n).
     """

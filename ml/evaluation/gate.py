@@ -1,7 +1,7 @@
-"""The promotion gate: may the challenger go into production? A pure function whose reasons are words.
+"""The promotion gate: decide whether the challenger goes into production, and give the reasons in sentences.
 
-It compares the scores of answers, image by image, and so knows chance from loss. How often it lets equally good and
-worse challengers through was simulated: docs/decisions/0074.
+It compares the scores of both models image by image, so that it can tell a real loss from chance. docs/decisions/0074
+simulates how often it promotes equally good and worse challengers. All functions are pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from ml.catalog.models.evaluations import Shortfall
 from ml.evaluation.floor import Floor
 from ml.tasks.base import Scores
 
-SIGNIFICANCE = 0.05  # of all comparisons of classes together
-TOLERATED_ERRORS = 1  # standard errors of the difference that a newer model may be behind the champion
-TOLERATED_DECLINE = 0.03  # behind the best version that ever was in production
-MINIMUM_CLASS_IMAGES = 30  # fewer say nothing about a class of its own
+SIGNIFICANCE = 0.05  # for all comparisons of classes together
+TOLERATED_ERRORS = 1  # a newer model may be this many standard errors of the difference behind the champion
+TOLERATED_DECLINE = 0.03  # the challenger may be this far behind the best version that ever was in production
+MINIMUM_CLASS_IMAGES = 30  # a class with fewer images is not judged separately
 NEW_CLASS_RECALL = 0.5
 
-# Accuracies are counts divided by counts. Any two that differ at all differ by more than this, and a difference that
-# only rounding made (0.70 - 0.68 is 0.0200000000000000018) is less.
+# Accuracies are quotients of counts. Different accuracies differ by more than this, and rounding errors are smaller:
+# 0.70 - 0.68 gives 0.0200000000000000018.
 _ROUNDING = 1e-9
 _PERMUTATIONS = 9999
 _SEED = 0  # the same answers have the same p-value
@@ -32,11 +32,11 @@ ItemScores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How well two models' answers fit the same images: the deciding part of the evaluation set, of known classes.
+    """The scores of two models on the same images: those of the evaluation set's deciding part with known classes.
 
     Args:
         challenger, champion: scores of n images, as the task gives them.
-        groups: what each image belongs to, (n,): photos of one observation are alike, and count as one piece of luck.
+        groups: the group of each image, (n,). Photos of one observation are alike, so the tests treat a group as one.
     """
 
     challenger: Scores
@@ -51,10 +51,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BestVersion:
-    """The version, of those that ever were in production, that the challenger is farthest behind today.
+    """The version that the challenger is farthest behind today, of all versions that ever were in production.
 
     Args:
-        figure, challenger_figure: the main figure of both on the same images, of classes that both know, 0 to 1.
+        figure, challenger_figure: the main figure of each on the same images, of classes that both know, 0 to 1.
     """
 
     version: int
@@ -64,12 +64,12 @@ class BestVersion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says.
+    """The decision of the gate.
 
     Args:
-        decision: `promote` the challenger or `keep` what is in production.
-        reasons: why, in full sentences; each criterion has one, passed or not.
-        warnings: what a person should know although it did not decide.
+        decision: `promote` the challenger, or `keep` the version in production.
+        reasons: one sentence for each criterion, whether it passed or not.
+        warnings: sentences that a person should read, although they did not affect the decision.
     """
 
     decision: Literal["promote", "keep"]
@@ -81,12 +81,12 @@ _Criterion = tuple[bool, str]
 
 
 def judge_first(main_figure: float, shortfalls: Sequence[Shortfall]) -> Verdict:
-    """Decide about a model where there is no champion: it goes into production, under the floor with a warning.
+    """Promote the first model, because there is no champion. If it is below a floor, add a warning.
 
-    Args: main_figure on the deciding part of the evaluation set, 0 to 1, and what is below its floor there.
+    Args: main_figure, shortfalls, on the deciding part of the evaluation set; main_figure from 0 to 1.
     """
     reason = f"There is no champion: the first model goes into production, with {main_figure:.1%}."
-    return Verdict("promote", [reason], _warn(shortfalls))
+    return Verdict("promote", [reason], _floor_warnings(shortfalls))
 
 
 def judge(
@@ -96,25 +96,27 @@ def judge(
     new_class_recalls: Mapping[str, float],
     floor: Floor,
 ) -> Verdict:
-    """Decide about a challenger.
+    """Decide whether to promote a challenger. It must pass all these criteria:
 
-    It is promoted when it is better than the champion by more than one standard error, or learned from newer images and
-    is not worse by more than one (with new classes: not significantly worse); is at most TOLERATED_DECLINE behind the
-    best version ever in production; reaches the floor or beats the champion; reaches the floor of each class that has
-    one, or is no worse there than the champion; has no class whose recall fell significantly; and recognises
-    NEW_CLASS_RECALL of each class that is new.
+    1. It is better than the champion by more than one standard error, or its snapshot is newer and it is not worse by
+       more than one standard error. With new classes, it must only not be significantly worse.
+    2. It is at most TOLERATED_DECLINE behind the best version that ever was in production.
+    3. Its main figure reaches the floor, or beats the champion's.
+    4. For each class with a floor, its recall reaches that floor, or is no worse than the champion's.
+    5. No class's recall is significantly lower than the champion's.
+    6. Its recall of each new class is at least NEW_CLASS_RECALL.
 
     Args:
-        comparison: with the champion.
+        comparison: of challenger and champion.
         is_newer: whether the challenger's snapshot is newer than the champion's.
-        best: None where no version that was in production can be scored today.
+        best: None if no version that was in production can be scored today.
         new_class_recalls: of the classes that only the challenger knows, 0 to 1.
-        floor: what production should reach.
+        floor: the figures that a model in production should reach.
     """
     criteria = [
         _judge_loss(comparison) if new_class_recalls else _judge_difference(comparison, is_newer),
         *([_judge_decline(best)] if best else []),
-        _judge_goodness(comparison, floor),
+        _judge_floor(comparison, floor),
         *_judge_class_floors(comparison, floor),
         _judge_classes(comparison),
         *(_judge_new_class(label, recall) for label, recall in sorted(new_class_recalls.items())),
@@ -123,16 +125,16 @@ def judge(
     in_production = comparison.challenger if is_good else comparison.champion
     reasons = [reason for _, reason in criteria]
     recalls = _recalls(in_production)
-    warnings = _warn(floor.shortfalls(in_production.main, recalls))
+    warnings = _floor_warnings(floor.shortfalls(in_production.main, recalls))
     warnings += floor.describe_unmeasured({**recalls, **new_class_recalls})
     return Verdict("promote" if is_good else "keep", reasons, warnings)
 
 
 def measure_difference(comparison: Comparison) -> tuple[float, float]:
-    """How much better the challenger's answers are than the champion's, and the standard error of that.
+    """Compute how much better the challenger is than the champion, and the standard error of this difference.
 
-    What the two differ in is added up in each group. The standard error is that of equally good models, the one of
-    McNemar's test: whether a difference exceeds one standard error, it answers like the estimate around the mean.
+    Differences are summed in each group. The standard error assumes equally good models, as in McNemar's test. The
+    estimate around the mean difference gives the same answer to whether a difference exceeds one standard error.
 
     Returns: both as shares of the images; the difference from -1 to 1.
     """
@@ -142,10 +144,11 @@ def measure_difference(comparison: Comparison) -> tuple[float, float]:
 
 
 def loss_p_value(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> float:
-    """How likely an equally good challenger loses as many images to the champion as this one, or more.
+    """Compute the probability that an equally good challenger loses at least as much to the champion as this one.
 
-    One-sided test: what a group's images add up to is as likely to be the champion's loss as its gain. Where answers
-    are right or wrong it is exact; with one image in each group that is McNemar's. Others are dealt out by chance.
+    This is a one-sided test. Under its null hypothesis, the sum of a group's differences is as likely positive as
+    negative. If all sums are whole numbers, the test is exact; with one image per group it is McNemar's test. Otherwise
+    it is a permutation test.
     Sources: McNemar, Psychometrika 12 (1947); Fisher, The Design of Experiments (1935), for sums;
     scipy.stats.permutation_test.
 
@@ -155,17 +158,17 @@ def loss_p_value(challenger: ItemScores, champion: ItemScores, groups: NDArray[n
     if not (gained == gained.round()).all():
         return _permutation_p_value(-gained)
     lost = -gained.astype(int)
-    chances = np.ones(1)  # of each sum there can be, from the smallest to the largest
+    chances = np.ones(1)  # probability of each possible sum, from the smallest to the largest
     for images in np.abs(lost[lost != 0]):
-        moved = np.zeros(len(chances) + 2 * images)
-        moved[: len(chances)] += chances / 2  # a gain of so many
-        moved[2 * images :] += chances / 2  # a loss
-        chances = moved
+        shifted = np.zeros(len(chances) + 2 * images)
+        shifted[: len(chances)] += chances / 2  # if the group is a gain
+        shifted[2 * images :] += chances / 2  # if it is a loss
+        chances = shifted
     return float(chances[np.abs(lost).sum() + lost.sum() :].sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for being many: below a level means significant with all of them together at that level.
+    """Adjust p-values for multiple comparisons: one below a level is significant at that level for all together.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
@@ -177,7 +180,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _gains(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> ItemScores:
-    """What the challenger gains on the champion in each group, less what it loses."""
+    """Return the sum of the challenger's score minus the champion's in each group."""
     _, group = np.unique(groups, return_inverse=True)
     return np.bincount(group, challenger - champion).astype(np.float64)
 
@@ -214,7 +217,7 @@ def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:
 
 
 def _judge_loss(comparison: Comparison) -> _Criterion:
-    """Judge a challenger with new classes: among more classes more is mistaken, however good a model is."""
+    """Judge a challenger with new classes. With more classes, even a good model makes more mistakes."""
     p_value = loss_p_value(comparison.challenger.items, comparison.champion.items, comparison.groups)
     figures = (
         f"{_percent(comparison.challenger)} against the champion's {_percent(comparison.champion)} on "
@@ -234,7 +237,7 @@ def _judge_decline(best: BestVersion) -> _Criterion:
     )
 
 
-def _judge_goodness(comparison: Comparison, floor: Floor) -> _Criterion:
+def _judge_floor(comparison: Comparison, floor: Floor) -> _Criterion:
     challenger, champion = comparison.challenger.main, comparison.champion.main
     figures = f"{challenger:.1%}, where {floor.main:.1%} is required"
     if not floor.shortfalls(challenger, {}):
@@ -246,7 +249,7 @@ def _judge_goodness(comparison: Comparison, floor: Floor) -> _Criterion:
 
 
 def _judge_class_floors(comparison: Comparison, floor: Floor) -> list[_Criterion]:
-    """A class that the champion recognises no better keeps nobody out: the challenger may be better elsewhere."""
+    """Judge each class with a floor. A class passes below its floor if the champion recognises it no better."""
     challenger, champion = (_recalls(each) for each in (comparison.challenger, comparison.champion))
     below = {each.label for each in floor.shortfalls(1.0, challenger)}
     return [
@@ -300,8 +303,8 @@ def _judge_new_class(label: str, recall: float) -> _Criterion:
     )
 
 
-def _warn(shortfalls: Sequence[Shortfall]) -> list[str]:
-    """Args: shortfalls, of what is in production afterwards."""
+def _floor_warnings(shortfalls: Sequence[Shortfall]) -> list[str]:
+    """Return a warning for each shortfall of the version that will be in production."""
     return [
         f"Production stays under the floor{f' of {each.label}' if each.label else ''}: {each.value:.1%}, where "
         f"{each.floor:.1%} is required."

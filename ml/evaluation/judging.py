@@ -1,4 +1,4 @@
-"""Put challenger and champion before the gate, with their answers to one and the same evaluation set."""
+"""Let the gate compare challenger and champion, with their answers to the same evaluation set."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from ml.app import Workspace, load_version, remember_version
 from ml.catalog.answers import Answer
 from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal, model_versions
-from ml.catalog.models.attempts import StoredVerdict
 from ml.catalog.models.evaluations import Evaluation
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data.evaluation_sets import EvaluationItem, deciding_part, group_keys, load_evaluation_set
 from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.floor import floor_of
@@ -24,44 +24,44 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a version said of the evaluation set, by the image's hash."""
+    """The answers of a version to the evaluation set, by item id."""
 
     task: Task
     classes: list[str]
     answers: Mapping[str, Answer]
 
     def score(self, members: Sequence[EvaluationItem]) -> Scores:
-        """How well it answered some images, one or more; one that it did not answer it does not know."""
+        """Score the answers to some items, one or more. A missing answer means that the version knows no such class."""
         return self.task.score(
             [member.annotation for member in members], [self.answers.get(member.item_id) for member in members]
         )
 
 
 def judge_challenger(workspace: Workspace, challenger: int) -> StoredVerdict:
-    """Let the gate compare a scored version with the champion of this moment. A version that does not load is kept out.
+    """Let the gate compare a scored version with the current champion. A version that does not load is not promoted.
 
     Raises: EvaluationSetError, the challenger was not scored yet.
     """
     champion = workspace.registry.champion()
     with workspace.catalog.begin() as connection:
-        ours = evaluations.latest_evaluation(connection, challenger)
-    if ours is None:
-        raise EvaluationSetError(f"Expected version {challenger} to be scored, and it is not. Run `mycoflow evaluate`.")
-    verdict, comparison = _judge(workspace, challenger, champion, ours)
+        evaluation = evaluations.latest_evaluation(connection, challenger)
+    if evaluation is None:
+        raise EvaluationSetError(f"Expected version {challenger} to be scored, but it is not. Run `mycoflow evaluate`.")
+    verdict, comparison = _judge(workspace, challenger, champion, evaluation)
     return StoredVerdict(
         model_version=challenger,
         champion_version=champion,
-        evaluation_set_version=ours.evaluation_set_version,
+        evaluation_set_version=evaluation.evaluation_set_version,
         decision=verdict.decision,
         reasons=verdict.reasons,
         warnings=verdict.warnings,
-        challenger_figure=ours.main_figure if comparison is None else comparison.challenger.main,
+        challenger_figure=evaluation.main_figure if comparison is None else comparison.challenger.main,
         champion_figure=None if comparison is None else comparison.champion.main,
     )
 
 
 def describe_verdict(verdict: StoredVerdict, main_figure: str) -> str:
-    """A verdict for a person who decides, in Markdown. Args: main_figure, the task's."""
+    """Describe a verdict in Markdown, for a person who decides. Args: main_figure, the name of that figure."""
     champion = "none" if verdict.champion_version is None else f"version {verdict.champion_version}"
     figure = "" if verdict.champion_figure is None else f"{verdict.champion_figure:.1%}"
     return "\n".join(
@@ -76,8 +76,8 @@ def describe_verdict(verdict: StoredVerdict, main_figure: str) -> str:
     )
 
 
-def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
-    """Write a verdict into the log, and on the version in MLflow."""
+def record_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
+    """Write a verdict to the log, and to the tags of the version in MLflow."""
     lines = [*verdict.reasons, *verdict.warnings]
     for line in lines:
         logger.info("%s: %s", verdict.decision, line)
@@ -90,27 +90,32 @@ def tell_verdict(workspace: Workspace, verdict: StoredVerdict) -> None:
 
 
 def _judge(
-    workspace: Workspace, challenger: int, champion: int | None, ours: Evaluation
+    workspace: Workspace, challenger: int, champion: int | None, evaluation: Evaluation
 ) -> tuple[Verdict, Comparison | None]:
     try:
         load_version(workspace, challenger)
     except ModelLoadError as error:
         return Verdict("keep", [f"The challenger does not load and answer: {error}"], []), None
     if champion is None:
-        return judge_first(ours.main_figure, ours.shortfalls), None
-    score_version(workspace, champion, ours.evaluation_set_version)  # it may have changed since the evaluate step
-    mine = _answers(workspace, challenger, ours.evaluation_set_version)
-    theirs = _answers(workspace, champion, ours.evaluation_set_version)
-    members = _deciding_members(workspace, ours.evaluation_set_version, theirs.classes)
+        return judge_first(evaluation.main_figure, evaluation.shortfalls), None
+    set_version = evaluation.evaluation_set_version
+    score_version(workspace, champion, set_version)  # the champion may have changed since the evaluate step
+    challenger_answers = _answers(workspace, challenger, set_version)
+    champion_answers = _answers(workspace, champion, set_version)
+    members = _deciding_members(workspace, set_version, champion_answers.classes)
     with workspace.catalog.begin() as connection:
         groups = group_keys(connection, [member.item_id for member in members])
-        ours_until, theirs_until = (model_versions.knows_images_until(connection, v) for v in (challenger, champion))
+        challenger_until, champion_until = (
+            model_versions.knows_images_until(connection, v) for v in (challenger, champion)
+        )
     comparison = Comparison(
-        mine.score(members), theirs.score(members), np.array([groups[member.item_id] for member in members])
+        challenger_answers.score(members),
+        champion_answers.score(members),
+        np.array([groups[member.item_id] for member in members]),
     )
-    best = _best_version(workspace, ours.evaluation_set_version, mine, members)
-    recalls = _new_class_recalls(workspace, ours.evaluation_set_version, mine, theirs)
-    return judge(comparison, ours_until > theirs_until, best, recalls, floor_of(workspace.settings)), comparison
+    best = _best_version(workspace, set_version, challenger_answers, members)
+    recalls = _new_class_recalls(workspace, set_version, challenger_answers, champion_answers)
+    return judge(comparison, challenger_until > champion_until, best, recalls, floor_of(workspace.settings)), comparison
 
 
 def _answers(workspace: Workspace, version: int, evaluation_set_version: int) -> _Answers:
@@ -122,7 +127,7 @@ def _answers(workspace: Workspace, version: int, evaluation_set_version: int) ->
 
 
 def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes: list[str]) -> list[EvaluationItem]:
-    """The images that the champion is measured on."""
+    """Return the items on which the champion is measured."""
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
     known = [member for member in members if member.annotation.is_known(classes)]
@@ -131,9 +136,9 @@ def _deciding_members(workspace: Workspace, evaluation_set_version: int, classes
 
 
 def _best_version(
-    workspace: Workspace, evaluation_set_version: int, mine: _Answers, members: Sequence[EvaluationItem]
+    workspace: Workspace, evaluation_set_version: int, challenger: _Answers, members: Sequence[EvaluationItem]
 ) -> BestVersion | None:
-    """The version, of those that ever were in production, that the challenger is farthest behind."""
+    """Return the version that the challenger is farthest behind, of all versions that ever were in production."""
     with workspace.catalog.begin() as connection:
         versions = journal.versions_ever_in_production(connection)
     compared = []
@@ -141,23 +146,23 @@ def _best_version(
         try:
             score_version(workspace, version, evaluation_set_version)
         except (ModelLoadError, UnknownVersionError, EvaluationSetError) as error:
-            logger.warning("Version %s, once in production, is not compared with: %s", version, error)
+            logger.warning("Version %s was in production, but cannot be compared: %s", version, error)
             continue
-        theirs = _answers(workspace, version, evaluation_set_version)
-        known = [member for member in members if member.annotation.is_known(theirs.classes)]
+        former = _answers(workspace, version, evaluation_set_version)
+        known = [member for member in members if member.annotation.is_known(former.classes)]
         if known:
-            compared.append(BestVersion(version, theirs.score(known).main, mine.score(known).main))
+            compared.append(BestVersion(version, former.score(known).main, challenger.score(known).main))
     return max(compared, key=lambda each: each.figure - each.challenger_figure, default=None)
 
 
 def _new_class_recalls(
-    workspace: Workspace, evaluation_set_version: int, mine: _Answers, theirs: _Answers
+    workspace: Workspace, evaluation_set_version: int, challenger: _Answers, champion: _Answers
 ) -> dict[str, float]:
-    """How much of each class that the champion does not know the challenger recognises, both parts together."""
+    """Return the challenger's recall of each class that the champion does not know, on both parts together."""
     with workspace.catalog.begin() as connection:
         members = load_evaluation_set(connection, evaluation_set_version)
     recalls = {}
-    for label in sorted(set(mine.classes) - set(theirs.classes)):
+    for label in sorted(set(challenger.classes) - set(champion.classes)):
         shown = [member for member in members if label in member.annotation.class_names]
-        recalls[label] = float(np.nanmean(mine.score(shown).classes[label])) if shown else 0.0
+        recalls[label] = float(np.nanmean(challenger.score(shown).classes[label])) if shown else 0.0
     return recalls

@@ -1,4 +1,4 @@
-"""What a night makes of the champion's accuracy: it counts what is new, and says whether retraining is due."""
+"""The nightly check: measure the champion, count new images, and decide whether to request a retraining."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from ml.catalog.models import attempts, evaluations, model_versions
 from ml.catalog.models.evaluations import Evaluation
 from ml.data import pool
 from ml.data.snapshot_rules import count_new_images, nightly_rules
-from ml.evaluation.champion_notices import tell_of_night
+from ml.evaluation.champion_notices import raise_nightly_alerts
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.evaluation.nightly_figures import measure_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MonitorReport:
-    """What a night found. Retraining is requested when there are reasons."""
+    """The result of a nightly check. Retraining is requested if there are reasons."""
 
     model_version: int
     main_figure: float
     is_below_floor: bool
-    new_images: int  # that a snapshot could use
-    harvested_images: int  # of the new ones
+    new_images: int  # only images that a snapshot could use
+    harvested_images: int  # among the new images
     reasons: list[str]
 
     @property
@@ -43,9 +43,9 @@ class MonitorReport:
 
 
 def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
-    """Log the nightly check in MLflow, store it, and tell people what they should hear of.
+    """Log the nightly check in MLflow, store it, and raise alerts.
 
-    In this order: a stored check says that the night succeeded, and the alert on missed nights believes it.
+    The order matters: the alert on missed nights takes a stored check as a night that succeeded.
 
     Args: deciding, the champion's evaluation that the floor applies to.
     """
@@ -84,7 +84,7 @@ def check(workspace: Workspace, deciding: Evaluation) -> MonitorReport:
             reasons,
             figures,
         )
-        tell_of_night(connection, settings, version, deciding.shortfalls, new_images.total)
+        raise_nightly_alerts(connection, settings, version, deciding.shortfalls, new_images.total)
     return report
 
 

@@ -1,4 +1,4 @@
-"""The nightly look at quality without labels: is what people ask about still what the model learned from?"""
+"""The nightly check without labels: measure whether recent images differ from those that the model learned from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,15 @@ from ml.evaluation.drift import DriftScores, Sample, measure_drift
 from ml.evaluation.scoring import answer_items
 from ml.tasks.base import Task
 
-RECENT_IMAGES = 500  # predictions to look at, and images with feedback
+RECENT_IMAGES = 500  # limit for recent predictions, and for images with feedback
 
 
 def check_drift(workspace: Workspace, version: int) -> DriftCheck:
-    """Compare the latest predictions of a version with what it learned from, estimate its accuracy, and keep all that.
+    """Compare the latest predictions of a version with its validation fold, estimate its accuracy, and store both.
 
-    Only the first check of a version computes something: its answers to its snapshot's validation fold.
+    Only the first check of a version runs the model: it computes the answers to the snapshot's validation fold.
 
-    Args: version, one whose answers to the evaluation set are stored, as the nightly scoring leaves them.
+    Args: version, which must have stored answers to the evaluation set, as the nightly scoring stores them.
     Raises: UnknownVersionError, ModelLoadError; ImageStoreError, an image's bytes cannot be read.
     """
     facts = remember_version(workspace, version)
@@ -82,7 +82,7 @@ def _load_sample(connection: sa.Connection, facts: ModelVersion, answers: Mappin
 
 
 def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> list[tuple[Annotation, Answer]]:
-    """What the evaluation images of the version's classes are, and what it says of them."""
+    """Return annotation and answer of the evaluation set's items with the version's classes."""
     known = {each.item_id: each.annotation for each in current_members(connection)}
     known = {item_id: each for item_id, each in known.items() if each.is_known(facts.classes)}
     answers = load_results(connection, facts.version, list(known))
@@ -92,12 +92,13 @@ def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> list[tu
 def _estimate(
     task: Task, classes: Sequence[str], calibration: Sequence[tuple[Annotation, Answer]], recent: Sequence[Answer]
 ) -> float | None:
-    """The accuracy to expect; None where too little is known, or an item may have several classes."""
+    """Estimate the accuracy; None if there are too few items, or an item may have several classes."""
     if not task.is_exclusive or min(len(calibration), len(recent)) < estimation.MINIMUM_IMAGES:
         return None
     labels = np.array([classes.index(annotation.class_names[0]) for annotation, _ in calibration])
-    known, asked = (np.stack([each.probabilities for each in some]) for some in ([a for _, a in calibration], recent))
-    return estimation.estimate_accuracy(asked, estimation.fit_temperature(known, labels))
+    calibration_probabilities = np.stack([answer.probabilities for _, answer in calibration])
+    temperature = estimation.fit_temperature(calibration_probabilities, labels)
+    return estimation.estimate_accuracy(np.stack([answer.probabilities for answer in recent]), temperature)
 
 
 def _summarise(

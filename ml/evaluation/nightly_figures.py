@@ -1,4 +1,4 @@
-"""What the nightly check measures besides accuracy: the rows of ml.figures.NIGHTLY."""
+"""Measure the figures of the nightly check other than accuracy: the rows of ml.figures.NIGHTLY."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, float]:
     """Measure every nightly figure that the task has.
 
-    An earlier check of the same version on the same evaluation set has them already.
+    If an earlier check of the same version used the same evaluation set, return its figures.
 
     Args: deciding, the champion's evaluation that the floor applies to.
-    Returns: name -> value; without those that could not be measured, which the next night tries again.
+    Returns: name -> value. A figure that could not be measured is missing, and the next night tries it again.
     """
     version, set_version = deciding.model_version, deciding.evaluation_set_version
     with workspace.catalog.begin() as connection:
@@ -44,6 +44,6 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
 def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationItem]) -> Mapping[str, float]:
     try:
         return measure_robustness(workspace.catalog, workspace.task, load_version(workspace, version), shown)
-    except (ImageStoreError, ModelLoadError) as error:  # the check itself stands on results that are stored
+    except (ImageStoreError, ModelLoadError) as error:  # the other figures come from stored results
         logger.warning("The accuracy on distorted photos was not measured: %s", error)
         return {}

@@ -1,4 +1,4 @@
-"""Promotion: moving the alias `production`. Every move goes through here and leaves a row in the journal."""
+"""Promotion: move the alias `production`, and record every move in the journal. No other code moves it."""
 
 from sqlalchemy import Connection
 
@@ -12,11 +12,11 @@ from ml.evaluation import champion_notices
 
 
 def promote(workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str) -> None:
-    """Put a version into production. Where it already is, nothing happens.
+    """Put a version into production. Do nothing if it is in production already.
 
     Args:
         version: a registered model version.
-        expected_current: the champion that the decision was made against; None where there was none.
+        expected_current: the champion at the time of the decision; None if there was none.
         actor, reason: for the journal.
     Raises: StaleChampionError, another version went into production meanwhile.
     """
@@ -26,20 +26,20 @@ def promote(workspace: Workspace, version: int, *, expected_current: int | None,
 def promote_automatically(
     workspace: Workspace, version: int, *, expected_current: int | None, actor: str, reason: str
 ) -> None:
-    """Put a version into production because the gate said so.
+    """Put a version into production that the gate decided to promote.
 
     Raises: PromotionHeldError, a rollback holds automatic promotion; StaleChampionError as above.
     """
     if is_promotion_held(workspace.catalog):
         raise PromotionHeldError(
-            f"Version {version} was not promoted: a rollback holds automatic promotion. "
+            f"Version {version} was not promoted, because a rollback holds automatic promotion. "
             f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
         )
     promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
 
 
 def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: str) -> None:
-    """Put a version into production because a person says so. It must load and answer.
+    """Put a version into production that a person chose. It must load and answer.
 
     Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
     """
@@ -50,10 +50,10 @@ def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: s
 
 
 def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
-    """Put the version back that was in production before, and hold automatic promotion until it is released.
+    """Put the previous version back into production, and hold automatic promotion until it is released.
 
     Returns: the version now in production.
-    Raises: PromotionError, there is nothing to go back to.
+    Raises: PromotionError, there is no previous version.
     """
     current = note_external_move(workspace)
     with workspace.catalog.begin() as connection:
@@ -68,7 +68,7 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
 
 
 def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
-    """Let automatic promotion go on after a rollback."""
+    """Allow automatic promotion again after a rollback."""
     with workspace.catalog.begin() as connection:
         journal.complete_move(connection, journal.write_intent(connection, "release", None, None, actor, reason))
 
@@ -80,9 +80,9 @@ def is_promotion_held(catalog: Catalog) -> bool:
 
 
 def note_external_move(workspace: Workspace) -> int | None:
-    """Notice an alias that was moved by hand in MLflow, or by us in a process that then died, and write it down.
+    """Record a move of the alias that the journal lacks: by hand in MLflow, or by a Mycoflow process that then died.
 
-    Returns: the version in production, None where there is none.
+    Returns: the version in production; None if there is none.
     """
     with workspace.catalog.lock(PROMOTION):
         return _reconcile(workspace)
@@ -105,7 +105,7 @@ def _move(
                 f"Version {version} was not put into production: expected version {expected_current} there, "
                 f"found {current}. Compare them again, then repeat."
             )
-        # The intent is committed before the alias moves: a crash between the two leaves a trace, never a mystery.
+        # Commit the intent before the alias moves: after a crash between the two, the journal explains the move.
         with workspace.catalog.begin() as connection:
             move_id = journal.write_intent(connection, kind, current, version, actor, reason)
         workspace.registry.set_champion(version)
@@ -132,5 +132,5 @@ def _reconcile(workspace: Workspace) -> int | None:
 
 
 def _complete(connection: Connection, move_id: int) -> None:
-    """Close the row, and tell people: neither without the other."""
+    """Complete the move in the journal and raise its alert, in one transaction."""
     raise_alert(connection, *champion_notices.moved(journal.complete_move(connection, move_id)))

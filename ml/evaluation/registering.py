@@ -1,4 +1,4 @@
-"""Register a model that somebody trained elsewhere: any MLflow run that logged an image classifier."""
+"""Register a model that was trained outside Mycoflow: of any MLflow run that logged an image classifier."""
 
 import hashlib
 import json
@@ -10,32 +10,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace, keep_home
+from ml.app import Workspace
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.scales import PLAIN, SCALES
-from ml.catalog.models.attempts import StoredVerdict
+from ml.catalog.home_choices import keep_home
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
-from ml.evaluation.judging import judge_challenger, tell_verdict
+from ml.evaluation.judging import judge_challenger, record_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
 from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
-from ml.tasks.base import Converted, ForeignNetwork, demand_converting
+from ml.tasks.base import ConvertedModel, ForeignNetwork, demand_converting
 from ml.tasks.registered import load_model
 
-# float32 sums in another order move a probability by some 1e-6. A wrong layout or scale moves it by tenths.
+# Another order of float32 sums changes a probability by about 1e-6. A wrong layout or scale changes it by tenths.
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What a person says of a foreign model where its files do not say it.
+class ModelDescription:
+    """Facts about a foreign model that a person states because the model's files do not have them.
 
     Args:
         image_size: side of its square input, pixels.
-        scale: how it wants its pixels, a name in `SCALES`.
-        classes: their names, in the order of its outputs.
+        scale: the scaling of its input pixels, a name in `SCALES`.
+        classes: names of its classes, in the order of its outputs.
     """
 
     image_size: int | None = None
@@ -47,7 +48,7 @@ class Statement:
 class Registration:
     """A model that was registered.
 
-    Args: notes, how it was converted, a sentence each; empty for a model of our own signature.
+    Args: notes, sentences on how it was converted; empty for a bundle that Mycoflow wrote.
     """
 
     verdict: StoredVerdict
@@ -57,53 +58,53 @@ class Registration:
 def register_run(
     workspace: Workspace,
     mlflow_run_id: str,
-    statement: Statement = Statement(),
+    description: ModelDescription = ModelDescription(),
     on_progress: Progress | None = None,
 ) -> Registration:
-    """Make a version of a run's model, score it and let the gate judge it. A person promotes it, or nobody.
+    """Register a run's model as a version, score it and let the gate judge it. Only a person can promote it.
 
-    A model of another form than ours is converted first, and must then answer as the original does on the evaluation
-    set. Again for the same run: the same version, scored and judged on how things are now. Whether it learned from
-    images of the evaluation set, nobody here can tell.
+    A model that Mycoflow did not write is converted first, and must then give the original's answers on the evaluation
+    set. A second call for the same run returns the same version, scored and judged again. It is not known whether the
+    model learned from images of the evaluation set.
 
     Args:
-        statement: what the model's files do not say.
+        description: facts that the model's files do not have.
         on_progress: called with (images computed, images to compute).
     Raises:
         UnknownVersionError: there is no such run, or it logged no model.
         ModelLoadError: the model cannot be converted, or does not load and answer; nothing is registered then.
-        EvaluationSetError: there are no images to try a converted model on.
+        EvaluationSetError: there are no images on which to check a converted model.
     """
     notes: Sequence[str] = ()
     if workspace.registry.holds_bundle(mlflow_run_id):
         with tempfile.TemporaryDirectory() as folder:
             load_model(workspace.task, workspace.registry.download_logged(mlflow_run_id, Path(folder)))
     else:
-        mlflow_run_id, notes = _convert(workspace, mlflow_run_id, statement)
+        mlflow_run_id, notes = _convert(workspace, mlflow_run_id, description)
     with workspace.catalog.begin() as connection:
         keep_home(connection, workspace.settings)
     version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"})
     score_version(workspace, version, None, on_progress)
     verdict = judge_challenger(workspace, version)
-    tell_verdict(workspace, verdict)
+    record_verdict(workspace, verdict)
     return Registration(verdict, notes)
 
 
-def _convert(workspace: Workspace, mlflow_run_id: str, statement: Statement) -> tuple[str, list[str]]:
-    """Log what a run's model is converted into as a run of its own.
+def _convert(workspace: Workspace, mlflow_run_id: str, description: ModelDescription) -> tuple[str, list[str]]:
+    """Convert a run's model, and log the result as a new run.
 
-    Returns: that run's MLflow id, and how it was done.
+    Returns: the new run's MLflow id, and sentences on how the model was converted.
     """
-    from ml.registry.convert import open_original  # noqa: PLC0415 - imports what can open TensorFlow's files
+    from ml.registry.convert import open_original  # noqa: PLC0415 - may import TensorFlow
 
     registry = workspace.registry
     with tempfile.TemporaryDirectory() as folder:
-        original = open_original(registry.download_foreign(mlflow_run_id, Path(folder)), statement.image_size)
-        image_size = _agree_on_size(original.image_size, statement.image_size)
-        scale_name = _choose_scale(original.scales_itself, statement.scale)
+        original = open_original(registry.download_foreign(mlflow_run_id, Path(folder)), description.image_size)
+        image_size = _choose_size(original.image_size, description.image_size)
+        scale_name = _choose_scale(original.scales_itself, description.scale)
         scale = SCALES[scale_name]
-        outputs = _answer(workspace, lambda pixels: original.answer(scale.apply(pixels)), image_size)
-        classes = statement.classes or registry.read_classes(mlflow_run_id) or ()
+        outputs = _answer_evaluation_set(workspace, lambda pixels: original.answer(scale.apply(pixels)), image_size)
+        classes = description.classes or registry.read_classes(mlflow_run_id) or ()
         check_classes(classes, outputs.shape[1])
         bundle = Path(folder) / "bundle"
         bundle.mkdir()
@@ -115,7 +116,7 @@ def _convert(workspace: Workspace, mlflow_run_id: str, statement: Statement) -> 
         if found is not None:
             return found, notes
         model = load_model(workspace.task, bundle)
-        answers = _answer(workspace, lambda pixels: model.predict(pixels).probabilities, image_size)
+        answers = _answer_evaluation_set(workspace, lambda pixels: model.predict(pixels).probabilities, image_size)
         difference = _compare(answers, converted.probabilities)
         card = model.card
         tags = {
@@ -134,15 +135,16 @@ def _convert(workspace: Workspace, mlflow_run_id: str, statement: Statement) -> 
     return run.mlflow_run_id, notes
 
 
-def _agree_on_size(its_own: int | None, stated: int | None) -> int:
-    size = its_own or stated
+def _choose_size(fixed: int | None, stated: int | None) -> int:
+    size = fixed or stated
     if size is None:
         raise ModelLoadError(
-            "Expected the side of the images in pixels: this network takes any. Received none. Give --image-size."
+            "Expected the side of the images in pixels, because this network takes any size. Received none. "
+            "Give --image-size."
         )
     if stated not in (None, size):
         raise ModelLoadError(
-            f"Expected --image-size {size}, which is what this network takes. Received: {stated}. Leave it out."
+            f"Expected --image-size {size}, the size that this network takes. Received: {stated}. Leave it out."
         )
     return size
 
@@ -150,17 +152,19 @@ def _agree_on_size(its_own: int | None, stated: int | None) -> int:
 def _choose_scale(scales_itself: bool, stated: str | None) -> str:
     if stated is None and not scales_itself:
         raise ModelLoadError(
-            "Expected to know how the network wants its pixels: it does not begin with a layer that scales them. Give "
-            f"--scale, one of {', '.join(SCALES)}: the ranges 0 to 255, 0 to 1, -1 to 1, or the ImageNet statistics of "
-            "PyTorch or Caffe."
+            "Expected the scaling of the network's pixels, because its first layer does not scale them. Received none. "
+            f"Give --scale, one of {', '.join(SCALES)}: the ranges 0 to 255, 0 to 1, -1 to 1, or the ImageNet "
+            "statistics of PyTorch or Caffe."
         )
     if stated not in (None, *SCALES):
         raise ModelLoadError(f"Expected --scale to be one of {', '.join(SCALES)}. Received: {stated!r}.")
     return stated or PLAIN
 
 
-def _answer(workspace: Workspace, answer: Callable[[NDArray[np.uint8]], Floats], image_size: int) -> Floats:
-    """Ask for the evaluation set's images, a batch at a time.
+def _answer_evaluation_set(
+    workspace: Workspace, answer: Callable[[NDArray[np.uint8]], Floats], image_size: int
+) -> Floats:
+    """Compute the answers to the images of the evaluation set, in batches.
 
     Returns: finite values, float32 (images, classes).
     """
@@ -170,13 +174,13 @@ def _answer(workspace: Workspace, answer: Callable[[NDArray[np.uint8]], Floats],
     batches = [sha256s[start : start + BATCH_IMAGES] for start in starts]
     parts = []
     for batch in batches:
-        given = np.asarray(answer(read_pixels(workspace.catalog, batch, image_size)), np.float32)
-        if given.ndim != 2 or len(given) != len(batch) or not np.isfinite(given).all():
+        outputs = np.asarray(answer(read_pixels(workspace.catalog, batch, image_size)), np.float32)
+        if outputs.ndim != 2 or len(outputs) != len(batch) or not np.isfinite(outputs).all():
             raise ModelLoadError(
                 f"Expected finite values of the shape ({len(batch)}, classes) for {len(batch)} images. Received the "
-                f"shape {given.shape}, {np.isfinite(given).mean():.0%} of them finite. Log the classifier alone."
+                f"shape {outputs.shape}, {np.isfinite(outputs).mean():.0%} of them finite. Log the classifier alone."
             )
-        parts.append(given)
+        parts.append(outputs)
     return np.concatenate(parts)
 
 
@@ -191,9 +195,9 @@ def _compare(received: Floats, expected: Floats) -> float:
     return difference
 
 
-def _describe(kind: str, image_size: int, scale: str, converted: Converted) -> list[str]:
+def _describe(kind: str, image_size: int, scale: str, converted: ConvertedModel) -> list[str]:
     return [
         f"Converted from {kind} that takes {image_size} pixels, scaled as {scale}.",
         *converted.notes,
-        "`mycoflow finetune` cannot go on from it; `mycoflow retrain` trains on this home's own backbone.",
+        "`mycoflow finetune` cannot train it further; `mycoflow retrain` uses this home's own backbone.",
     ]

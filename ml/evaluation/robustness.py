@@ -1,7 +1,7 @@
-"""Robustness: how often a model is right on photos that are worse than those it was measured with.
+"""Measure robustness: the accuracy of a model on distorted photos of the evaluation set.
 
-The distortions are of the mildest of the five grades in Hendrycks & Dietterich, Benchmarking Neural Network Robustness
-to Common Corruptions and Perturbations (arXiv 1903.12261), at the size that the network sees. Darkness is our own.
+The distortions have the mildest of the five grades in Hendrycks & Dietterich, Benchmarking Neural Network Robustness
+to Common Corruptions and Perturbations (arXiv 1903.12261), at the size of the network's input. Darkness is our own.
 """
 
 import io
@@ -17,8 +17,8 @@ from ml.data.evaluation_sets import EvaluationItem
 from ml.tasks.base import Model, Task
 
 ROBUSTNESS_PREFIX = "accuracy_under_"
-MOST_IMAGES = 150  # each is computed once for every distortion
-BLUR_RATIO = 1 / 160  # standard deviation of the blur, in sides of the image
+MOST_IMAGES = 150  # the model runs on each image once per distortion
+BLUR_RATIO = 1 / 160  # standard deviation of the blur, as a share of the image's side
 NOISE_LEVEL = 0.08 * 255  # standard deviation of the noise
 JPEG_QUALITY = 25
 LIGHT_RATIO = 0.4
@@ -29,9 +29,9 @@ Pixels = NDArray[np.uint8]
 def measure_robustness(
     catalog: Catalog, task: Task, model: Model, members: Sequence[EvaluationItem]
 ) -> dict[str, float]:
-    """The accuracy on images of an evaluation set, distorted in each way; the same images give the same figures.
+    """Measure the accuracy on images of an evaluation set under each distortion. Equal images give equal figures.
 
-    Args: members, one or more, of classes that the model knows. The first MOST_IMAGES by their hashes count.
+    Args: members, one or more, of classes that the model knows. Only the first MOST_IMAGES by id are used.
     Returns: `accuracy_under_<distortion>` -> 0 to 1.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
@@ -39,11 +39,11 @@ def measure_robustness(
     batches = [chosen[start : start + BATCH_IMAGES] for start in range(0, len(chosen), BATCH_IMAGES)]
     scores = np.concatenate([_scores(catalog, task, model, batch) for batch in batches], axis=1)
     names = [f"{ROBUSTNESS_PREFIX}{name}" for name in DISTORTIONS]
-    return {name: float(of_one.mean()) for name, of_one in zip(names, scores, strict=True)}
+    return {name: float(row.mean()) for name, row in zip(names, scores, strict=True)}
 
 
 def _scores(catalog: Catalog, task: Task, model: Model, batch: Sequence[EvaluationItem]) -> NDArray[np.float64]:
-    """The score of each image under each distortion, (distortions, images)."""
+    """Return the score of each image under each distortion, (distortions, images)."""
     images = read_pixels(catalog, [member.demand_image() for member in batch], model.card.image_size)
     seeds = [int(member.item_id[:16], 16) for member in batch]
     annotations = [member.annotation for member in batch]
@@ -80,4 +80,4 @@ DISTORTIONS: dict[str, Callable[[Pixels, int], Pixels]] = {
     "jpeg": _compress,
     "darkness": _darken,
 }
-"""By name: (uint8 RGB (size, size, 3), a seed of the image's own) -> the same shape."""
+"""Name -> function of an image, uint8 RGB (size, size, 3), and the image's seed. It returns the same shape."""

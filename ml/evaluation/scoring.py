@@ -1,4 +1,4 @@
-"""Score a model version on the evaluation set. Only images that it never scored cost anything."""
+"""Score a model version on the evaluation set. The model runs only on images without a stored answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
 from ml.tasks.base import Model, Task
 
-COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that have a column of their own
+COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that are stored in their own columns
 
 
 def score_version(
@@ -22,11 +22,11 @@ def score_version(
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Score a version on each part of an evaluation set, on the images of the classes it knows, and keep the figures.
+    """Score a version on each part of an evaluation set, and store the figures. Only classes that it knows count.
 
     Args:
         version: a registered model version.
-        evaluation_set_version: the set as it is now when None.
+        evaluation_set_version: the current set if None.
         on_progress: called with (images computed, images to compute).
     Raises: UnknownVersionError; EvaluationSetError, the set is empty or holds no image of the version's classes.
     """
@@ -53,13 +53,13 @@ def score_loaded(
     evaluation_set_version: int | None = None,
     on_progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """The same for a version that the catalog knows and somebody has loaded, or loads when it is needed.
+    """Score a version as score_version does, if the catalog has the version and the caller can load it.
 
     Args:
-        classes: the version's.
-        open_model: called when there are images that the version never scored.
-        floor: what the figures are compared with.
-    Raises: EvaluationSetError as above.
+        classes: names of the version's classes.
+        open_model: loads the version; called if there are images without a stored answer.
+        floor: the floors of the figures.
+    Raises: EvaluationSetError, as score_version.
     """
     with catalog.begin() as connection:
         if evaluation_set_version is None:
@@ -93,9 +93,9 @@ def answer_items(
     open_model: Callable[[], Model],
     on_progress: Progress | None = None,
 ) -> dict[str, Answer]:
-    """What a version says of images, by their hashes; computed and kept where it never was asked before.
+    """Return a version's answers by item id. Compute and store those that are not stored yet.
 
-    Args: open_model, on_progress: as above.
+    Args: open_model, on_progress: as in score_loaded.
     Raises: ImageStoreError, an image's bytes cannot be read.
     """
     with catalog.begin() as connection:
@@ -110,7 +110,7 @@ def answer_items(
 
 
 def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
-    """The one of a version's figures that the floor and the gate look at."""
+    """Return the evaluation that the floor and the gate use, of a version's evaluations on both parts."""
     return next(evaluation for evaluation in scored if evaluation.is_deciding)
 
 

@@ -1,4 +1,4 @@
-"""Whether a night asks for retraining. Pure: the same figures give the same answer."""
+"""Decide whether the nightly check requests a retraining. The function is pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from ml.catalog.models.evaluations import Shortfall
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """The latest attempt that reached a verdict or is under way, seen from tonight.
+    """The latest attempt that has a verdict or is under way, compared with the state tonight.
 
     Args:
-        is_under_way: it has no verdict yet.
-        has_same_parameters: a retraining tonight would use the parameters it used.
-        has_same_pool: the pool's members and labels are those it saw.
-        images_since: images after its snapshot that a snapshot could use.
+        is_under_way: whether it has no verdict yet.
+        has_same_parameters: whether a retraining tonight would use its parameters.
+        has_same_pool: whether the pool has the same members and labels as then.
+        images_since: number of images that are newer than its snapshot and that a snapshot could use.
         age_days: days since its snapshot.
     """
 
@@ -27,11 +27,11 @@ class LastAttempt:
 
 @dataclass(frozen=True)
 class Review:
-    """The scheduled review: a retraining at an interval, whatever the figures say.
+    """The scheduled review: a retraining at a fixed interval, independent of the figures.
 
     Args:
-        age_days: days since what the champion learned from was pinned.
-        interval_days: retrain at this age; 0 never.
+        age_days: days since the champion's snapshot.
+        interval_days: retrain at this age; 0 means never.
     """
 
     age_days: float
@@ -41,20 +41,19 @@ class Review:
 def reasons_to_retrain(
     shortfalls: Sequence[Shortfall], new_images: int, threshold: int, review: Review, last: LastAttempt | None
 ) -> list[str]:
-    """Say why retraining should be requested.
+    """Return the reasons for requesting a retraining.
 
-    A challenger that was rejected is not trained again every night, nor one that is being trained beside itself: an
-    attempt that used the same pool and parameters, or is under way on that pool, settles the matter, until `threshold`
-    images more or, below the floor, any change of the pool. Any attempt settles the review until the interval has
-    passed again; where nothing changed since, there is nothing to review.
+    A training is not repeated without need. If the last attempt used the same parameters or is still under way, new
+    images count as a reason only if there are `threshold` more since its snapshot; a shortfall or a review counts only
+    if the pool changed. Every attempt restarts the review interval.
 
     Args:
-        shortfalls: what of the champion is below its floor, on the deciding part of the evaluation set.
-        new_images: images since the champion's snapshot that a snapshot could use.
-        threshold: retrain at this many.
-        review: how old the champion is, and how old it may be.
-        last: the latest attempt with a verdict or under way, None where there was none.
-    Returns: one sentence per reason; empty when there is nothing to do.
+        shortfalls: the champion's figures below their floors, on the deciding part of the evaluation set.
+        new_images: number of images that are newer than the champion's snapshot and that a snapshot could use.
+        threshold: retrain at this number of new images.
+        review: the age of the champion's snapshot, and the interval.
+        last: the latest attempt that has a verdict or is under way; None if there is none.
+    Returns: one sentence per reason; empty if no retraining is needed.
     """
     repeated = last if last is not None and (last.has_same_parameters or last.is_under_way) else None
     reasons = []

@@ -1,25 +1,26 @@
-"""What becomes of a verdict that says promote."""
+"""Promote the version of a verdict."""
 
 import logging
 from dataclasses import asdict
 
 from ml.app import Workspace
 from ml.catalog.logs.events import write_event
-from ml.catalog.models import attempts, journal
-from ml.catalog.models.attempts import StoredVerdict
+from ml.catalog.models import journal, verdicts
+from ml.catalog.models.verdicts import StoredVerdict
 from ml.errors import PromotionHeldError
 from ml.evaluation import promotion
-from ml.evaluation.judging import judge_challenger, tell_verdict
+from ml.evaluation.judging import judge_challenger, record_verdict
 
 logger = logging.getLogger(__name__)
 
 
-def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, approved_by: str | None) -> None:
-    """Promote the version of a verdict, once; unless a rollback holds promotion, and no person said yes to this one.
+def apply_verdict(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, approved_by: str | None) -> None:
+    """Promote the version of a verdict that decided so. Do nothing if the version was in production before.
 
-    Where another version went into production after the verdict, the gate compares with that one first.
+    If a rollback holds automatic promotion, promote only a version that a person approved. If another version went into
+    production after the verdict, let the gate compare with that version first.
 
-    Args: approved_by, who said yes, for the journal; None where nobody is asked.
+    Args: approved_by, the person who approved, for the journal; None if no approval is required.
     Raises: StaleChampionError, the champion changed during the promotion; try again.
     """
     if _was_promoted(workspace, verdict.model_version):
@@ -27,9 +28,9 @@ def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, app
     verdict = _judge_again_if_stale(workspace, attempt_id, verdict)
     if verdict.decision != "promote":
         return
-    put = promotion.promote_automatically if approved_by is None else promotion.promote
+    promote = promotion.promote_automatically if approved_by is None else promotion.promote
     try:
-        put(
+        promote(
             workspace,
             verdict.model_version,
             expected_current=verdict.champion_version,
@@ -41,7 +42,7 @@ def carry_out(workspace: Workspace, attempt_id: int, verdict: StoredVerdict, app
 
 
 def _was_promoted(workspace: Workspace, version: int) -> bool:
-    """Whether a run that died had moved the alias. It does so once, whatever people did with the alias since."""
+    """Whether the version was in production at any time: then an earlier, interrupted run promoted it already."""
     promotion.note_external_move(workspace)
     with workspace.catalog.begin() as connection:
         return version in journal.versions_ever_in_production(connection)
@@ -52,13 +53,13 @@ def _judge_again_if_stale(workspace: Workspace, attempt_id: int, verdict: Stored
     if champion in (verdict.champion_version, verdict.model_version):
         return verdict
     logger.warning(
-        "Version %s went into production after the verdict on version %s: the gate compares again.",
+        "Version %s went into production after the verdict on version %s. The gate compares again.",
         champion,
         verdict.model_version,
     )
     revised = judge_challenger(workspace, verdict.model_version)
     with workspace.catalog.begin() as connection:
-        attempts.revise_verdict(connection, attempt_id, revised)
+        verdicts.revise_verdict(connection, attempt_id, revised)
         write_event(connection, "verdict.revised", "retrain", {"before": asdict(verdict), "after": asdict(revised)})
-    tell_verdict(workspace, revised)
+    record_verdict(workspace, revised)
     return revised

@@ -1,1 +1,1 @@
-"""How images come in: sources, validation, duplicates, the leak guard."""
+"""Ingesting images: sources, validation, duplicates, and the guard against leaks between the splits."""

@@ -1,4 +1,4 @@
-"""Which machines may be asked for an image: those of the public internet, and those that the deployment names."""
+"""Resolve host names, and allow only addresses of the public internet."""
 
 import ipaddress
 import queue
@@ -9,20 +9,20 @@ from ml.deadlines import Deadline
 from ml.errors import TargetFailedError, TargetRefusedError, TargetTooSlowError
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IETF_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # of routers and clouds; older Pythons call it global
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that the IANA gives out; the rest has some other meaning
+_IETF_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # for routers and clouds; older Pythons call it global
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the IANA assigns only from here; others are special
 
 _Answer = list[str] | OSError | UnicodeError
 
 
 def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
-    """Ask the resolver, once. Numbers in any notation (decimal, octal, hexadecimal) come out as addresses too.
+    """Resolve a host name, once. A number in any notation (decimal, octal, hexadecimal) becomes an address too.
 
     Returns: IP addresses, in the order to try them.
-    Raises: TargetTooSlowError; TargetFailedError, no such host.
+    Raises: TargetTooSlowError; TargetFailedError, there is no such host.
     """
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
-    # The resolver knows no time limit, so a thread waits for it in our place.
+    # The resolver has no time limit: it runs in a thread of its own, and this thread waits only until the deadline.
     threading.Thread(target=lambda: answers.put(_look_up(host, port)), name="resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=deadline.remaining())
@@ -34,7 +34,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
 
 
 def demand_global(addresses: list[str]) -> None:
-    """Refuse what does not lie in the public internet: a host that names one such address is refused altogether.
+    """Refuse a host if any of its addresses is outside the public internet.
 
     Raises: TargetRefusedError.
     """
@@ -46,7 +46,7 @@ def demand_global(addresses: list[str]) -> None:
 
 
 def is_global(text: str) -> bool:
-    """Whether an address is unicast and globally routable, and so is the IPv4 address that it may carry inside.
+    """Whether an address is unicast and globally routable. If it contains an IPv4 address, that one is checked.
 
     Source: the IANA's special-purpose address registries; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4291 (mapped).
     """

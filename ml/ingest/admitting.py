@@ -1,4 +1,4 @@
-"""Letting an inspected image in, or not, in the light of all that is known then. Call `lock_membership` first."""
+"""Admit or refuse an inspected image, after a check against all stored images. Call `lock_membership` first."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -18,61 +18,63 @@ from ml.ingest.inspection import Accepted
 def admit_from_person(
     connection: sa.Connection, accepted: Accepted, split: Split, mirrored: bool, received_at: datetime | None
 ) -> NearCopies | None:
-    """Take an image into the split that a person chose. A copy joins the group of its original.
+    """Add an image to the split that a person chose. A copy joins the group of its original.
 
-    What a model named otherwise, or a source stated, ends; guesses that are copies of an image to measure with leave.
+    The person's annotation replaces an annotation by a model or a source. When the image enters the evaluation set,
+    harvested copies of it and harvested images of its group leave the pool, unless a model has learned from them.
 
-    Returns: its copies on that side; None where the image was there already.
+    Returns: its copies in that split; None if the image was in it already.
     Raises: InvalidImageError, with one of the REASONS of ml.ingest.guard.
     """
     candidate = accepted.candidate
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_person(candidate, known, split):
         return None
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     original = copies.original_in(split)
     group_key = candidate.group_key if original is None else original.group_key
     try:
         obstacles = demand_no_crossing(connection, candidate, split, copies, group_key)
     except InvalidImageError:
-        _let_the_label_stand(connection, candidate, known, accepted.record.source, mirrored)
+        _confirm_harvested(connection, candidate, known, accepted.record.source, mirrored)
         raise
     record = replace(accepted.record, group=group_key)
     arrival = Arrival(record, candidate.annotation, None if original is None else original.item_id)
     membership.enter(connection, [arrival], split, record.source, received_at)
-    for guess in obstacles.yielding:
-        membership.withdraw(connection, guess, candidate.item_id, accepted.record.source)
+    for harvested_id in obstacles.yielding:
+        membership.withdraw(connection, harvested_id, candidate.item_id, accepted.record.source)
     _keep_statistics(connection, accepted)
     return NearCopies(copies.of_split(split))
 
 
 def admit_from_source(connection: sa.Connection, accepted: Accepted, mirrored: bool) -> bool:
-    """Let an image of a source wait for a person's word, unless it is a copy of one that is known.
+    """Add an image of a source as waiting for certification, unless it is a copy of a stored image.
 
-    Returns: whether it is new; False where the image was there already.
+    Returns: whether it is new; False if the image itself was stored already.
     Raises: InvalidImageError, near_evaluation, near_duplicate or one of the REASONS of ml.ingest.guard.
     """
     candidate = accepted.candidate
     known = read_states(connection, [candidate.item_id]).get(candidate.item_id)
     if is_known_to_source(candidate, known):
         return False
-    copies = find_near_copies(connection, accepted.statistics.thumbnail, mirrored, [candidate.item_id])
+    image = (accepted.image_sha256, accepted.statistics.thumbnail)
+    copies = find_near_copies(connection, *image, mirrored, [candidate.item_id])
     if found := copies.of_split("evaluation") or copies.found:
         is_evaluated = found[0].split == "evaluation"
         raise InvalidImageError(
             "near_evaluation" if is_evaluated else "near_duplicate",
-            f"expected a photo that is new, got a copy of the {'evaluation ' if is_evaluated else ''}image "
-            f"{found[0].item_id}",
+            f"expected a new photo, got a copy of the {'evaluation ' if is_evaluated else ''}image {found[0].item_id}",
         )
     membership.wait(connection, [Arrival(accepted.record, candidate.annotation)], accepted.record.source)
     _keep_statistics(connection, accepted)
     return True
 
 
-def _let_the_label_stand(
+def _confirm_harvested(
     connection: sa.Connection, candidate: Candidate, known: membership.State | None, source: str, mirrored: bool
 ) -> None:
-    """A person's name replaces a model's also where the image must stay on the side that it is on."""
+    """Replace a model's annotation by the person's, although the image must stay in the split that it is in."""
     if known is not None and known.label_origin == "harvested":
         membership.confirm(connection, candidate.item_id, candidate.annotation, source, mirrored, "curated")
 

@@ -1,4 +1,4 @@
-"""A folder of images as a user lays it out: one sub-folder per class, and perhaps a `groups.csv` beside them."""
+"""Read a folder of images that a user made: one sub-folder per class, and optionally a `groups.csv` beside them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class SourceFile:
     """One file that claims to be an image of a class.
 
     Args:
-        path: where it lies.
-        label: the name of its folder; None for a file that lies in no class folder.
-        group: what groups.csv says; None where it says nothing.
+        path: of the file.
+        label: the name of its folder; None for a file outside the class folders.
+        group: its group in groups.csv; None if groups.csv does not name the file.
     """
 
     path: Path
@@ -31,13 +31,13 @@ class SourceFile:
 
 
 def list_files(folder: Path, may_be_empty: bool = False) -> list[SourceFile]:
-    """List a folder's files, classes mixed evenly, always in the same order.
+    """List a folder's files with the classes mixed evenly, always in the same order. Skip hidden files and folders.
 
-    Hidden files and folders are left out. Any stretch of the list holds the classes in their overall proportions, so
-    that neither an interrupted run nor the newest images are of one class only.
+    Any part of the list has the classes in their overall proportions. So an interrupted run has stored images of all
+    classes, and the newest images are of all classes too.
 
-    Args: may_be_empty, whether images may be still to come.
-    Raises: SourceError, no folder of that layout, or a groups.csv that does not fit it.
+    Args: may_be_empty, whether to accept a folder without images.
+    Raises: SourceError, the folder does not have that layout, or its groups.csv does not fit it.
     """
     classes, loose = _read_layout(folder)
     if not may_be_empty and not any(classes.values()):
@@ -51,7 +51,7 @@ def list_files(folder: Path, may_be_empty: bool = False) -> list[SourceFile]:
 
 
 def mix_classes(classes: Mapping[str, Sequence[Member]]) -> list[tuple[str, Member]]:
-    """Members with their label, so ordered that any stretch holds the classes in their overall proportions."""
+    """Return members with their label, ordered so that any part has the classes in their overall proportions."""
     ranked = sorted(
         ((rank + 0.5) / len(members), label, rank) for label, members in classes.items() for rank in range(len(members))
     )
@@ -59,16 +59,16 @@ def mix_classes(classes: Mapping[str, Sequence[Member]]) -> list[tuple[str, Memb
 
 
 def demand_inside(folder: Path, path: Path) -> None:
-    """Refuse a link to something outside the folder, which nobody asked to ingest.
+    """Refuse a link that leaves the folder: nobody asked to ingest files outside it.
 
     Raises: InvalidImageError, link_outside.
     """
     if leaves(folder, path):
-        raise InvalidImageError("link_outside", f"expected a file in {folder}, got a link out of it")
+        raise InvalidImageError("link_outside", f"expected a file in {folder}, got a link to a file outside it")
 
 
 def read_content(path: Path) -> bytes:
-    """Read a file, if it may be an image by its size.
+    """Read a file, unless its size shows that it is no valid image.
 
     Raises: InvalidImageError, with one of the REASONS of ml.ingest.validation.
     """
@@ -82,12 +82,12 @@ def read_content(path: Path) -> bytes:
 
 
 def leaves(folder: Path, path: Path) -> bool:
-    """Whether a path is a link to something outside the folder."""
+    """Whether a path is a link that leaves the folder."""
     return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def _read_layout(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The files of each class, and those that lie in no class folder."""
+    """Return the files of each class, and the files outside the class folders."""
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder: {LAYOUT}.")
     classes: dict[str, list[Path]] = {}
@@ -116,7 +116,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _label(folder: Path) -> str:
-    """The class's name. Systems write accents as one character or as two: that must not make two classes."""
+    """Return the class's name, normalised: systems write an accent as one character or two, but it is one class."""
     try:
         folder.name.encode()
     except UnicodeEncodeError as error:

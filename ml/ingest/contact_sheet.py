@@ -1,4 +1,4 @@
-"""What a batch's rejects look like, on one picture: a person sees at a glance whether the source or a rule is wrong."""
+"""Draw the rejects of a batch on one picture, so that a person sees whether the source or a rule is wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LONGEST_LINE = 26  # characters
 class SheetEntry:
     """One reject.
 
-    Args: picture, small, or None for what is no readable image.
+    Args: picture, a small one; None if the file is not a readable image.
     """
 
     name: str
@@ -28,7 +28,7 @@ class SheetEntry:
 
 
 def shrink(content: bytes) -> Image.Image:
-    """A picture small enough for a sheet, of an image as it is stored."""
+    """Shrink a stored image to fit into a cell of the sheet."""
     with Image.open(BytesIO(content)) as image:
         image.draft("RGB", (_SIDE, _SIDE))
         small = image.convert("RGB")

@@ -1,7 +1,7 @@
-"""Fetch by URL, for people whom we do not know, without becoming their way into our network.
+"""Fetch URLs for users who may be hostile, without giving them access to our own network.
 
-The host is resolved once, and exactly the addresses that were looked at are connected to, at every redirect again.
-Time and bytes are counted over everything: resolving, connecting, headers, redirects and body.
+The host is resolved once per request. Its addresses are checked, and only checked addresses are connected to. Each
+redirect is checked in the same way. One deadline covers resolving, connecting, headers, redirects and body.
 
 Source: OWASP, Server-Side Request Forgery Prevention Cheat Sheet.
 """
@@ -32,33 +32,33 @@ MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MISSING = frozenset({404, 410})
 
-_Take = Callable[[Iterable[bytes]], bytes]  # what to do with a body; gives what to keep of it in memory
+_BodyReader = Callable[[Iterable[bytes]], bytes]  # consumes a body; returns the bytes to keep in memory
 
 
 def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
-    """Fetch what a URL points to. Whether it is an image is for `ml.ingest.validation` to say.
+    """Fetch the content of a URL. `ml.ingest.validation` checks later whether it is an image.
 
     Args:
         url: http or https; as a person gave it.
         allowed_hosts: `host` or `host:port`, separated by commas: hosts that may have any address. A port other than
-            80 and 443 must be named with its host, since anything may listen there that is no web server.
-        deadline: FETCH_SECONDS count as well.
+            80 and 443 must be named with its host, because something other than a web server may listen there.
+        deadline: the fetch ends at the deadline, or after FETCH_SECONDS if that is sooner.
     Returns: at most MAX_BYTES.
     Raises:
-        TargetRefusedError: not such a URL, or a host that is not in the public internet.
-        TargetMissingError: the host says that nothing is there.
-        TargetTooLargeError: more than MAX_BYTES.
-        TargetTooSlowError: not all there in time.
-        TargetFailedError: the host does not exist, does not answer as it should, or redirects too often.
+        TargetRefusedError: it is no such URL, or the host is outside the public internet.
+        TargetMissingError: the host answers that there is nothing at this URL.
+        TargetTooLargeError: the content has more than MAX_BYTES.
+        TargetTooSlowError: the content did not arrive in time.
+        TargetFailedError: the host does not exist, does not answer correctly, or redirects too often.
     """
     return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), _read_body)
 
 
 def fetch_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> None:
-    """Fetch what a URL points to into a file, however large it is. A failure may leave a part of it there.
+    """Fetch the content of a URL into a file, of any size. A failure may leave an incomplete file.
 
-    Args: as fetch_image, and path, of the file to write.
-    Raises: as fetch_image, but for TargetTooLargeError; OSError, the disk is full.
+    Args: as fetch_image, but only `deadline` limits the time; path, of the file to write.
+    Raises: as fetch_image, except TargetTooLargeError; OSError, the disk is full.
     """
 
     def write(chunks: Iterable[bytes]) -> bytes:
@@ -70,25 +70,25 @@ def fetch_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> 
     _fetch(url, allowed_hosts, deadline, write)
 
 
-def _fetch(url: str, allowed_hosts: str, deadline: Deadline, take: _Take) -> bytes:
+def _fetch(url: str, allowed_hosts: str, deadline: Deadline, read_body: _BodyReader) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
-        found = _get(read_target(url, allowed_hosts), deadline, take)
+        found = _get(read_target(url, allowed_hosts), deadline, read_body)
         if isinstance(found, bytes):
             return found
         url = _join(url, found)
-    raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects, got more. Use the last URL of them.")
+    raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects, got more. Use the final URL.")
 
 
-def _get(target: Target, deadline: Deadline, take: _Take) -> bytes | str:
-    """The content, or the place that the target redirects to."""
+def _get(target: Target, deadline: Deadline, read_body: _BodyReader) -> bytes | str:
+    """Return the content, or the URL that the target redirects to."""
     addresses = resolve(target.host, target.port, deadline)
-    if not target.is_own:
+    if not target.is_allowed:
         demand_global(addresses)
     try:
         with closing(_connection(target, addresses, deadline)) as connection:
             url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
             with connection.stream("GET", url, headers=_headers(target)) as response:
-                return _read(response, take)
+                return _read(response, read_body)
     except httpcore.TimeoutException as error:
         raise _too_slow() from error
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
@@ -97,7 +97,7 @@ def _get(target: Target, deadline: Deadline, take: _Take) -> bytes | str:
 
 def _connection(target: Target, addresses: list[str], deadline: Deadline) -> httpcore.HTTPConnection:
     origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
-    tls = ssl.create_default_context() if target.scheme == "https" else None  # the certificate is the host's
+    tls = ssl.create_default_context() if target.scheme == "https" else None  # checks the certificate for this host
     return httpcore.HTTPConnection(origin, tls, network_backend=_PinnedBackend(addresses, deadline))
 
 
@@ -111,7 +111,7 @@ def _headers(target: Target) -> list[tuple[str, str]]:
     ]
 
 
-def _read(response: httpcore.Response, take: _Take) -> bytes | str:
+def _read(response: httpcore.Response, read_body: _BodyReader) -> bytes | str:
     headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
     if response.status in _REDIRECTS and b"location" in headers:
         return headers[b"location"]
@@ -120,9 +120,9 @@ def _read(response: httpcore.Response, take: _Take) -> bytes | str:
     if response.status != 200:
         raise TargetFailedError(f"Expected status 200 from this URL, got {response.status}.")
     if headers.get(b"content-encoding", "identity").lower() != "identity":
-        # Unpacked it could be a thousand times as much, and no image gains by it.
-        raise TargetFailedError("Expected the file as it is, got it in a content encoding that was not asked for.")
-    return take(response.iter_stream())
+        # Decompressed, it could be a thousand times as large. Images are compressed already.
+        raise TargetFailedError("Expected no content encoding, got one that was not requested.")
+    return read_body(response.iter_stream())
 
 
 def _read_body(chunks: Iterable[bytes]) -> bytes:
@@ -142,11 +142,11 @@ def _join(url: str, location: str) -> str:
 
 
 def _too_slow() -> TargetTooSlowError:
-    return TargetTooSlowError("Expected all of it in time, got no more for now. Try again, or upload the image.")
+    return TargetTooSlowError("Expected the whole file in time, got less. Try again, or upload the image.")
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses that were looked at, whatever the name means by now."""
+    """Connect only to the checked addresses, even if the host name resolves to others by now."""
 
     def __init__(self, addresses: list[str], deadline: Deadline) -> None:
         self._addresses = addresses
@@ -173,7 +173,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """Gives each step the time that is left in all, so that a host that drips gains nothing."""
+    """Limit each step to the time left until the deadline, so that a host cannot delay by sending slowly."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -200,6 +200,6 @@ class _TimedStream(httpcore.NetworkStream):
 
 def _time_left(deadline: Deadline) -> float:
     left = deadline.remaining()
-    if not left:  # a timeout of 0 would mean: do not wait, and fail in another way
+    if not left:  # a timeout of 0 would mean non-blocking, and raise another error
         raise _too_slow()
     return left

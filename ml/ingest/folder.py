@@ -21,11 +21,11 @@ from ml.ingest.inspection import Accepted, Inspector
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.progress import Progress
 
-BATCH_SIZE = 64  # files per transaction: what a crash can cost, and what memory holds
+BATCH_SIZE = 64  # files per transaction: a crash loses at most one batch, and memory holds one
 
 REASONS = {
-    "outside_class_folder": "the file lies beside the class folders, so it has no label",
-    "link_outside": "a link to something outside the folder",
+    "outside_class_folder": "the file is outside the class folders, so it has no label",
+    "link_outside": "a link that leaves the folder",
 }
 
 
@@ -34,9 +34,9 @@ class Reject:
     """A file that was refused.
 
     Args:
-        path: as given, made printable.
+        path: in printable characters.
         reason: one word, for counting.
-        message: what was expected and what came.
+        message: what was expected, and what the file is.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class CopyFound:
-    """A file that was taken in and is a copy of an image there. path: as given, made printable."""
+    """An accepted file that is a copy of an image in the same split. Args: path, in printable characters."""
 
     path: str
     original_id: str
@@ -54,7 +54,7 @@ class CopyFound:
 
 @dataclass
 class IngestReport:
-    """The sum of accepted, duplicates and rejects is the number of files looked at. Copies are among the accepted."""
+    """The outcome of all files: accepted, duplicates and rejects add up to their number. Copies are accepted too."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -63,15 +63,15 @@ class IngestReport:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """How many files were refused for each reason, most frequent first."""
+        """Return the number of refused files for each reason, most frequent first."""
         return dict(Counter(reject.reason for reject in self.rejects).most_common())
 
     def refuse(self, path: Path, error: InvalidImageError) -> None:
-        """Note the refusal of one file."""
+        """Record that a file was refused."""
         self.rejects.append(Reject(_printable(path), error.reason, str(error)))
 
     def count(self, path: Path, copies: NearCopies | None) -> None:
-        """Note a file that was taken in, with the copies of it that are there; or that was there, where None."""
+        """Record an accepted file and its copies; if copies is None, a duplicate."""
         if copies is None:
             self.duplicates += 1
             return
@@ -79,7 +79,7 @@ class IngestReport:
         self.copies += [CopyFound(_printable(path), each.item_id) for each in copies.found[:1]]
 
     def add(self, other: "IngestReport") -> None:
-        """Count another's files too."""
+        """Add the outcomes of another report."""
         self.accepted += other.accepted
         self.duplicates += other.duplicates
         self.copies += other.copies
@@ -95,21 +95,21 @@ def ingest_folder(
     mirrored: bool = True,
     reader: AnnotationReader = ONE_CLASS,
 ) -> IngestReport:
-    """Validate each file of a folder and store the good ones, labelled by the class folder they lie in.
+    """Validate each file of a folder, and store the valid ones with the name of their class folder as label.
 
-    A bad file is reported and the rest goes on. Images are committed in batches: an interrupted run keeps what it
-    did, and running again ends in the same state, since what is known counts as duplicate.
+    An invalid file is reported, and the others are still ingested. Images are committed in batches: an interrupted run
+    keeps its batches. A second run gives the same end state, because stored images count as duplicates.
 
     Args:
         folder: one sub-folder per label, and optionally groups.csv.
         split: pool, or evaluation (its fixed part, the anchor).
-        received_at: when the images arrived, with a time zone; now when None.
-        on_progress: told the files done and the files in all.
+        received_at: when the images arrived, with a time zone; now if None.
+        on_progress: called with (files done, files in all).
         mirrored: whether a mirror image is a copy.
         reader: what the sub-folders' names mean.
     Raises:
-        SourceError: not that layout, or a received_at that is no moment of the past.
-        ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are.
+        SourceError: the folder does not have that layout, or received_at is not in the past.
+        ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are stored.
     """
     files = list_files(folder)
     _check_received_at(catalog, received_at)
@@ -133,7 +133,7 @@ class _Run:
     report: IngestReport = field(default_factory=IngestReport)
 
     def ingest(self, batch: Sequence[SourceFile]) -> Iterator[int]:
-        """Take one batch in: bytes first, then the rows that name them. Yields the number of files done so far."""
+        """Ingest one batch: store the bytes, then the rows that name them. Yield the number of files done so far."""
         inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.reader, self.split)
         found: list[tuple[Path, Accepted]] = []
         for done, file in enumerate(batch, start=1):
@@ -147,7 +147,7 @@ class _Run:
         yield len(batch)
 
     def _inspect(self, inspector: Inspector, file: SourceFile) -> Accepted | None:
-        """Look at one file, and note it unless it may come in."""
+        """Inspect one file, and record it unless it is accepted."""
         try:
             demand_inside(self.folder, file.path)
         except InvalidImageError as error:
@@ -162,7 +162,7 @@ class _Run:
         return inspected.accepted
 
     def _commit(self, found: Sequence[tuple[Path, Accepted]]) -> None:
-        """Write the rows. Others may have written since the first look, so each is looked at again, now alone."""
+        """Write the rows. Check each image again, now under the lock: others may have written since the inspection."""
         report = IngestReport()
         compare_ahead(self.catalog, [accepted.statistics.thumbnail for _, accepted in found], self.mirrored)
         with self.catalog.begin() as connection:
@@ -185,7 +185,7 @@ def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:
     with catalog.begin() as connection:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     if received_at > now:
-        raise SourceError(f"received_at: expected a moment up to now ({now}), got {received_at}, in the future.")
+        raise SourceError(f"received_at: expected a time up to now ({now}), got {received_at}, in the future.")
 
 
 def _printable(path: Path) -> str:

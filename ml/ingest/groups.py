@@ -1,4 +1,4 @@
-"""`groups.csv`: how a user says which images belong together, such as several photos of one mushroom."""
+"""Read `groups.csv`, in which a user names the images that belong together, such as several photos of one mushroom."""
 
 import csv
 from collections.abc import Collection
@@ -14,13 +14,13 @@ _LONGEST_GROUP = 200
 
 
 def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """Read the group of each file that `groups.csv` names; an empty dict where there is no such file.
+    """Read the group of each file that `groups.csv` names; an empty dict if there is no `groups.csv`.
 
-    The columns are `file`, relative to the folder, and `group`, any text. A group's name means the same group in every
-    folder ever ingested.
+    The columns are `file`, relative to the folder, and `group`, any text. A group's name means the same group in all
+    folders that are ever ingested.
 
     Args: names, the files that exist, relative to the folder, with forward slashes.
-    Raises: SourceError, not that format, a file that does not exist, or two groups for one file.
+    Raises: SourceError, it is not in that format, or names a file that does not exist, or gives a file two groups.
     """
     path = folder / GROUPS_FILE
     if not path.exists():
@@ -33,9 +33,9 @@ def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
 
 
 def parse_groups(content: bytes, names: Collection[str], place: str) -> dict[str, str]:
-    """The same from a file's content, wherever it lies.
+    """Parse the content of a `groups.csv` from any place.
 
-    Args: place, where, for messages.
+    Args: place, its path or address, for messages. Names and errors as in read_groups.
     """
     groups: dict[str, str] = {}
     for line, row in enumerate(_rows(content, place), start=2):

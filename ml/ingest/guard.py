@@ -1,4 +1,4 @@
-"""Who may come in: no image twice, none under two labels, and pool and evaluation set share no group and no copy."""
+"""Check that no image is stored twice or under two labels, and that the splits share no group and no copy."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,19 @@ REASONS = {
     "in_other_split": "the same image is in the other split",
     "group_in_other_split": "an image of the same group is in the other split",
     "copy_in_other_split": "a copy of the same photo is in the other split",
-    "conflicting_label": "the same image is known under another label",
-    "conflicting_group": "the same image is known in another group",
-    "excluded": "an admin has taken the same image out",
-    "superseded": "the same image has another description now",
+    "conflicting_label": "the same image has another label",
+    "conflicting_group": "the same image is in another group",
+    "excluded": "an admin has excluded the same image",
+    "superseded": "the same image has a newer description",
 }
 _OTHER: dict[Split, Split] = {"pool": "evaluation", "evaluation": "pool"}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An item that asks to come in.
+    """An item that may be added.
 
-    Args: group, as its source states it; None where nothing is known.
+    Args: group, as its source states it; None if the source states none.
     """
 
     item_id: str
@@ -40,11 +40,11 @@ class Candidate:
 
 
 def is_known_to_person(candidate: Candidate, known: State | None, split: Split) -> bool:
-    """Whether a person's image is in the split of its choice already, by a person's word.
+    """Whether an image that a person offers is already in the chosen split with a human label.
 
-    What a model named, and what waits for a person, is no obstacle: this is that person.
+    An image that a model labelled, or that waits for certification, counts as new: this person labels it.
 
-    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what people said.
+    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what people stated before.
     """
     if known is None:
         return False
@@ -55,18 +55,18 @@ def is_known_to_person(candidate: Candidate, known: State | None, split: Split) 
         raise _copy_in_other_split(_OTHER["pool"], known.copy_of)
     if known.split != split:
         raise InvalidImageError(
-            "in_other_split", f"expected an image that is new to the {known.split} split, got one that is in it"
+            "in_other_split", f"expected an image that is not in the {known.split} split, got one that is"
         )
     _check_claims(candidate, known)
     return True
 
 
 def is_known_to_source(candidate: Candidate, known: State | None) -> bool:
-    """Whether an arrival whose split nobody chose is there already: in either split, or waiting for its certificate.
+    """Whether an image that a source offers is already stored: in either split, or waiting for certification.
 
-    Under another name than a model gave it, it is new: a person is to say.
+    A harvested image counts as new if the source gives it another label than the model: a person then decides.
 
-    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is known.
+    Raises: InvalidImageError, with one of REASONS: the candidate contradicts what is stored.
     """
     if known is None:
         return False
@@ -80,10 +80,10 @@ def is_known_to_source(candidate: Candidate, known: State | None) -> bool:
 def demand_no_crossing(
     connection: sa.Connection, candidate: Candidate, split: Split, copies: NearCopies, group_key: str
 ) -> Obstacles:
-    """Refuse an image that would have its copy, or its group, on the other side.
+    """Refuse an image that has a copy, or an image of its group, in the other split.
 
-    Args: group_key, the group that it would be in.
-    Returns: what it meets there; the images that yield are to be withdrawn.
+    Args: group_key, the group that it would get.
+    Returns: obstacles with only the yielding images, which the caller must withdraw.
     Raises: InvalidImageError, with one of REASONS.
     """
     found = find_obstacles(connection, split, candidate.item_id, group_key, copies)
@@ -92,13 +92,14 @@ def demand_no_crossing(
         raise InvalidImageError(
             "group_in_other_split",
             f"expected a group that is not in the {_OTHER[split]} split, got {candidate.group_key!r}, which "
-            "is: a model would be scored on what it learnt",
+            "is: a model would be scored on images that it learned from",
         )
     if found.copies:
         raise _copy_in_other_split(_OTHER[split], found.copies[0])
     if split == "evaluation" and was_learned(connection, item_ids=[candidate.item_id]):
         raise InvalidImageError(
-            "in_other_split", "expected an image to measure with, got one that a model has learned from; it stays there"
+            "in_other_split",
+            "expected an image that no model has learned from, got one that a model has; it is not moved",
         )
     return Obstacles([], [], [*found.yielding, *stated.yielding])
 
@@ -106,19 +107,19 @@ def demand_no_crossing(
 def _copy_in_other_split(other: Split, item_id: str | None) -> InvalidImageError:
     return InvalidImageError(
         "copy_in_other_split",
-        f"expected a photo of which the {other} split has no copy, got one of {item_id}: a model would be scored on "
-        "what it learnt",
+        f"expected a photo without a copy in the {other} split, got a copy of {item_id}: a model would be scored on "
+        "images that it learned from",
     )
 
 
 def _check_not_out(known: State) -> None:
     if known.held_back == "excluded":
         raise InvalidImageError(
-            "excluded", "expected an image that may be used, got one that an admin has taken out; it stays out"
+            "excluded", "expected an image that may be used, got one that an admin has excluded; it stays excluded"
         )
     if known.held_back == "superseded":
         raise InvalidImageError(
-            "superseded", "expected the current description of an image, got a former one; the current one stays"
+            "superseded", "expected the current description of an image, got an older one; the current one stays"
         )
 
 
@@ -127,11 +128,11 @@ def _check_claims(candidate: Candidate, known: State) -> None:
         label = label_of(known.annotation)
         raise InvalidImageError(
             "conflicting_label",
-            f"expected label {label!r} as known, got {candidate.annotation.label!r}; the known one stays",
+            f"expected the stored label {label!r}, got {candidate.annotation.label!r}; the stored one stays",
         )
     is_grouped_as_copy = known.copy_of is not None
     if candidate.group not in (None, known.group_key) and not is_grouped_as_copy:
         raise InvalidImageError(
             "conflicting_group",
-            f"expected group {known.group_key!r} as known, got {candidate.group!r}; groups are stated the first time",
+            f"expected the stored group {known.group_key!r}, got {candidate.group!r}; the stored one stays",
         )

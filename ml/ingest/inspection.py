@@ -1,4 +1,4 @@
-"""Looking at one file that somebody offers, person or source: read, checked, measured, and its bytes stored."""
+"""Inspect one file of a person or a source: read it, check it, measure it, and store its bytes."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,9 +24,9 @@ REASONS = {"invalid_label": "the folder or the table has a label that the task c
 
 @dataclass(frozen=True)
 class Accepted:
-    """An item that may come in; the bytes of its image are stored.
+    """An item that passed the inspection; the bytes of its image are stored.
 
-    Args: image_sha256, statistics, of that image.
+    Args: image_sha256, statistics, of its image.
     """
 
     candidate: Candidate
@@ -37,11 +37,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found: an item that may come in, one that is there already, or the reason to refuse the file.
+    """The result of an inspection: an accepted item, an item that is stored already, or the reason to refuse the file.
 
     Args:
-        known_id: of the item that is there already.
-        picture: what a file of a source shows, small; None where it could not be read.
+        known_id: id of the item that is stored already.
+        picture: small version of a source's image; None for an unreadable file, and for a file that a person offers.
     """
 
     file: ArrivedFile
@@ -53,13 +53,13 @@ class Inspected:
 
 @dataclass(frozen=True)
 class Inspector:
-    """Looks at files one by one.
+    """Inspects files one by one.
 
     Args:
-        origin: where they come from, for the record.
-        reader: what their labels mean.
-        split: what a person chose for them; None for a source that nobody watches, which is held to more: what shows
-            nothing is refused.
+        origin: where the files come from; it is stored with them.
+        reader: reads their labels.
+        split: the split that a person chose for them; None for a source that nobody watches: then photos of bad
+            quality are refused too.
     """
 
     catalog: Catalog
@@ -68,7 +68,7 @@ class Inspector:
     split: Split | None
 
     def inspect(self, file: ArrivedFile) -> Inspected:
-        """Read and check a file, and store its bytes if it may come in.
+        """Read and check a file, and store its bytes if it is accepted.
 
         Raises: SourceError, SourceUnavailableError, ImageStoreError.
         """

@@ -1,4 +1,4 @@
-"""Take in what is new at a source, a batch at a time: checked, reported, and waiting where a person is wanted."""
+"""Ingest the new files of a source in batches. Some images, or whole batches, wait for a person."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,14 @@ import sqlalchemy as sa
 
 from ml.catalog.annotations import ONE_CLASS, Annotation, AnnotationReader
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import NOT_HAD, FileOutcome, add_batch, add_rights, find_taken, note_contact_sheet
+from ml.catalog.images.batches import (
+    DOWNLOAD_FAILURES,
+    FileOutcome,
+    add_batch,
+    add_rights,
+    find_known_files,
+    note_contact_sheet,
+)
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
@@ -24,28 +31,28 @@ from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
 from ml.ingest.inspection import Inspected, Inspector
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 
-BATCH_FILES = 200  # what a person looks through at once, and what a crash can cost
+BATCH_FILES = 200  # a person checks one batch at a time, and a crash loses at most one
 
 REASONS = {
-    "certification": "waits for an admin's certificate",
-    "unknown_label": "waits, since no model and no image has this label",
-    "quarantine": "waits, since too much of its batch was rejected",
+    "certification": "waits until an admin certifies it",
+    "unknown_label": "waits, because no model and no image has this label",
+    "quarantine": "waits, because too many files of its batch were rejected",
 }
 
-# So many files in a row that their server did not give mean that it is down, and not that these files are gone.
+# After so many failed downloads in a row, the server counts as down: the files themselves may be fine.
 _UNREACHABLE_IN_A_ROW = 3
-# One bad file of three is a third, and says nothing about the other two.
+# Fewer rejects cause no quarantine: in a small batch, a single bad file is a large share.
 _QUARANTINE_REJECTS = 5
-_LOOKED_UP_AT_ONCE = 1000  # names per question to the database, of collections that offer a hundred thousand
+_LOOKUP_SIZE = 1000  # names per database query; a collection may offer a hundred thousand
 
 
 @dataclass(frozen=True)
 class BatchRules:
-    """What a deployment chooses.
+    """The settings of a deployment for batches.
 
     Args:
-        require_certification: whether all that a source brings waits for a person's word.
-        quarantine_share: a batch waits of which a greater share is rejected, if that is a handful of files or more.
+        require_certification: whether every image of a source waits until a person certifies it.
+        quarantine_share: a batch is quarantined if a larger share of it is rejected, and at least five files are.
         mirrored: whether a mirror image is a copy.
         reader: what the labels of a source mean.
     """
@@ -57,15 +64,15 @@ class BatchRules:
 
 
 def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline: Deadline) -> list[int]:
-    """Take in what a source has and its former batches had not.
+    """Ingest the files of a source that its earlier batches do not have.
 
-    A batch is committed whole or not at all; an interrupted run goes on where its last batch ended.
+    A batch is committed whole or not at all. After an interrupted run, the next run continues behind the last batch.
 
-    Args: deadline, no batch is begun after it; what is left is for the next run.
-    Returns: the numbers of the new batches.
+    Args: deadline, no batch starts after it; the next run ingests the remaining files.
+    Returns: the ids of the new batches.
     Raises:
-        SourceError, SourceUnavailableError: nothing more can be had; what was had is stored.
-        ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are.
+        SourceError, SourceUnavailableError: the source gives no more files; the files read so far are stored.
+        ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are stored.
     """
     files = _new_files(catalog, source)
     inspector = None
@@ -84,11 +91,11 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
 
 
 def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
-    """What no batch has; and last, lest it stand before all that is new, what could not be had and is due again."""
+    """Yield files that are in no batch, then files whose download failed and may be tried again."""
     offered, again = source.files(), []
-    while chunk := list(islice(offered, _LOOKED_UP_AT_ONCE)):
+    while chunk := list(islice(offered, _LOOKUP_SIZE)):
         with catalog.begin() as connection:
-            taken = find_taken(connection, source.url, [file.name for file in chunk])
+            taken = find_known_files(connection, source.url, [file.name for file in chunk])
         yield from (file for file in chunk if (file.name, file.version) not in taken)
         again += [file for file in chunk if taken.get((file.name, file.version))]
     yield from again
@@ -97,7 +104,7 @@ def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
 def _inspect(
     inspector: Inspector, files: Sequence[ArrivedFile]
 ) -> tuple[list[Inspected], SourceError | SourceUnavailableError | None]:
-    """Look at files as long as the source gives them; and why it did not to the end."""
+    """Inspect files until the source gives no more. Return the results, and the error if the source failed."""
     found: list[Inspected] = []
     try:
         for file in files:
@@ -113,23 +120,23 @@ def _demand_reachable(found: list[Inspected]) -> None:
     reasons = [each.error.reason for each in last if each.error is not None]
     if reasons == ["unreachable"] * _UNREACHABLE_IN_A_ROW:
         raise SourceUnavailableError(
-            f"Expected files from the source, got none of {_UNREACHABLE_IN_A_ROW} in a row. The next run goes on with "
-            f"others, and asks for these again tomorrow. Last: {last[-1].error}"
+            f"Expected files from the source, but {_UNREACHABLE_IN_A_ROW} downloads in a row failed. The next run "
+            f"continues with other files, and tries these again tomorrow. Last error: {last[-1].error}"
         )
 
 
 def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected]) -> int:
-    """Write a batch with its images. Others may have written since the first look, so each is looked at again."""
+    """Write a batch with its images. Check each again: others may have written since the inspection."""
     thumbnails = [each.accepted.statistics.thumbnail for each in inspected if each.accepted is not None]
-    for in_order in (thumbnails, thumbnails[::-1]):  # what enters at once is looked at again after all the others
+    for in_order in (thumbnails, thumbnails[::-1]):  # `confirm` searches again for copies among the whole batch
         compare_ahead(catalog, in_order, rules.mirrored)
     with catalog.begin() as connection:
         lock_membership(connection, "pool")
         found = [_admitted(connection, each, rules) for each in inspected]
-        rejects, share = _judge(found)
+        rejects, share = _count_rejects(found)
         is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
         _add_rights(connection, found)
-        files = [_settle(connection, source, each, rules, is_quarantined) for each in found]
+        files = [_enter_or_wait(connection, source, each, rules, is_quarantined) for each in found]
         batch_id = add_batch(connection, source, files, is_quarantined, share)
         if is_quarantined:
             _alert(connection, batch_id, source, files)
@@ -148,28 +155,28 @@ def _admitted(connection: sa.Connection, found: Inspected, rules: BatchRules) ->
 
 
 def _demand_access(found: Sequence[Inspected]) -> None:
-    """Where a source hands out nothing at all, it is not for single files that a person has to look."""
+    """Raise an error if the source refused every file of a batch: then the access is wrong, not single files."""
     errors = [each.error for each in found if each.error is not None and each.error.reason == "refused"]
     if len(errors) == len(found) >= _QUARANTINE_REJECTS:
         raise SourceError(
-            f"Expected files from the source, and it refused all {len(found)} of a batch: may we read them? The next "
-            f"run goes on with others, and asks for these again tomorrow. Last: {errors[-1]}"
+            f"Expected files from the source, but it refused all {len(found)} of a batch. Check the access rights. The "
+            f"next run continues with other files, and tries these again tomorrow. Last error: {errors[-1]}"
         )
 
 
-def _judge(found: Sequence[Inspected]) -> tuple[int, float]:
-    """Count the rejects, and their share of what tells something about the source.
+def _count_rejects(found: Sequence[Inspected]) -> tuple[int, float]:
+    """Count the rejects, and compute their share of the files that were judged.
 
-    Old images that it offers again say nothing about the new ones, and neither do files that nobody has seen.
+    Duplicates do not count, because they say nothing about the new images. Failed downloads do not count either.
     """
     reasons = [each.error and each.error.reason for each in found if each.known_id is None]
-    judged = [reason for reason in reasons if reason not in NOT_HAD]
+    judged = [reason for reason in reasons if reason not in DOWNLOAD_FAILURES]
     rejects = sum(reason is not None for reason in judged)
     return rejects, rejects / len(judged) if judged else 0.0
 
 
 def _keep_contact_sheet(catalog: Catalog, batch_id: int, found: Sequence[Inspected]) -> None:
-    """Draw the rejects and keep the picture. A crash before it costs the picture, and not the batch."""
+    """Draw the rejects and store the picture. It is stored after the batch: a crash loses only the picture."""
     rejects = [SheetEntry(each.file.name, each.error.reason, each.picture) for each in found if each.error is not None]
     if not rejects:
         return
@@ -189,24 +196,24 @@ def _add_rights(connection: sa.Connection, found: Sequence[Inspected]) -> None:
     add_rights(connection, rights)
 
 
-def _settle(
+def _enter_or_wait(
     connection: sa.Connection, source: str, found: Inspected, rules: BatchRules, is_quarantined: bool
 ) -> FileOutcome:
-    """Let an image into the pool or the evaluation set if nothing speaks against it. Says what became of the file."""
+    """Put an accepted image into the pool or the evaluation set unless it must wait. Return the file's outcome."""
     stated = found.file.name, found.file.version, found.file.label
     if found.error is not None:
         return FileOutcome(*stated, "rejected", found.error.reason, str(found.error))
     if found.accepted is None:
         return FileOutcome(*stated, "duplicate", item_id=found.known_id)
     item_id, annotation = found.accepted.record.id, found.accepted.candidate.annotation
-    reason = _waits_for(connection, annotation, rules, is_quarantined)
+    reason = _reason_to_wait(connection, annotation, rules, is_quarantined)
     if reason is not None:
         return FileOutcome(*stated, "waiting", reason, item_id=item_id)
     confirm(connection, item_id, annotation, source, rules.mirrored, "curated")
     return FileOutcome(*stated, "entered", item_id=item_id)
 
 
-def _waits_for(
+def _reason_to_wait(
     connection: sa.Connection, annotation: Annotation, rules: BatchRules, is_quarantined: bool
 ) -> str | None:
     if is_quarantined:
@@ -224,7 +231,7 @@ def _alert(connection: sa.Connection, batch_id: int, source: str, files: Sequenc
         "quarantine",
         f"quarantine:batch {batch_id}",
         f"Batch {batch_id} is in quarantine: {reasons.total()} of {len(files)} files rejected",
-        f"From {source}: {counts}. Look at the rejects with `mycoflow batch show {batch_id} --contact-sheet FILE`, "
-        f"then let in the rest with `mycoflow batch certify {batch_id}` or keep it out with "
+        f"From {source}: {counts}. Look at the rejects with `mycoflow batch show {batch_id} --contact-sheet FILE`. "
+        f"Then accept the other files with `mycoflow batch certify {batch_id}`, or refuse them with "
         f"`mycoflow batch reject {batch_id}`.",
     )

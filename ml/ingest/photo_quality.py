@@ -1,29 +1,30 @@
-"""Whether a photo that nobody looked at shows anything to learn from. Each threshold is a constant with its reason."""
+"""Check whether a photo that no person checked is good enough to learn from. Each threshold has its reason."""
 
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.errors import InvalidImageError
 
 REASONS = {
-    "too_dark": "hardly any light",
-    "blank": "one even surface",
-    "blurred": "no sharp edge anywhere",
+    "too_dark": "almost black",
+    "blank": "one uniform surface",
+    "blurred": "no sharp edge",
     "wrong_aspect": "a strip, not a photo",
-    "near_duplicate": "looks like an image that is known",
-    "near_evaluation": "looks like an image that models are measured with",
+    "near_duplicate": "a copy of a stored image",
+    "near_evaluation": "a copy of an image of the evaluation set",
 }
 
-# Of 255. The darkest of 150 mushroom photos has 25 (docs/decisions/0062); a lens cap or a failed flash has under 10.
+# Of 255. The darkest of 150 mushroom photos has 25 (docs/decisions/0062); a covered lens or a failed flash gives less
+# than 10.
 _DARKEST_MEAN = 12.0
-# Of 255. The flattest of them has 21; noise and JPEG on an even surface reach 2.
+# Of 255. The lowest contrast of these photos is 21; noise and JPEG on a uniform surface reach 2.
 _LEAST_DEVIATION = 5.0
-# Variance of the Laplacian. The softest of them has 288; blurred by two pixels, half of them have less than 41.
+# Variance of the Laplacian. The least sharp of these photos has 288; blurred by two pixels, half have less than 41.
 # Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
 _LEAST_SHARPNESS = 100.0
-# Cameras give up to 16:9, panoramas of phones 3:1 and more; squeezed into the network's square those show nothing.
+# Cameras reach 16:9, and panoramas of phones 3:1 and more: resized to the network's square, they show nothing usable.
 _LARGEST_ASPECT = 3.0
 
 
-def shows_something(found: ImageStatistics) -> bool:
+def has_good_quality(found: ImageStatistics) -> bool:
     """Whether a photo passes `check_quality`."""
     try:
         check_quality(found)
@@ -33,7 +34,7 @@ def shows_something(found: ImageStatistics) -> bool:
 
 
 def check_quality(found: ImageStatistics) -> None:
-    """Refuse a photo that shows nothing.
+    """Refuse a photo of bad quality.
 
     Raises: InvalidImageError, with one of REASONS.
     """

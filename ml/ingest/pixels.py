@@ -1,4 +1,4 @@
-"""Every kind of pixel that an image file can hold, as 8-bit RGB."""
+"""Convert every kind of pixel in image files to 8-bit RGB."""
 
 import numpy as np
 from PIL import Image
@@ -7,10 +7,10 @@ from ml.errors import InvalidImageError
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded image to 8-bit RGB: 16-bit greys scaled, transparency laid over white.
+    """Convert a decoded image to 8-bit RGB: scale 16-bit greys, and put transparent pixels on white.
 
-    Raises: InvalidImageError, not_convertible: 32-bit and floating-point pixels have no agreed white, and some
-        colour spaces (CIELAB) no conversion.
+    Raises: InvalidImageError, not_convertible: 32-bit and floating-point pixels have no standard value for white, and
+        for some colour spaces (CIELAB) there is no conversion.
     """
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
@@ -23,7 +23,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255. Pillow's own conversion clips at 255 instead, which whitens the picture."""
+    """Scale 0..65535 to 0..255. Pillow's own conversion clips at 255, which makes the picture white."""
     grey = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
     return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 

@@ -1,4 +1,4 @@
-"""Reading the URL of an image. Which URLs are understood at all, before any host is asked."""
+"""Parse the URL of an image, and refuse URLs that must not be fetched, without asking any host."""
 
 import re
 from dataclasses import dataclass
@@ -8,36 +8,36 @@ from ml.errors import TargetRefusedError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
-_KEPT = "/?%:@!$&'()*+,;=~[]-._"  # has a meaning in a path or a query, or is escaped already
+_KEPT = "/?%:@!$&'()*+,;=~[]-._"  # characters with a meaning in a path or query, and % of escaped ones
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where an image is to be fetched from.
+    """The place to fetch an image from.
 
     Args:
         scheme: http or https.
         host: name or address, in ASCII.
         port: explicit or the scheme's.
         path: with the query, escaped.
-        is_own: the deployment allows this host whatever its address.
+        is_allowed: whether the deployment allows this host to have any address.
     """
 
     scheme: str
     host: str
     port: int
     path: str
-    is_own: bool
+    is_allowed: bool
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def read_target(url: str, allowed_hosts: str) -> Target:
-    """Read a URL.
+    """Parse a URL.
 
     Args: allowed_hosts, `host` or `host:port`, separated by commas: hosts that may have any address.
     Raises: TargetRefusedError.
@@ -47,18 +47,18 @@ def read_target(url: str, allowed_hosts: str) -> Target:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
-    except ValueError as error:  # UnicodeError is one
+    except ValueError as error:  # UnicodeError is a ValueError
         raise TargetRefusedError(f"Expected a URL with a host and a port that exist, got: {error}.") from error
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise TargetRefusedError("Expected a URL that begins with http:// or https:// and a host.")
     if "@" in parts.netloc:
         raise TargetRefusedError("Expected a URL without user name and password, got one with them.")
     port = _DEFAULT_PORTS[parts.scheme] if port is None else port
-    is_own = _is_named(host, port, allowed_hosts)
-    if port not in _DEFAULT_PORTS.values() and not is_own:
+    is_allowed = _is_named(host, port, allowed_hosts)
+    if port not in _DEFAULT_PORTS.values() and not is_allowed:
         raise TargetRefusedError(f"Expected port 80 or 443, got {port}. Upload the image instead.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, port, quote(path, safe=_KEPT), is_own)
+    return Target(parts.scheme, host, port, quote(path, safe=_KEPT), is_allowed)
 
 
 def _is_named(host: str, port: int, allowed_hosts: str) -> bool:

@@ -1,4 +1,4 @@
-"""What every image goes through before anything else sees it, whether ingested or sent to the service."""
+"""Validate every image, ingested or sent to the service, before any other code reads it."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MIN_SIDE_PIXELS = 32
 REASONS = {
     "zero_byte": "the file is empty",
     "too_large": "more than 4 MB",
-    "not_an_image": "no JPEG, PNG, WebP, BMP, GIF or TIFF, whatever its name says",
+    "not_an_image": "not a JPEG, PNG, WebP, BMP, GIF or TIFF, even if its name says so",
     "unreadable": "truncated or damaged",
     "too_small": "a side under 32 pixels",
     "too_many_pixels": "more than 50 megapixels",
@@ -26,7 +26,7 @@ REASONS = {
     "not_convertible": "pixels that have no defined meaning as RGB",
 }
 
-# Pillow knows dozens more; each is code that a hostile file could reach.
+# Pillow reads dozens more, but each format is more code that a hostile file could attack.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _UPRIGHT = {
@@ -42,13 +42,13 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class SanitisedImage:
-    """An image fit to be stored and shown to the model.
+    """An image that may be stored and given to the model.
 
     Args:
         content: the bytes to store: upright, 8-bit RGB, no metadata.
         media_type: of content, image/jpeg or image/png.
         width, height: of content, pixels.
-        sha256: of the bytes as received, which is the image's identity.
+        sha256: of the bytes as received; it is the image's id.
     """
 
     content: bytes
@@ -59,7 +59,7 @@ class SanitisedImage:
 
     @property
     def record(self) -> ImageRecord:
-        """What the catalog keeps of it."""
+        """The facts that the catalog stores."""
         return ImageRecord(self.sha256, self.media_type, self.width, self.height, len(self.content))
 
 
@@ -111,7 +111,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _check_header(image: Image.Image) -> None:
-    """Look at the header alone: nothing is decoded yet, so a decompression bomb costs nothing."""
+    """Check only the header, before anything is decoded: so a decompression bomb costs nothing."""
     size = f"{image.width}x{image.height}"
     if min(image.size) < MIN_SIDE_PIXELS:
         raise InvalidImageError("too_small", f"expected at least 32x32 pixels, got {size}")
@@ -122,11 +122,11 @@ def _check_header(image: Image.Image) -> None:
 
 
 def _has_more_frames(image: Image.Image) -> bool:
-    if image.format == "MPO":  # a phone's JPEG: the first picture is the photo, the others are its previews
+    if image.format == "MPO":  # a phone's JPEG: the first frame is the photo, the others are previews
         return False
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception as error:  # GIF and TIFF look at their later frames here
+    except Exception as error:  # GIF and TIFF read their later frames here
         raise _unreadable(error) from error
 
 
@@ -141,19 +141,19 @@ def _load(image: Image.Image) -> Image.Image:
 def _turn_upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation. Not ImageOps.exif_transpose: it also rewrites the EXIF and fails on odd ones."""
     orientation = None
-    with suppress(Exception):  # a damaged EXIF block says nothing about the picture
+    with suppress(Exception):  # a damaged EXIF block does not mean a damaged image
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
 
 
 def _encode(rgb: Image.Image, is_jpeg: bool) -> bytes:
-    rgb.info = {}  # Pillow would write the comment and colour profile that it finds here
+    rgb.info = {}  # Pillow would write the comment and the colour profile in it
     buffer = BytesIO()
     if is_jpeg:
         rgb.save(buffer, "JPEG", quality=95, subsampling=0)
     else:
-        rgb.save(buffer, "PNG", compress_level=1)  # a fifth larger than level 6, in a quarter of the time
+        rgb.save(buffer, "PNG", compress_level=1)  # 20 % larger than level 6, in a quarter of the time
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Files that MLflow keeps, wherever it keeps them: how large they are, and deleting them."""
+"""Measure and delete the files that MLflow stores, in any kind of artifact store."""
 
 from typing import TYPE_CHECKING
 
@@ -7,15 +7,15 @@ if TYPE_CHECKING:
 
 
 def byte_count(uri: str, tracking_uri: str) -> int:
-    """The size of all files under an artifact URI; 0 where there are none.
+    """Return the size of all files under an artifact URI, bytes; 0 if there are none.
 
-    Args: tracking_uri, MLflow, which resolves the URIs that it serves itself.
+    Args: tracking_uri, of the MLflow that resolves the URIs of its own artifact server.
     """
     return _byte_count(_repository(uri, tracking_uri), None)
 
 
 def delete(uri: str, tracking_uri: str) -> None:
-    """Delete all files under an artifact URI; nothing where there are none."""
+    """Delete all files under an artifact URI, if there are any."""
     _repository(uri, tracking_uri).delete_artifacts()  # type: ignore[no-untyped-call]
 
 

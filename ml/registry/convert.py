@@ -1,7 +1,7 @@
-"""Open an image classifier that somebody else trained and logged in MLflow, whatever its flavour, as ONNX.
+"""Open an image classifier that was trained outside Mycoflow and logged in MLflow, and convert it to ONNX.
 
-Three kinds are read: a Keras model, an ONNX file, TensorFlow's SavedModel. Nothing of them is unpickled or run as
-Python: a Keras model with a Lambda layer, or with custom objects, is refused.
+It may be a Keras model, an ONNX file or a TensorFlow SavedModel. None of its code is unpickled or run as Python, so a
+Keras model with a Lambda layer or with custom objects is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,14 +28,14 @@ Answer = Callable[[NDArray[Any]], Floats]
 
 @dataclass(frozen=True)
 class Original:
-    """A model as somebody logged it.
+    """A model as it was logged.
 
     Args:
-        kind: what it was logged as, in words.
+        kind: its format, in words.
         onnx: the same network in ONNX.
-        answer: its own runtime: pixels (n, height, width, 3), scaled as it wants them, to its output (n, classes).
-        image_size: side of its square input, pixels; None where it takes any.
-        scales_itself: it takes RGB from 0 to 255 and scales them in its first layer.
+        answer: runs it in its own runtime: scaled pixels (n, height, width, 3) to its output (n, classes).
+        image_size: side of its square input, pixels; None if any size is possible.
+        scales_itself: whether it takes RGB from 0 to 255, and scales them in its first layer.
     """
 
     kind: str
@@ -46,12 +46,12 @@ class Original:
 
 
 def open_original(folder: Path, image_size: int | None) -> Original:
-    """Open what a run logged.
+    """Open a model that a run logged.
 
     Args:
         folder: the logged model, with its MLmodel file.
-        image_size: side to give to a network that takes any, pixels.
-    Raises: ModelLoadError, it is no image classifier of a kind that can be read.
+        image_size: side for a network that takes any size, pixels.
+    Raises: ModelLoadError, it is not an image classifier in one of the three formats.
     """
     flavors = _read_flavors(folder)
     if "onnx" in flavors:
@@ -89,29 +89,27 @@ def _open_onnx(path: Path, image_size: int | None) -> Original:
     import onnx  # noqa: PLC0415
 
     try:
-        content = onnx.load(str(path)).SerializeToString()  # follows no path out of the file's folder to its weights
+        content = onnx.load(str(path)).SerializeToString()  # loads external weights only from the file's own folder
     except Exception as error:  # onnx, protobuf and the file system share no narrower base
         raise ModelLoadError(
             f"Expected an ONNX file that loads. Received: {error}. Export and log it again."
         ) from error
     session = open_session(content, "the logged model", usable_cpus())
-    taken = _only(session.get_inputs(), "input")
-    given = _only(session.get_outputs(), "output")
-    size, is_channels_first = _read_shape(taken.shape)
-    dtype = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(double)": np.float64}.get(taken.type)
+    model_input = _demand_single(session.get_inputs(), "input")
+    output = _demand_single(session.get_outputs(), "output")
+    size, is_channels_first = _read_shape(model_input.shape)
+    dtype = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(double)": np.float64}.get(model_input.type)
     if dtype is None:
         raise ModelLoadError(
-            f"Expected a network that takes float32, float64 or uint8. Received: {taken.type}. Export it again."
+            f"Expected a network that takes float32, float64 or uint8. Received: {model_input.type}. Export it again."
         )
 
     def answer(pixels: NDArray[Any]) -> Floats:
-        laid_out = pixels.transpose(0, 3, 1, 2) if is_channels_first else pixels
-        fed = np.ascontiguousarray(laid_out, dtype=dtype)
-        if isinstance(taken.shape[0], int):  # exported for a fixed number of images
-            parts = [fed[start : start + taken.shape[0]] for start in range(0, len(fed), taken.shape[0])]
-        else:
-            parts = [fed[start : start + _BATCH_IMAGES] for start in range(0, len(fed), _BATCH_IMAGES)]
-        return np.concatenate([np.asarray(session.run([given.name], {taken.name: part})[0]) for part in parts])
+        images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if is_channels_first else pixels, dtype=dtype)
+        exported_size = model_input.shape[0]
+        batch_size = exported_size if isinstance(exported_size, int) else _BATCH_IMAGES
+        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+        return np.concatenate([np.asarray(session.run([output.name], {model_input.name: b})[0]) for b in batches])
 
     return Original("an ONNX file", content, answer, size or image_size, dtype is np.uint8)
 
@@ -149,32 +147,32 @@ def _open_saved_model(folder: Path, image_size: int | None) -> Original:
         raise ModelLoadError(
             f"Expected a SavedModel with a signature. Received: {_first_line(error)}. Export it again."
         ) from error
-    name, taken = _only(list(function.structured_input_signature[1].items()), "input")
-    given, _ = _only(list(function.structured_outputs.items()), "output")
-    size, is_channels_first = _read_shape(taken.shape.as_list())
+    input_name, model_input = _demand_single(list(function.structured_input_signature[1].items()), "input")
+    output_name, _ = _demand_single(list(function.structured_outputs.items()), "output")
+    size, is_channels_first = _read_shape(model_input.shape.as_list())
     size = _demand_size(size or image_size)
     if is_channels_first:
         raise ModelLoadError("Expected a SavedModel that takes images (height, width, 3). Received: channels first.")
 
     def run(images: Any) -> Any:
-        return function(**{name: tensorflow.cast(images, taken.dtype)})[given]
+        return function(**{input_name: tensorflow.cast(images, model_input.dtype)})[output_name]
 
     def answer(pixels: NDArray[Any]) -> Floats:
         starts = range(0, len(pixels), _BATCH_IMAGES)
         return np.concatenate([run(pixels[start : start + _BATCH_IMAGES]).numpy() for start in starts])
 
-    return Original("a SavedModel", _export(run, size), answer, size, taken.dtype == tensorflow.uint8)
+    return Original("a SavedModel", _export(run, size), answer, size, model_input.dtype == tensorflow.uint8)
 
 
 def _export(network: Callable[[Any], Any], size: int) -> bytes:
-    """Write a network that TensorFlow runs as ONNX: float32 (n, size, size, 3) in."""
+    """Write a TensorFlow network as ONNX. Its input is float32 (n, size, size, 3)."""
     tensorflow = load_tensorflow()
     import tf2onnx  # type: ignore[import-untyped]  # noqa: PLC0415
 
     signature = [tensorflow.TensorSpec((None, size, size, INPUT_CHANNELS), tensorflow.float32, name="input_images")]
     try:
         proto, _ = tf2onnx.convert.from_function(tensorflow.function(network), signature, opset=_OPSET)
-    except Exception as error:  # nor do those of tf2onnx
+    except Exception as error:  # the errors of tf2onnx share no narrower base
         raise ModelLoadError(
             f"Expected a network that tf2onnx can write as ONNX for {size} pixels. Received: {_first_line(error)}. "
             "Export it to ONNX yourself, and log it with mlflow.onnx.log_model."
@@ -190,7 +188,7 @@ def _single_shape(shape: Any) -> Any:
 
 
 def _read_shape(shape: Any) -> tuple[int | None, bool]:
-    """Side of the square input where it is fixed, and whether the channels come first."""
+    """Return the side of the square input, None if any is possible, and whether the channels come first."""
     dimensions = list(shape or [])
     for first, sides in ((False, dimensions[1:3]), (True, dimensions[2:4])):
         channels = dimensions[1 if first else 3] if len(dimensions) == 4 else None
@@ -207,12 +205,13 @@ def _read_shape(shape: Any) -> tuple[int | None, bool]:
 def _demand_size(size: int | None) -> int:
     if size is None:
         raise ModelLoadError(
-            "Expected the side of the images in pixels: this network takes any. Received none. Give --image-size."
+            "Expected the side of the images in pixels, because this network takes any size. Received none. "
+            "Give --image-size."
         )
     return size
 
 
-def _only(found: Any, what: str) -> Any:
+def _demand_single(found: Any, what: str) -> Any:
     if len(found) != 1:
         raise ModelLoadError(
             f"Expected a network with one {what}. Received {len(found)}. Export the classifier alone, and log it."

@@ -1,4 +1,4 @@
-"""Runs of MLflow whose models others made: their files, their classes, and the runs that they were converted into."""
+"""MLflow runs of models that were made outside Mycoflow: their files, classes and conversions."""
 
 import json
 import tempfile
@@ -22,7 +22,7 @@ CLASSES_FILES = ("classes.txt", "labels.txt")
 
 
 def holds_bundle(model_uri: str, tracking_uri: str) -> bool:
-    """Whether a logged model consists of our files."""
+    """Whether a logged model is a bundle that Mycoflow wrote."""
     from mlflow.artifacts import list_artifacts  # noqa: PLC0415
 
     listed = list_artifacts(artifact_uri=f"{model_uri}/artifacts", tracking_uri=tracking_uri)
@@ -30,7 +30,7 @@ def holds_bundle(model_uri: str, tracking_uri: str) -> bool:
 
 
 def download_model(model_uri: str, tracking_uri: str, folder: Path) -> Path:
-    """Fetch all files of a logged model.
+    """Download all files of a logged model.
 
     Raises: ModelLoadError, they are larger than an ONNX file may be.
     """
@@ -46,9 +46,9 @@ def download_model(model_uri: str, tracking_uri: str, folder: Path) -> Path:
 
 
 def read_classes(client: "MlflowClient", mlflow_run_id: str) -> tuple[str, ...] | None:
-    """The names of a run's classes, in the order of its outputs: from its tag, or a text file; None without both.
+    """Read the names of a run's classes, in the order of its outputs: from its tag, or a text file; None without both.
 
-    Raises: ModelLoadError, the tag is no JSON list of names.
+    Raises: ModelLoadError, the tag is not a JSON list of names.
     """
     tag = client.get_run(mlflow_run_id).data.tags.get(CLASSES_TAG)
     if tag is not None:
@@ -70,21 +70,21 @@ def read_classes(client: "MlflowClient", mlflow_run_id: str) -> tuple[str, ...] 
 
 
 def parse_classes(file: Path) -> tuple[str, ...]:
-    """Read class names, one a line, from a text file.
+    """Read class names from a text file with one name per line.
 
-    Raises: ModelLoadError, it is no text in UTF-8.
+    Raises: ModelLoadError, it is not a text file in UTF-8.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelLoadError(
-            f"Expected a text file in UTF-8 with one class name a line. {file.name} cannot be read ({error})."
+            f"Expected a text file in UTF-8 with one class name per line. {file.name} cannot be read ({error})."
         ) from error
     return tuple(line.strip() for line in lines if line.strip())
 
 
 def check_classes(classes: Sequence[str], count: int) -> None:
-    """Demand one distinct name for each output.
+    """Check that each output has one name of its own.
 
     Raises: ModelLoadError.
     """
@@ -97,7 +97,10 @@ def check_classes(classes: Sequence[str], count: int) -> None:
 
 
 def find_conversion(client: "MlflowClient", mlflow_run_id: str, conversion: str) -> str | None:
-    """The finished run that holds what another run was converted into, the same way."""
+    """Return the MLflow id of the finished run that holds this conversion of another run; None if there is none.
+
+    Args: conversion, the hash of how the model was converted.
+    """
     experiment = client.get_experiment_by_name(CONVERSION_EXPERIMENT)
     if experiment is None:
         return None

@@ -1,4 +1,4 @@
-"""How to reach MLflow: imported late (it costs seconds), quiet, and giving up in seconds when nobody answers."""
+"""Connect to MLflow: import it late, because that takes seconds, and fail within seconds if it does not answer."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 3
 _SCHEMA_LOCK = 0x6D6C666C  # "mlfl"; MLflow creates its tables without a lock of its own
 
-# Defaults for MLflow, which reads them from the environment only. What a deployment sets wins.
+# Defaults for MLflow, which reads them only from the environment. Values that a deployment sets have priority.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -29,10 +29,10 @@ _ENVIRONMENT = {
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
-    """Make a client and, in a database that is still empty, MLflow's tables.
+    """Return a client. Create MLflow's tables first if the database is empty.
 
     Args: tracking_uri, http(s):// of a server, or postgresql+psycopg2:// of its database.
-    Raises: RegistryUnavailableError, nobody answers there.
+    Raises: RegistryUnavailableError, MLflow does not answer there.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -50,7 +50,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 
 def point_mlflow_at(tracking_uri: str) -> None:
-    """Set the tracking URI of the whole process: some MLflow functions ignore that of the client."""
+    """Set the tracking URI of the whole process: some MLflow functions ignore the client's URI."""
     import mlflow  # noqa: PLC0415
 
     mlflow.set_tracking_uri(tracking_uri)
@@ -59,7 +59,7 @@ def point_mlflow_at(tracking_uri: str) -> None:
 
 @contextlib.contextmanager
 def translated_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn MLflow's ways of saying that nobody answers into RegistryUnavailableError, at once for a dead server."""
+    """Raise RegistryUnavailableError for every MLflow error that means an outage; at once if the server is down."""
     _check_server(tracking_uri)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
@@ -73,7 +73,7 @@ def translated_errors(tracking_uri: str) -> Iterator[None]:
 
 
 def without_userinfo(uri: str) -> str:
-    """A URI as people may see it: never with the user and password that it may carry."""
+    """Return a URI without its user and password, so that it may be shown."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -96,7 +96,7 @@ def _check_server(tracking_uri: str) -> None:
 
 @contextlib.contextmanager
 def _schema_lock(tracking_uri: str) -> Iterator[None]:
-    """Let one process at a time open MLflow's database; MLflow itself would retry a dead one for two minutes."""
+    """Let one process at a time open MLflow's database, and fail early: MLflow would retry for two minutes."""
     if not tracking_uri.startswith("postgresql"):
         yield
         return
@@ -116,8 +116,9 @@ def _schema_lock(tracking_uri: str) -> Iterator[None]:
 
 def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
     where = without_userinfo(tracking_uri)
-    reason = str(error).partition("\n")[0].replace(tracking_uri.rstrip("/"), where.rstrip("/"))  # MLflow repeats it
+    first_line = str(error).partition("\n")[0]
+    reason = first_line.replace(tracking_uri.rstrip("/"), where.rstrip("/"))  # MLflow's errors contain the URI
     return RegistryUnavailableError(
         f"Expected MLflow to answer at {where}. It does not ({type(error).__name__}: {reason}). "
-        "Start it, look at its log, or correct MLFLOW_TRACKING_URI and its credentials."
+        "Start it, read its log, or correct MLFLOW_TRACKING_URI and its credentials."
     )

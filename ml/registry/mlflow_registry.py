@@ -1,4 +1,4 @@
-"""The model registry in MLflow: versions, and the alias that says which one is in production. Never stages."""
+"""The model registry in MLflow: versions, and the alias of the version in production. Stages are not used."""
 
 import contextlib
 import tempfile
@@ -23,7 +23,7 @@ MODEL_NAME = "mycoflow"
 ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
-# Tags by which a run is found. All others that are not MLflow's own stand on the version's page too.
+# Tags that only find a run. A version gets all other tags of its run, except MLflow's own, so that its page shows them.
 RUN_TAGS = (ATTEMPT_TAG, foreign_runs.CONVERSION_TAG)
 
 
@@ -34,8 +34,8 @@ class RegisteredVersion:
     Args:
         version: its number, from 1.
         mlflow_run_id: the run that trained it.
-        aliases: `production` of the champion, and whatever names people gave it.
-        tags: verdict, accuracy, snapshot, as they were set.
+        aliases: `production` if it is the champion, and any aliases that people gave it.
+        tags: verdict, accuracy, snapshot and others.
         created_at_ms: when it was registered, Unix time in milliseconds.
     """
 
@@ -47,16 +47,16 @@ class RegisteredVersion:
 
     @property
     def is_champion(self) -> bool:
-        """It carries the alias `production`."""
+        """Whether it has the alias `production`."""
         return ALIAS in self.aliases
 
 
 class Registry:
-    """MLflow, seen through what Mycoflow needs of it. Every method raises RegistryUnavailableError when it is down.
+    """The operations that Mycoflow needs of MLflow. Every method raises RegistryUnavailableError if MLflow is down.
 
     Args:
         tracking_uri: http(s):// of an MLflow server, or postgresql+psycopg2:// of its database.
-        artifact_root: where new experiments keep their files, an absolute file:// URI; the server decides when None.
+        artifact_root: where new experiments store files, an absolute file:// URI; if None, the server decides.
         model_name: of the registered model.
     """
 
@@ -67,26 +67,26 @@ class Registry:
         self._client: MlflowClient | None = None
 
     def champion(self) -> int | None:
-        """Number of the version in production, None where there is none."""
+        """Return the number of the version in production; None if there is none."""
         return self.aliased(ALIAS)
 
     def aliased(self, alias: str) -> int | None:
-        """Number of the version that carries an alias, None where none does."""
-        with self._talk() as client:
+        """Return the number of the version with an alias; None if no version has it."""
+        with self._connected_client() as client:
             return _aliases(client, self.model_name).get(alias)
 
     def set_champion(self, version: int) -> None:
-        """Move the alias. Only ml.evaluation.promotion calls this: it keeps the journal.
+        """Move the alias `production`. Only ml.evaluation.promotion may call this, because it keeps the journal.
 
         Raises: UnknownVersionError, there is no such version.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             _find(client, self.model_name, version)
             client.set_registered_model_alias(self.model_name, ALIAS, str(version))
 
     def versions(self) -> list[RegisteredVersion]:
-        """All versions, the newest first."""
-        with self._talk() as client:
+        """Return all versions, newest first."""
+        with self._connected_client() as client:
             aliases = _aliases(client, self.model_name)
             found = _search(client, f"name = '{self.model_name}'")
         versions = [
@@ -102,15 +102,15 @@ class Registry:
         return sorted(versions, key=lambda each: each.version, reverse=True)
 
     def download(self, version: int, folder: Path) -> Path:
-        """Fetch what serving needs of a version: all or nothing, and nothing that is there already.
+        """Download the files of a version that serving needs, all or none. A downloaded version is not fetched again.
 
-        Args: folder, where downloaded versions are kept; created when missing.
-        Returns: the bundle, a folder below it with model.json and the files that it names.
-        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are gone.
+        Args: folder, for downloaded versions; created if it does not exist.
+        Returns: the bundle, a folder in it with model.json and the files that model.json names.
+        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are missing.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             run_id = _find(client, self.model_name, version).run_id
-            bundle = folder / f"{version}-{run_id}"  # numbers start again in a new registry, run ids do not
+            bundle = folder / f"{version}-{run_id}"  # a new registry counts versions from 1 again; run ids are unique
             if not bundle.exists():
                 artifacts_uri = client.get_model_version_download_uri(self.model_name, str(version)) + "/artifacts"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -118,81 +118,84 @@ class Registry:
         return bundle
 
     def download_logged(self, mlflow_run_id: str, folder: Path) -> Path:
-        """Fetch what serving needs of the model that a run logged, registered or not.
+        """Download the files that serving needs of a model that a run logged, registered or not.
 
-        Raises: UnknownVersionError, there is no such run, or it logged no model; ModelLoadError, it is none of ours.
+        Raises: UnknownVersionError, there is no such run, or it logged no model; ModelLoadError, Mycoflow did not write
+            the model.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
             bundle = folder / mlflow_run_id
             self._fetch(f"{model.artifact_location}/artifacts", bundle)
         return bundle
 
     def holds_bundle(self, mlflow_run_id: str) -> bool:
-        """Whether the model that a run logged consists of our files.
+        """Whether the model that a run logged is a bundle that Mycoflow wrote.
 
         Raises: UnknownVersionError, there is no such run, or it logged no model.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
             return foreign_runs.holds_bundle(model.artifact_location, self._tracking_uri)
 
     def download_foreign(self, mlflow_run_id: str, folder: Path) -> Path:
-        """Fetch all files of the model that a run logged.
+        """Download all files of the model that a run logged.
 
         Raises: UnknownVersionError as above; ModelLoadError, they are too large.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
             return foreign_runs.download_model(model.artifact_location, self._tracking_uri, folder)
 
     def read_classes(self, mlflow_run_id: str) -> tuple[str, ...] | None:
-        """The names of the classes that a run states, in the order of its model's outputs; None where it does not.
+        """Return the class names that a run states, in the order of its model's outputs; None if it states none.
 
-        Raises: ModelLoadError, what it states is no list of names.
+        Raises: ModelLoadError, the run's tag is not a list of names.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             return foreign_runs.read_classes(client, mlflow_run_id)
 
     def find_conversion(self, mlflow_run_id: str, conversion: str) -> str | None:
-        """MLflow id of the finished run that another run was converted into, the same way."""
-        with self._talk() as client:
+        """Return the MLflow id of the finished run that holds this conversion of another run; None if there is none."""
+        with self._connected_client() as client:
             return foreign_runs.find_conversion(client, mlflow_run_id, conversion)
 
     def own_files(self, versions: Collection[int]) -> dict[int, str]:
-        """Where the files lie of those of these versions that we trained, and that no other version is made of.
+        """Return the location of the files of these versions that may be deleted with them.
 
-        Returns: version -> URI; these versions may share one with each other. A run that somebody else made keeps its
-            files, and so does what a version of any other registered model needs.
+        Files are left out if Mycoflow did not train the version, or if a version outside these ones uses them, of this
+        or of any other registered model.
+
+        Returns: version -> URI. Several of these versions may have the same URI.
         """
         if not versions:
             return {}
-        with self._talk() as client:
+        with self._connected_client() as client:
             return find_own_files(client, _search(client), self.model_name, versions)
 
     def byte_count(self, files_uri: str) -> int:
-        """The size of a version's files."""
-        with self._talk():
+        """Return the size of a version's files, bytes."""
+        with self._connected_client():
             return artifacts.byte_count(files_uri, self._tracking_uri)
 
     def delete_files(self, files_uri: str) -> None:
-        """Delete a version's files for good. It stays listed, and loads no more."""
-        with self._talk():
+        """Delete a version's files for good. The version stays registered, but cannot be loaded."""
+        with self._connected_client():
             artifacts.delete(files_uri, self._tracking_uri)
 
     def find_run(self, attempt_id: int) -> str | None:
-        """MLflow id of the finished training run of an attempt."""
-        with self._talk() as client:
+        """Return the MLflow id of the finished training run of an attempt; None if there is none."""
+        with self._connected_client() as client:
             runs = _runs_of(client, attempt_id, "FINISHED")
         return runs[0] if runs else None
 
     @contextlib.contextmanager
     def start_run(self, attempt_id: int) -> Iterator[Run]:
-        """Open the training run of an attempt: finished when the block ends, failed when it raises.
+        """Open the training run of an attempt. It ends as finished, or as failed if the block raises an error.
 
-        A run that an earlier try of the same attempt left open is marked as failed.
+        An open run of an earlier try of the same attempt is marked as failed.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             for run_id in _runs_of(client, attempt_id, "RUNNING"):
                 client.set_terminated(run_id, "FAILED")
         with self.run(TRAINING_EXPERIMENT, f"attempt-{attempt_id}", {ATTEMPT_TAG: str(attempt_id)}) as run:
@@ -200,31 +203,31 @@ class Registry:
 
     @contextlib.contextmanager
     def run(self, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-        """Open a run of any experiment: finished when the block ends, failed when it raises.
+        """Open a run of any experiment. It ends as finished, or as failed if the block raises an error.
 
         Args:
-            experiment: its name; created when missing.
-            name: the run's.
-            tags: set at once.
+            experiment: its name; created if it does not exist.
+            name: of the run.
+            tags: of the run.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             opened = open_run(client, self._tracking_uri, experiment, self._artifact_root, name, tags)
         try:
             yield opened
         except BaseException:
-            with contextlib.suppress(RegistryUnavailableError), self._talk() as client:
+            with contextlib.suppress(RegistryUnavailableError), self._connected_client() as client:
                 client.set_terminated(opened.mlflow_run_id, "FAILED")
             raise
-        with self._talk() as client:
+        with self._connected_client() as client:
             client.set_terminated(opened.mlflow_run_id, "FINISHED")
 
     def register(self, mlflow_run_id: str, tags: Mapping[str, str]) -> int:
-        """Make a model version of the model that a run logged; the one it has already when called again.
+        """Register the model that a run logged. If it is registered already, return that version.
 
         Returns: the version's number.
         Raises: UnknownVersionError, the run logged no model.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             found = _search(client, f"name = '{self.model_name}' and run_id = '{mlflow_run_id}'")
             if found:
                 return min(int(each.version) for each in found)
@@ -236,7 +239,7 @@ class Registry:
                 for name, value in run_tags.items()
                 if not name.startswith("mlflow.") and name not in RUN_TAGS
             }
-            point_mlflow_at(self._tracking_uri)  # MLflow looks the logged model up there, not at the client's address
+            point_mlflow_at(self._tracking_uri)  # MLflow finds the logged model through this URI, not the client's
             created = client.create_model_version(
                 self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
             )
@@ -247,15 +250,15 @@ class Registry:
 
         Raises: UnknownVersionError, there is no such version.
         """
-        with self._talk() as client:
+        with self._connected_client() as client:
             run_id = _find(client, self.model_name, version).run_id
             for name, value in tags.items():
                 client.set_model_version_tag(self.model_name, str(version), name, value)
-                if run_id:  # a version that somebody registered by hand may have none
+                if run_id:  # a version that was registered by hand may have no run
                     client.set_tag(run_id, name, value)
 
     @contextlib.contextmanager
-    def _talk(self) -> Iterator["MlflowClient"]:
+    def _connected_client(self) -> Iterator["MlflowClient"]:
         if self._client is None:
             self._client = connect(self._tracking_uri)
         with translated_errors(self._tracking_uri):
@@ -265,19 +268,19 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".download-") as temporary:
             partial = Path(temporary) / "bundle"
             partial.mkdir()
-            # Not all files: nothing that scores or serves reads model.keras, and it doubles the download.
+            # model.keras is left out: scoring and serving do not read it, and it would double the download.
             self._download(artifacts_uri, [CARD_NAME], partial)
             self._download(artifacts_uri, load_card(partial).files, partial)
             try:
                 partial.rename(bundle)
             except OSError:
-                if not bundle.exists():  # else another process was quicker
+                if not bundle.exists():  # if it exists, another process was faster
                     raise
 
     def _download(self, artifacts_uri: str, names: Sequence[str], folder: Path) -> None:
         from mlflow.artifacts import download_artifacts, list_artifacts  # noqa: PLC0415
 
-        # Tell lost files from a store that does not answer: a failed download looks the same for both.
+        # List the files first: a failed download does not show whether files are missing or the store is down.
         listed = list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
         missing = set(names) - {Path(file.path).name for file in listed}
         if missing:
@@ -291,7 +294,7 @@ class Registry:
 
 
 def _aliases(client: "MlflowClient", model_name: str) -> dict[str, int]:
-    """Name -> version."""
+    """Return alias -> version."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:

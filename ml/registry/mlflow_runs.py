@@ -1,4 +1,4 @@
-"""One MLflow run: what a training or a scoring writes down for people to look at later."""
+"""An MLflow run, in which a training or a scoring records its parameters, figures and files."""
 
 import json
 import subprocess
@@ -14,16 +14,16 @@ from ml.tasks.card import load_card
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_DIGEST_LENGTH = 36  # of MLflow's column
+_DIGEST_LENGTH = 36  # the length of MLflow's column
 
 
 @dataclass(frozen=True)
-class DatasetNote:
-    """What MLflow is told of a dataset: never its pixels.
+class DatasetSummary:
+    """The facts about a dataset that MLflow gets. It never gets pixels.
 
     Args:
         name: `snapshot-<id>`.
-        digest: hash of its content; MLflow keeps the first 36 characters.
+        digest: hash of its content; MLflow stores the first 36 characters.
         profile: figures about it, such as the number of images per class and fold.
     """
 
@@ -33,7 +33,7 @@ class DatasetNote:
 
 
 class Run:
-    """An open MLflow run. Registry.start_run and Registry.run make it and close it."""
+    """An open MLflow run. Registry.start_run and Registry.run open and close it."""
 
     def __init__(self, client: "MlflowClient", tracking_uri: str, mlflow_run_id: str) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class Run:
         self.mlflow_run_id = mlflow_run_id
 
     def log_parameters(self, parameters: Mapping[str, object]) -> None:
-        """Write settings down, once each."""
+        """Record parameters. A parameter cannot be changed later."""
         from mlflow.entities import Param  # noqa: PLC0415
 
         entities = [Param(name, str(value)) for name, value in parameters.items()]
@@ -49,38 +49,38 @@ class Run:
             self._client.log_batch(self.mlflow_run_id, params=entities)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Write figures down that exist once a run."""
+        """Record figures that have one value per run."""
         self._log_curves({name: [value] for name, value in metrics.items()})
 
     def log_history(self, history: Mapping[str, Sequence[float]]) -> None:
-        """Write curves down: per figure one value for each epoch, from epoch 0."""
+        """Record curves: for each figure one value per epoch, from epoch 0."""
         self._log_curves(history)
 
-    def log_dataset(self, note: DatasetNote, context: str) -> None:
-        """Say what a run was fed with.
+    def log_dataset(self, summary: DatasetSummary, context: str) -> None:
+        """Record the dataset that a run used.
 
         Args: context, `training` or `evaluation`.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
 
         dataset = Dataset(
-            name=note.name,
-            digest=note.digest[:_DIGEST_LENGTH],
+            name=summary.name,
+            digest=summary.digest[:_DIGEST_LENGTH],
             source_type="mycoflow",
-            source=json.dumps({"snapshot": note.name}),
-            profile=json.dumps(note.profile),
+            source=json.dumps({"snapshot": summary.name}),
+            profile=json.dumps(summary.profile),
         )
-        given = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        dataset_input = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
         with translated_errors(self._tracking_uri):
-            self._client.log_inputs(self.mlflow_run_id, [given])
+            self._client.log_inputs(self.mlflow_run_id, [dataset_input])
 
     def log_report(self, name: str, report: Mapping[str, Any]) -> None:
-        """Keep a structured report as a JSON file of the run."""
+        """Store a structured report as a JSON file of the run."""
         with translated_errors(self._tracking_uri):
             self._client.log_dict(self.mlflow_run_id, dict(report), name)
 
     def log_picture(self, path: Path) -> None:
-        """Keep a picture among the run's plots."""
+        """Store a picture in the run's folder `plots`."""
         with translated_errors(self._tracking_uri):
             self._client.log_artifact(self.mlflow_run_id, str(path), "plots")
 
@@ -110,7 +110,7 @@ class Run:
             for step, value in enumerate(values)
         ]
         with translated_errors(self._tracking_uri):
-            for start in range(0, len(points), 1000):  # the most that MLflow takes in a batch
+            for start in range(0, len(points), 1000):  # MLflow's limit for one batch
                 self._client.log_batch(self.mlflow_run_id, metrics=points[start : start + 1000])
 
 
@@ -122,13 +122,13 @@ def open_run(
     name: str,
     tags: Mapping[str, str],
 ) -> Run:
-    """Create a run, and its experiment where that is missing.
+    """Create a run, and its experiment if that does not exist.
 
     Args:
         client, tracking_uri: the connection.
         experiment: name of the experiment.
-        artifact_root: the experiment's files go to a folder of its name under it; the server decides when None.
-        name, tags: the run's.
+        artifact_root: the experiment stores its files in a folder of its name under it; if None, the server decides.
+        name, tags: of the run.
     """
     experiment_id = _experiment_id(client, experiment, artifact_root)
     run = client.create_run(experiment_id, run_name=name, tags={**_source_tags(), **tags})
@@ -143,13 +143,13 @@ def _experiment_id(client: "MlflowClient", name: str, artifact_root: str | None)
         try:
             client.create_experiment(name, artifact_location=location)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
     return str(client.get_experiment_by_name(name).experiment_id)  # type: ignore[union-attr]
 
 
 def _source_tags() -> dict[str, str]:
-    """Tags by which MLflow's page shows where a run's code came from."""
+    """Return the tags with which MLflow shows the source of a run's code."""
     tags = {"mlflow.source.name": "mycoflow", "mlflow.source.type": "PROJECT"}
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

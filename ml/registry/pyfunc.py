@@ -19,10 +19,10 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
     """Log a bundle with its code, signature, input example and pinned requirements as the model of a run.
 
     Args:
-        tracking_uri: MLflow. Its fluent interface, which alone logs models, keeps this as the process's default.
+        tracking_uri: of MLflow. It becomes the default of the process, because only MLflow's fluent API can log models.
         mlflow_run_id: an open run.
         bundle: the folder that `write_bundle` filled.
-        card: of that bundle.
+        card: model card of that bundle.
     """
     import mlflow  # noqa: PLC0415
     from mlflow.models import ModelSignature  # noqa: PLC0415
@@ -36,7 +36,7 @@ def log_bundle(tracking_uri: str, mlflow_run_id: str, bundle: Path, card: ModelC
     )
     point_mlflow_at(tracking_uri)
     with warnings.catch_warnings(), mlflow.start_run(run_id=mlflow_run_id):
-        warnings.simplefilter("ignore", UserWarning)  # MLflow warns of its own type hints
+        warnings.simplefilter("ignore", UserWarning)  # MLflow warns about its own type hints
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SCRIPT),

@@ -1,4 +1,4 @@
-"""Where people look at a training in MLflow."""
+"""The address of a training's page in MLflow."""
 
 from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import find_attempt
@@ -7,10 +7,10 @@ from ml.settings import Settings
 
 
 def training_run_url(catalog: Catalog, settings: Settings, request_key: str) -> str | None:
-    """The page of the MLflow run that an attempt trained in.
+    """Return the address of the page of an attempt's MLflow run.
 
-    Args: request_key, who asked for the attempt: in Airflow, the id of the DAG run.
-    Returns: None where nothing was trained yet, or where people reach MLflow nowhere.
+    Args: request_key, of the attempt; in Airflow, it is the id of the DAG run.
+    Returns: None if the attempt has not trained yet, or MLflow has no web address in the settings.
     Raises: DatabaseUnavailableError.
     """
     with catalog.begin() as connection:

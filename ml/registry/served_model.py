@@ -1,6 +1,6 @@
 """The script that MLflow keeps inside each model version and runs to serve it ("models from code").
 
-It stands alone: ONNX Runtime, NumPy and MLflow are all it needs, none of Mycoflow. Nothing imports it.
+It needs only ONNX Runtime, NumPy and MLflow, and nothing of Mycoflow. No module imports it.
 """
 
 import mlflow
@@ -11,7 +11,7 @@ import onnxruntime
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Answers uint8 RGB images (n, size, size, 3) with `probabilities` (n, classes) and `features` (n, length)."""
 
-    _skip_type_hint_validation = True  # the signature says it all; MLflow would warn at each load
+    _skip_type_hint_validation = True  # the signature has the types; MLflow would warn at each load
 
     def load_context(self, context):  # type: ignore[no-untyped-def]
         """Open the network once per process."""
@@ -19,7 +19,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         self.names = [output.name for output in self.session.get_outputs()]
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Run the network; it does the whole preprocessing of pixels itself."""
+        """Run the network, which contains the preprocessing of pixels."""
         images = np.ascontiguousarray(model_input, dtype=np.uint8)
         return dict(zip(self.names, self.session.run(self.names, {"images": images}), strict=True))
 

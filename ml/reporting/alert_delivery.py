@@ -179,8 +179,8 @@ class _Receiver:
             log_level=logging.WARNING,
         )
         if not answer:
-            said = " ".join(entry.message for entry in answer.logs()) or answer.status.name.lower()
-            self.error = f"{self._title}: {self._without_secrets(said)}"
+            reason = " ".join(entry.message for entry in answer.logs()) or answer.status.name.lower()
+            self.error = f"{self._title}: {self._without_secrets(reason)}"
         return bool(answer)
 
     def _without_secrets(self, text: str) -> str:

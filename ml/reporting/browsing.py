@@ -1,6 +1,6 @@
-"""Images, predictions, feedback and the audit log as a person may look through them, a page at a time.
+"""Show images, predictions, feedback and the audit log to a person, one page at a time.
 
-Experts see the images that they may judge, and nobody's login; the audit log is the admins'.
+Experts see the images that they may judge, but no logins. Only admins see the audit log.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ml.catalog.logs.log_queries import LogFilter, LogPage, query_events, query_
 from ml.data.image_viewing import may_be_seen_by
 from ml.errors import ForbiddenError
 
-__all__ = [  # with the filters that a caller fills in
+__all__ = [  # includes the filters that a caller needs
     "HeldBack",
     "ImageFilter",
     "LabelOrigin",
@@ -31,12 +31,12 @@ _Query = Callable[[sa.Connection, LogFilter, int, str | None], LogPage]
 
 
 def browse_images(catalog: Catalog, reader: Account, wanted: ImageFilter, limit: int, cursor: str | None) -> Page:
-    """One page of the images that a reader may see, the newest first.
+    """Return one page of the images that a reader may see, newest first.
 
     Args:
-        limit: rows in a page, from 1.
-        cursor: the `next_cursor` of the page before.
-    Raises: CursorError, it is not one; DatabaseUnavailableError.
+        limit: rows per page, from 1.
+        cursor: the `next_cursor` of the previous page; None for the first page.
+    Raises: CursorError, the cursor is not valid; DatabaseUnavailableError.
     """
     visible = None if reader.role == "admin" else may_be_seen_by(reader)
     with catalog.begin() as connection:
@@ -44,20 +44,20 @@ def browse_images(catalog: Catalog, reader: Account, wanted: ImageFilter, limit:
 
 
 def browse_predictions(catalog: Catalog, reader: Account, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
-    """One page of predictions, the newest first.
+    """Return one page of predictions, newest first.
 
-    Raises: as browse_images; ForbiddenError, a login is asked for, and the reader is no admin.
+    Raises: as browse_images; ForbiddenError, the filter has a login and the reader is no admin.
     """
     return _browse(query_predictions, catalog, reader, wanted, limit, cursor)
 
 
 def browse_feedback(catalog: Catalog, reader: Account, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
-    """One page of feedback, the newest first. Raises: as browse_predictions."""
+    """Return one page of feedback, newest first. Raises: as browse_predictions."""
     return _browse(query_feedback, catalog, reader, wanted, limit, cursor)
 
 
 def browse_events(catalog: Catalog, reader: Account, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
-    """One page of the audit log, the newest first.
+    """Return one page of the audit log, newest first.
 
     Raises: as browse_images; ForbiddenError, the reader is no admin.
     """
@@ -81,4 +81,4 @@ def _without_login(row: Any) -> Any:
 
 def _demand_admin(reader: Account) -> None:
     if reader.role != "admin":
-        raise ForbiddenError("The audit log and people's logins are for admins.")
+        raise ForbiddenError("Expected an admin: only admins see the audit log and people's logins.")

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from ml.catalog.images.batches import count_quarantined, count_waiting
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models import journal
-from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cutoff, last_failure, last_retraining
+from ml.catalog.models.attempts import count_approvals_waiting, last_decided_cutoff, last_retraining
 from ml.catalog.models.backbone_records import find_backbone_of_version
 from ml.catalog.models.drift_checks import DriftCheck, latest_drift_check
 from ml.catalog.models.evaluations import Shortfall, find_figures, read_shortfalls
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, knows_images_until
 from ml.catalog.models.served_versions import ServingProcess, living_processes
+from ml.catalog.models.training_failures import last_failure
 from ml.catalog.tables import drift_checks, evaluations, monitorings
 from ml.data.pool import count_by_origin
 from ml.data.snapshot_rules import count_new_images, nightly_rules

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from ml.app import Workspace
 from ml.catalog.models import evaluations, model_versions
-from ml.catalog.models.attempts import StoredVerdict, verdicts_by_version
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
+from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
 from ml.reporting.overview import describe_catalog
-from ml.reporting.serving_notices import tell_served
+from ml.reporting.serving_notices import describe_serving
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class ModelSummary:
         is_champion: whether it is in production.
         is_served: whether a process of the service serves it.
         load_error: why a process could not load it.
-        reasons: the reasons of the verdict.
-        accuracy: the latest one on the deciding part of the evaluation set, 0 to 1.
+        reasons: the reasons and warnings of the verdict.
+        main_figure: the latest one on the deciding part of the evaluation set, 0 to 1; None if it was not scored.
     """
 
     version: int
@@ -79,7 +79,7 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
     with workspace.catalog.begin() as connection:
         backbone = None if champion is None else find_backbone_of_version(connection, champion.version)
         version = None if champion is None else champion.version
-        served = tell_served(version, living_processes(connection))
+        served = describe_serving(version, living_processes(connection))
         return {
             "in production": in_production,
             "service": served,

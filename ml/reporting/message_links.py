@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from ml.catalog.logs.outbox import Kind
+from ml.reporting.airflow_api import run_page
 from ml.settings import Settings
 
 _GUIDE = "docs/operations.md"
@@ -35,7 +36,7 @@ def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_in
     if airflow is None:
         return None
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
-    return f"{airflow}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/tasks/{quote(task_id)}{mapped}"
+    return f"{run_page(airflow, dag_id, run_id)}/tasks/{quote(task_id)}{mapped}"
 
 
 def _links(kind: Kind, settings: Settings) -> list[str]:

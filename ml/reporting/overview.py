@@ -9,7 +9,7 @@ from ml.catalog.tables import items, monitorings
 def describe_catalog(connection: sa.Connection, main_figure: str) -> dict[str, str]:
     """Describe the pool, the evaluation set, the last nightly check and the promotion hold, in words for a person.
 
-    Args: main_figure, what the task's is called.
+    Args: main_figure, the name of the task's main figure.
     """
     return {
         "pool": _counts(connection, items.c.label_origin, items.c.entered_pool_at.is_not(None)),

@@ -1,4 +1,4 @@
-"""Figures that an admin asks for, made when they are asked for."""
+"""Figures that are computed when an admin requests them."""
 
 import sqlalchemy as sa
 
@@ -12,10 +12,10 @@ from ml.settings import Settings
 
 
 def mean_confidence(catalog: Catalog, count: int) -> float:
-    """How sure the models were on average in the last predictions, 0 to 1.
+    """Return the models' mean confidence in the last predictions, 0 to 1.
 
-    Args: count, predictions to look at; those that there are, where there are fewer.
-    Raises: NoPredictionsError, there is none; DatabaseUnavailableError.
+    Args: count, number of predictions; all predictions if there are fewer.
+    Raises: NoPredictionsError, there are no predictions; DatabaseUnavailableError.
     """
     last = sa.select(predictions.c.result_id).order_by(predictions.c.id.desc()).limit(count).subquery()
     answered = last.join(results, results.c.id == last.c.result_id)
@@ -23,14 +23,14 @@ def mean_confidence(catalog: Catalog, count: int) -> float:
     with catalog.begin() as connection:
         found: float | None = connection.execute(mean).scalar_one()
     if found is None:
-        raise NoPredictionsError("Expected predictions to look at, found none. Make one first.")
+        raise NoPredictionsError("Expected one prediction or more, found none. Make one first.")
     return found
 
 
 def count_images_since(catalog: Catalog, settings: Settings, version: int) -> int:
-    """How many images of the pool came after what a model version learned from, and are such that a training uses.
+    """Count the images of the pool that are newer than a version's snapshot and that a training could use.
 
-    Raises: UnknownVersionError, it was never registered here; DatabaseUnavailableError.
+    Raises: UnknownVersionError, the version was never registered here; DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
         since, classes = knows_images_until(connection, version), load_model_version(connection, version).classes
@@ -38,7 +38,7 @@ def count_images_since(catalog: Catalog, settings: Settings, version: int) -> in
 
 
 def count_tunable_layers(catalog: Catalog, version: int) -> int | None:
-    """How many layers of a version's backbone fine-tuning can train; None where its backbone was not made here.
+    """Count the layers of a version's backbone that fine-tuning can train; None if its backbone was not made here.
 
     Raises: DatabaseUnavailableError.
     """

@@ -15,7 +15,7 @@ from ml.reporting.health import Health
 LOADING = timedelta(minutes=5)  # downloading and loading a version takes less
 
 
-def tell_of_unserved(connection: sa.Connection) -> None:
+def alert_if_unserved(connection: sa.Connection) -> None:
     """Raise one alert if a process of the service does not serve the version in production."""
     move = journal.last_move(connection)
     if move is None or move.to_version is None:
@@ -52,12 +52,12 @@ def not_served(champion: int, promoted_at: datetime, late: Sequence[ServingProce
         "not_served",
         f"not-served:version {champion}:since {since.isoformat()}",
         f"Version {champion} is in production and not served",
-        f"{tell_served(champion, late)} `mycoflow rollback` puts the former version into production, and holds "
+        f"{describe_serving(champion, late)} `mycoflow rollback` puts the former version into production, and holds "
         "automatic promotion.",
     )
 
 
-def tell_served(champion: int | None, processes: Sequence[ServingProcess]) -> str:
+def describe_serving(champion: int | None, processes: Sequence[ServingProcess]) -> str:
     """Describe how many processes serve which version, and why some cannot load the champion."""
     if not processes:
         return "No process of the service has reported itself."

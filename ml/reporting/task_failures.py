@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ml.catalog.logs.outbox import Notice, raise_alert
+from ml.catalog.models.training_failures import record_failure
 from ml.errors import CatalogError, MycoflowError
 from ml.reporting.alert_delivery import alerting_workspace, send_unkept
 from ml.reporting.message_links import task_page
@@ -35,13 +36,15 @@ class FailedTask:
 
 
 def tell_failure(settings: Settings, failed: FailedTask) -> None:
-    """Alert people through the outbox, or directly if the outbox cannot be written.
+    """Record a training's failure and alert people through the outbox, or directly if the database cannot be written.
 
     Raises: MycoflowError, neither worked.
     """
     notice = describe_failure(settings, failed)
     try:
         with alerting_workspace(settings) as workspace, workspace.catalog.begin() as connection:
+            if failed.is_training:
+                record_failure(connection, failed.run_id, failed.task_id, failed.try_number)
             raise_alert(connection, *notice)
     except CatalogError as error:
         logger.warning("The alert on the failure of %s is sent without the outbox: %s", failed.task_id, error)

@@ -2,16 +2,15 @@
 
 import sqlalchemy as sa
 
-from ml.catalog.logs.outbox import APPROVAL_KEY, FAILURE_KEY, Notice, raise_alert, was_raised
+from ml.catalog.logs.outbox import Notice, raise_alert
 from ml.catalog.models import attempts
 from ml.errors import MycoflowError
 
 
 def tell_of_overdue(connection: sa.Connection, budget_minutes: float) -> None:
-    """Raise an alert for each training that should have a verdict by now, except those with an alert on a failure."""
+    """Raise an alert for each training that should have a verdict by now, except those with a failed step."""
     for request_key in attempts.overdue_requests(connection, budget_minutes):
-        if not was_raised(connection, failures_of(request_key)):
-            raise_alert(connection, *retraining_overdue(request_key, budget_minutes))
+        raise_alert(connection, *retraining_overdue(request_key, budget_minutes))
 
 
 def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int, error: object) -> Notice:
@@ -21,7 +20,7 @@ def retraining_failed(dag_id: str, request_key: str, step: str, try_number: int,
     """
     return Notice(
         "retraining_failed",
-        f"{failures_of(request_key)}{step}:try {try_number}",
+        f"retraining-failed:{request_key}:{step}:try {try_number}",
         f"The step {step} of {dag_id} failed",
         f"{describe_cause(error)}\nRun {request_key}. Its log in Airflow says more; clear the task there to continue "
         "from this step.",
@@ -36,11 +35,6 @@ def describe_cause(error: object) -> str:
     if not isinstance(error, BaseException):
         return "Its process died."
     return str(error) if isinstance(error, MycoflowError) else f"{type(error).__name__}."
-
-
-def failures_of(request_key: str) -> str:
-    """Return the prefix of the event keys of a training's failures."""
-    return f"{FAILURE_KEY}{request_key}:"
 
 
 def retraining_overdue(request_key: str, budget_minutes: float) -> Notice:
@@ -61,7 +55,7 @@ def promotion_waiting(attempt_id: int, version: int, champion: int | None, compa
     """
     return Notice(
         "promotion_waiting",
-        f"{APPROVAL_KEY}{attempt_id}:champion {champion}",
+        f"promotion-waiting:attempt {attempt_id}:champion {champion}",
         f"Version {version} waits for your approval",
         f"{comparison}\n\nAnswer in Airflow, under required actions.",
     )

@@ -1,1 +1,1 @@
-"""Answering requests, without HTTP."""
+"""Answer prediction requests. Code here does not know HTTP."""

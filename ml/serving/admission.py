@@ -1,6 +1,6 @@
-"""What keeps a rush of requests from piling up: a bounded number under way, and few at once in each costly step.
+"""Admission control: limit how many predictions run at once, and how many requests are in each expensive step.
 
-A server's threads must be more than the places here, so that somebody is left to say no, and to answer /status.
+A server needs more threads than places, so that a thread is free to refuse requests and to answer /status.
 """
 
 import threading
@@ -11,15 +11,15 @@ from ml.backbones.cpus import usable_cpus
 from ml.deadlines import Deadline
 from ml.errors import BusyError
 
-# A picture of 50 megapixels takes seconds and about a gigabyte while it is decoded and written again.
+# To decode an image of 50 megapixels and encode it again takes seconds, and about 1 GB of memory.
 _DECODED_AT_ONCE = 2
 _FETCHED_AT_ONCE = 4
 
 
-class Step:
-    """A costly step of a request.
+class ConcurrencyLimit:
+    """A limit on the number of requests in an expensive step.
 
-    Args: at_once, how many requests may be in it.
+    Args: at_once, the maximum number.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -27,42 +27,42 @@ class Step:
 
     @contextmanager
     def enter(self, deadline: Deadline) -> Iterator[None]:
-        """Wait for one's turn, then take it for the length of the block.
+        """Wait for a slot, and hold it for the duration of the block.
 
-        Raises: BusyError, the deadline came first.
+        Raises: BusyError, no slot was free before the deadline.
         """
         if not self._slots.acquire(timeout=deadline.remaining()):
-            raise BusyError("The service has more to do than it can in the time of a request. Try again.")
+            raise BusyError("The service is too busy to finish this request in time. Try again.")
         try:
             yield
         finally:
             self._slots.release()
 
 
-class Load:
-    """The predictions under way that cost something. One per process.
+class AdmissionControl:
+    """Limits the predictions in progress that need computation. There is one per process.
 
-    Args: places, how many there may be, those that wait included.
+    Args: places, the maximum number, including predictions that wait for a slot.
     """
 
     def __init__(self, places: int) -> None:
         self.places = places
         self._lock = threading.Lock()
         self._in_progress = 0
-        self.fetching = Step(_FETCHED_AT_ONCE)
-        self.decoding = Step(_DECODED_AT_ONCE)
-        self.computing = Step(usable_cpus())
+        self.fetching = ConcurrencyLimit(_FETCHED_AT_ONCE)
+        self.decoding = ConcurrencyLimit(_DECODED_AT_ONCE)
+        self.computing = ConcurrencyLimit(usable_cpus())
 
     @property
     def in_progress(self) -> int:
-        """How many places are taken."""
+        """Return the number of places in use."""
         return self._in_progress
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Take a place for the length of the block.
+        """Hold a place for the duration of the block.
 
-        Raises: BusyError, at once: all are taken.
+        Raises: BusyError, immediately, if no place is free.
         """
         with self._lock:
             if self._in_progress == self.places:

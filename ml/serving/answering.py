@@ -1,4 +1,4 @@
-"""One prediction, from bytes or a URL to the stored answer. An image is computed once per model version."""
+"""Make one prediction, from bytes or a URL to the stored answer. An image is computed once per model version."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,32 +14,32 @@ from ml.catalog.locks import result_lock
 from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
 from ml.ingest.fetch import fetch_image
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.harvesting import Harvester
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
 from ml.settings import Settings
 
 Stage = Literal["decode", "inference", "store"]
-ObserveStage = Callable[[Stage, float], None]  # the seconds that a stage took, without the wait for its turn
+ObserveStage = Callable[[Stage, float], None]  # seconds that a stage took, without the wait for a slot
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers one request.
+    """Makes the prediction of one request.
 
     Args:
-        settings: how sure is sure, and which hosts may be asked for images.
-        load: shared by all requests.
-        catalog: where results are looked up and stored.
-        model: the version that answers; the request keeps it to its end.
-        account_id: who asks.
-        deadline: when it must be over.
-        observe: told of each stage.
+        settings: the confidence from which answers are harvested, and the hosts from which images may be fetched.
+        admission: the limits that all requests share.
+        catalog: the catalog that results are read from and written to.
+        model: the model version that answers; it stays the same for the whole request.
+        account_id: the account that requests the prediction.
+        deadline: the deadline of the request.
+        observe: called after each stage with its duration.
     """
 
     settings: Settings
-    load: Load
+    admission: AdmissionControl
     catalog: Catalog
     model: LoadedModel
     account_id: int
@@ -47,45 +47,45 @@ class Predictor:
     observe: ObserveStage
 
     def predict_upload(self, content: bytes) -> Prediction:
-        """Answer from the stored result of these bytes and this version, or compute and store it.
+        """Return the stored result for these bytes and this version. If there is none, compute and store it.
 
         Args: content, the image file as received.
         Raises:
             InvalidImageError, DatabaseUnavailableError, ImageStoreError.
-            BusyError: too many predictions are under way.
+            BusyError: too many predictions are in progress.
         """
         sha256 = sha256_of(content).hexdigest()
         prediction = self._store.find(sha256)
         if prediction is None:
-            with self.load.admit():
+            with self.admission.admit():
                 prediction = self._compute(content, source="upload")
-        self._harvester.look_at(sha256, prediction)
+        self._harvester.harvest(sha256, prediction)
         return prediction
 
     def predict_url(self, url: str) -> Prediction:
-        """The same for what a URL points to.
+        """Do the same for the image at a URL.
 
-        Raises: as predict_upload; FetchError.
+        Raises: the errors of predict_upload; FetchError.
         """
-        with self.load.admit():
-            with self.load.fetching.enter(self.deadline):
+        with self.admission.admit():
+            with self.admission.fetching.enter(self.deadline):
                 content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
             sha256 = sha256_of(content).hexdigest()
             prediction = self._store.find(sha256) or self._compute(content, source="url")
-        self._harvester.look_at(sha256, prediction)
+        self._harvester.harvest(sha256, prediction)
         return prediction
 
     def _compute(self, content: bytes, source: str) -> Prediction:
-        with self.load.decoding.enter(self.deadline), self._timed("decode"):
+        with self.admission.decoding.enter(self.deadline), self._timed("decode"):
             decoded = self.model.decode(content)
         image, began_at = decoded.image, time.perf_counter()
         self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
         store_seconds = time.perf_counter() - began_at
-        # A request for the same image and version, in this process or another, finishes first.
+        # Wait for a request for the same image and version, in this process or another, and use its result.
         with self._catalog.lock(result_lock(image.sha256, self.model.version)):
             if prediction := self._store.find(image.sha256):
                 return prediction
-            with self.load.computing.enter(self.deadline), self._timed("inference"):
+            with self.admission.computing.enter(self.deadline), self._timed("inference"):
                 output = self.model.predict(decoded.pixels[np.newaxis])
             computed_at = time.perf_counter()
             prediction = self._store.keep(image, source, output.features[0], output.answers[0])

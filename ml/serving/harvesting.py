@@ -1,4 +1,4 @@
-"""What the model is sure about is kept for training, once it has answered."""
+"""Harvest images with confident answers for training, after each prediction."""
 
 import logging
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ml.data.copies.near_copies import prepare_search
 from ml.data.harvest import harvest, is_harvestable
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
-from ml.ingest.photo_quality import shows_something
+from ml.ingest.photo_quality import has_good_quality
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from ml.settings import Settings
@@ -20,12 +20,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Harvester:
-    """Looks at the answers of one request.
+    """Harvests the image of one request.
 
     Args:
-        settings: how sure is sure.
-        account_id: whose images they are.
-        deadline: the request's.
+        settings: the confidence from which answers are harvested.
+        account_id: the account that sent the image.
+        deadline: the deadline of the request.
     """
 
     settings: Settings
@@ -34,22 +34,22 @@ class Harvester:
     account_id: int
     deadline: Deadline
 
-    def look_at(self, sha256: str, prediction: Prediction) -> None:
-        """Put an image into the pool if the model is sure. Never raises: the answer stands, whatever comes."""
+    def harvest(self, sha256: str, prediction: Prediction) -> None:
+        """Add an image to the pool if its answer is confident. Only log errors of the catalog: the answer is valid."""
         annotation = self.model.task.harvest(prediction.answer, self.settings.harvest_confidence)
         if not prediction.may_be_harvested or annotation is None:
             return
         try:
-            self._harvest(sha256, annotation)
+            self._add_to_pool(sha256, annotation)
         except CatalogError as error:  # the next request for this image tries again
-            _logger.warning("Image %s is not harvested for now: %s", sha256, error)
+            _logger.warning("Image %s is not harvested this time: %s", sha256, error)
 
-    def _harvest(self, sha256: str, annotation: Annotation) -> None:
-        # Whoever writes much, such as an ingestion, may hold the membership; the answer does not wait for long.
+    def _add_to_pool(self, sha256: str, annotation: Annotation) -> None:
+        # An ingestion or another long write may hold the membership lock. Limit the wait: the answer is ready.
         catalog, mirrored = self.catalog.until(self.deadline.sooner(_SECONDS)), self.settings.mirrored_views
         with catalog.begin() as connection:
             if not is_harvestable(connection, sha256, self.account_id):
-                return  # found out without the lock that all writers share
+                return  # checked before taking the lock that all writers share
         prepare_search(catalog, [sha256], mirrored)
         with catalog.begin() as connection:
-            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, shows_something)
+            harvest(connection, sha256, annotation, self.model.version, self.account_id, mirrored, has_good_quality)

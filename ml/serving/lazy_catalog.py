@@ -1,4 +1,4 @@
-"""The catalog, opened when it is first needed and again after a failed try."""
+"""Open the catalog when it is first needed, and try again after a failure."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Database:
-    """Opens the catalog lazily, so that the service starts, and answers, while PostgreSQL is down."""
+    """Opens the catalog lazily, so that the service can start and respond while PostgreSQL is down."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -25,7 +25,7 @@ class Database:
         self._failed_at = 0.0
 
     def catalog(self) -> Catalog:
-        """The open catalog. Its connections recover by themselves once it is open.
+        """Return the open catalog. Its connections recover by themselves after an outage.
 
         Raises: DatabaseUnavailableError, SchemaVersionError, SettingsError.
         """
@@ -36,7 +36,7 @@ class Database:
         return self._catalog
 
     def is_reachable(self) -> bool:
-        """Whether a query is answered now."""
+        """Return whether the database answers a query now."""
         try:
             with self.catalog().begin() as connection:
                 connection.execute(sa.select(1))
@@ -51,7 +51,7 @@ class Database:
             self._stack.close()
 
     def _open(self) -> Catalog:
-        # Opening can take seconds while the server is down: requests that queued here behind one try share its answer.
+        # To open can take seconds while the server is down. Requests that waited for an attempt share its result.
         if self._failure is not None and time.monotonic() - self._failed_at < _RETRY_SECONDS:
             raise DatabaseUnavailableError(str(self._failure))
         try:

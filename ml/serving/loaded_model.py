@@ -1,6 +1,6 @@
-"""A model version that answers, in four verbs: `load` it, `decode` a file, `predict` from pixels, `encode` the answer.
+"""A loaded model version, with four steps: `load` it, `decode` a file, `predict` from pixels, `encode` the answer.
 
-Each works alone: nothing here knows HTTP, a database or a queue.
+Each step works alone. Code here does not know HTTP, a database or a queue.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from ml.tasks.base import Model, Output, Task
 from ml.tasks.card import ModelCard
 from ml.tasks.registered import load_model
 
-MOST_BYTES = validation.MAX_BYTES  # of a file
+MAX_IMAGE_BYTES = validation.MAX_BYTES
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An image file, read.
+    """A decoded image file.
 
     Args:
-        image: what is stored of it.
-        pixels: what the model looks at, uint8 RGB, (image_size, image_size, 3).
+        image: the sanitised image that is stored.
+        pixels: the model's input, uint8 RGB, (image_size, image_size, 3).
     """
 
     image: SanitisedImage
@@ -36,7 +36,7 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One model version, loaded, and the task it was trained for. A request keeps the one it began with."""
+    """A loaded model version and its task. A request uses the same one from start to end."""
 
     version: int
     bundle: Path
@@ -45,42 +45,42 @@ class LoadedModel:
 
     @classmethod
     def load(cls, bundle: Path, task: Task) -> "LoadedModel":
-        """Load a bundle from the cache. The model answers once while it loads, so it is warm.
+        """Load a bundle from the cache. This includes a test prediction, which warms the model up.
 
         Raises: ModelLoadError.
         """
         return cls(version_of(bundle), bundle, load_model(task, bundle), task)
 
     def decode(self, content: bytes) -> DecodedImage:
-        """Read an image file.
+        """Decode an image file.
 
-        Args: content, as received.
+        Args: content, the file as received.
         Raises: InvalidImageError.
         """
         image = sanitise(content)
         return DecodedImage(image, to_pixels(image.content, self.card.image_size))
 
     def predict(self, pixels: NDArray[np.uint8]) -> Output:
-        """Compute answers and features of images. Safe to call from several threads.
+        """Compute answers and features of images. Several threads may call it at once.
 
         Args: pixels, uint8 RGB, (n, image_size, image_size, 3).
         """
         return self.model.predict(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Answer:
-        """Answer one image whose features are known. Args: features, (feature count,)."""
+        """Answer one image from its features. Args: features, (feature count,)."""
         return self.model.answer(features[np.newaxis])[0]
 
     def encode(self, answer: Answer, count: int) -> list[dict[str, object]]:
-        """Make JSON of an answer, best first. Args: count, the most entries that were asked for."""
+        """Return an answer as JSON, best class first. Args: count, the maximum number of entries."""
         return self.task.encode(answer, self.card.classes, count)
 
     @property
     def card(self) -> ModelCard:
-        """What the model expects, and the classes it knows."""
+        """Return the model card: the expected input and the classes."""
         return self.model.card
 
     @property
     def mlflow_run_id(self) -> str:
-        """The run that trained it."""
+        """Return the id of the MLflow run that trained the model."""
         return run_id_of(self.bundle)

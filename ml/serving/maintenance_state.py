@@ -1,4 +1,4 @@
-"""Maintenance mode as a process knows it: the database says it for all replicas, each remembers it for a second."""
+"""Maintenance mode in one process. The database has the state for all replicas; each caches it for a second."""
 
 import threading
 import time
@@ -12,9 +12,9 @@ _NEVER = float("-inf")
 
 
 class MaintenanceMode:
-    """Whether predictions are refused now.
+    """The state of maintenance mode, in which predictions are refused.
 
-    While the database does not answer, the last known state stays: an outage neither starts nor ends maintenance.
+    While the database does not answer, the last known state applies: an outage neither starts nor ends maintenance.
     """
 
     def __init__(self, database: Database) -> None:
@@ -24,7 +24,7 @@ class MaintenanceMode:
         self._read_at = _NEVER
 
     def is_on(self) -> bool:
-        """The state, at most a second old. One request at a time looks; the others answer with what was known."""
+        """Return the state, at most a second old. One request at a time reads it; the others use the cached state."""
         is_due = time.monotonic() - self._read_at >= _REMEMBERED_SECONDS
         if is_due and self._lock.acquire(blocking=self._read_at == _NEVER):
             try:
@@ -35,7 +35,7 @@ class MaintenanceMode:
         return self._is_on
 
     def switch(self, is_on: bool, actor: str) -> None:
-        """Turn it on or off for every replica; this one knows at once.
+        """Turn maintenance mode on or off for all replicas. This process applies the change immediately.
 
         Args: actor, `account:<id>`, for the audit log.
         Raises: DatabaseUnavailableError.

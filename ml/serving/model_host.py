@@ -1,4 +1,4 @@
-"""Holds the model that answers, and follows the alias `production` from a background thread."""
+"""Hold the model that answers, and follow the alias `production` in a background thread."""
 
 import logging
 import threading
@@ -22,19 +22,19 @@ from ml.tasks.base import Task
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0
-_SHOWN_CHARACTERS = 500  # of an error
+_SHOWN_CHARACTERS = 500  # maximum length of an error that is shown
 _logger = logging.getLogger(__name__)
 
 
 @dataclass
 class HostFigures:
-    """What a host counts and times.
+    """Counts and times of a host.
 
     Args:
-        swaps: times that another model version took over.
-        load_failures: model versions that could not be served.
-        load_seconds: to load and warm the model that answers.
-        swap_seconds: of the last swap, from the look at the alias to the first answer, with the download.
+        swaps: number of swaps to another model version.
+        load_failures: number of failed attempts to load a model version.
+        load_seconds: time to load and warm up the model that answers.
+        swap_seconds: time of the last swap, from the poll of the alias to the new model, including the download.
     """
 
     swaps: int = 0
@@ -44,24 +44,24 @@ class HostFigures:
 
 
 class ModelSource(Protocol):
-    """What is asked of ml.registry.mlflow_registry.Registry here."""
+    """The methods of ml.registry.mlflow_registry.Registry that the host uses."""
 
     def champion(self) -> int | None:
-        """The version in production."""
+        """Return the version in production."""
 
     def download(self, version: int, folder: Path) -> Path:
-        """Put a version's bundle under a folder, if it is not there."""
+        """Download a version's bundle to a folder, if it is not there yet."""
 
 
 class ModelHost:
-    """The reference to the served model, and the thread that swaps it.
+    """Holds the served model, and the thread that swaps it.
 
     Args:
-        cache: where bundles are kept between restarts.
-        open_registry: called at the first look at the alias, and again until it succeeds.
-        poll_seconds: between two looks.
-        record: told after each look what answers now; it never raises.
-        task: what the models are trained for.
+        cache: keeps bundles between restarts.
+        open_registry: called at the first poll of the alias, and again until it succeeds.
+        poll_seconds: time between two polls.
+        record: called after each poll with the current state; it must not raise.
+        task: the task of the models.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class ModelHost:
         self.figures = HostFigures()
         self._registry: ModelSource | None = None
         self._is_registry_down = False
-        self._confirmed: int | None = None  # the version that the registry gave, not only the cache
-        self._refused: tuple[int, float] | None = None  # a version that did not load, and when
-        self._load_error = ""  # why the latest version did not load that did not
+        self._confirmed: int | None = None  # the served version, once the registry has named it
+        self._refused: tuple[int, float] | None = None  # the version that did not load, and the time of the attempt
+        self._load_error = ""  # the error of the last failed load
         self._refused_version: int | None = None
         self._in_production: int | None = None
         self._stopping = threading.Event()
@@ -92,11 +92,11 @@ class ModelHost:
 
     @property
     def current(self) -> LoadedModel | None:
-        """The model to answer with; None before the first."""
+        """Return the model that answers; None before the first one is loaded."""
         return self._current
 
     def demand_current(self) -> LoadedModel:
-        """The model to answer with.
+        """Return the model that answers.
 
         Raises: NoChampionError, there is none yet.
         """
@@ -106,12 +106,12 @@ class ModelHost:
 
     @property
     def in_production(self) -> int | None:
-        """The version in production, as MLflow said last; None before that, or where there is none."""
+        """Return the version in production, as of the last poll; None before the first poll, or if there is none."""
         return self._in_production
 
     @property
     def state(self) -> ServingState:
-        """What answers, and why the version in production does not, where it does not load."""
+        """Return the version that answers. If the version in production does not load, add it and its error."""
         version = self._current.version if self._current else None
         refused = self._refused_version
         if refused is None or refused != self._in_production:
@@ -119,7 +119,7 @@ class ModelHost:
         return ServingState(version, refused, self._load_error)
 
     def serve(self, model: LoadedModel) -> None:
-        """Answer with this model from now on."""
+        """Use this model for all further answers."""
         previous = self._current
         self._current = model  # one reference: a request sees the old model or the new one
         if previous is not None and previous.version != model.version:
@@ -127,56 +127,56 @@ class ModelHost:
         _logger.info("Model version %d answers from now on", model.version)
 
     def load_cached(self) -> None:
-        """Serve the version that this machine served last, if it is still here. MLflow is not asked."""
+        """Serve the version that this machine served last, if its files are still here. This does not use MLflow."""
         bundle = self._cache.current()
         if bundle is None:
             return
         try:
             self.serve(self._load(bundle))
         except ModelLoadError as error:
-            _logger.error("The cached model does not load and is dropped: %s", error)
+            _logger.error("The cached model does not load and is deleted: %s", error)
             self._cache.remove(bundle)
 
     def start(self) -> None:
-        """Follow the alias from now on."""
+        """Start to follow the alias."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Follow it no longer."""
+        """Stop following the alias."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
-    def look_now(self) -> None:
-        """Look at the alias without waiting for the next turn: somebody has just moved it.
+    def poll_now(self) -> None:
+        """Wake the thread to poll the alias immediately, after a person moved it.
 
-        A version that did not load is tried again too.
+        A version that failed to load is tried again too.
         """
         self._refused = None
         self._wake.set()
 
     def poll(self) -> None:
-        """Look at the alias once; serve its version if that is another one and loads."""
+        """Read the alias once. If it names another version, load and serve that version."""
         try:
             if self._registry is None:
                 self._registry = self._open_registry()
             version = self._in_production = self._registry.champion()
             if version is not None and self._is_due(version):
-                self._take(version, self._registry)
+                self._swap_to(version, self._registry)
         except (RegistryUnavailableError, DatabaseUnavailableError) as error:
-            self._note_outage(error)
+            self._log_outage(error)
         else:
-            self._note_recovery()
+            self._log_recovery()
         self._record(self.state)
 
     def _follow(self) -> None:
-        self._record(self.state)  # what the cache gave answers while the first look takes its time
+        self._record(self.state)  # the cached model answers already; the first poll may take long
         while not self._stopping.is_set():
             try:
                 self.poll()
             except Exception:
-                _logger.exception("Looking for a new model version failed; the one in service stays")
+                _logger.exception("The poll for a new model version failed; the current version stays in service")
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
 
@@ -187,7 +187,7 @@ class ModelHost:
             return True
         return time.monotonic() - self._refused[1] >= _RETRY_REFUSED_SECONDS
 
-    def _take(self, version: int, registry: ModelSource) -> None:
+    def _swap_to(self, version: int, registry: ModelSource) -> None:
         previous, began_at = self._current, time.perf_counter()
         try:
             bundle = registry.download(version, self._cache.folder)
@@ -200,7 +200,7 @@ class ModelHost:
             self._refuse(version, error)
             return
         self._confirmed, self._refused, self._refused_version = version, None, None
-        self._remember(bundle, previous)
+        self._update_cache(bundle, previous)
 
     def _load(self, bundle: Path) -> LoadedModel:
         began_at = time.perf_counter()
@@ -208,7 +208,7 @@ class ModelHost:
         self.figures.load_seconds = time.perf_counter() - began_at
         return model
 
-    def _remember(self, bundle: Path, previous: LoadedModel | None) -> None:
+    def _update_cache(self, bundle: Path, previous: LoadedModel | None) -> None:
         try:
             self._cache.set_current(bundle)
             self._cache.keep_only({bundle} | ({previous.bundle} if previous else set()))
@@ -218,7 +218,7 @@ class ModelHost:
     def _refuse(self, version: int, error: Exception) -> None:
         self._refused, self._refused_version = (version, time.monotonic()), version
         self._load_error = str(error)[:_SHOWN_CHARACTERS]
-        self._cache.remove_version(version)  # fresh files the next time
+        self._cache.remove_version(version)  # the next attempt downloads the files again
         self.figures.load_failures += 1
         _logger.error(
             "Model version %d cannot be served and is tried again in %.0f s; %s: %s",
@@ -228,12 +228,12 @@ class ModelHost:
             error,
         )
 
-    def _note_outage(self, error: Exception) -> None:
+    def _log_outage(self, error: Exception) -> None:
         if not self._is_registry_down:
-            _logger.warning("MLflow does not answer; the model in service stays: %s", error)
+            _logger.warning("MLflow does not answer; the current model stays in service: %s", error)
         self._is_registry_down = True
 
-    def _note_recovery(self) -> None:
+    def _log_recovery(self) -> None:
         if self._is_registry_down:
             _logger.info("MLflow answers again")
         self._is_registry_down = False

@@ -1,4 +1,4 @@
-"""What is known of an image, and what is kept of an answer: results, features, and who asked."""
+"""Look up and store predictions: results, features, and the account of each request."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,13 @@ from ml.serving.loaded_model import LoadedModel
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one request gets: its own id, and the answer.
+    """The result of one request.
 
-    may_be_harvested: the image may be in no split yet.
+    Args:
+        id: id of this prediction.
+        is_cached: whether the result was stored before.
+        answer: the model's answer.
+        may_be_harvested: the image may be in no split yet.
     """
 
     id: int
@@ -30,11 +34,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictionStore:
-    """Where one request's answer is looked up and kept.
+    """Looks up and stores the answer of one request.
 
     Args:
         model: the version that answers.
-        account_id: who asks.
+        account_id: the account that requests the prediction.
     """
 
     catalog: Catalog
@@ -42,7 +46,9 @@ class PredictionStore:
     account_id: int
 
     def find(self, sha256: str) -> Prediction | None:
-        """Answer from the stored result, or else from the features that training or a version with this backbone left.
+        """Answer from the stored result, or from stored features of this backbone. Return None if there is neither.
+
+        If features are used, store the result.
 
         Raises: DatabaseUnavailableError.
         """
@@ -61,9 +67,9 @@ class PredictionStore:
             return self._save(connection, sha256, answer)
 
     def keep(self, image: SanitisedImage, source: str, features: NDArray[np.float32], answer: Answer) -> Prediction:
-        """Keep what was computed of an image whose bytes are stored.
+        """Store features and answer of an image whose bytes are stored.
 
-        Args: source, how it came; features, (feature count,).
+        Args: source, `upload` or `url`; features, (feature count,).
         Raises: DatabaseUnavailableError.
         """
         with self.catalog.begin() as connection:

@@ -1,4 +1,4 @@
-"""Scoring on request: with the model that answers anyway, in turns with predictions, as long as a request may take."""
+"""Score the served model during a request. Its batches alternate with predictions, until the request's deadline."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ml.deadlines import Deadline
 from ml.errors import ScoringUnfinishedError
 from ml.evaluation.floor import floor_of
 from ml.evaluation.scoring import deciding_evaluation, score_loaded
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.stages import remember_loaded
 from ml.settings import Settings
@@ -19,11 +19,13 @@ from ml.tasks.base import Output
 from ml.tasks.card import ModelCard
 
 
-def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, load: Load, deadline: Deadline) -> float:
-    """Score a model on the evaluation set as it is now; only images that it never scored take time.
+def score_on_request(
+    catalog: Catalog, settings: Settings, model: LoadedModel, admission: AdmissionControl, deadline: Deadline
+) -> float:
+    """Score a model on the current evaluation set. Only images that it has not scored yet take time.
 
     Returns: its main figure on the deciding part, 0 to 1.
-    Raises: EvaluationSetError; ScoringUnfinishedError, the deadline came first; BusyError, no turn came in time.
+    Raises: EvaluationSetError; ScoringUnfinishedError, the deadline passed; BusyError, no slot was free in time.
     """
     remember_loaded(catalog, model)
     scored = score_loaded(
@@ -31,40 +33,40 @@ def score_on_request(catalog: Catalog, settings: Settings, model: LoadedModel, l
         model.task,
         model.version,
         model.card.classes,
-        lambda: PatientScorer(model, load, deadline),
+        lambda: TimeLimitedModel(model, admission, deadline),
         floor_of(settings),
     )
     return deciding_evaluation(scored).main_figure
 
 
 @dataclass(frozen=True)
-class PatientScorer:
-    """A model that waits for its turn before each batch, and stops at the deadline.
+class TimeLimitedModel:
+    """A model that waits for a slot before each batch, and stops at the deadline.
 
-    What was computed by then is kept by whoever asked for it, so the same request goes on there.
+    The caller stores each batch, so the next request continues where this one stopped.
     """
 
     model: LoadedModel
-    load: Load
+    admission: AdmissionControl
     deadline: Deadline
 
     @property
     def card(self) -> ModelCard:
-        """What the model expects and answers."""
+        """Return the model card."""
         return self.model.card
 
     def predict(self, images: NDArray[np.uint8]) -> Output:
         """Answer a batch of images.
 
-        Raises: ScoringUnfinishedError, the time is over; BusyError.
+        Raises: ScoringUnfinishedError, the deadline passed; BusyError.
         """
         if self.deadline.remaining() == 0:
             raise ScoringUnfinishedError(
-                "Too many images of the evaluation set are not scored yet for one request. Ask again to go on."
+                "Too many images of the evaluation set are not scored yet for one request. Ask again to continue."
             )
-        with self.load.computing.enter(self.deadline):
+        with self.admission.computing.enter(self.deadline):
             return self.model.predict(images)
 
     def answer(self, features: NDArray[np.float32]) -> list[Answer]:
-        """Answers from features."""
+        """Answer images from their features."""
         return self.model.model.answer(features)

@@ -1,6 +1,6 @@
-"""The production model's files on this machine, so that a start needs no MLflow.
+"""Cache the production model's files on this machine, so that the service can start without MLflow.
 
-<folder>/<version>-<mlflow run id>/   a bundle, as Registry.download puts it there, whole or not at all
+<folder>/<version>-<mlflow run id>/   a bundle; Registry.download creates it atomically
 <folder>/current                      the name of the bundle to start with
 """
 
@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 
 _BUNDLE_NAME = re.compile(r"[0-9]+-\w+")
-_LEFTOVER_SECONDS = 3600  # an unfinished download older than this is a crash's, not another process's
+_LEFTOVER_SECONDS = 3600  # an older unfinished download was left by a crash; no process is writing it
 
 
 class ServingCache:
-    """Which bundles are kept, and which one comes first after a restart."""
+    """The cached bundles, and the name of the one to start with."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def current(self) -> Path | None:
-        """The bundle that was served last; None on a new machine."""
+        """Return the bundle that was served last; None on a new machine."""
         try:
             bundle = self.folder / (self.folder / "current").read_text().strip()
         except FileNotFoundError:
@@ -30,9 +30,9 @@ class ServingCache:
         return bundle if bundle.is_dir() and _BUNDLE_NAME.fullmatch(bundle.name) else None
 
     def set_current(self, bundle: Path) -> None:
-        """Start with this bundle next time.
+        """Set the bundle for the next start.
 
-        Raises: OSError; the old one stays then.
+        Raises: OSError; then the old one stays.
         """
         descriptor, name = tempfile.mkstemp(prefix=".current-", dir=self.folder)
         try:
@@ -45,16 +45,16 @@ class ServingCache:
             Path(name).unlink(missing_ok=True)
 
     def remove(self, bundle: Path) -> None:
-        """Forget a bundle."""
+        """Delete a bundle."""
         shutil.rmtree(bundle, ignore_errors=True)
 
     def remove_version(self, version: int) -> None:
-        """Forget all bundles of a version."""
+        """Delete all bundles of a version."""
         for bundle in self.folder.glob(f"{version}-*"):
             self.remove(bundle)
 
     def keep_only(self, bundles: set[Path]) -> None:
-        """Forget all other bundles, and what a crash left of a download."""
+        """Delete all other bundles, and downloads that a crash left unfinished."""
         for path in self.folder.iterdir():
             is_download = path.name.startswith(".")
             if path.is_dir() and path not in bundles and not (is_download and _is_recent(path)):
@@ -62,12 +62,12 @@ class ServingCache:
 
 
 def version_of(bundle: Path) -> int:
-    """The model version of a bundle's folder."""
+    """Return the model version from the name of a bundle's folder."""
     return int(bundle.name.partition("-")[0])
 
 
 def run_id_of(bundle: Path) -> str:
-    """The MLflow run that trained the model in a bundle's folder."""
+    """Return the id of the MLflow run from the name of a bundle's folder."""
     return bundle.name.partition("-")[2]
 
 

@@ -1,4 +1,4 @@
-"""Which model version is meant: a model's name and a stage, as clients of MLflow's older registry name them."""
+"""Find the model version for a model's name and a stage, as in MLflow's older registry."""
 
 from ml.app import Workspace, remember_version
 from ml.catalog.database import Catalog
@@ -10,12 +10,14 @@ from ml.serving.model_host import ModelHost
 
 
 def find_version(workspace: Workspace, models: ModelHost, model_name: str, stage: str) -> int:
-    """The version of a stage: `Production`, in any case, is the one that answers here; any other name is an alias.
+    """Return the version of a stage. `Production`, in upper or lower case, is the version that this process serves.
+
+    Any other stage is an alias in MLflow.
 
     Raises:
-        UnknownVersionError: another model, or an alias that no version carries.
-        NoChampionError: no version answers here yet.
-        RegistryUnavailableError: MLflow is down; it is asked for other stages than production.
+        UnknownVersionError: the model has another name, or no version has the alias.
+        NoChampionError: this process serves no version yet.
+        RegistryUnavailableError: MLflow is down, and the stage is not production.
     """
     known = workspace.settings.model_name
     if model_name != known:
@@ -31,7 +33,7 @@ def find_version(workspace: Workspace, models: ModelHost, model_name: str, stage
 
 
 def remember_loaded(catalog: Catalog, model: LoadedModel) -> None:
-    """Let the catalog know a model that answers, also where MLflow is down or it was registered elsewhere.
+    """Save the served version in the catalog. This works without MLflow, and for versions registered elsewhere.
 
     Raises: DatabaseUnavailableError.
     """

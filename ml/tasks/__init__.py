@@ -1,1 +1,1 @@
-"""What a model is trained for: `base` says what a task is, `registered` names them, each has a folder."""
+"""Tasks, what models are trained for. `base` has the protocol, `registered` the list; each task has a folder."""

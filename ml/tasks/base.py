@@ -1,7 +1,6 @@
-"""What a task is: what models learn to answer, how well they do, and all that the nights and the service know of it.
+"""The protocol of a task: how models are trained for it, how they answer, and how their answers are measured.
 
-A task has a folder of its own and one line in `ml.tasks.registered`. Nothing outside that folder knows more of it than
-this protocol.
+A task has its own folder and one line in `ml.tasks.registered`. Code outside that folder uses only this protocol.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Floats = NDArray[np.float32]
-CONVERTED = "converted"  # stands for the name of a backbone in the card of a model that others trained
+CONVERTED = "converted"  # the backbone's name in the card of a model that was trained elsewhere
 HyperparameterValues = Mapping[str, float]
-"""How a model is trained, by name. The task alone knows the names."""
+"""Values of the hyperparameters by name. Only the task knows the names."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of n images.
+    """A model's output for n images.
 
     Args:
         answers: one for each image.
@@ -48,16 +47,16 @@ class Output:
 
     @property
     def probabilities(self) -> Floats:
-        """Of each class, float32 (n, classes)."""
+        """Return the probability of each class, float32 (n, classes)."""
         return np.array([answer.probabilities for answer in self.answers], np.float32)
 
 
 class Model(Protocol):
-    """A model version, ready to answer. Safe to call from several threads."""
+    """A loaded model version. Several threads may call it at once."""
 
     @property
     def card(self) -> ModelCard:
-        """What it expects, and the classes it knows."""
+        """Return the model card: the expected input and the classes."""
 
     def predict(self, images: NDArray[np.uint8], /) -> Output:
         """Answer images.
@@ -67,18 +66,18 @@ class Model(Protocol):
         """
 
     def answer(self, features: Floats, /) -> list[Answer]:
-        """Answer images whose features are known already. Args: features, float32 (n, feature count)."""
+        """Answer images from their features. Args: features, float32 (n, feature count)."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How good a model's answers to some items are; shares from 0 to 1.
+    """The quality of a model's answers to some items, as shares from 0 to 1.
 
     Args:
-        main: the task's main figure, the one that the floor applies to.
-        shares: by name, the main figure among them; those that ml.figures lists are shown.
-        per_class: class name -> {image_count, precision, recall, f1}, all classes of the model.
-        confusion: confusion[i][j] items of class i were taken for class j; None where an item may have several.
+        main: the task's main figure, to which the floor applies.
+        shares: shares by name, with the main figure; those that ml.figures lists are shown.
+        per_class: class name -> {image_count, precision, recall, f1}, for all classes of the model.
+        confusion: confusion[i][j] items of class i were classified as class j; None if items may have several classes.
     """
 
     main: float
@@ -89,13 +88,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well answers fit items, one by one: what the gate compares two models by.
+    """The score of each answer. The gate compares two models by these scores.
 
     Args:
-        main: the main figure of these answers.
-        items: 0 to 1 for each item, (n,); their mean is compared.
-        classes: class name -> how well the class was found, 0 to 1, (n,); NaN for items that do not show it. Classes
-            that no item shows are missing.
+        main: the main figure of the answers.
+        items: score of each item, 0 to 1, (n,); the gate compares the means.
+        classes: class name -> score of the class for each item, 0 to 1, (n,); NaN for items that do not show the class.
+            Classes that no item shows are missing.
     """
 
     main: float
@@ -104,20 +103,20 @@ class Scores:
 
     @classmethod
     def of_labels(cls, labels: NDArray[np.str_], items: NDArray[np.float64]) -> "Scores":
-        """Of items that show one class each; the main figure is the mean."""
+        """Return the scores of items with one class each. The main figure is the mean."""
         classes = {str(label): np.where(labels == label, items, np.nan) for label in np.unique(labels)}
         return cls(float(items.mean()), items, classes)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is trained on.
+class TrainingData:
+    """The data of a training, and what is needed to read it.
 
     Args:
         snapshot: the items and their annotations, in two folds.
         served: the backbone to train on, as it will serve.
-        views: names in ml.backbones.views.VIEWS, of the training fold; the validation fold is seen as it is.
-        seed: of all that is drawn by chance.
+        views: names in ml.backbones.views.VIEWS, for the training fold; the validation fold has only the original view.
+        seed: for every random choice.
         on_step: called with ("activations", "tune", "features" or "train", done, total).
     """
 
@@ -131,13 +130,13 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class TailOptions:
-    """How the last layers of a backbone are trained further.
+class FinetuningOptions:
+    """Options of the fine-tuning of a backbone's last layers.
 
     Args:
-        layers: tunable layers, counted from the last one back.
-        epochs: times through the training fold.
-        learning_rate: of Adam.
+        layers: number of the last tunable layers to train.
+        epochs: passes over the training fold.
+        learning_rate: for Adam.
     """
 
     layers: int
@@ -147,15 +146,15 @@ class TailOptions:
 
 @dataclass(frozen=True)
 class TunedBackbone:
-    """What fine-tuning gave.
+    """The result of fine-tuning.
 
     Args:
-        weights: the whole backbone's.
-        before: the figures on the validation fold with the backbone as it was.
+        weights: the weights of the whole backbone.
+        before: the figures on the validation fold before fine-tuning.
         history: loss and other figures of both folds, one value per epoch.
-        kept_epoch: the one whose weights these are, from 0.
+        kept_epoch: the epoch that the weights are from, from 0.
         cut_point: the tensor at which the network was cut.
-        activations_mb: what was kept on disk meanwhile, megabytes.
+        activations_mb: size of the temporary activations on disk, megabytes.
     """
 
     weights: BackboneWeights
@@ -167,12 +166,12 @@ class TunedBackbone:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What is known of a model's files once they are written.
+class ModelFiles:
+    """Facts about the model files that were written.
 
     Args:
-        metrics: for the MLflow run.
-        tags: for the run and the version.
+        metrics: metrics for the MLflow run.
+        tags: tags for the run and the version.
     """
 
     metrics: Mapping[str, float]
@@ -181,15 +180,15 @@ class Written:
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """A network that somebody else trained: one image in, one value per class out.
+    """A network that was trained elsewhere. It takes one image and returns one value per class.
 
     Args:
         mlflow_run_id: the run that logged it.
-        onnx: its file.
+        onnx: content of its ONNX file.
         image_size: side of its square input, pixels.
-        scale: how it wants its pixels, a name in ml.backbones.scales.SCALES.
-        classes: their names, in the order of its outputs.
-        outputs: what it gives for some images, float32 (n, classes).
+        scale: scale of its input pixels, a name in ml.backbones.scales.SCALES.
+        classes: class names, in the order of its outputs.
+        outputs: its outputs for some images, float32 (n, classes).
     """
 
     mlflow_run_id: str
@@ -201,66 +200,66 @@ class ForeignNetwork:
 
 
 @dataclass(frozen=True)
-class Converted:
-    """What a foreign network was made into.
+class ConvertedModel:
+    """The result of converting a foreign network.
 
     Args:
-        probabilities: what the model must answer for the same images, float32 (n, classes).
-        notes: how it was converted, a sentence each.
+        probabilities: the expected answers of the converted model to the same images, float32 (n, classes).
+        notes: sentences that describe the conversion.
     """
 
     probabilities: Floats
     notes: list[str]
 
 
-class Trained(Protocol):
-    """A model that was trained and has no files yet."""
+class TrainedModel(Protocol):
+    """A trained model before its files are written."""
 
     @property
     def history(self) -> Mapping[str, Sequence[float]]:
-        """One value per epoch; `loss` and `val_loss` are among them, and `val_` names the validation fold's."""
+        """Return one value per epoch, by name, with `loss` and `val_loss`; `val_` means the validation fold."""
 
     @property
     def figures(self) -> Figures:
-        """On the validation fold."""
+        """Return the figures on the validation fold."""
 
     def draw(self, folder: Path, /) -> list[Path]:
-        """Draw what the task has to show besides the learning curves. Returns: PNG files in the folder."""
+        """Draw the task's plots other than the learning curves. Returns: PNG files in the folder."""
 
-    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> Written:
+    def write(self, folder: Path, sample: Sequence[EvaluationItem], /) -> ModelFiles:
         """Write the files of a model version: model.onnx, model.json, and those that its card names.
 
-        Args: sample, some items of the evaluation set of classes that the model knows, to compare networks on.
-        Raises: ModelLoadError, the files do not load, or two networks that should agree do not.
+        Args: sample, items of the evaluation set whose classes the model knows; networks are compared on them.
+        Raises: ModelLoadError, the files do not load, or the networks disagree.
         """
 
 
 class Trainer(Protocol):
-    """A lesson that is read: models can be trained on it, one after the other."""
+    """Trains models, one after the other, on data that it has read."""
 
     def fit(
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None, /
-    ) -> Trained:
-        """Train a model; equal hyperparameters give equal models.
+    ) -> TrainedModel:
+        """Train a model. Equal hyperparameters give equal models.
 
         Args:
-            deadline: training stops here, with the best weights.
-            on_epoch: called with the epoch, from 0, and its figures, `val_loss` among them. What it raises
-                ends training.
+            deadline: training stops then, and keeps the best weights.
+            on_epoch: called with the epoch, from 0, and its figures, with `val_loss`. An exception from it ends
+                training.
         Raises: TrainingError.
         """
 
 
 class Task(AnnotationReader, Protocol):
-    """What models are trained for. What not every task can do is in the protocols below."""
+    """A task that models are trained for. What not every task can do is in the protocols below."""
 
     @property
     def name(self) -> str:
-        """What MYCOFLOW_TASK calls it."""
+        """Return the task's name in MYCOFLOW_TASK."""
 
     @property
     def main_figure(self) -> str:
-        """Name of the share that the floor applies to, such as `accuracy`."""
+        """Return the name of the share that the floor applies to, such as `accuracy`."""
 
     @property
     def counts_right_answers(self) -> bool:
@@ -268,20 +267,20 @@ class Task(AnnotationReader, Protocol):
 
     @property
     def nightly_figures(self) -> Sequence[str]:
-        """Names of the rows of ml.figures.NIGHTLY that make sense for it."""
+        """Return the names of the rows of ml.figures.NIGHTLY that the task has."""
 
     @property
     def default_hyperparameters(self) -> HyperparameterValues:
-        """Those of an ordinary retraining."""
+        """Return the hyperparameters of a retraining."""
 
-    def read_lesson(self, lesson: Lesson, /) -> Trainer:
-        """Compute what is missing of what training reads, such as features.
+    def prepare_trainer(self, data: TrainingData, /) -> Trainer:
+        """Read the inputs of training, such as features. Compute and store those that are missing.
 
         Raises: ImageStoreError, an image's bytes cannot be read.
         """
 
     def load(self, folder: Path, /) -> Model:
-        """Load a version's files and let it answer once, so that what loads also serves.
+        """Load a version's files and run one test prediction.
 
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
         """
@@ -289,35 +288,36 @@ class Task(AnnotationReader, Protocol):
     def answer_stored(
         self, catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None, /
     ) -> list[Answer]:
-        """Answer items that are stored.
+        """Answer stored items.
 
         Args:
-            items: their ids.
+            items: ids of the items.
             on_progress: called with (items computed, items to compute).
-        Raises: ImageStoreError, an image's bytes cannot be read; MissingPartError, an item lacks what the model reads.
+        Raises: ImageStoreError, an image's bytes cannot be read; MissingPartError, an item lacks a part that the model
+            reads.
         """
 
     def measure(
         self, annotations: Sequence[Annotation], answers: Sequence[Answer], classes: Sequence[str], /
     ) -> Figures:
-        """Compare answers with annotations, one or more, of classes that the model knows."""
+        """Measure answers against annotations. There must be at least one item, and the model must know all classes."""
 
     def score(self, annotations: Sequence[Annotation], answers: Sequence[Answer | None], /) -> Scores:
-        """Score answers to items, one or more; None, the item was not answered, scores 0."""
+        """Score the answers to one or more items. None means that an item was not answered; its score is 0."""
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        """Return what an item may be kept under for training; None where the model is not sure enough.
+        """Return the annotation under which an item may be harvested. Return None if the confidence is too low.
 
         Args: confidence, MYCOFLOW_HARVEST_CONFIDENCE.
         """
 
     def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
-        """Make JSON of an answer, best first. Args: count, the most entries that were asked for."""
+        """Return an answer as JSON, best class first. Args: count, the maximum number of entries."""
 
 
 @runtime_checkable
 class TunableTask(Task, Protocol):
-    """A task whose hyperparameters can be searched for."""
+    """A task with a search for hyperparameters."""
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:
         """Let Optuna choose hyperparameters."""
@@ -325,44 +325,44 @@ class TunableTask(Task, Protocol):
 
 @runtime_checkable
 class FinetunableTask(Task, Protocol):
-    """A task that can train the last layers of a backbone."""
+    """A task with fine-tuning."""
 
-    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
-        """Train the last layers of the lesson's backbone further.
+    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
+        """Train the last layers of the backbone in the training data further.
 
-        Raises: SettingsError, it has fewer layers; TrainingError.
+        Raises: SettingsError, the backbone has fewer layers; TrainingError.
         """
 
 
 @runtime_checkable
 class ConvertingTask(Task, Protocol):
-    """A task that can take models that others trained."""
+    """A task that accepts foreign networks."""
 
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
-        """Write the files of a model version that answers as a network does that somebody else trained.
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
+        """Write the files of a model version that gives the same answers as a foreign network.
 
-        Raises: ModelLoadError, it cannot be converted.
+        Raises: ModelLoadError, the network cannot be converted.
         """
 
 
 def demand_tunable(task: Task) -> TunableTask:
-    """Raises: SettingsError, the task has no search for hyperparameters."""
+    """Return the task. Raises: SettingsError, it has no search for hyperparameters."""
     if not isinstance(task, TunableTask):
         raise SettingsError(_lacks(task, "search for hyperparameters"))
     return task
 
 
 def demand_finetunable(task: Task) -> FinetunableTask:
-    """Raises: SettingsError, the task has no fine-tuning."""
+    """Return the task. Raises: SettingsError, it has no fine-tuning."""
     if not isinstance(task, FinetunableTask):
         raise SettingsError(_lacks(task, "fine-tuning"))
     return task
 
 
 def demand_converting(task: Task) -> ConvertingTask:
-    """Raises: ModelLoadError, the task takes no models that others trained."""
+    """Return the task. Raises: ModelLoadError, it accepts no foreign networks."""
     if not isinstance(task, ConvertingTask):
-        raise ModelLoadError(_lacks(task, "conversion of models that others trained"))
+        raise ModelLoadError(_lacks(task, "conversion of foreign networks"))
     return task
 
 

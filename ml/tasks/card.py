@@ -1,4 +1,4 @@
-"""The model card: what serving must know of a model version. Kept beside it as model.json, never in settings."""
+"""The model card: the facts about a model version that serving needs. It is in model.json beside the model's files."""
 
 import json
 import re
@@ -10,27 +10,27 @@ from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
-# What cards say that were written before they named their task, their files and their backbone.
+# Values for the cards of older releases, which lack them.
 _FIRST = {"task": "classification", "files": ["model.onnx", "head.npz"], "backbone": FIRST_BACKBONE}
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model version expects and answers.
+    """The input and output of a model version.
 
     Args:
         classes: names, in the order of the probabilities.
         image_size: side of the square input, pixels.
         backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
-        backbone_weights: where the backbone's weights came from, as ml.backbones.base.BackboneWeights names it.
+        backbone_weights: origin of the backbone's weights, in the form of ml.backbones.base.BackboneWeights.
         backbone: its name in ml.backbones.registered.
-        preprocessing: version of the code that makes pixels of bytes.
-        precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
-        precision_reason: why this precision, in a sentence.
-        reduce_range: the int8 weights have 7 bits, which saturate on no CPU.
-        model_sha256: of model.onnx; whoever writes the files fills it in. None in versions from before it was kept.
         task: its name in ml.tasks.registered.
         files: names of the files that serving needs besides the card.
+        preprocessing: version of the code that decodes image files to pixels.
+        precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
+        precision_reason: reason for this precision, in a sentence.
+        reduce_range: the int8 weights have 7 bits, so that sums saturate on no CPU.
+        model_sha256: SHA-256 of model.onnx, set when the files are written. None in old versions.
     """
 
     classes: tuple[str, ...]
@@ -48,14 +48,14 @@ class ModelCard:
 
 
 def save_card(card: ModelCard, folder: Path) -> None:
-    """Write model.json into a bundle's folder."""
+    """Write model.json to a bundle's folder."""
     (folder / FILE_NAME).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_card(folder: Path) -> ModelCard:
     """Read model.json from a bundle's folder.
 
-    Raises: ModelLoadError, it is missing or wrong, or was made for another preprocessing than this code's.
+    Raises: ModelLoadError, it is missing or wrong, or has another preprocessing version than this code.
     """
     path = folder / FILE_NAME
     try:

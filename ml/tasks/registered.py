@@ -1,4 +1,4 @@
-"""The tasks that there are, one line each: the name, and the module whose TASK implements it."""
+"""The list of tasks. Each has one line: its name, and the module whose TASK implements it."""
 
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,7 @@ REGISTERED = {
 
 
 def find_task(name: str) -> Task:
-    """Import a task; TensorFlow is not imported by that.
+    """Import a task and return it. This does not import TensorFlow.
 
     Raises: SettingsError, there is no such task.
     """
@@ -28,7 +28,7 @@ def find_task(name: str) -> Task:
 def load_model(task: Task, folder: Path) -> Model:
     """Load a version's files as a model for a task.
 
-    Raises: ModelLoadError, it does not load, or was trained for another task.
+    Raises: ModelLoadError, the files do not load, or the model was trained for another task.
     """
     model = task.load(folder)
     if model.card.task != task.name:

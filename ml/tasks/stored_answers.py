@@ -1,4 +1,4 @@
-"""Answers to stored items, for tasks whose models answer from a backbone's features."""
+"""Answer stored items, for tasks whose models work on a backbone's features."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ml.tasks.base import Model
 def answer_from_features(
     catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None
 ) -> list[Answer]:
-    """Answer items from their features, computed and kept where nobody computed them yet. `Task.answer_stored`."""
+    """Answer items from their features. Compute and store features that are missing. See `Task.answer_stored`."""
     card = model.card
     with catalog.begin() as connection:
         images = demand_images(connection, items)

@@ -1,1 +1,1 @@
-"""Training: what may be asked for, and each way to make a challenger."""
+"""Training: the requests for it, and each way to train a challenger."""

@@ -17,11 +17,11 @@ from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set
 from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
 from ml.progress import StepProgress
-from ml.registry.mlflow_runs import DatasetNote, Run
-from ml.tasks.base import HyperparameterValues, Lesson, Trained
+from ml.registry.mlflow_runs import DatasetSummary, Run
+from ml.tasks.base import HyperparameterValues, TrainedModel, TrainingData
 from ml.training import training_plots
 
-# A Keras copy runs at a sixth of ONNX Runtime's speed: so many images tell its accuracy well enough.
+# The Keras copy runs at a sixth of ONNX Runtime's speed. This many images measure its accuracy well enough.
 COMPARED_IMAGES = 100
 
 PrepareBackbone = Callable[[Snapshot, Run, StepProgress], ServedBackbone]
@@ -29,11 +29,12 @@ PrepareBackbone = Callable[[Snapshot, Run, StepProgress], ServedBackbone]
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides, besides the snapshot and the backbone, what a training gives.
+    """What the result of a training depends on, besides the snapshot and the backbone.
 
     Args:
-        views: names in ml.backbones.views.VIEWS, of the training fold.
-        hyperparameters: those that are not as in an ordinary retraining.
+        seed: for every random choice.
+        views: names in ml.backbones.views.VIEWS, for the training fold.
+        hyperparameters: values that differ from the task's defaults.
     """
 
     seed: int
@@ -48,28 +49,28 @@ def train_challenger(
     prepare_backbone: PrepareBackbone,
     on_step: StepProgress | None = None,
 ) -> str:
-    """Train a model on the snapshot, and log its files, figures, plots and where they came from.
+    """Train a model on the snapshot, and log its files, figures, plots and origin.
 
     Args:
-        attempt: its snapshot; its parameters are written down.
-        prepare_backbone: gives the backbone to train on.
+        attempt: the attempt to train for; its parameters are logged.
+        prepare_backbone: returns the backbone to train on.
         on_step: called with ("activations", "tune", "backbone", "features" or "train", done, total).
-    Returns: the MLflow run's id; the run is finished.
-    Raises: WeightsError, TrainingError, ModelLoadError; the run is then marked as failed.
+    Returns: the id of the finished MLflow run.
+    Raises: WeightsError, TrainingError, ModelLoadError; then the run is marked as failed.
     """
     started, task = time.monotonic(), workspace.task
     deadline = Deadline(workspace.settings.training_budget_minutes * 60)
-    tell = on_step or (lambda _step, _done, _total: None)
+    report = on_step or (lambda _step, _done, _total: None)
     with workspace.catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
     with workspace.registry.start_run(attempt.id) as run:
-        served = prepare_backbone(snapshot, run, tell)
-        tell("backbone", 1, 1)
+        served = prepare_backbone(snapshot, run, report)
+        report("backbone", 1, 1)
         _log_origin(run, workspace, attempt, snapshot, served)
         hyperparameters = {**task.default_hyperparameters, **plan.hyperparameters}
         run.log_parameters({f"hyperparameter_{name}": value for name, value in hyperparameters.items()})
-        lesson = Lesson(workspace.catalog, workspace.settings, snapshot, served, plan.views, plan.seed, tell)
-        trained = task.read_lesson(lesson).fit(hyperparameters, deadline)
+        data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, plan.views, plan.seed, report)
+        trained = task.prepare_trainer(data).fit(hyperparameters, deadline)
         _log_training(run, trained)
         _log_model(run, trained, _evaluation_sample(workspace.catalog, snapshot.classes), started)
     return run.mlflow_run_id
@@ -91,17 +92,17 @@ def _log_origin(run: Run, workspace: Workspace, attempt: Attempt, snapshot: Snap
     )
 
 
-def _describe(snapshot: Snapshot) -> DatasetNote:
+def _describe(snapshot: Snapshot) -> DatasetSummary:
     named = [(item.item_id, " and ".join(item.annotation.class_names), item.fold) for item in snapshot.items]
     counts = Counter(f"{name} {fold}" for _, name, fold in named)
-    return DatasetNote(
+    return DatasetSummary(
         name=f"snapshot-{snapshot.id}",
         digest=hashlib.sha256(repr(named).encode()).hexdigest(),
         profile={"images": len(snapshot.items), "cutoff": snapshot.cutoff.isoformat(), **dict(sorted(counts.items()))},
     )
 
 
-def _log_training(run: Run, trained: Trained) -> None:
+def _log_training(run: Run, trained: TrainedModel) -> None:
     figures = trained.figures
     run.log_history(trained.history)
     run.log_metrics({f"validation_{name}": value for name, value in figures.shares.items()})
@@ -114,17 +115,17 @@ def _log_training(run: Run, trained: Trained) -> None:
             run.log_picture(picture)
 
 
-def _log_model(run: Run, trained: Trained, sample: Sequence[EvaluationItem], started: float) -> None:
-    """Log the model last: MLflow calls a run finished once it has one, and a finished run is taken as it is."""
+def _log_model(run: Run, trained: TrainedModel, sample: Sequence[EvaluationItem], started: float) -> None:
+    """Log the model last: MLflow marks the run as finished when it gets a model, and a retry reuses a finished run."""
     with tempfile.TemporaryDirectory() as folder:
-        written = trained.write(Path(folder), sample)
-        run.tag(written.tags)
-        run.log_metrics({**written.metrics, "training_seconds": time.monotonic() - started})
+        files = trained.write(Path(folder), sample)
+        run.tag(files.tags)
+        run.log_metrics({**files.metrics, "training_seconds": time.monotonic() - started})
         run.log_model(Path(folder))
 
 
 def _evaluation_sample(catalog: Catalog, classes: Sequence[str]) -> list[EvaluationItem]:
-    """Some images of the evaluation set, always the same of one set."""
+    """Return some items of the evaluation set: always the same ones for the same version of the set."""
     with catalog.begin() as connection:
         _, members = current_evaluation_set(connection)
     chosen = [each for each in members if each.annotation.is_known(classes)][:COMPARED_IMAGES]

@@ -1,4 +1,4 @@
-"""Fine-tuning: the last layers of a version's backbone trained further. What comes out is a backbone of its own."""
+"""Fine-tuning: train the last layers of a version's backbone further. The result is a new backbone."""
 
 import tempfile
 from pathlib import Path
@@ -11,11 +11,11 @@ from ml.deadlines import Deadline
 from ml.errors import SettingsError
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
-from ml.tasks.base import Lesson, TailOptions, TunedBackbone, demand_finetunable
+from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone, demand_finetunable
 from ml.training import training_plots
 from ml.training.challenger import Plan
 
-# The rest of the training budget is for quantising, the features of the new backbone, and its head.
+# The rest of the training budget is for quantisation, the features of the new backbone, and its head.
 BUDGET_SHARE = 0.8
 
 
@@ -24,24 +24,25 @@ def finetune_backbone(
     snapshot: Snapshot,
     version: int,
     plan: Plan,
-    options: TailOptions,
+    options: FinetuningOptions,
     run: Run,
     on_step: StepProgress,
 ) -> ServedBackbone:
-    """Train the last layers of a version's backbone on a snapshot, and make a backbone of the result.
+    """Train the last layers of a version's backbone on a snapshot, and create a served backbone from the result.
 
     Args:
-        run: told how it went.
+        run: MLflow run that the figures are logged to.
         on_step: called with ("activations", "tune" or "backbone", done, total).
-    Raises: WeightsError, the version's backbone was not made here; SettingsError, it has fewer layers; TrainingError.
+    Raises: WeightsError, the version's backbone was not created here; SettingsError, it has fewer layers;
+        TrainingError.
     """
     catalog, settings = workspace.catalog, workspace.settings
     deadline = Deadline(settings.training_budget_minutes * 60 * BUDGET_SHARE)
     start = load_served_backbone(catalog, remember_version(workspace, version).backbone_id)
     backbone = find_backbone(start.backbone)
     demand_layers(options.layers, len(backbone.tunable_layers))
-    lesson = Lesson(catalog, settings, snapshot, start, plan.views, plan.seed, on_step)
-    tuned = demand_finetunable(workspace.task).finetune(lesson, options, deadline)
+    data = TrainingData(catalog, settings, snapshot, start, plan.views, plan.seed, on_step)
+    tuned = demand_finetunable(workspace.task).finetune(data, options, deadline)
     run.tag({"finetuned_from_version": str(version), "finetuned_from_backbone": start.backbone_id})
     _log_training(run, workspace.task.main_figure, tuned)
     return make_served_backbone(
@@ -56,7 +57,10 @@ def finetune_backbone(
 
 
 def demand_layers(layers: int, tunable: int) -> None:
-    """Raises: SettingsError, the backbone to fine-tune has fewer layers that can be trained."""
+    """Check the number of layers to fine-tune.
+
+    Raises: SettingsError, the backbone has fewer layers that can be trained.
+    """
     if layers > tunable:
         raise SettingsError(f"layers: expected 1 to {tunable}, as many as the model's backbone has, got {layers}.")
 

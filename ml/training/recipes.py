@@ -1,4 +1,4 @@
-"""What a training may be: asked for, pinned with the attempt, stored as JSON, and run."""
+"""Requests for a training: `Retrain`, `Finetune`, `Tune`. Each is stored with its attempt as JSON, and can run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,7 +15,7 @@ from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import CatalogError, NoChampionError, SettingsError
 from ml.progress import StepProgress
 from ml.settings import Settings
-from ml.tasks.base import TailOptions, Task, demand_finetunable, demand_tunable
+from ml.tasks.base import FinetuningOptions, Task, demand_finetunable, demand_tunable
 from ml.training.challenger import Plan, train_challenger
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.finetuning import demand_layers, finetune_backbone
@@ -23,12 +23,12 @@ from ml.training.finetuning import demand_layers, finetune_backbone
 RETRAIN = "retrain"
 FINETUNE = "finetune"
 TUNE = "tune"
-LEARNING_RATE = 1e-5  # of fine-tuning; measured in docs/decisions/0056
+LEARNING_RATE = 1e-5  # for fine-tuning; measured in docs/decisions/0056
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """What the settings said when a training was asked for. Its steps go by that, whatever they say meanwhile."""
+class PinnedSettings:
+    """The settings at the time of the request. All steps of the training use them, even if the settings change."""
 
     mirrored_views: bool = False
     precision: str | None = None
@@ -38,8 +38,8 @@ class Pinned:
     int8_minimum_agreement: float | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> "Pinned":
-        """What they say now."""
+    def of(cls, settings: Settings) -> "PinnedSettings":
+        """Copy the values from the current settings."""
         return cls(
             mirrored_views=settings.mirrored_views,
             precision=settings.model_precision,
@@ -49,21 +49,33 @@ class Pinned:
             int8_minimum_agreement=settings.int8_minimum_agreement,
         )
 
+    def apply(self, workspace: Workspace) -> Workspace:
+        """Return the workspace with these settings."""
+        pinned = {
+            "mirrored_views": self.mirrored_views,
+            "model_precision": self.precision,
+            "image_size": self.image_size,
+            "backbone": self.backbone,
+            "weights": self.weights,
+            "int8_minimum_agreement": self.int8_minimum_agreement,
+        }
+        return replace(workspace, settings=workspace.settings.model_copy(update=pinned))
 
-NOTHING_PINNED = Pinned()
+
+NOTHING_PINNED = PinnedSettings()
 
 
 @dataclass(frozen=True)
 class Retrain:
-    """A new head on the backbone as it is.
+    """Train a new head on an unchanged backbone.
 
     Args:
-        snapshot_size: images of the selections `newest` and `balanced`, from 2.
-        seed: of the initial head, the shuffling and the dropout, from 0.
-        base_backbone: take the settings' backbone even where the champion was fine-tuned.
+        snapshot_size: number of images for the selections `newest` and `balanced`, from 2.
+        seed: for the initial head, the shuffling and the dropout, from 0.
+        base_backbone: use the settings' backbone even if the champion's backbone was fine-tuned.
         selection: which pool images, as ml.data.selection reads it: `newest`, `balanced`, `all` or `since:DATE`.
-        pinned: filled in by `pin`.
-    Raises: SettingsError, one of them is out of range.
+        pinned: set by `pin`.
+        Raises: SettingsError, a value is out of range.
     """
 
     kind: ClassVar[str] = RETRAIN
@@ -71,49 +83,49 @@ class Retrain:
     seed: int = 0
     base_backbone: bool = False
     selection: str = str(NEWEST)
-    pinned: Pinned = NOTHING_PINNED
+    pinned: PinnedSettings = NOTHING_PINNED
 
     def __post_init__(self) -> None:
         _check(self.snapshot_size, self.seed)
         parse_selection(self.selection)
 
     def snapshot_rules(self, settings: Settings) -> SnapshotRules:
-        """How its snapshot is made."""
+        """Return the rules for its snapshot."""
         return _rules(self.snapshot_size, settings, parse_selection(self.selection))
 
     def pin(self, settings: Settings, _champion: int | None) -> "Retrain":
-        """Add everything besides the pool and the champion that decides what a retraining gives."""
-        return replace(self, pinned=Pinned.of(settings))
+        """Add the settings that the result depends on."""
+        return replace(self, pinned=PinnedSettings.of(settings))
 
     def check(self, connection: sa.Connection) -> None:
-        """Nothing more than its own values."""
+        """Do nothing: the constructor has checked all values."""
 
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
-        """Train a challenger. Returns: the MLflow run's id; the run is finished."""
+        """Train a challenger. Returns: the id of the finished MLflow run."""
         start = None if self.base_backbone else workspace.registry.champion()
         plan = Plan(self.seed, training_views(self.pinned.mirrored_views))
         return train_challenger(
             workspace,
             attempt,
             plan,
-            lambda snapshot, _run, tell: ensure_backbone(workspace, snapshot, start, tell),
+            lambda snapshot, _run, report: ensure_backbone(workspace, snapshot, start, report),
             on_step,
         )
 
 
 @dataclass(frozen=True)
 class Finetune:
-    """The last layers of a model's backbone trained further, and a new head on them.
+    """Train the last layers of a model's backbone further, and then a new head.
 
     Args:
-        snapshot_size: newest pool images, from 2.
-        layers: layers of the backbone to train, counted from the last one back, from 1; `check` knows the end.
-        epochs: times through the training fold, from 1.
-        learning_rate: of Adam, above 0, up to 1.
-        seed: of the shuffling, the dropout and the head, from 0.
-        model_version: the version to start from; `pin` fills the champion in when None.
-        pinned: filled in by `pin`.
-    Raises: SettingsError, one of them is out of range.
+        snapshot_size: number of the newest pool images, from 2.
+        layers: number of the backbone's last layers to train, from 1; `check` knows the upper limit.
+        epochs: passes over the training fold, from 1.
+        learning_rate: for Adam, above 0, up to 1.
+        seed: for the shuffling, the dropout and the head, from 0.
+        model_version: the version to start from; if None, `pin` sets the champion.
+        pinned: set by `pin`.
+        Raises: SettingsError, a value is out of range.
     """
 
     kind: ClassVar[str] = FINETUNE
@@ -123,7 +135,7 @@ class Finetune:
     learning_rate: float = LEARNING_RATE
     seed: int = 0
     model_version: int | None = None
-    pinned: Pinned = NOTHING_PINNED
+    pinned: PinnedSettings = NOTHING_PINNED
 
     def __post_init__(self) -> None:
         _check(self.snapshot_size, self.seed)
@@ -135,51 +147,53 @@ class Finetune:
             raise SettingsError(f"learning_rate: expected more than 0, up to 1, got {self.learning_rate}.")
 
     def snapshot_rules(self, settings: Settings) -> SnapshotRules:
-        """How its snapshot is made."""
+        """Return the rules for its snapshot."""
         return _rules(self.snapshot_size, settings, NEWEST)
 
     def pin(self, settings: Settings, champion: int | None) -> "Finetune":
-        """Add the version to start from: a retry starts from the same one.
+        """Add the settings and the version to start from, so that a retry starts from the same version.
 
         Raises: NoChampionError, no version was named and there is no champion.
         """
-        return replace(self, model_version=_demand_start(self.model_version, champion), pinned=Pinned.of(settings))
+        return replace(
+            self, model_version=_demand_start(self.model_version, champion), pinned=PinnedSettings.of(settings)
+        )
 
     def check(self, connection: sa.Connection) -> None:
-        """Refuse more layers than the backbone has. One that was not made here is refused by the training.
+        """Check the number of layers, if the backbone was created here. Otherwise the training refuses the backbone.
 
-        Raises: SettingsError.
+        Raises: SettingsError, the backbone has fewer layers.
         """
         tunable = count_tunable_layers(connection, _demand_start(self.model_version, None))
         if tunable is not None:
             demand_layers(self.layers, tunable)
 
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
-        """Train a challenger. Returns: the MLflow run's id; the run is finished."""
+        """Train a challenger. Returns: the id of the finished MLflow run."""
         start = _demand_start(self.model_version, None)
         plan = Plan(self.seed, training_views(self.pinned.mirrored_views))
-        options = TailOptions(self.layers, self.epochs, self.learning_rate)
+        options = FinetuningOptions(self.layers, self.epochs, self.learning_rate)
         return train_challenger(
             workspace,
             attempt,
             plan,
-            lambda snapshot, run, tell: finetune_backbone(workspace, snapshot, start, plan, options, run, tell),
+            lambda snapshot, run, report: finetune_backbone(workspace, snapshot, start, plan, options, run, report),
             on_step,
         )
 
 
 @dataclass(frozen=True)
 class Tune:
-    """A search for the hyperparameters of a new head, and the head that comes of the best.
+    """Search for the hyperparameters of a new head, and train the head with the best ones.
 
     Args:
-        snapshot_size: newest pool images, from 2.
-        trials: heads to train in the search, from 1.
-        seed: of every trial's initial head, shuffling and dropout, from 0.
-        model_version: filled in by `pin`: the search's workers and the training after them share a backbone.
-        hyperparameters: what the search chose; None before that.
-        pinned: filled in by `pin`; the search decides about mirrored views.
-    Raises: SettingsError, one of them is out of range.
+        snapshot_size: number of the newest pool images, from 2.
+        trials: number of heads to train in the search, from 1.
+        seed: for every trial's initial head, shuffling and dropout, from 0.
+        model_version: set by `pin`, so that the search's workers and the training after them use the same backbone.
+        hyperparameters: the result of the search; None before its end.
+        pinned: set by `pin`; the search decides about mirrored views.
+        Raises: SettingsError, a value is out of range.
     """
 
     kind: ClassVar[str] = TUNE
@@ -188,7 +202,7 @@ class Tune:
     seed: int = 0
     model_version: int | None = None
     hyperparameters: dict[str, int | float] | None = None
-    pinned: Pinned = NOTHING_PINNED
+    pinned: PinnedSettings = NOTHING_PINNED
 
     def __post_init__(self) -> None:
         _check(self.snapshot_size, self.seed)
@@ -196,29 +210,29 @@ class Tune:
             raise SettingsError(f"trials: expected 1 or more, got {self.trials}.")
 
     def snapshot_rules(self, settings: Settings) -> SnapshotRules:
-        """How its snapshot is made."""
+        """Return the rules for its snapshot."""
         return _rules(self.snapshot_size, settings, NEWEST)
 
     def pin(self, settings: Settings, champion: int | None) -> "Tune":
-        """Add the version to start from."""
-        return replace(self, model_version=champion, pinned=Pinned.of(settings))
+        """Add the settings and the version to start from."""
+        return replace(self, model_version=champion, pinned=PinnedSettings.of(settings))
 
     def check(self, connection: sa.Connection) -> None:
-        """Nothing more than its own values."""
+        """Do nothing: the constructor has checked all values."""
 
     def end_search(self, hyperparameters: Mapping[str, int | float], is_mirrored: bool) -> "Tune":
-        """What the search chose."""
+        """Return this request with the values that the search chose."""
         pinned = replace(self.pinned, mirrored_views=is_mirrored)
         return replace(self, hyperparameters=dict(hyperparameters), pinned=pinned)
 
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
-        """Train a challenger with what the search chose. Returns: the MLflow run's id; the run is finished."""
+        """Train a challenger with the hyperparameters of the search. Returns: the id of the finished MLflow run."""
         plan = Plan(self.seed, training_views(self.pinned.mirrored_views), self.hyperparameters or {})
         return train_challenger(
             workspace,
             attempt,
             plan,
-            lambda snapshot, _run, tell: ensure_backbone(workspace, snapshot, self.model_version, tell),
+            lambda snapshot, _run, report: ensure_backbone(workspace, snapshot, self.model_version, report),
             on_step,
         )
 
@@ -226,32 +240,35 @@ class Tune:
 Recipe = Retrain | Finetune | Tune
 
 _ADAPTERS: dict[str, TypeAdapter[Recipe]] = {each.kind: TypeAdapter(each) for each in (Retrain, Finetune, Tune)}
-_NOT_ASKED_FOR = ("hyperparameters", "pinned")
+_NOT_OPTIONS = ("hyperparameters", "pinned")
 
 
 def encode_recipe(recipe: Recipe) -> dict[str, object]:
-    """Make JSON of a recipe: one flat object."""
+    """Return a recipe as one flat JSON object."""
     values = asdict(recipe)
     pinned = values.pop("pinned")
     return {"kind": recipe.kind, **values, **pinned}
 
 
 def decode_recipe(record: Mapping[str, object]) -> Recipe:
-    """Read what `encode_recipe` made.
+    """Read a JSON object that `encode_recipe` returned.
 
-    Raises: CatalogError, it is something else.
+    Raises: CatalogError, the object has another form.
     """
     try:
         return _ADAPTERS[str(record.get("kind", RETRAIN))].validate_python({**record, "pinned": record})
     except (KeyError, ValidationError) as error:
         raise CatalogError(
             f"Expected the stored parameters of a training. Received: {dict(record)}. "
-            "They are of another release; ask for the training again, with another key."
+            "Another release stored them. Request the training again, with another key."
         ) from error
 
 
 def demand_recipe(task: Task, recipe: Recipe) -> None:
-    """Raises: SettingsError, the task has no such training."""
+    """Check that the task has this kind of training.
+
+    Raises: SettingsError, it does not.
+    """
     match recipe:
         case Finetune():
             demand_finetunable(task)
@@ -260,14 +277,14 @@ def demand_recipe(task: Task, recipe: Recipe) -> None:
 
 
 def demand_same_request(request_key: str, found: Recipe, asked: Recipe) -> None:
-    """Refuse a key that stands for another training. What was not asked for is as the attempt has it.
+    """Check that a request with a known key has the options of that key's attempt. An option of None matches any value.
 
-    Raises: SettingsError.
+    Raises: SettingsError, it has others.
     """
     if found.kind != asked.kind:
         raise SettingsError(
             f"Expected the key of a {asked.kind} request. Received: {request_key}, of a {found.kind} request. "
-            f"Go on with `mycoflow {found.kind}`, or take another key."
+            f"Continue with `mycoflow {found.kind}`, or use another key."
         )
     began, now = options_of(found), options_of(asked)
     other = [name for name, value in now.items() if value is not None and began[name] != value]
@@ -276,13 +293,13 @@ def demand_same_request(request_key: str, found: Recipe, asked: Recipe) -> None:
             f"Expected the options that request {request_key} began with: "
             f"{', '.join(f'{name} {began[name]}' for name in other)}. "
             f"Received: {', '.join(f'{name} {now[name]}' for name in other)}. "
-            "Repeat the former to go on with it, or take another key for a new training."
+            "Repeat the former to continue it, or use another key for a new training."
         )
 
 
 def options_of(recipe: Recipe) -> dict[str, object]:
-    """What may be asked for of a recipe, by name."""
-    return {each.name: getattr(recipe, each.name) for each in fields(recipe) if each.name not in _NOT_ASKED_FOR}
+    """Return the options of a request by name."""
+    return {each.name: getattr(recipe, each.name) for each in fields(recipe) if each.name not in _NOT_OPTIONS}
 
 
 def _demand_start(model_version: int | None, champion: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Optuna's study of an attempt: in the catalog's database, shared by any number of workers, on any machine."""
+"""An attempt's Optuna study. It is in the catalog's database; any number of workers on any machine share it."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-SCHEMA = "tuning"  # its tables come from our migrations
+SCHEMA = "tuning"  # our migrations create its tables
 HEARTBEAT_SECONDS = 10
-GRACE_SECONDS = 60  # a trial without a heartbeat for so long is given up
+GRACE_SECONDS = 60  # a trial without a heartbeat for this time counts as failed
 STARTUP_TRIALS = 5
 WARM_UP_EPOCHS = 10
-REPORTED_EPOCHS = 5  # a trial says how it does every so many epochs
+REPORTED_EPOCHS = 5  # number of epochs between two reports of a trial
 
 VALIDATION_LOSS = "validation_loss"
 ERROR = "error"
@@ -28,18 +28,18 @@ ERROR = "error"
 
 @contextmanager
 def open_study(catalog: Catalog, name: str, first: Mapping[str, Any]) -> Iterator["Study"]:
-    """Open a study, made now if it is not there yet. Its value is the main figure, the more the better.
+    """Open a study, and create it if it does not exist. A trial's value is its main figure; more is better.
 
     Args:
-        name: of the study.
-        first: parameters of the trial that a new study begins with.
-    Raises: DatabaseUnavailableError, the server does not answer or went away.
+        name: name of the study.
+        first: parameters of a new study's first trial.
+        Raises: DatabaseUnavailableError, the server does not answer, or stopped answering.
     """
-    import optuna  # noqa: PLC0415 - the nights do without
+    import optuna  # noqa: PLC0415 - only a search needs it
 
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
-    # What a trial reports is a loss with its sign turned, since a study has one direction.
+    # A trial reports the negative loss, because a study has one direction.
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS, WARM_UP_EPOCHS, REPORTED_EPOCHS)
     with _translated_errors():
         storage = _storage(catalog.engine.url)
@@ -56,12 +56,12 @@ def open_study(catalog: Catalog, name: str, first: Mapping[str, Any]) -> Iterato
 
 
 def count_begun(study: "Study") -> int:
-    """Trials that were begun, however they ended."""
+    """Count the trials that were started, whatever their result."""
     return sum(trial.state.name != "WAITING" for trial in study.get_trials(deepcopy=False))
 
 
 def best_trial(study: "Study") -> "FrozenTrial":
-    """The trial with the best main figure; of equals, the one with the lower loss.
+    """Return the trial with the best main figure. If several have it, return the one with the lowest loss.
 
     Raises: TrainingError, no trial ended with a result.
     """
@@ -70,7 +70,7 @@ def best_trial(study: "Study") -> "FrozenTrial":
     if not complete:
         errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
         raise TrainingError(
-            f"Expected one trial at least that ends with a result. None of {len(trials)} did. "
+            f"Expected at least one trial with a result. None of {len(trials)} has one. "
             f"The first error: {errors[0] if errors else 'none was recorded, so the workers died'}"
         )
     return max(complete, key=lambda trial: (trial.value, -trial.user_attrs[VALIDATION_LOSS]))
@@ -81,9 +81,9 @@ def _storage(url: sa.URL) -> "RDBStorage":
     from optuna.storages import RDBStorage  # noqa: PLC0415
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
+        warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat is experimental
         return RDBStorage(
-            # Optuna takes the address for a template.
+            # Optuna treats the address as a template, so braces are escaped.
             url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}"),
             engine_kwargs={
                 "pool_size": 2,  # the trial and its heartbeat
@@ -103,4 +103,4 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, StorageInternalError) as error:
-        raise DatabaseUnavailableError(f"PostgreSQL does not keep the study: {error.__cause__ or error}") from error
+        raise DatabaseUnavailableError(f"PostgreSQL cannot store the study: {error.__cause__ or error}") from error

@@ -1,4 +1,4 @@
-"""Pictures of a study: which values did well together, and which of them mattered."""
+"""Plots of a study: which values gave good results together, and which hyperparameters are important."""
 
 import warnings
 from collections.abc import Callable
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def save_parallel_coordinates(study: "Study", name: str, path: Path) -> None:
-    """Draw a line through the values of each trial that ended, the darker the better.
+    """Draw a line through the values of each completed trial. Darker lines have better results.
 
-    Args: name, of what a trial is worth; path, PNG file to write.
+    Args: name, the figure that trials are compared by; path, PNG file to write.
     """
     from optuna.visualization.matplotlib import plot_parallel_coordinate  # noqa: PLC0415 - seconds of import
 
@@ -22,9 +22,9 @@ def save_parallel_coordinates(study: "Study", name: str, path: Path) -> None:
 
 
 def save_importances(study: "Study", name: str, path: Path) -> None:
-    """Draw how much each hyperparameter has to do with the result, in shares of one.
+    """Draw how much the result depends on each hyperparameter, as shares that add up to 1.
 
-    Args: name, of what a trial is worth; path, PNG file to write.
+    Args: name, the figure that trials are compared by; path, PNG file to write.
     Source: PED-ANOVA, arXiv 2304.10255.
     """
     from optuna.visualization.matplotlib import plot_param_importances  # noqa: PLC0415
@@ -39,7 +39,7 @@ def _save(draw: Callable[[], object], path: Path) -> None:
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
     with warnings.catch_warnings(), plt.rc_context():
-        warnings.simplefilter("ignore")  # Optuna calls these pictures experimental, and few trials imprecise
+        warnings.simplefilter("ignore")  # Optuna warns that these plots are experimental, and imprecise for few trials
         draw()
         figure = plt.gcf()
         figure.set_size_inches(11, 5.5)

@@ -1,4 +1,4 @@
-"""Pictures for the MLflow run: how training went."""
+"""Plots of the training for the MLflow run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ DOTS_PER_INCH = 120
 
 
 def save_learning_curves(history: Mapping[str, Sequence[float]], path: Path, kept_epoch: int | None = None) -> None:
-    """Draw the figures that both folds have over the epochs, the best epoch marked.
+    """Draw the figures of both folds over the epochs, and mark the best epoch.
 
     Args:
-        history: one value per epoch, by name; `val_` before it names the validation fold's. A loss is among them.
+        history: one value per epoch, by name, with `val_loss`. `val_` before a name means the validation fold.
         path: PNG file to write.
-        kept_epoch: the one whose weights were kept, from 0; the one with the lowest validation loss when None.
+        kept_epoch: the epoch whose weights were kept, from 0. If None, the one with the lowest validation loss.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - a second of import
 

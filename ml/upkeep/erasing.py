@@ -1,4 +1,4 @@
-"""Erasing an account, as its owner may ask (GDPR, article 17)."""
+"""Erase an account, which its owner may request (GDPR, article 17)."""
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account, erase_account
@@ -7,9 +7,9 @@ from ml.catalog.logs.events import write_event
 
 
 def erase_owner(catalog: Catalog, account: Account) -> None:
-    """Erase an account for good, with a line in the audit log. What it did stays, and nobody knows whose it was.
+    """Erase an account for good, with an event in the audit log. Its predictions and feedback stay, anonymous.
 
-    Raises: AccountError, it is the last admin's; DatabaseUnavailableError.
+    Raises: AccountError, it is the last enabled admin; DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
         erase_account(connection, account)

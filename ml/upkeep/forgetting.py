@@ -156,14 +156,19 @@ def is_training(connection: sa.Connection) -> bool:
 
 
 def dead_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> Amount:
-    """Feature vectors of backbones other than these."""
+    """Feature vectors of backbones other than these, and of parts that are gone: somebody computed them meanwhile."""
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.octet_length(features.c.vector)), 0))
-    return Amount(*connection.execute(query.where(features.c.backbone_id.not_in(live_backbone_ids))).one())
+    return Amount(*connection.execute(query.where(_is_dead(live_backbone_ids))).one())
 
 
 def forget_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
     """Delete these vectors."""
-    connection.execute(sa.delete(features).where(features.c.backbone_id.not_in(live_backbone_ids)))
+    connection.execute(sa.delete(features).where(_is_dead(live_backbone_ids)))
+
+
+def _is_dead(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:
+    is_part = [sa.exists().where(key == features.c.part_sha256) for key in (images.c.sha256, texts.c.sha256)]
+    return features.c.backbone_id.not_in(live_backbone_ids) | ~sa.or_(*is_part)
 
 
 def dead_backbone_files(connection: sa.Connection, live_backbone_ids: Collection[str]) -> list[str]:

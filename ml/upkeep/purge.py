@@ -58,7 +58,7 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("local copies of versions", "fetched again when needed", _purge_copies(workspace, is_dry_run))
     why = "used by no model version"
     vectors, files = _purge_backbones(workspace, without_files, is_dry_run)
-    yield Removal("feature vectors of backbones", why, vectors)
+    yield Removal("feature vectors of backbones", f"{why}, or of an image or text that is gone", vectors)
     yield Removal("backbone files", why, files)
 
 

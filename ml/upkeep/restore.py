@@ -1,4 +1,4 @@
-"""A backup into a deployment that holds nothing yet."""
+"""Restore a backup into an empty deployment."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -18,22 +18,22 @@ from ml.upkeep.database_dump import create_roles, is_empty, move_uris, restore_d
 
 
 def restore(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Manifest:
-    """Fill the deployment that the settings name from a backup. The catalog comes last, whole or not at all.
+    """Restore a backup into the deployment of the settings. The catalog is restored last, whole or not at all.
 
     Args: on_progress, called with (files checked, files to check).
     Raises:
-        BackupError: the folder is no backup or a damaged one, the deployment holds something, or the database user may
-            not create roles; nothing is restored then.
+        BackupError: the folder is not a complete backup, the deployment is not empty, or the database user may not
+            create roles. In these cases nothing is restored.
         DatabaseUnavailableError: a database does not answer.
     """
     manifest = load_manifest(folder)
     engine = create_engine(settings)
     engine.dispose()
     _demand_dumps(manifest)
-    _check_fit(settings, manifest)
+    _check_compatible(settings, manifest)
     _demand_empty(settings, engine.url, manifest)
     check_files(folder, manifest, on_progress)
-    create_roles(engine.url)  # what may not be allowed comes before anything is restored
+    create_roles(engine.url)  # may be forbidden, so it comes before all that writes data
     _put_objects(settings, folder / STORE)
     if manifest.mlflow_root is not None:
         _restore_mlflow(settings, folder, manifest.mlflow_root)
@@ -45,10 +45,12 @@ def _demand_dumps(manifest: Manifest) -> None:
     expected = {CATALOG_DUMP} if manifest.mlflow_root is None else {CATALOG_DUMP, MLFLOW_DUMP}
     missing = sorted(expected - manifest.files.keys())
     if missing:
-        raise BackupError(f"Expected a whole backup. Its manifest does not name {', '.join(missing)}. Take another.")
+        raise BackupError(
+            f"Expected a complete backup. Its manifest does not name {', '.join(missing)}. Use another backup."
+        )
 
 
-def _check_fit(settings: Settings, manifest: Manifest) -> None:
+def _check_compatible(settings: Settings, manifest: Manifest) -> None:
     if is_earlier_revision(manifest.schema_revision):
         raise BackupError(
             f"Expected a backup of this release or an older one. It was made by an earlier checkout (migration "
@@ -60,10 +62,10 @@ def _check_fit(settings: Settings, manifest: Manifest) -> None:
             f"{manifest.schema_revision}, which this release does not know. Update Mycoflow first."
         )
     if is_mlflow_embedded(settings) != (manifest.mlflow_root is not None):
-        whose = "holds MLflow too: leave MLFLOW_TRACKING_URI empty"
+        advice = "contains MLflow too: leave MLFLOW_TRACKING_URI empty"
         if manifest.mlflow_root is None:
-            whose = "was made beside an MLflow server: set MLFLOW_TRACKING_URI to it"
-        raise BackupError(f"Expected the kind of deployment that was backed up. The backup {whose}.")
+            advice = "was made with a separate MLflow server: set MLFLOW_TRACKING_URI to that server"
+        raise BackupError(f"Expected the kind of deployment that was backed up. The backup {advice}.")
 
 
 def _demand_empty(settings: Settings, catalog_url: sa.URL, manifest: Manifest) -> None:
@@ -74,13 +76,13 @@ def _demand_empty(settings: Settings, catalog_url: sa.URL, manifest: Manifest) -
         held += [str(mlflow_files)] if mlflow_files.exists() and any(mlflow_files.iterdir()) else []
     if held:
         raise BackupError(
-            f"Expected a deployment that holds nothing yet. Found something in {', '.join(held)}. "
+            f"Expected an empty deployment. Found data in {', '.join(held)}. "
             "Restore into a new MYCOFLOW_HOME, or new databases, before any other command uses them."
         )
 
 
 def _put_objects(settings: Settings, folder: Path) -> None:
-    """Objects lie under the hash of what they are, so one that is there already is the same."""
+    """Copy objects into the store. An object's key contains its hash, so an object that exists already is equal."""
     store = open_object_store(settings)
     files = [path for path in folder.rglob("*") if path.is_file()]
     with ThreadPoolExecutor(COPIERS) as copiers:

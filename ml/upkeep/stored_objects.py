@@ -1,4 +1,4 @@
-"""Which objects the catalog names."""
+"""List the objects that the catalog names."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from ml.catalog.tables import backbones, images, ingest_batches
 
 
 def object_keys(connection: sa.Connection) -> list[str]:
-    """The keys of all objects that a row names: images, the files of backbones, and the contact sheets of batches."""
+    """Return the keys of all objects that a row names: images, files of backbones, and contact sheets of batches."""
     files = sa.union(sa.select(backbones.c.onnx_sha256), sa.select(backbones.c.fp32_sha256))
     keys = [image_key(sha256) for sha256 in connection.scalars(sa.select(images.c.sha256))]
     keys += [backbone_key(sha256) for sha256 in connection.scalars(files)]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import MycoflowError, SettingsError
-from ml.settings import Settings, without_settings
+from ml.settings import Settings, default_settings, without_settings
 from stack.demo.demo_report import Stopwatch
 from stack.environment import ROOT, settings_environment
 from stack.home_lock import exclusive
@@ -24,20 +24,18 @@ STOP_SECONDS = 60
 def demo_settings(home: Path) -> Settings:
     """Return the default settings, without the environment's, changed for small images and free ports."""
     airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    chosen = {
-        "mycoflow_home": home,
-        "weights": "random",
-        "image_size": 32,
-        "mirrored_views": False,  # a mirrored digit is another digit, or none
-        "alias_poll_seconds": 1,
-        "airflow_port": airflow,
-        "mlflow_port": mlflow,
-        "service_port": service,
-        "metrics_port": metrics,
-        "prometheus_port": prometheus,
-    }
-    return Settings.model_validate(defaults | chosen)
+    return default_settings(
+        mycoflow_home=home,
+        weights="random",
+        image_size=32,
+        mirrored_views=False,  # a mirrored digit is another digit, or none
+        alias_poll_seconds=1,
+        airflow_port=airflow,
+        mlflow_port=mlflow,
+        service_port=service,
+        metrics_port=metrics,
+        prometheus_port=prometheus,
+    )
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from rich.console import Console
 
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import Split
-from ml.catalog.models.attempts import find_attempt, verdicts_by_version
+from ml.catalog.models.attempts import find_attempt
+from ml.catalog.models.verdicts import verdicts_by_version
 from ml.catalog.tables import monitorings
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.reporting.airflow_api import AirflowClient, DagRun
 from ml.settings import Settings
-from stack.airflow_api import AirflowClient
 from stack.demo.demo_report import Stopwatch, Summary
 from stack.demo.prediction_client import Answer, ask
 from stack.environment import Addresses
@@ -49,13 +50,13 @@ class Story:
         self._chapter("The first night: a first model, from few 8s and 9s")
         self._ingest(self.digits.evaluation, "evaluation")
         self._ingest(self.digits.first, "pool")
-        self._follow("retrain", self.airflow.trigger("retrain", {"reason": FIRST_REASON}))
+        self._follow(self.airflow.trigger("retrain", {"reason": FIRST_REASON}))
         first = self._answer_of_version(1)
         service = self._service_pids()
         self._chapter("The second night: more digits have arrived")
         self._ingest(self.digits.later, "pool")
-        self._follow("monitor_production", self.airflow.trigger("monitor_production", {}))
-        self._follow("retrain", self._asset_triggered_run())
+        self._follow(self.airflow.trigger("monitor_production", {}))
+        self._follow(self._asset_triggered_run())
         second = self._answer_of_version(2)
         if self._service_pids() != service:
             raise MycoflowError("Expected the service to follow the model without a restart, but its process changed.")
@@ -71,20 +72,20 @@ class Story:
         if report.rejects or report.duplicates:
             raise MycoflowError(f"Expected every digit to be accepted, got {report.rejected}.")
 
-    def _follow(self, dag_id: str, dag_run_id: str) -> None:
-        number = sum(run.dag_id == dag_id for run in self.runs) + 1
-        with self.watch.phase(f"{dag_id}, run {number}"):
-            logs = self.settings.mycoflow_home / "airflow" / "logs" / f"dag_id={dag_id}"
-            self.runs.append(follow_run(self.airflow, dag_id, dag_run_id, self.console, logs))
+    def _follow(self, run: DagRun) -> None:
+        number = sum(earlier.dag_id == run.dag_id for earlier in self.runs) + 1
+        with self.watch.phase(f"{run.dag_id}, run {number}"):
+            logs = self.settings.mycoflow_home / "airflow" / "logs" / f"dag_id={run.dag_id}"
+            self.runs.append(follow_run(self.airflow, run, self.console, logs))
 
-    def _asset_triggered_run(self) -> str:
-        def look() -> str | None:
+    def _asset_triggered_run(self) -> DagRun:
+        def look() -> DagRun | None:
             return next(iter(self.airflow.asset_triggered_runs("retrain")), None)
 
         with self.watch.phase("the asset starts retrain"):
-            dag_run_id = wait_for("the asset to start `retrain`", look, REACTION_SECONDS)
+            run = wait_for("the asset to start `retrain`", look, REACTION_SECONDS)
         self.console.print("  the asset [bold]retraining_requested[/] has started retrain")
-        return dag_run_id
+        return run
 
     def _answer_of_version(self, version: int) -> Answer:
         image = min(self.digits.evaluation.glob("8/*.png"))

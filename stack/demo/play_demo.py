@@ -9,14 +9,12 @@ from ml.catalog.accounts.user_accounts import put_demo_accounts
 from ml.catalog.database import Catalog, open_catalog
 from ml.ingest.digits import write_digits
 from ml.settings import Settings, load_settings
-from stack.airflow_api import AirflowClient
 from stack.demo.demo_folder import clean_folder, demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch, Summary, print_summary
 from stack.demo.demo_story import DAG_IDS, Story
 from stack.environment import find_addresses
-from stack.follow import wait_for
+from stack.follow import open_own_airflow, wait_for
 from stack.readiness import wait_until_healthy
-from stack.secret_files import airflow_secrets
 
 START_SECONDS = 180
 
@@ -62,12 +60,12 @@ def _play_on_a_stack(settings: Settings, watch: Stopwatch, console: Console) -> 
         with watch.phase("start the servers"), console.status("Starting PostgreSQL, Airflow, MLflow, the service"):
             digits = write_digits(home / "digits")
             wait_until_healthy(settings, addresses, check, START_SECONDS)
-            airflow = AirflowClient(addresses.airflow, airflow_secrets(home / "airflow").admin_password)
+            airflow = open_own_airflow(settings, addresses)
             wait_for("Airflow to read the DAGs", lambda: all(map(airflow.has_dag, DAG_IDS)) or None, START_SECONDS)
         console.print(
             f"Airflow {addresses.airflow}, MLflow {addresses.mlflow}, service {addresses.service}", soft_wrap=True
         )
-        with airflow, open_catalog(settings) as catalog:
+        with open_catalog(settings) as catalog:
             passwords = _make_accounts(catalog, console)
             story = Story(settings, addresses, catalog, airflow, digits, ("alice", passwords["alice"]), watch, console)
             summary = story.tell()

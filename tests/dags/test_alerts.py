@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import Alert, latest_alerts
+from ml.catalog.tables import training_failures
 from ml.settings import Settings
 from stack.environment import settings_environment
 
@@ -51,6 +53,13 @@ def only_alert(catalog: Catalog) -> Alert:
     return alert
 
 
+def recorded_failures(catalog: Catalog) -> list[tuple[str, str]]:
+    """The request key and the step of every recorded failure of a training."""
+    query = sa.select(training_failures.c.request_key, training_failures.c.step)
+    with catalog.begin() as connection:
+        return [(row.request_key, row.step) for row in connection.execute(query)]
+
+
 def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_task(
     run_dag: RunDag, catalog: Catalog
 ) -> None:
@@ -62,6 +71,7 @@ def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_ta
     assert failed["run_id"] in alert.body
     assert f"Log: {AIRFLOW}/dags/retrain/runs/manual__" in alert.body
     assert alert.body.endswith("/tasks/snapshot")
+    assert recorded_failures(catalog) == [(failed["run_id"], "snapshot")]
     tries = alert.tries
     assert tries > 0
 
@@ -79,6 +89,7 @@ def test_a_failed_task_outside_trainings_raises_one_alert_a_day(run_dag: RunDag,
     assert (alert.kind, alert.title) == ("task_failed", "The task ingest of ingest_images failed")
     assert str(NOWHERE) in alert.body
     assert alert.body.endswith("/tasks/ingest/mapped/0")
+    assert recorded_failures(catalog) == []
 
 
 @pytest.fixture

@@ -137,9 +137,7 @@ def test_the_worker_reads_the_drop_folder_and_changes_nothing_there(services: di
 
 
 def test_only_the_worker_has_the_keys_of_sources(services: dict[str, Any]) -> None:
-    with_keys = {
-        name for name, each in services.items() if "MYCOFLOW_INGEST_S3_ACCOUNTS" in each.get("environment", {})
-    }
+    with_keys = {name for name, each in services.items() if "MYCOFLOW_INGEST_ACCOUNTS" in each.get("environment", {})}
     assert with_keys == {"airflow-worker"}
 
 

@@ -3,29 +3,28 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from playwright import sync_api as playwright_api
 
 from ml.catalog.database import Catalog, open_catalog
-from ml.catalog.items.item_records import Split
 from ml.catalog.tables import evaluations, monitorings
-from ml.ingest.digits import DigitFolders, write_digits
-from ml.ingest.folder import ingest_folder
-from stack.airflow_api import AirflowClient
+from ml.ingest.digits import write_digits
+from ml.reporting.airflow_api import AirflowClient, DagRun
 from stack.demo.demo_folder import demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch
 from stack.environment import Addresses, find_addresses
-from stack.follow import wait_for
+from stack.follow import open_own_airflow, wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
+from tests.e2e.airflow_pages import AirflowPages
+from tests.e2e.digit_arrivals import ingest_digits
 
 # Quick: tests/dags/test_plugin.py asks for the page, tests/ml/reporting for what is on it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -33,34 +32,6 @@ START_SECONDS = 180
 TRAINING_SECONDS = 300
 READING_SECONDS = 3
 NIGHTS = [0.91, 0.9, 0.92, 0.88, 0.86, 0.83, 0.84, 0.79, 0.74, 0.69, 0.66]
-
-
-class Airflow:
-    """Airflow's REST API as its own pages use it."""
-
-    def __init__(self, url: str, password: str) -> None:
-        self.url, self.password = url, password
-        login = {"username": ADMIN, "password": password}
-        self._client = httpx.Client(base_url=url, trust_env=False, timeout=30)
-        token = self._client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
-        self.close = self._client.close
-
-    def ask(self, path: str) -> Any:
-        return self._client.get(f"/api/v2/dags/retrain/dagRuns/{path}").raise_for_status().json()
-
-    def is_asking(self, dag_run_id: str) -> bool | None:
-        state = self.ask(dag_run_id)["state"]
-        assert state in ("queued", "running"), state
-        return bool(self.ask(f"{dag_run_id}/hitlDetails")["hitl_details"]) or None
-
-    def approve(self, dag_run_id: str) -> None:
-        path = f"/api/v2/dags/retrain/dagRuns/{dag_run_id}/taskInstances/approval/-1/hitlDetails"
-        body = {"chosen_options": ["Promote the challenger"], "params_input": {}}
-        self._client.patch(path, json=body).raise_for_status()
-
-    def has_succeeded(self, dag_run_id: str) -> bool | None:
-        return self.ask(dag_run_id)["state"] == "success" or None
 
 
 @pytest.fixture
@@ -76,26 +47,24 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[tuple[Addresses, Airflow, AirflowClient, Catalog]]:
+def running(home: Path) -> Iterator[tuple[Addresses, AirflowClient, AirflowPages, Catalog]]:
     """A stack that asks before it promotes."""
     settings = demo_settings(home).model_copy(update={"snapshot_size": 250, "promotion": "approve"})
     addresses = find_addresses(settings)
     with running_stack(settings, Stopwatch()) as check:
         wait_until_healthy(settings, addresses, check, START_SECONDS)
         password = airflow_secrets(home / "airflow").admin_password
-        with AirflowClient(addresses.airflow, password) as starter, open_catalog(settings) as catalog:
-            wait_for("the DAGs", lambda: starter.has_dag("retrain") or None, START_SECONDS)
-            with closing(Airflow(addresses.airflow, password)) as airflow:
-                yield addresses, airflow, starter, catalog
+        airflow = open_own_airflow(settings, addresses)
+        with open_catalog(settings) as catalog:
+            wait_for("the DAGs", lambda: airflow.has_dag("retrain") or None, START_SECONDS)
+            yield addresses, airflow, AirflowPages(addresses.airflow, password), catalog
 
 
-def ingest(catalog: Catalog, digits: DigitFolders, folder: Path, split: Split, start: int, count: int) -> None:
-    source = digits.evaluation if split == "evaluation" else digits.later
-    for label in sorted(source.iterdir()):
-        (folder / label.name).mkdir(parents=True)
-        for file in sorted(label.iterdir())[start : start + count]:
-            shutil.copy(file, folder / label.name)
-    assert ingest_folder(catalog, folder, split).rejects == []
+def question(airflow: AirflowClient, pages: AirflowPages, run: DagRun) -> Any:
+    """What a run asks, if it does by now. It must not have ended."""
+    state = airflow.run_state(run)
+    assert state in ("queued", "running"), state
+    return pages.question(run.dag_run_id)
 
 
 def remember_nights(catalog: Catalog) -> None:
@@ -120,10 +89,10 @@ def remember_nights(catalog: Catalog) -> None:
             )
 
 
-def log_in(browser: Any, airflow: Airflow) -> None:
-    browser.goto(airflow.url)
+def log_in(browser: Any, pages: AirflowPages) -> None:
+    browser.goto(pages.url)
     browser.locator("input[name=username]").fill(ADMIN)
-    browser.locator("input[name=password]").fill(airflow.password)
+    browser.locator("input[name=password]").fill(pages.password)
     browser.locator("input[name=password]").press("Enter")
     browser.get_by_role("link", name="Model health").wait_for()
 
@@ -132,20 +101,20 @@ def test_an_operator_sees_how_the_model_is_answers_what_waits_and_finds_the_run(
     home: Path, tmp_path: Path, browser: Any
 ) -> None:
     digits = write_digits(tmp_path / "digits")
-    with running(home) as (addresses, airflow, starter, catalog):
-        ingest(catalog, digits, tmp_path / "evaluation", "evaluation", 0, 4)
-        ingest(catalog, digits, tmp_path / "pool", "pool", 0, 25)
-        first = starter.trigger("retrain", {"reason": "the first model"})
-        wait_for("the question", partial(airflow.is_asking, first), TRAINING_SECONDS)
+    with running(home) as (addresses, airflow, pages, catalog):
+        ingest_digits(catalog, digits, tmp_path / "evaluation", "evaluation", 0, 4)
+        ingest_digits(catalog, digits, tmp_path / "pool", "pool", 0, 25)
+        first = airflow.trigger("retrain", {"reason": "the first model"})
+        wait_for("the question", partial(question, airflow, pages, first), TRAINING_SECONDS)
         time.sleep(READING_SECONDS)  # Airflow 3.3.2 takes an answer in the very second of the question for a failure
-        airflow.approve(first)
-        wait_for("the promotion", partial(airflow.has_succeeded, first), TRAINING_SECONDS)
+        pages.answer(first.dag_run_id, "Promote the challenger")
+        wait_for("the promotion", lambda: airflow.run_state(first) == "success" or None, TRAINING_SECONDS)
         remember_nights(catalog)
-        ingest(catalog, digits, tmp_path / "later", "pool", 25, 5)
-        second = starter.trigger("retrain", {"reason": "a better one"})
-        wait_for("the next question", partial(airflow.is_asking, second), TRAINING_SECONDS)
+        ingest_digits(catalog, digits, tmp_path / "later", "pool", 25, 5)
+        second = airflow.trigger("retrain", {"reason": "a better one"})
+        wait_for("the next question", partial(question, airflow, pages, second), TRAINING_SECONDS)
 
-        log_in(browser, airflow)
+        log_in(browser, pages)
         browser.get_by_role("link", name="Model health").click()
         shown = browser.frame_locator("iframe[title='Model health']")
         shown.get_by_text("Version 1 is in production").first.wait_for()
@@ -161,16 +130,16 @@ def test_an_operator_sees_how_the_model_is_answers_what_waits_and_finds_the_run(
         assert "/plugin/" not in browser.url
 
         linked = {
-            task: airflow.ask(f"{first}/taskInstances/{task}/links")["extra_links"].get("MLflow run")
+            task: pages.links(first.dag_run_id, task).get("MLflow run")
             for task in ("snapshot", "train", "register", "evaluate", "gate", "ask", "promote")
         }
         assert linked.pop("snapshot") is None
         (url,) = set(linked.values())
         assert url.startswith(f"{addresses.mlflow}/#/runs/")
-        browser.goto(f"{airflow.url}/dags/retrain/runs/{first}/tasks/train/details")
+        browser.goto(f"{pages.url}/dags/retrain/runs/{first.dag_run_id}/tasks/train/details")
         assert browser.get_by_role("link", name="MLflow run").get_attribute("href") == url
         browser.screenshot(path=tmp_path / "task.png")
         browser.goto(url)
         browser.wait_for_url(f"**/experiments/*/runs/{url.rsplit('/', 1)[1]}**")
-        browser.goto(f"{airflow.url}/mycoflow/health")
+        browser.goto(f"{pages.url}/mycoflow/health")
         browser.screenshot(path=tmp_path / "whole.png", full_page=True)

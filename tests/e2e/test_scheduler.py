@@ -4,16 +4,12 @@ The stack is that of `make up`; it is stopped with a training under way, and not
 """
 
 import io
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from rich.console import Console
@@ -23,14 +19,15 @@ from ml.catalog.items.item_records import Split
 from ml.catalog.tables import attempts, model_versions, promotions, snapshots
 from ml.errors import MycoflowError
 from ml.ingest.digits import DigitFolders, write_digits
-from ml.ingest.folder import ingest_folder
-from stack.airflow_api import AirflowClient
+from ml.reporting.airflow_api import AirflowClient, DagRun
 from stack.demo.demo_folder import demo_settings, running_stack
 from stack.demo.demo_report import Stopwatch
 from stack.environment import find_addresses
-from stack.follow import FollowedRun, follow_run, wait_for
+from stack.follow import FollowedRun, follow_run, open_own_airflow, wait_for
 from stack.readiness import wait_until_healthy
 from stack.secret_files import ADMIN, airflow_secrets
+from tests.e2e.airflow_pages import AirflowPages
+from tests.e2e.digit_arrivals import ingest_digits
 
 START_SECONDS = 180
 REACTION_SECONDS = 180
@@ -41,51 +38,17 @@ READING_SECONDS = 3
 class Stack:
     """A running stack, its catalog, and a way to follow and to repeat its runs."""
 
-    airflow_url: str
-    password: str
     airflow: AirflowClient
+    pages: AirflowPages
     catalog: Catalog
     digits: DigitFolders
     folder: Path
 
     def ingest(self, split: Split, start: int, count: int) -> None:
-        source = self.digits.evaluation if split == "evaluation" else self.digits.later
-        folder = self.folder / f"{split}-{start}"
-        for label in sorted(source.iterdir()):
-            (folder / label.name).mkdir(parents=True)
-            for file in sorted(label.iterdir())[start : start + count]:
-                shutil.copy(file, folder / label.name)
-        assert ingest_folder(self.catalog, folder, split).rejects == []
+        ingest_digits(self.catalog, self.digits, self.folder / f"{split}-{start}", split, start, count)
 
-    def follow(self, dag_id: str, dag_run_id: str) -> FollowedRun:
-        return follow_run(self.airflow, dag_id, dag_run_id, Console(file=io.StringIO()), self.folder)
-
-    def clear(self, dag_run_id: str, task_id: str) -> None:
-        """What the button "Clear" of Airflow's page does: this task and those after it."""
-        body = {"dry_run": False, "dag_run_id": dag_run_id, "task_ids": [task_id], "include_downstream": True}
-        body |= {"only_failed": False, "reset_dag_runs": True}
-        with self._logged_in() as client:
-            client.post("/api/v2/dags/retrain/clearTaskInstances", json=body).raise_for_status()
-
-    def question(self, dag_run_id: str) -> dict[str, Any] | None:
-        """What Airflow's page asks under required actions, if it is asking by now."""
-        with self._logged_in() as client:
-            answer = client.get(f"/api/v2/dags/retrain/dagRuns/{dag_run_id}/hitlDetails").raise_for_status()
-        return next(iter(answer.json()["hitl_details"]), None)
-
-    def answer(self, dag_run_id: str, option: str) -> None:
-        """What a click on one of its buttons does."""
-        path = f"/api/v2/dags/retrain/dagRuns/{dag_run_id}/taskInstances/approval/-1/hitlDetails"
-        with self._logged_in() as client:
-            client.patch(path, json={"chosen_options": [option], "params_input": {}}).raise_for_status()
-
-    @contextmanager
-    def _logged_in(self) -> Iterator[httpx.Client]:
-        login = {"username": ADMIN, "password": self.password}
-        with httpx.Client(base_url=self.airflow_url, trust_env=False) as client:
-            token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
-            client.headers["Authorization"] = f"Bearer {token}"
-            yield client
+    def follow(self, run: DagRun) -> FollowedRun:
+        return follow_run(self.airflow, run, Console(file=io.StringIO()), self.folder)
 
     def counts(self) -> dict[str, int]:
         with self.catalog.begin() as connection:
@@ -111,9 +74,10 @@ def stack(
         wait_until_healthy(settings, addresses, check, START_SECONDS)
         password = airflow_secrets(home / "airflow").admin_password
         digits = write_digits(tmp_path / "digits")
-        with AirflowClient(addresses.airflow, password) as airflow, open_catalog(settings) as catalog:
+        airflow, pages = open_own_airflow(settings, addresses), AirflowPages(addresses.airflow, password)
+        with open_catalog(settings) as catalog:
             wait_for("the DAGs", lambda: airflow.has_dag("retrain") or None, START_SECONDS)
-            yield Stack(addresses.airflow, password, airflow, catalog, digits, tmp_path)
+            yield Stack(airflow, pages, catalog, digits, tmp_path)
     assert [each for each in processes_on(home) if "postgres" not in each] == []
     said = (home / "stack.log").read_text()
     for words in ("Mycoflow is up", addresses.airflow, addresses.prometheus or "", "Stopped. `make up` starts again"):
@@ -123,22 +87,22 @@ def stack(
 @pytest.mark.timeout(900)
 def test_a_cleared_task_gives_the_same_outcome_and_the_asset_starts_the_next_retraining(stack: Stack) -> None:
     stack.ingest("pool", 0, 25)
-    dag_run_id = stack.airflow.trigger("retrain", {"reason": "the first model"})
+    run = stack.airflow.trigger("retrain", {"reason": "the first model"})
     with pytest.raises(MycoflowError, match="failed in: train"):  # there is no evaluation set
-        stack.follow("retrain", dag_run_id)
+        stack.follow(run)
     assert stack.counts() == {"snapshots": 1, "attempts": 1, "model_versions": 0}
 
     stack.ingest("evaluation", 0, 4)
-    stack.clear(dag_run_id, "train")
-    assert stack.follow("retrain", dag_run_id).state == "success"
+    stack.pages.clear(run.dag_run_id, "train")
+    assert stack.follow(run).state == "success"
     once = {"snapshots": 1, "attempts": 1, "model_versions": 1}
     assert stack.counts() == once
-    stack.clear(dag_run_id, "snapshot")
-    assert stack.follow("retrain", dag_run_id).state == "success"
+    stack.pages.clear(run.dag_run_id, "snapshot")
+    assert stack.follow(run).state == "success"
     assert stack.counts() == once
 
     stack.ingest("pool", 25, 5)
-    stack.follow("monitor_production", stack.airflow.trigger("monitor_production", {}))
+    stack.follow(stack.airflow.trigger("monitor_production", {}))
     started = wait_for(
         "the asset to start retrain",
         lambda: next(iter(stack.airflow.asset_triggered_runs("retrain")), None),
@@ -159,14 +123,14 @@ def test_a_promotion_waits_for_a_person_and_does_what_the_person_says(stack: Sta
     stack.ingest("evaluation", 0, 4)
     stack.ingest("pool", 0, 25)
     for option, actors in (("Keep the champion", []), ("Promote the challenger", [f"airflow:{ADMIN}"])):
-        dag_run_id = stack.airflow.trigger("retrain", {"reason": "the first model"})
-        question = wait_for("the question", partial(stack.question, dag_run_id), START_SECONDS)
+        run = stack.airflow.trigger("retrain", {"reason": "the first model"})
+        question = wait_for("the question", partial(stack.pages.question, run.dag_run_id), START_SECONDS)
         assert "| challenger | version" in question["body"]
         with stack.catalog.begin() as connection:
             assert connection.execute(sa.select(promotions.c.actor)).scalars().all() == []
         # Airflow 3.3.2 takes an answer in the very second of the question for a failure, and asks again.
         time.sleep(READING_SECONDS)
-        stack.answer(dag_run_id, option)
-        assert stack.follow("retrain", dag_run_id).state == "success"
+        stack.pages.answer(run.dag_run_id, option)
+        assert stack.follow(run).state == "success"
         with stack.catalog.begin() as connection:
             assert connection.execute(sa.select(promotions.c.actor)).scalars().all() == actors

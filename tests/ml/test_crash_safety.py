@@ -177,5 +177,5 @@ def test_the_alias_that_a_killed_run_moved_stays_where_people_put_it_since(
 
 def test_the_key_of_another_kind_of_request_is_refused(filled_workspace: Workspace) -> None:
     cycle.take_snapshot(filled_workspace, KEY, "test", PARAMETERS)
-    with pytest.raises(SettingsError, match="Go on with `mycoflow retrain`"):
+    with pytest.raises(SettingsError, match="Continue with `mycoflow retrain`"):
         cycle.take_snapshot(filled_workspace, KEY, "test", Finetune(200, layers=1, epochs=1))

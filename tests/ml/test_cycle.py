@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, mlflow_uri
+from ml.app import Workspace, load_version, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
-from ml.catalog.models import attempts, journal
+from ml.catalog.models import attempts, journal, verdicts
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
 from ml.evaluation import monitoring, promotion
 from ml.figures import FIGURES
@@ -60,10 +60,10 @@ def test_two_nights_end_with_the_better_model_in_production(
     assert cycle.monitor(workspace).is_retraining_requested is False
 
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    version, ranked = cycle.predict(workspace, content)
+    version, entries = cycle.predict(workspace, content, 10)
     assert version == second.production_version
-    assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-5)
-    assert ranked[0][0] == "1"
+    assert sum(entry["proba"] for entry in entries) == pytest.approx(100, abs=0.1)
+    assert entries[0]["name"] == "1"
 
 
 def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace, few_digits: DigitFolders) -> None:
@@ -79,6 +79,16 @@ def test_every_step_can_run_again_and_ends_the_same(filled_workspace: Workspace,
     assert [cycle.promote_challenger(workspace, attempt_id) for _ in range(2)] == [1, 1]
     assert (count(workspace, "training.snapshots"), count(workspace, "training.promotions")) == (1, 1)
     assert [model.version for model in list_models(workspace)] == [1]
+
+
+def test_a_training_uses_the_settings_of_its_request(filled_workspace: Workspace) -> None:
+    attempt_id = cycle.take_snapshot(filled_workspace, "key", "test", PARAMETERS)
+    changed = filled_workspace.settings.model_copy(update={"image_size": 48, "weights": "bundled"})
+    later = replace(filled_workspace, settings=changed)
+    cycle.train(later, attempt_id)
+    card = load_version(later, cycle.register(later, attempt_id)).card
+    assert card.image_size == filled_workspace.settings.image_size == 32
+    assert card.backbone_weights == "random:0"
 
 
 def test_a_step_whose_forerunner_is_missing_says_so(filled_workspace: Workspace) -> None:
@@ -218,7 +228,7 @@ def test_without_a_champion_monitoring_and_prediction_say_what_to_do(filled_work
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
         cycle.monitor(filled_workspace)
     with pytest.raises(NoChampionError, match="mycoflow retrain"):
-        cycle.predict(filled_workspace, b"")
+        cycle.predict(filled_workspace, b"", 1)
 
 
 def test_without_an_evaluation_set_training_says_what_to_do(workspace: Workspace, few_digits: DigitFolders) -> None:
@@ -264,6 +274,13 @@ def number_of(workspace: Workspace, request_key: str) -> int:
     return attempt.id
 
 
+def asked_at(workspace: Workspace, attempt_id: int) -> object:
+    """When a person was asked whether an attempt's version may go into production."""
+    with workspace.catalog.begin() as connection:
+        query = sa.text("SELECT approval_asked_at FROM training.attempts WHERE id = :id")
+        return connection.scalar(query, {"id": attempt_id})
+
+
 def test_nothing_is_promoted_before_a_person_says_so(judged: Workspace) -> None:
     report = cycle.retrain(asking(judged), "second", "test", PARAMETERS)
     assert (report.verdict.decision, report.production_version) == ("promote", 1)
@@ -274,6 +291,7 @@ def test_who_decides_is_shown_both_and_is_written_down(judged: Workspace) -> Non
     comparison = cycle.comparison_to_approve(asking(judged), attempt_id)
     assert comparison is not None
     assert "| challenger | version 2 |" in comparison
+    assert asked_at(judged, attempt_id) is not None
     assert cycle.promote_challenger(asking(judged), attempt_id, approved_by="bob") == 2
     with judged.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
@@ -288,7 +306,9 @@ def test_a_yes_goes_before_the_hold_of_a_rollback(judged: Workspace) -> None:
 
 
 def test_nobody_is_asked_where_promotion_is_automatic(judged: Workspace) -> None:
-    assert cycle.comparison_to_approve(judged, number_of(judged, "second")) is None
+    attempt_id = number_of(judged, "second")
+    assert cycle.comparison_to_approve(judged, attempt_id) is None
+    assert asked_at(judged, attempt_id) is None
 
 
 def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspace) -> None:
@@ -297,7 +317,7 @@ def test_an_approval_after_a_newer_champion_came_is_judged_again(judged: Workspa
     promotion.promote_by_hand(workspace, 3, actor="tester", reason="test")
     assert cycle.promote_challenger(workspace, attempt_id, approved_by="bob") == 3
     with workspace.catalog.begin() as connection:
-        verdict = attempts.find_verdict(connection, attempt_id)
+        verdict = verdicts.find_verdict(connection, attempt_id)
     assert verdict is not None
     assert (verdict.champion_version, verdict.decision) == (3, "keep")
     assert "its snapshot is not newer" in verdict.reasons[0]

@@ -9,13 +9,12 @@ import sqlalchemy as sa
 
 from ml import cycle
 from ml.app import Workspace
-from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models.attempts import finish_attempt
+from ml.catalog.models.training_failures import record_failure
 from ml.catalog.tables import attempts
 from ml.errors import SettingsError
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
-from ml.reporting.training_notices import retraining_failed
 from ml.training.recipes import Finetune, Recipe, Retrain, Tune
 
 RETRAIN = Retrain(snapshot_size=200, seed=7)
@@ -70,20 +69,20 @@ def due(filled_workspace: Workspace, few_digits: DigitFolders) -> Iterator[Works
     yield filled_workspace
 
 
-def fail(workspace: Workspace, dag_id: str, request_key: str) -> None:
-    """Tell people that a training's process died, as Airflow's callback does."""
+def fail(workspace: Workspace, request_key: str) -> None:
+    """Record that a training's process died, as Airflow's callback does."""
     with workspace.catalog.begin() as connection:
-        raise_alert(connection, *retraining_failed(dag_id, request_key, "train", 1, None))
+        record_failure(connection, request_key, "train", 1)
 
 
 def test_a_night_does_not_ask_while_a_training_of_that_pool_is_under_way(due: Workspace) -> None:
     for key, parameters in (("same", Retrain(200)), ("other", RETRAIN), ("tuning", TUNE)):
         cycle.take_snapshot(due, key, "test", parameters)
         assert cycle.monitor(due).reasons == []
-    fail(due, "tune", "tuning")
+    fail(due, "tuning")
     assert cycle.monitor(due).reasons == []  # two others are still under way
     for key in ("same", "other"):
-        fail(due, "retrain", key)
+        fail(due, key)
     assert cycle.monitor(due).is_retraining_requested
 
 

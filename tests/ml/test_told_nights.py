@@ -60,12 +60,12 @@ def test_a_model_whose_snapshot_is_old_is_reviewed_once(unheard: Workspace) -> N
 
 def test_a_training_that_died_is_told_when_its_time_is_over(unheard: Workspace) -> None:
     cycle.take_snapshot(unheard, "died", "test", PARAMETERS)
-    cycle.look_around(unheard)
+    cycle.raise_due_alerts(unheard)
     assert kinds(unheard) == ["promoted"]
     with unheard.catalog.begin() as connection:
         connection.execute(sa.update(attempts).values(started_at=sa.text("now() - interval '31 minutes'")))
-    cycle.look_around(unheard)
-    cycle.look_around(unheard)
+    cycle.raise_due_alerts(unheard)
+    cycle.raise_due_alerts(unheard)
     assert kinds(unheard) == ["promoted", "retraining_overdue"]
 
 
@@ -74,8 +74,8 @@ def test_a_model_that_somebody_put_into_production_in_mlflow_is_told(unheard: Wo
     here = unheard.registry.champion()
     unheard.registry.set_champion(1 if here == 2 else 2)
     before = len(kinds(unheard))
-    cycle.look_around(unheard)
+    cycle.raise_due_alerts(unheard)
     assert len(kinds(unheard)) == before + 1
     gone = replace(unheard, registry=Registry("http://127.0.0.1:1"))
-    cycle.look_around(gone)  # looks again next time
+    cycle.raise_due_alerts(gone)  # looks again next time
     assert len(kinds(unheard)) == before + 1

@@ -16,7 +16,7 @@ from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartFigures
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
@@ -72,7 +72,7 @@ def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[M
     )
     models = ModelHost(ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None, TASK)
     models.serve(LoadedModel.load(write_bundle(tmp_path / "1-run", 1), TASK))
-    return [*Metrics(models, Load(1)).registry.collect(), *health_metrics(health, Settings())]
+    return [*Metrics(models, AdmissionControl(1)).registry.collect(), *health_metrics(health, Settings())]
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_who_waits_longer_than_a_request_may_take_is_told_to_come_back(
     serve_version(1)
     with ExitStack() as others:
         for _ in range(usable_cpus()):
-            others.enter_context(application_state.current(app).load.computing.enter(Deadline(1)))
+            others.enter_context(application_state.current(app).admission.computing.enter(Deadline(1)))
         began = time.monotonic()
         answer = post(png(2))
         seconds = time.monotonic() - began

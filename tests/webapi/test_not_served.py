@@ -60,7 +60,7 @@ def follow(*apps: Flask) -> None:
 
 def look(workspace: Workspace) -> list[Alert]:
     """What send_alerts does every ten minutes. Gives the alerts on what is not served, newest first."""
-    cycle.look_around(workspace)
+    cycle.raise_due_alerts(workspace)
     with workspace.catalog.begin() as connection:
         return [alert for alert in latest_alerts(connection, 10) if alert.kind == "not_served"]
 

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from ml.errors import BusyError
 from tests.application import add_to_api
 from webapi.access.authentication import public, requires
-from webapi.problems import note_problem
+from webapi.problems import record_problem
 
 
 def problem(answer: TestResponse) -> tuple[int, str]:
@@ -93,7 +93,7 @@ def test_an_error_is_rendered_by_the_blueprint_that_it_occurs_in(app: Flask) -> 
         raise BusyError("all <places> are taken")
 
     def render(error: Exception) -> tuple[str, int]:
-        found = note_problem(error)
+        found = record_problem(error)
         return f"<h1>{escape(found.detail)}</h1>", found.status
 
     pages = Blueprint("pages", __name__, url_prefix="/pages")

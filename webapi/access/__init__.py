@@ -1,1 +1,1 @@
-"""Who may ask what, and how often."""
+"""Authentication, authorisation, rate limits and maintenance mode."""

@@ -1,11 +1,11 @@
-"""Who asks, and may they? Every route says who may call it: `@public`, or `@requires(role)`.
+"""Authentication and authorisation. Every route declares who may call it: `@public`, or `@requires(role)`.
 
     @api.get("/accuracy")
     @requires("admin")
     def get_accuracy() -> Response: ...
 
-The work is done before the view is called and before its parameters are looked at. Credentials are HTTP Basic or a
-bearer token. A route that says nothing is the admins'.
+Both are checked before the view is called and before its parameters are read. Credentials are HTTP Basic or a bearer
+token. A route without a declaration requires the role admin.
 
 Source: RFC 7617 (Basic), RFC 6750 (Bearer).
 """
@@ -30,55 +30,55 @@ _View = TypeVar("_View", bound=Callable[..., object])
 
 
 def requires(role: Role) -> Callable[[_View], _View]:
-    """A view for accounts of this role and the roles above it. It stands below the route's own decorator."""
+    """Allow a view for accounts with this role or a higher one. Put it below the route's decorator."""
     return lambda view: _mark(view, role)
 
 
 def public(view: _View) -> _View:
-    """A view for everybody."""
+    """Allow a view without an account."""
     return _mark(view, None)
 
 
 def required_role(app: Flask, endpoint: str) -> Role | None:
-    """The least role that may call an endpoint; None when it is public."""
+    """Return the lowest role that may call an endpoint; None if it is public."""
     role: Role | None = getattr(app.view_functions[endpoint], "required_role", "admin")
     return role
 
 
 def current_account() -> Account:
-    """The account that asks. Only in views that require a role."""
+    """Return the account that the request is authenticated as. Only for views that require a role."""
     account: Account = g.account
     return account
 
 
 def current_actor() -> str:
-    """What the account that asks is called in labels and in the audit log. Only in views that require a role."""
+    """Return the current account's name in labels and in the audit log. Only for views that require a role."""
     return actor_name(current_account())
 
 
 def init_identification(app: Flask) -> None:
-    """Find out who asks, at the beginning of every request to a route that requires a role."""
+    """Authenticate every request to a route that requires a role."""
     app.before_request(_identify)
 
 
 def init_passwords(app: Flask, throttle: Throttle) -> None:
-    """Check passwords, as often as a throttle allows."""
+    """Create the application's password checker, with a rate limit."""
     app.extensions[_EXTENSION] = PasswordChecker(throttle)
 
 
 def init_authorisation(app: Flask) -> None:
-    """Refuse who may not. After the rate limits, so that refused requests count too."""
+    """Refuse accounts without the required role. Call it after the rate limits, so that refused requests count too."""
     app.before_request(_authorise)
 
 
 def password_checker() -> PasswordChecker:
-    """The application's password checker."""
+    """Return the application's password checker."""
     checker: PasswordChecker = current_app.extensions[_EXTENSION]
     return checker
 
 
 def unauthorized(detail: str) -> ProblemError:
-    """A 401 that says which credentials are understood."""
+    """Return a 401 problem that lists the supported authentication schemes."""
     return ProblemError(401, "unauthorized", detail, headers=[("WWW-Authenticate", value) for value in _CHALLENGES])
 
 
@@ -112,7 +112,7 @@ def _authorise() -> None:
 def _find_account() -> Account:
     credentials = request.authorization
     if credentials is None:
-        raise unauthorized("Expected HTTP Basic credentials or a bearer token, got none that can be read.")
+        raise unauthorized("Expected HTTP Basic credentials or a bearer token, got none that are readable.")
     if credentials.type == "basic":
         refuse_cross_site()
         return _check_password(credentials.username or "", credentials.password or "")

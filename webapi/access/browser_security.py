@@ -1,4 +1,4 @@
-"""What keeps browsers and proxies honest: headers on every answer, no cross-site use of Basic credentials.
+"""Security for browsers and proxies: headers on every response, and no cross-site use of Basic credentials.
 
 Source: OWASP REST Security Cheat Sheet; Fetch Metadata Request Headers (W3C).
 """
@@ -24,7 +24,7 @@ _OWN_SITE = frozenset({"same-origin", "none"})  # none: typed into the address b
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Harden an application."""
+    """Add security headers and the trust in proxies to an application."""
     if settings.trusted_proxies:
         proxies = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
@@ -32,7 +32,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def refuse_cross_site() -> None:
-    """Refuse a request that another site made a browser send, with the credentials that the browser remembers.
+    """Refuse a request that another site caused, because the browser adds stored Basic credentials to it.
 
     Raises: ProblemError, 403.
     """
@@ -46,7 +46,7 @@ def _is_own_site() -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site in _OWN_SITE
-    # Browsers leave Sec-Fetch-Site out where there is no TLS, and programs send neither.
+    # Browsers omit Sec-Fetch-Site without TLS. Programs send neither header.
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == request.host
 

@@ -1,4 +1,4 @@
-"""How often may one ask? Per account, per address where nobody is known, and apart for passwords."""
+"""Rate limits: per account, per address for requests without an account, and separately for passwords."""
 
 import ipaddress
 
@@ -16,11 +16,11 @@ _REDIS_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
 
 
 class Throttle:
-    """Counts the passwords that are checked, per account and per address. One per application.
+    """Limits password checks per account and per address. There is one per application.
 
     Args:
-        limiter: whose storage is used, while it answers.
-        settings: the two rates.
+        limiter: its storage is used while it answers; otherwise this process counts for itself.
+        settings: have the two rates.
     """
 
     def __init__(self, limiter: Limiter, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Throttle:
         self._per_address = parse(settings.login_rate_limit_per_address)
 
     def count_login(self, login: str) -> None:
-        """Count a try to log in as somebody, whether that account exists or not.
+        """Count an attempt to log in, whether the account exists or not.
 
         Raises: ProblemError, 429.
         """
@@ -47,7 +47,7 @@ class Throttle:
 
 
 def init_app(app: Flask, settings: Settings) -> Throttle:
-    """Limit an application's requests. Where Redis is down, each process counts for itself."""
+    """Limit an application's requests. While Redis is down, each process counts for itself."""
     uri = settings.rate_limit_storage.get_secret_value()
     is_redis = uri.startswith("redis")
     limiter = Limiter(
@@ -63,7 +63,7 @@ def init_app(app: Flask, settings: Settings) -> Throttle:
 
 
 def address_key() -> str:
-    """Where a request comes from: the address, or its /64 in IPv6, which is what one subscriber has."""
+    """Return the request's address. For IPv6, return its /64 network, which usually belongs to one subscriber."""
     text = request.remote_addr or "unknown"
     try:
         address = ipaddress.ip_address(text)

@@ -1,4 +1,4 @@
-"""Predictions are refused in maintenance mode."""
+"""Refuse predictions in maintenance mode."""
 
 from flask import Flask, current_app
 
@@ -11,25 +11,25 @@ _EXTENSION = "mycoflow-maintenance"
 
 
 def init_app(app: Flask, database: Database) -> None:
-    """Give an application its maintenance mode."""
+    """Create an application's maintenance mode."""
     app.extensions[_EXTENSION] = MaintenanceMode(database)
 
 
 def current() -> MaintenanceMode:
-    """The mode of the application that handles this request."""
+    """Return the maintenance mode of the application that handles this request."""
     mode: MaintenanceMode = current_app.extensions[_EXTENSION]
     return mode
 
 
 def refuse_in_maintenance() -> None:
-    """Call it first in whatever makes a prediction.
+    """Check maintenance mode. Each route for predictions must call this first.
 
-    Raises: ProblemError, 503 with Retry-After while maintenance mode is on.
+    Raises: ProblemError, 503 with Retry-After, maintenance mode is on.
     """
     if current().is_on():
         raise ProblemError(
             503,
             "maintenance",
-            "The service is in maintenance and answers no predictions for now. Try again later.",
+            "The service is in maintenance and makes no predictions now. Try again later.",
             _RETRY_AFTER_SECONDS,
         )

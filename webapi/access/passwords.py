@@ -1,4 +1,4 @@
-"""Checks passwords without paying argon2 (160 ms, 64 MiB) for every request, nor letting anybody make us pay it."""
+"""Check passwords. argon2 costs 160 ms and 64 MiB, so right credentials are cached, and attempts are limited."""
 
 import hashlib
 import hmac
@@ -18,37 +18,37 @@ from webapi.problems import unavailable
 
 _REMEMBERED_SECONDS = 300.0
 _REMEMBERED_COUNT = 10_000
-_WAITING_COUNT = 4  # a few of the threads: the others go on with what needs no password
+_WAITING_COUNT = 4  # few of the threads: the others can serve requests without a password
 
 
 class PasswordChecker:
-    """One per application.
+    """Checks passwords. There is one per application.
 
-    Credentials that were right are remembered for five minutes, under a keyed hash of login, password and stored hash:
-    a new password is another hash, so the old one is forgotten at once. The key never leaves the process.
+    Right credentials are cached for five minutes, under a keyed hash of login, password and stored hash. A new password
+    changes the stored hash, so the old password is invalid at once. The key never leaves the process.
 
     Args:
-        throttle: asked before each argon2.
-        clock: seconds that only grow.
+        throttle: called before each argon2 computation.
+        clock: monotonic clock, seconds.
     """
 
     def __init__(self, throttle: Throttle, clock: Callable[[], float] = time.monotonic) -> None:
         self._throttle = throttle
         self._key = secrets.token_bytes(32)
         self._remembered: TTLCache[bytes, bool] = TTLCache(_REMEMBERED_COUNT, _REMEMBERED_SECONDS, timer=clock)
-        self._twins: WeakValueDictionary[bytes, Any] = WeakValueDictionary()  # locks, while somebody holds them
+        self._locks: WeakValueDictionary[bytes, Any] = WeakValueDictionary()  # each lock exists while a thread uses it
         self._memory = threading.Lock()
         self._waiting = threading.Semaphore(_WAITING_COUNT)
         self._hashing = threading.Lock()
 
     def check_remembered(self, database: Database, login: str, password: str) -> Account | None:
-        """The account, if these are its credentials, from memory where they were right lately.
+        """Return the account if the credentials are right, with the help of the cache. Otherwise return None.
 
-        Raises: ProblemError, 429 too many tries or 503 too many at once; DatabaseUnavailableError.
+        Raises: ProblemError, 429 too many attempts or 503 too many at once; DatabaseUnavailableError.
         """
         stored = _find(database, login)
         fingerprint = self._fingerprint(login, password, stored)
-        with self._twin_lock(fingerprint):  # the same credentials at the same moment: one argon2
+        with self._lock_for(fingerprint):  # concurrent requests with the same credentials need one argon2 computation
             if not self._is_remembered(fingerprint):
                 if not self._is_right(database, login, password, stored):
                     return None
@@ -57,9 +57,9 @@ class PasswordChecker:
         return _enabled(stored)
 
     def check(self, database: Database, login: str, password: str) -> Account | None:
-        """The account, if these are its credentials. Always throttled and hashed.
+        """Return the account if the credentials are right, without the cache. Otherwise return None.
 
-        Raises: as check_remembered.
+        Raises: the errors of check_remembered.
         """
         stored = _find(database, login)
         return _enabled(stored) if self._is_right(database, login, password, stored) else None
@@ -72,9 +72,9 @@ class PasswordChecker:
         with self._memory:
             return fingerprint in self._remembered
 
-    def _twin_lock(self, fingerprint: bytes) -> threading.Lock:
+    def _lock_for(self, fingerprint: bytes) -> threading.Lock:
         with self._memory:
-            lock: threading.Lock = self._twins.setdefault(fingerprint, threading.Lock())
+            lock: threading.Lock = self._locks.setdefault(fingerprint, threading.Lock())
             return lock
 
     def _is_right(self, database: Database, login: str, password: str, stored: StoredAccount | None) -> bool:

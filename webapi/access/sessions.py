@@ -1,4 +1,4 @@
-"""Logging in and out: a password against a bearer token."""
+"""Log in and out: exchange a password for a bearer token."""
 
 from datetime import timedelta
 
@@ -10,7 +10,8 @@ from webapi.access.authentication import password_checker, unauthorized
 def log_in(login: str, password: str) -> IssuedToken:
     """Check a password, and issue a token.
 
-    Raises: ProblemError, 401 they are wrong, 429 too many tries, 503 too many at once; DatabaseUnavailableError.
+    Raises: ProblemError, 401 login or password is wrong, 429 too many attempts, 503 too many at once;
+        DatabaseUnavailableError.
     """
     service = application_state.current()
     account = password_checker().check(service.database, login, password)

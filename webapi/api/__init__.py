@@ -1,1 +1,1 @@
-"""The HTTP API: its routes, what they take and give, and its description."""
+"""The HTTP API: its routes, their requests and responses, and its OpenAPI document."""

@@ -1,4 +1,4 @@
-"""What comes and goes over the routes of the data, and how it is described."""
+"""Requests and responses of the data routes, with their descriptions."""
 
 import re
 from datetime import UTC, datetime
@@ -15,18 +15,18 @@ from webapi.api.prediction_models import Label
 
 MAX_CHANGES = 500
 MAX_PAGE_SIZE = 500
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the bytes as received")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the image's bytes as received")]
 
 
 def _check_moment(value: object) -> object:
-    """pydantic takes numbers too, as seconds since 1970."""
+    """Refuse numbers, which pydantic reads as seconds since 1970."""
     if isinstance(value, str) and not re.match(r"[0-9]{4}-", value):
         raise ValueError("expected a date, a time and its zone, such as 2026-01-31T12:00:00Z")
     return value
 
 
 def _to_utc(value: datetime) -> datetime:
-    """PostgreSQL knows no zone beyond 16 hours; RFC 3339 does."""
+    """Convert to UTC: RFC 3339 allows zones beyond 16 hours, but PostgreSQL does not."""
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
@@ -48,40 +48,40 @@ _Number = Annotated[int, DigitsOnly]
 
 
 class DataQuery(Query):
-    """What to look through, which of it, and which page. Each filter is for the kinds that its description names."""
+    """The kind of data, the filters and the page. Each filter is for the kinds that its description names."""
 
     kind: Literal["images", "predictions", "feedback", "events"] = "images"
     label: _Text | None = Field(None, description="Images")
-    origin: LabelOrigin | None = Field(None, description="Images: who says so")
+    origin: LabelOrigin | None = Field(None, description="Images: origin of the label")
     split: Literal["pool", "evaluation", "none"] | None = Field(None, description="Images; `none`: only predicted")
     held_back: HeldBack | None = Field(
-        None, description="Images: why it is not used: in doubt, taken out, uncertified, a copy, or described anew"
+        None, description="Images: why it is not used: in doubt, excluded, uncertified, a copy, or superseded"
     )
-    login: _Text | None = Field(None, description="Predictions, feedback, events: of whom. For admins")
+    login: _Text | None = Field(None, description="Predictions, feedback, events: login of the account. For admins")
     model_version: _Number | None = Field(None, description="Predictions, feedback")
-    sha256: Sha256 | None = Field(None, description="Predictions, feedback: of which image")
+    sha256: Sha256 | None = Field(None, description="Predictions, feedback: SHA-256 of the image")
     prediction_id: _Number | None = Field(None, description="Feedback")
     verdict: Verdict | None = Field(None, description="Feedback")
-    event: _Text | None = Field(None, description="Events: of which kind, such as `image.suspended`")
-    received_from: _Moment | None = Field(None, description="No earlier")
-    received_before: _Moment | None = Field(None, description="Earlier")
+    event: _Text | None = Field(None, description="Events: kind of event, such as `image.suspended`")
+    received_from: _Moment | None = Field(None, description="At this time or later")
+    received_before: _Moment | None = Field(None, description="Before this time")
     limit: _Number = Field(100, ge=1, le=MAX_PAGE_SIZE)
-    cursor: Annotated[str, Field(max_length=500)] | None = Field(None, description="The page before's `next_cursor`")
+    cursor: Annotated[str, Field(max_length=500)] | None = Field(None, description="`next_cursor` of the former page")
 
     @property
     def misplaced(self) -> str | None:
-        """A filter that this kind does not have, if one was given."""
+        """Return a filter that was given but that this kind does not have; None if there is none."""
         return min(self.model_fields_set - _OF_ALL - _OF_KIND[self.kind], default=None)
 
     @property
     def images(self) -> ImageFilter:
-        """What the parameters say of images."""
+        """Return the filters for images."""
         known = {name: getattr(self, name) for name in ImageFilter.__dataclass_fields__ if name != "class_name"}
         return ImageFilter(class_name=self.label, **known)
 
     @property
     def logs(self) -> LogFilter:
-        """What the parameters say of predictions, feedback and events."""
+        """Return the filters for predictions, feedback and events."""
         known = {name: getattr(self, name) for name in LogFilter.__dataclass_fields__ if name != "item_id"}
         return LogFilter(item_id=self.sha256, **known)
 
@@ -110,7 +110,7 @@ class ImagesPage(BaseModel):
 
 
 class ListedPredictionData(BaseModel):
-    """One request for a prediction; `proba` is the first name's, in percent. `login`: for admins."""
+    """A prediction. `name` is the top class, `proba` its probability in percent. Only admins see `login`."""
 
     id: int
     requested_at: datetime
@@ -130,7 +130,7 @@ class PredictionsPage(BaseModel):
 
 
 class ListedFeedbackData(BaseModel):
-    """What somebody said of a prediction. `login`: for admins."""
+    """Feedback on a prediction. Only admins see `login`."""
 
     id: int
     given_at: datetime
@@ -150,7 +150,7 @@ class FeedbackPage(BaseModel):
 
 
 class ListedEventData(BaseModel):
-    """A line of the audit log; `login` is the account's in `actor`, while there is one."""
+    """An entry of the audit log. `login` belongs to the account in `actor`, as long as the account exists."""
 
     id: int
     happened_at: datetime
@@ -168,11 +168,11 @@ class EventsPage(BaseModel):
 
 
 class DataPage(RootModel[ImagesPage | PredictionsPage | FeedbackPage | EventsPage]):
-    """A page of the kind that was asked for."""
+    """A page of the requested kind."""
 
 
 class Certify(Strict):
-    """The label that the image has is right."""
+    """Confirm that the image's label is right."""
 
     action: Literal["certify"]
     sha256: Sha256
@@ -182,7 +182,7 @@ class Certify(Strict):
 
 
 class Relabel(Strict):
-    """The image shows something else."""
+    """Give the image another label."""
 
     action: Literal["relabel"]
     sha256: Sha256
@@ -193,7 +193,7 @@ class Relabel(Strict):
 
 
 class Exclude(Strict):
-    """No model is to learn from the image or be measured on it."""
+    """Exclude the image from training and evaluation."""
 
     action: Literal["exclude"]
     sha256: Sha256
@@ -203,7 +203,7 @@ class Exclude(Strict):
 
 
 class ChangesBody(Strict):
-    """Changes, made in their order; all of them or none."""
+    """Changes, applied in this order: all of them or none."""
 
     changes: list[Annotated[Certify | Relabel | Exclude, Field(discriminator="action")]] = Field(
         min_length=1, max_length=MAX_CHANGES
@@ -211,7 +211,7 @@ class ChangesBody(Strict):
 
 
 class ImageStateData(BaseModel):
-    """What a change is about."""
+    """The attributes of an image that a change affects."""
 
     label: str | None
     label_origin: str | None
@@ -220,7 +220,7 @@ class ImageStateData(BaseModel):
 
 
 class ChangedData(BaseModel):
-    """How one change went."""
+    """The result of one change."""
 
     sha256: str
     action: Action
@@ -230,6 +230,6 @@ class ChangedData(BaseModel):
 
 
 class ChangesAnswer(BaseModel):
-    """One entry for each change, in their order."""
+    """One entry for each change, in the order of the request."""
 
     changes: list[ChangedData]

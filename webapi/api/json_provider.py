@@ -1,4 +1,4 @@
-"""How JSON is read and written."""
+"""Read and write JSON."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from flask.json.provider import DefaultJSONProvider
 
 
 class JsonProvider(DefaultJSONProvider):
-    """Flask's own, with objects in the order they are written, and one more kind of text that is no JSON for us."""
+    """Flask's provider, but it keeps the order of keys, and refuses deeply nested documents."""
 
     sort_keys = False
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Read a document.
 
-        Raises: ValueError, it is malformed, or nested so deeply that Python's parser gives up.
+        Raises: ValueError, the document is malformed, or nested too deeply for Python's parser.
         """
         try:
             return super().loads(s, **kwargs)

@@ -1,4 +1,4 @@
-"""The API's description, made from the code, and a page to read and try it."""
+"""The OpenAPI document, generated from the code, and a page to read and try it."""
 
 from importlib.metadata import version
 from importlib.resources import files
@@ -13,7 +13,7 @@ from webapi.api.parameter_names import FoldedRequest, path_of
 from webapi.api.problem_answers import Problem, answer_errors_of
 from webapi.problems import refuse_invalid
 
-_ABOUT = "Names what photos show. Names of parameters in URLs and forms may be written in any case."
+_ABOUT = "Classifies photos. Names of parameters in URLs and forms may be in upper or lower case."
 
 _SWAGGER_UI = files("flask_openapi3_swagger") / "templates" / "swagger"
 _PAGE_POLICY = (
@@ -42,16 +42,16 @@ _CHALLENGE = {"WWW-Authenticate": {"description": "Basic and Bearer", "schema": 
 _RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _DESCRIPTIONS = {
     "401": "No credentials, or wrong ones",
-    "403": "Not allowed to this role, or sent by another site",
-    "422": "A parameter is missing, wrong or not known",
+    "403": "The role does not allow it, or another site sent the request",
+    "422": "A parameter is missing, wrong or unknown",
     "429": "Too many requests",
-    "503": "Something that is needed does not answer, or has no room",
+    "503": "A required service does not answer, or the limit of requests is reached",
 }
 _HEADERS = {"401": _CHALLENGE, "429": _RETRY, "503": _RETRY}
 
 
 def new_app(import_name: str) -> OpenAPI:
-    """An application whose routes describe themselves."""
+    """Create an application that builds an OpenAPI document from its routes."""
     app = OpenAPI(
         import_name,
         info=Info(title="Mycoflow", version=version("mycoflow"), description=_ABOUT),
@@ -69,7 +69,7 @@ def new_app(import_name: str) -> OpenAPI:
 
 
 def init_app(app: OpenAPI) -> None:
-    """Publish /openapi.json and /docs. After all routes are registered."""
+    """Publish /openapi.json and /docs. Call it after all routes are registered."""
     document = describe(app)
     parameter_names.init_app(app, document)
 
@@ -99,7 +99,7 @@ def init_app(app: OpenAPI) -> None:
 
 
 def describe(app: OpenAPI) -> dict[str, Any]:
-    """The OpenAPI document: what the routes say, and what follows from who may call them."""
+    """Return the OpenAPI document: the routes' descriptions, with the responses that follow from the required roles."""
     document: dict[str, Any] = app.api_doc
     for rule in app.url_map.iter_rules():
         for method, operation in document["paths"].get(path_of(rule.rule), {}).items():

@@ -1,6 +1,6 @@
-"""Names of parameters, in URLs and in forms, for all routes: in any case, known ones only, and each once.
+"""Check the names of parameters in URLs and forms, for all routes. Names may be in any case, but must be known.
 
-What is known is what the OpenAPI document says, so a route that describes itself is looked after.
+Each name may occur once. The OpenAPI document has the known names, so each route in it is checked.
 """
 
 import re
@@ -18,20 +18,20 @@ _SHOWN_CHARACTERS = 50
 
 
 class _Parameters(ImmutableMultiDict[str, Any]):
-    """Parameters under their names in lower case: the specification writes `Nb_preds`, `File` and `Model_name`."""
+    """Parameters with names in lower case: the specification writes `Nb_preds`, `File` and `Model_name`."""
 
     def __init__(self, mapping: Any = None) -> None:
         super().__init__([(name.lower(), value) for name, value in iter_multi_items(mapping or ())])
 
 
 class FoldedRequest(Request):
-    """A request whose parameters may be written in any case."""
+    """A request whose parameter names may be in any case."""
 
     parameter_storage_class = _Parameters
 
 
 def init_app(app: Flask, document: dict[str, Any]) -> None:
-    """Refuse parameters that a route does not know. After authorisation, which comes first.
+    """Refuse parameters that a route does not know. Call it after the authorisation is set up, which must run first.
 
     Args: document, the application's OpenAPI document.
     """
@@ -56,7 +56,7 @@ def init_app(app: Flask, document: dict[str, Any]) -> None:
 
 
 def path_of(rule: str) -> str:
-    """Return a route as the OpenAPI document writes it."""
+    """Return a route in the form of the OpenAPI document."""
     return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule)
 
 
@@ -72,7 +72,7 @@ def _in_form(operation: dict[str, Any]) -> list[str]:
 def _check(given: MultiDict[str, Any], known: Iterable[str]) -> None:
     for name, values in given.lists():
         if name not in known:
-            raise _invalid(name, f"expected {_listed(known)}, got a name that is none of them. {_ENCODE}")
+            raise _invalid(name, f"expected {_listed(known)}, got another name. {_ENCODE}")
         if len(values) > 1:
             raise _invalid(name, f"expected it once, got it {len(values)} times. {_ENCODE}")
 

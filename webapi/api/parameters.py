@@ -1,4 +1,4 @@
-"""Parameters that several routes have."""
+"""Parameters and bodies of several routes."""
 
 import re
 from typing import Any, ClassVar, TypeVar
@@ -10,7 +10,7 @@ from webapi.problems import refuse_invalid
 
 
 def _check_digits(value: object) -> object:
-    """Python takes more for an integer than HTTP clients do: other scripts' digits, underscores, true."""
+    """Accept only ASCII digits. Python also reads digits of other scripts, underscores and true as integers."""
     if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value)):
         raise ValueError("expected a positive integer")
     return value
@@ -20,17 +20,17 @@ DigitsOnly = BeforeValidator(_check_digits)
 
 
 class Strict(BaseModel):
-    """What a client sends: a name that is not known is refused, since it would be ignored otherwise."""
+    """Data from a client. Unknown names are refused; otherwise they would be ignored silently."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Query(Strict):
-    """Parameters in a URL. flask-openapi3 asks for the schema at every request, and so it is made once."""
+    """Parameters in a URL. flask-openapi3 reads the schema at every request, so it is cached."""
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As pydantic makes it."""
+        """Return pydantic's schema."""
         if args or kwargs:
             return super().model_json_schema(*args, **kwargs)
         if "_schema" not in cls.__dict__:
@@ -44,7 +44,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """How the document describes a body that `read_body` reads. For models without models inside."""
+    """Return the OpenAPI description of a body for `read_body`. The model must not contain other models."""
     content = {"schema": model.model_json_schema()}
     return {
         "required": True,
@@ -53,7 +53,7 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_body(model: type[_Model]) -> _Model:
-    """The body of the request in progress, a JSON object or a form.
+    """Read the body of the current request, a JSON object or a form.
 
     Raises: ProblemError, 422.
     """

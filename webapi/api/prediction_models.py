@@ -1,4 +1,4 @@
-"""What comes and goes over the routes of predictions and feedback, and how it is described."""
+"""Requests and responses of the routes for predictions and feedback, with their descriptions."""
 
 from typing import Annotated, Any
 
@@ -8,8 +8,8 @@ from ml.data.feedback import Effect, Verdict
 from webapi.api.parameters import DigitsOnly, Query, Strict
 
 FEEDBACK_RELATION = "urn:mycoflow:relation:feedback"
-NameCount = Annotated[int, Field(ge=1, description="How many names, best first"), DigitsOnly]
-Url = Annotated[str, Field(max_length=4096, description="Where the image is: http or https")]
+NameCount = Annotated[int, Field(ge=1, description="Number of class names, best first"), DigitsOnly]
+Url = Annotated[str, Field(max_length=4096, description="URL of the image: http or https")]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
@@ -21,7 +21,7 @@ class NamesQuery(Query):
 
 
 class CountQuery(Query):
-    """How many names; what the body says goes first."""
+    """Number of class names. A value in the body overrides it."""
 
     nb_preds: NameCount = 1
 
@@ -33,7 +33,7 @@ class UrlBody(CountQuery):
 
 
 class Name(BaseModel):
-    """A name, and how probable it is, in percent."""
+    """A class name and its probability in percent."""
 
     name: str
     proba: float
@@ -42,14 +42,14 @@ class Name(BaseModel):
 PREDICTION_HEADERS = {
     "Prediction-Id": {"description": "The prediction's id", "schema": {"type": "integer"}},
     "Link": {
-        "description": f'Where to say whether it is right: `<path>; rel="{FEEDBACK_RELATION}"` (RFC 8288)',
+        "description": f'Where to send feedback: `<path>; rel="{FEEDBACK_RELATION}"` (RFC 8288)',
         "schema": {"type": "string"},
     },
 }
 
 
 class Names(RootModel[list[Name]]):
-    """Best first. The headers name the prediction, for this body has no room."""
+    """Class names, best first. The headers give the prediction's id, because this body cannot."""
 
     model_config = ConfigDict(openapi_extra={"headers": PREDICTION_HEADERS})  # type: ignore[typeddict-unknown-key]
 
@@ -62,7 +62,7 @@ class ModelName(BaseModel):
 
 
 class PredictionAnswer(BaseModel):
-    """A prediction: `id` is this request's; `cached` says whether the result was known already."""
+    """A prediction. `id` belongs to this request; `cached` is true if the result was already stored."""
 
     model_config = ConfigDict(openapi_extra={"headers": PREDICTION_HEADERS})  # type: ignore[typeddict-unknown-key]
 
@@ -73,20 +73,20 @@ class PredictionAnswer(BaseModel):
 
 
 class PredictionPath(BaseModel):
-    """Which prediction."""
+    """A prediction's id."""
 
-    prediction_id: int = Field(description="As POST /predictions gave it")
+    prediction_id: int = Field(description="The id from POST /predictions")
 
 
 class FeedbackBody(Strict):
-    """Whether the first name was right, and if not, which one is."""
+    """Whether the top class was right, and if not, the right class."""
 
     verdict: Verdict
-    corrected_label: Label | None = Field(None, description="With `nok` only: a name that a model or an image has")
+    corrected_label: Label | None = Field(None, description="Only with `nok`: a class name of a model or an image")
 
 
 class FeedbackAnswer(BaseModel):
-    """What the feedback did: `confirmed` a label, `suspended` the model's own until it is certified, or neither."""
+    """The effect: `confirmed` a label, `suspended` the model's own label until it is certified, or only `recorded`."""
 
     id: int
     effect: Effect

@@ -1,4 +1,4 @@
-"""One shape for every error of the API: RFC 9457 problem details.
+"""Every error of the API has the same form: RFC 9457 problem details.
 
     {"type": "urn:mycoflow:problem:not-an-image", "title": ..., "status": 415, "detail": ..., "request_id": ...}
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from webapi.problems import note_problem
+from webapi.problems import record_problem
 from webapi.request_ids import current_request_id
 
 _MEDIA_TYPE = "application/problem+json"
@@ -22,34 +22,34 @@ _MEDIA_TYPE = "application/problem+json"
 class Problem(BaseModel):
     """The body of every error (RFC 9457)."""
 
-    type: str = Field(description="urn:mycoflow:problem: and what kind it is")
+    type: str = Field(description="urn:mycoflow:problem: and the kind of problem")
     title: str
     status: int
-    detail: str = Field(description="What was expected, what came, what to do")
-    request_id: str | None = Field(description="Finds the request in the logs")
+    detail: str = Field(description="What was expected, what was received, and what to do")
+    request_id: str | None = Field(description="Id of the request in the logs")
 
 
 def new_api(name: str, import_name: str, tag: str) -> APIBlueprint:
-    """A blueprint of the API, which answers its own errors as problems. Args: tag, where the document lists it."""
+    """Create a blueprint of the API that answers its errors as problems. Args: tag, its tag in the OpenAPI document."""
     api = APIBlueprint(name, import_name, abp_tags=[Tag(name=tag)])
     answer_errors_of(api)
     return api
 
 
 def answer_errors_of(blueprint: Blueprint) -> None:
-    """Answer as problems the errors that occur in a blueprint."""
+    """Answer the errors of a blueprint as problems."""
     blueprint.register_error_handler(Exception, _answer)
 
 
 def init_app(app: Flask) -> None:
-    """Answer as problems also unknown paths and wrong methods, which belong to no blueprint: the API is at the root."""
+    """Answer unknown paths and wrong methods as problems too. They belong to no blueprint; the API is at the root."""
     app.register_error_handler(HTTPException, _answer)
 
 
 def _answer(error: Exception) -> Response:
-    if isinstance(error, HTTPException) and (error.code or 500) < HTTPStatus.BAD_REQUEST:  # such as a redirection
+    if isinstance(error, HTTPException) and (error.code or 500) < HTTPStatus.BAD_REQUEST:  # for example a redirect
         return Response.force_type(error.get_response())
-    problem = note_problem(error)
+    problem = record_problem(error)
     body = {
         "type": f"urn:mycoflow:problem:{problem.slug}",
         "title": HTTPStatus(problem.status).phrase,

@@ -1,4 +1,4 @@
-"""The figures that the database has, for a scrape that never waits long and never fails."""
+"""Export the database's figures. A scrape never waits long for them, and never fails."""
 
 import logging
 import threading
@@ -20,20 +20,20 @@ from webapi.telemetry.health_metrics import health_metrics
 
 _REMEMBERED_SECONDS = 5.0
 _STATEMENT_SECONDS = 2.0
-_USABLE_SECONDS = 20.0  # a little more than from one scrape to the next
+_USABLE_SECONDS = 20.0  # a little longer than the time between two scrapes
 _NEVER = float("-inf")
 _logger = logging.getLogger(__name__)
 
 
 class DatabaseCollector(Collector):
-    """Reads the figures when Prometheus asks, unless that was a moment ago.
+    """Reads the figures at a scrape, unless they were read a moment ago.
 
-    A thread of its own reads them: a server that hangs holds up this thread, and a scrape only for a moment.
+    A separate thread reads them. If the database hangs, it blocks this thread, and a scrape only for a short time.
 
     Args:
-        remembered_seconds: figures are read no more often than this.
-        wait_seconds: a scrape waits so long for them; then it shows those before.
-        usable_seconds: figures older than this are not shown: the database is down.
+        remembered_seconds: minimum time between two readings.
+        wait_seconds: maximum time that a scrape waits for a reading; after it, the scrape shows the former figures.
+        usable_seconds: older figures are not shown, because the database is down.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class DatabaseCollector(Collector):
         self._usable_seconds = usable_seconds
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
-        self._figures: list[GaugeMetricFamily] | None = None  # of the last reading; None where it failed
+        self._figures: list[GaugeMetricFamily] | None = None  # of the last reading; None if it failed
         self._read_at = _NEVER
         self._is_failing = False
 
     def collect(self) -> Iterable[Metric]:
-        """The figures as metrics; only `mycoflow_database_up` while there are none. Never raises."""
+        """Return the figures as metrics. If there are none, return only `mycoflow_database_up`. Never raise."""
         yield from self._latest() or [GaugeMetricFamily(DATABASE_UP.gauge, DATABASE_UP.meaning, value=0)]
 
     def _latest(self) -> list[GaugeMetricFamily] | None:
@@ -76,18 +76,18 @@ class DatabaseCollector(Collector):
                 health = read_health(connection, self._settings)
             self._figures = list(health_metrics(health, self._settings))
             self._is_failing = False
-        except Exception as error:  # noqa: BLE001 - whatever it is, the service's own figures are shown
+        except Exception as error:  # noqa: BLE001 - after any error, the service's own figures are still exported
             self._figures = None
-            self._note_failure(error)
+            self._log_failure(error)
         self._read_at = time.monotonic()
 
-    def _note_failure(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if not self._is_failing:
             is_expected = isinstance(error, MycoflowError)
-            _logger.warning("Metrics go without the database's figures: %s", error, exc_info=not is_expected)
+            _logger.warning("The metrics lack the database's figures: %s", error, exc_info=not is_expected)
         self._is_failing = True
 
 
 def register(registry: CollectorRegistry, settings: Settings, database: Database) -> None:
-    """Show the database's figures with the others."""
+    """Add the database's figures to a registry."""
     registry.register(DatabaseCollector(settings, database))

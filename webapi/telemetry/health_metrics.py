@@ -1,21 +1,21 @@
-"""The catalog's figures under the names that rules and dashboards know: the gauges of ml.figures."""
+"""Export the catalog's figures as the gauges that ml.figures names. Rules and dashboards use these names."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
-from ml.evaluation.floor import measured_recalls
+from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import FIGURES, NIGHTLY
 from ml.reporting.health import Health, PartFigures
 from ml.settings import Settings
 
-# Values of the labels -> what is measured; None where it never happened or is not known.
+# Values of the labels -> value of the figure; None if it is not known, or the event never happened.
 _Values = Mapping[tuple[str, ...], float | None]
 
 
 def health_metrics(health: Health, settings: Settings) -> Iterator[GaugeMetricFamily]:
-    """One gauge per figure. What never happened or is not known is absent."""
+    """Return one gauge per figure. Figures without a value are left out."""
     values = _single_values(health, settings) | _labelled_values(health, settings)
     for figure in FIGURES:
         if figure.is_gauge:
@@ -85,12 +85,14 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
 
 
 def _floor_values(deciding: PartFigures | None, settings: Settings) -> _Values:
-    """Without a class it is the accuracy's: Prometheus knows no difference between an empty label and none."""
+    """Return the decisions by class; the empty class has the decision on the main figure.
+
+    In Prometheus, an empty label is the same as no label.
+    """
     if deciding is None:
         return {}
-    below = {shortfall.label for shortfall in deciding.shortfalls}
-    measured = settings.class_floors.keys() & measured_recalls(deciding.per_class).keys()
-    return {("",): None in below, **{(name,): name in below for name in sorted(measured)}}
+    states = floor_of(settings).states(deciding.shortfalls, measured_recalls(deciding.per_class))
+    return {(label or "",): is_below for label, is_below in states.items()}
 
 
 def _drift_values(health: Health) -> dict[str, _Values]:

@@ -1,4 +1,4 @@
-"""One JSON object per log line, with the id of the request it belongs to. No query strings, no bodies."""
+"""Write each log line as one JSON object with the id of its request. Query strings and bodies are never logged."""
 
 import json
 import logging
@@ -11,14 +11,14 @@ from webapi.request_ids import HEADER, current_request_id
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON."""
+    """Formats a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's time, level, logger, message, request id and exception."""
+        """Return time, level, logger, message, request id and exception as JSON."""
         return json.dumps(self.entry(record), ensure_ascii=False)
 
     def entry(self, record: logging.LogRecord) -> dict[str, object]:
-        """What the line says."""
+        """Return the fields of the line."""
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -33,13 +33,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class AccessFormatter(JsonFormatter):
-    """gunicorn's access record, whose arguments are its atoms, as fields.
+    """Formats gunicorn's access record, whose arguments are gunicorn's log atoms.
 
     Source: gunicorn settings, access_log_format.
     """
 
     def entry(self, record: logging.LogRecord) -> dict[str, object]:
-        """What the line says: who asked what, and how it went."""
+        """Return the fields of the line: client, request and response."""
         atoms = record.args
         if not isinstance(atoms, Mapping):
             return super().entry(record)

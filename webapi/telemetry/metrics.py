@@ -1,4 +1,4 @@
-"""What Prometheus reads, on a port of its own. One registry per application: nothing global."""
+"""Metrics for Prometheus, on a separate port. Each application has its own registry; nothing is global."""
 
 import errno
 import time
@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
 
 from ml.errors import SettingsError
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.model_host import ModelHost
 from webapi.problems import current_problem
 from webapi.telemetry.model_metrics import ModelCollector
@@ -20,12 +20,12 @@ _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 
 
 class Metrics:
-    """The service's figures and the little server that shows them.
+    """The service's metrics, and the server that exports them.
 
-    Args: models, load: whose figures are read when they are asked for.
+    Args: models, admission: their figures are read at each scrape.
     """
 
-    def __init__(self, models: ModelHost, load: Load) -> None:
+    def __init__(self, models: ModelHost, admission: AdmissionControl) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         labels = ("method", "route", "status")
@@ -38,17 +38,17 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(ModelCollector(models))
-        self.predictions = PredictionMetrics(self.registry, load)
+        self.predictions = PredictionMetrics(self.registry, admission)
         self._server: WSGIServer | None = None
 
     def serve(self, host: str, port: int) -> int:
-        """Show the figures at /metrics from a thread of its own.
+        """Export the metrics at /metrics from a separate thread.
 
         Args:
             host: address to listen on.
-            port: 0 for any free one.
+            port: port to listen on; 0 for any free port.
         Returns: the port.
-        Raises: SettingsError, the port is taken or not ours to take.
+        Raises: SettingsError, the port is in use, or this process may not open it.
         """
         try:
             self._server, _ = start_http_server(port, host, self.registry)
@@ -57,12 +57,12 @@ class Metrics:
                 raise
             raise SettingsError(
                 f"MYCOFLOW_METRICS_PORT: expected a free port on {host}, got {port} ({error.strerror}). "
-                "Stop what uses it, or set MYCOFLOW_METRICS_PORT to another."
+                "Stop the program that uses it, or set MYCOFLOW_METRICS_PORT to another port."
             ) from error
         return self._server.server_port
 
     def close(self) -> None:
-        """Stop showing them."""
+        """Stop the server."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -76,7 +76,7 @@ def init_app(app: Flask, metrics: Metrics) -> None:
         g.started_at = time.perf_counter()
 
     def observe(response: Response) -> Response:
-        # The route's template, never the path: a path is whatever a client sends.
+        # Use the route's template, never the path: clients choose the path, so it has unlimited values.
         route = request.url_rule.rule if request.url_rule else "unknown"
         method = request.method if request.method in _METHODS else "other"
         labels = (method, route, str(response.status_code))

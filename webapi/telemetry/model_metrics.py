@@ -1,4 +1,4 @@
-"""The figures of the model that answers, read from its host when Prometheus asks."""
+"""Metrics of the served model. They are read from its host at each scrape."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from ml.serving.model_host import ModelHost
 
 
 class ModelCollector(Collector):
-    """Shows what a host serves, counts and times."""
+    """Exports a host's served version, counts and times."""
 
     def __init__(self, models: ModelHost) -> None:
         self._models = models
 
     def collect(self) -> Iterator[Metric]:
-        """The figures as metrics."""
+        """Return the metrics."""
         model, figures = self._models.current, self._models.figures
         if model is not None:
             yield InfoMetricFamily("mycoflow_model", "The model version that answers", value=_facts(model))
@@ -27,17 +27,17 @@ class ModelCollector(Collector):
             value=0 if model is None else model.version,
         )
         yield CounterMetricFamily(
-            "mycoflow_model_load_failures", "Model versions that could not be served", value=figures.load_failures
+            "mycoflow_model_load_failures", "Failed attempts to load a model version", value=figures.load_failures
         )
         yield CounterMetricFamily(
-            "mycoflow_model_swaps", "Times that another model version took over", value=figures.swaps
+            "mycoflow_model_swaps", "Number of swaps to another model version", value=figures.swaps
         )
         yield GaugeMetricFamily(
-            "mycoflow_model_load_seconds", "Time to load and warm the model that answers", value=figures.load_seconds
+            "mycoflow_model_load_seconds", "Time to load and warm up the model that answers", value=figures.load_seconds
         )
         yield GaugeMetricFamily(
             "mycoflow_model_swap_seconds",
-            "Time of the last swap, from the look at the alias to the first answer, with the download",
+            "Time of the last swap, from the poll of the alias to the new model, including the download",
             value=figures.swap_seconds,
         )
 

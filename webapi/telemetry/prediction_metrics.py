@@ -1,10 +1,9 @@
-"""The figures of predictions: how many, how sure, how long each stage takes, and what people say of them."""
-
-from typing import Literal
+"""Metrics of predictions: their number and confidence, the duration of each stage, and feedback."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ml.serving.admission import Load
+from ml.data.feedback import Verdict
+from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Stage
 
 _STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -12,22 +11,22 @@ _CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 
 
 
 class PredictionMetrics:
-    """Counters that the way of a prediction feeds. Labels are few: never an image, a person or an address.
+    """Counters and histograms of predictions. Labels have few values: never an image, a person or an address.
 
-    Args: load, whose places are shown.
+    Args: admission, the admission control whose places are shown.
     """
 
-    def __init__(self, registry: CollectorRegistry, load: Load) -> None:
+    def __init__(self, registry: CollectorRegistry, admission: AdmissionControl) -> None:
         self._stages = Histogram(
             "mycoflow_stage_duration_seconds",
-            "Time of one image in one stage, without the wait for its turn",
+            "Time of one image in one stage, without the wait for a slot",
             ("stage",),
             buckets=_STAGE_BUCKETS_SECONDS,
             registry=registry,
         )
         self._answered = Counter(
             "mycoflow_predictions_total",
-            "Predictions answered, by their first name",
+            "Predictions answered, by the top class",
             ("class", "outcome"),
             registry=registry,
         )
@@ -39,43 +38,41 @@ class PredictionMetrics:
         )
         self._confidence = Histogram(
             "mycoflow_prediction_confidence",
-            "Probability of the first name of each prediction answered",
+            "Probability of the top class of each prediction answered",
             buckets=_CONFIDENCE_BUCKETS,
             registry=registry,
         )
         self._feedback = Counter("mycoflow_feedback_total", "Opinions on predictions", ("verdict",), registry=registry)
-        # There from 0, for a rate cannot know what a first one grew from.
+        # Export these from 0: Prometheus computes no increase for the first sample of a series.
         for verdict in ("ok", "nok"):
             self._feedback.labels(verdict)
         for reason in ("busy", "maintenance"):
             self._refused.labels(reason)
         in_progress = Gauge(
             "mycoflow_predictions_in_progress",
-            "Predictions that have one of the places",
+            "Predictions in progress, including those that wait for a slot",
             registry=registry,
         )
-        in_progress.set_function(lambda: load.in_progress)
-        places = Gauge(
-            "mycoflow_prediction_places", "Predictions under way at most, waiting ones included", registry=registry
-        )
-        places.set(load.places)
+        in_progress.set_function(lambda: admission.in_progress)
+        places = Gauge("mycoflow_prediction_places", "Maximum of mycoflow_predictions_in_progress", registry=registry)
+        places.set(admission.places)
 
     def observe_stage(self, stage: Stage, seconds: float) -> None:
-        """Note how long one image was in a stage."""
+        """Record the duration of a stage for one image."""
         self._stages.labels(stage).observe(seconds)
 
     def count_answer(self, name: str, confidence: float, is_cached: bool) -> None:
-        """Note an answer.
+        """Count an answer.
 
-        Args: name, its first; confidence, that name's probability, 0 to 1.
+        Args: name, its top class; confidence, from 0 to 1.
         """
         self._answered.labels(name, "cached" if is_cached else "computed").inc()
         self._confidence.observe(confidence)
 
     def count_refusal(self, reason: str) -> None:
-        """Note a request that got a problem instead. Args: reason, the problem's type, such as `busy`."""
+        """Count a request that was answered with a problem. Args: reason, the problem's type, such as `busy`."""
         self._refused.labels(reason).inc()
 
-    def count_feedback(self, verdict: Literal["ok", "nok"]) -> None:
-        """Note an opinion."""
+    def count_feedback(self, verdict: Verdict) -> None:
+        """Count a feedback."""
         self._feedback.labels(verdict).inc()

@@ -16,7 +16,7 @@ from ml.backbones.vgg16.weights import choose_weights, resolve_weights
 
 
 def cut_points(image_size: int) -> list[CutPoint]:
-    """A cut point in front of each of the 13 convolutions."""
+    """Return a cut point in front of each of the 13 convolutions."""
     return [
         CutPoint(index, _tensor_in_front_of(index), _shape_in_front_of(index, image_size))
         for index in range(len(layer_names()))

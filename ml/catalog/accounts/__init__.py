@@ -1,1 +1,1 @@
-"""Accounts, their tokens, and what is stored about their owners."""
+"""Accounts, their tokens, and the personal data of their owners."""

@@ -1,4 +1,4 @@
-"""Names for those who read: what is kept says `account:<id>`, so that erasing an account makes its traces anonymous."""
+"""Replace `account:<id>` by logins for readers. Stored texts hold only ids, so erasing an account anonymises them."""
 
 import re
 
@@ -12,9 +12,9 @@ _UNNAMED = "an account"
 
 
 def name_accounts(connection: sa.Connection, text: str) -> str:
-    """Return a text with logins in place of `account:<id>`. Keep what is stored as it is: this is for a reader.
+    """Return a text with logins in place of `account:<id>`, for display only: never store it.
 
-    A role that may not read accounts, as Grafana's and Airflow's, learns no name.
+    Database roles that may not read accounts, such as Grafana's, get `an account` in place of the logins.
     """
     ids = find_mentioned(text)
     if not ids:
@@ -26,11 +26,11 @@ def name_accounts(connection: sa.Connection, text: str) -> str:
 
 
 def find_mentioned(text: str) -> set[int]:
-    """Return the ids of the accounts that a text speaks of."""
+    """Return the ids of the accounts that a text names."""
     return {int(found) for found in _ACTOR.findall(text)}
 
 
 def find_logins(connection: sa.Connection, ids: set[int]) -> dict[int, str]:
-    """Return the logins of these accounts, by id. Erased ones are left out."""
+    """Return the logins of these accounts, by id, without erased accounts."""
     query = sa.select(accounts.c.id, accounts.c.login).where(accounts.c.id.in_(ids))
     return dict(connection.execute(query).tuples().all())

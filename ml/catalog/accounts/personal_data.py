@@ -1,4 +1,4 @@
-"""What is stored about one account's owner, read a page at a time so that a long history fits into memory."""
+"""The personal data of one account, read in pages so that a long history fits into memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,20 +10,20 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts, annotations, events, feedback, predictions, results, tokens
 
 _PAGE_SIZE = 1000
-Row = dict[str, Any]  # a database's row as JSON has it
+Row = dict[str, Any]  # column name -> value
 
 
 def read_account(catalog: Catalog, account_id: int) -> Row:
-    """The account itself, without its password's hash."""
+    """Return the row of the account, without the password hash."""
     columns = (accounts.c.id, accounts.c.login, accounts.c.role, accounts.c.created_at)
     with catalog.begin() as connection:
         return dict(connection.execute(sa.select(*columns).where(accounts.c.id == account_id)).mappings().one())
 
 
 def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
-    """Everything else, by kind, oldest first. Each page is read when it is asked for, in a transaction of its own."""
+    """Return all other data by kind, oldest first. Each page is read when needed, in a transaction of its own."""
     actor = actor_name(account_id)
-    asked = sa.select(
+    requested = sa.select(
         predictions.c.id,
         results.c.item_id.label("image_sha256"),
         results.c.model_version,
@@ -31,7 +31,7 @@ def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
         predictions.c.requested_at,
     ).join(results)
     sessions = sa.select(tokens.c.id, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
-    said = sa.select(
+    labels = sa.select(
         annotations.c.id,
         annotations.c.item_id.label("image_sha256"),
         sa.func.array_to_string(annotations.c.class_names, ", ").label("label"),
@@ -45,18 +45,18 @@ def read_history(catalog: Catalog, account_id: int) -> dict[str, Iterator[Row]]:
         feedback.c.corrected_label,
         feedback.c.given_at,
     )
-    done = sa.select(events.c.id, events.c.kind, events.c.detail, events.c.happened_at)
+    actions = sa.select(events.c.id, events.c.kind, events.c.detail, events.c.happened_at)
     return {
         "tokens": _pages(catalog, sessions.where(tokens.c.account_id == account_id), tokens.c.id),
-        "predictions": _pages(catalog, asked.where(predictions.c.account_id == account_id), predictions.c.id),
+        "predictions": _pages(catalog, requested.where(predictions.c.account_id == account_id), predictions.c.id),
         "feedback": _pages(catalog, given.where(feedback.c.account_id == account_id), feedback.c.id),
-        "labels": _pages(catalog, said.where(annotations.c.said_by == actor), annotations.c.id),
-        "events": _pages(catalog, done.where(events.c.actor == actor), events.c.id),
+        "labels": _pages(catalog, labels.where(annotations.c.said_by == actor), annotations.c.id),
+        "events": _pages(catalog, actions.where(events.c.actor == actor), events.c.id),
     }
 
 
 def actor_name(account: Account | int) -> str:
-    """What an account is called in labels and in the audit log: nothing that says who it was once it is erased."""
+    """Return an account's name in annotations and the audit log. It identifies nobody after the account is erased."""
     return f"account:{account if isinstance(account, int) else account.id}"
 
 

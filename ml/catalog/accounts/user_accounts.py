@@ -12,13 +12,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.exc import IntegrityError
 
-from ml.catalog.accounts.tokens import is_good_token, revoke_tokens, token_digest
+from ml.catalog.accounts.tokens import is_valid_token, revoke_tokens, token_digest
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts, tokens
 from ml.errors import AccountError
 
 Role = Literal["user", "expert", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
+ROLES: tuple[Role, ...] = get_args(Role)  # each role includes the rights of the roles before it
 PASSWORD_MIN_LENGTH = 12
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _HASHER = PasswordHasher()
@@ -26,7 +26,7 @@ _HASHER = PasswordHasher()
 
 @dataclass(frozen=True)
 class Account:
-    """Who may use the service, without the password's hash."""
+    """An account of the service, without the password hash."""
 
     id: int
     login: str
@@ -35,7 +35,7 @@ class Account:
 
 @dataclass(frozen=True)
 class StoredAccount:
-    """An account as it is stored."""
+    """A row of the accounts table."""
 
     account: Account
     password_hash: str
@@ -49,8 +49,8 @@ def add_account(catalog: Catalog, login: str, role: str, password: str) -> Accou
     Args:
         login: lower-case letters, digits and . _ @ -, at most 64 characters.
         role: user, expert or admin.
-        password: at least 12 characters; only its argon2id hash is kept.
-    Raises: AccountError, one of them is not so, or the login is taken.
+        password: at least 12 characters; only its argon2id hash is stored.
+    Raises: AccountError, an argument does not have this form, or the login is taken.
     """
     if not _LOGIN.fullmatch(login):
         raise AccountError(
@@ -69,35 +69,35 @@ def add_account(catalog: Catalog, login: str, role: str, password: str) -> Accou
 
 
 def find_account(connection: sa.Connection, login: str) -> StoredAccount | None:
-    """The account with a login, disabled or not; None for whatever cannot be or is not a login."""
+    """Return the account with a login, even if it is disabled; None if there is no such login."""
     if not _LOGIN.fullmatch(login):
         return None
     row = connection.execute(sa.select(accounts).where(accounts.c.login == login)).one_or_none()
-    return None if row is None else _stored(row)
+    return None if row is None else _read_account(row)
 
 
-# Built once: nearly every request asks it.
+# Built once, because nearly every request runs it.
 _FIND_TOKEN_ACCOUNT = (
     sa.select(accounts.c.id, accounts.c.login, accounts.c.role)
     .join(tokens)
-    .where(is_good_token(), accounts.c.disabled_at.is_(None))
+    .where(is_valid_token(), accounts.c.disabled_at.is_(None))
 )
 
 
 def find_token_account(connection: sa.Connection, token: str) -> Account | None:
-    """Whose token this is; None when it is unknown, expired or revoked, or the account is disabled."""
+    """Return the account of a token; None if the token is unknown, expired or revoked, or the account is disabled."""
     row = connection.execute(_FIND_TOKEN_ACCOUNT, {"token_sha256": token_digest(token)}).one_or_none()
     return None if row is None else Account(*row)
 
 
 def list_accounts(connection: sa.Connection) -> list[StoredAccount]:
-    """All accounts, by login."""
-    return [_stored(row) for row in connection.execute(sa.select(accounts).order_by(accounts.c.login))]
+    """Return all accounts, ordered by login."""
+    return [_read_account(row) for row in connection.execute(sa.select(accounts).order_by(accounts.c.login))]
 
 
 def verify_password(stored: StoredAccount | None, password: str) -> bool:
-    """Whether a password is an account's. Takes as long for no account as for a wrong password."""
-    password_hash = stored.password_hash if stored else _nobodys_hash()
+    """Return whether a password is right. A missing account takes as long as a wrong password."""
+    password_hash = stored.password_hash if stored else _random_hash()
     try:
         return _HASHER.verify(password_hash, password) and stored is not None
     except (VerificationError, InvalidHashError):
@@ -105,7 +105,7 @@ def verify_password(stored: StoredAccount | None, password: str) -> bool:
 
 
 def rehash_password(catalog: Catalog, stored: StoredAccount, password: str) -> None:
-    """Store the right password anew if its hash was made with older parameters than today's."""
+    """Store a new hash of the right password if the stored hash has older parameters than the current ones."""
     if not _HASHER.check_needs_rehash(stored.password_hash):
         return
     is_unchanged = (accounts.c.id == stored.account.id) & (accounts.c.password_hash == stored.password_hash)
@@ -115,7 +115,7 @@ def rehash_password(catalog: Catalog, stored: StoredAccount, password: str) -> N
 
 
 def disable_account(connection: sa.Connection, login: str) -> None:
-    """Let an account in no more, whatever it presents.
+    """Disable an account, and revoke its tokens.
 
     Raises: AccountError, no account has that login.
     """
@@ -123,7 +123,7 @@ def disable_account(connection: sa.Connection, login: str) -> None:
 
 
 def reset_account(catalog: Catalog, login: str, password: str) -> None:
-    """Give an account another password, end its sessions, and let it in again if it was disabled.
+    """Set a new password, revoke the account's tokens, and enable the account if it was disabled.
 
     Raises: AccountError, no account has that login, or the password is too short.
     """
@@ -133,12 +133,12 @@ def reset_account(catalog: Catalog, login: str, password: str) -> None:
 
 
 def erase_account(connection: sa.Connection, account: Account) -> None:
-    """Delete an account and its tokens. Its predictions and feedback stay, and nobody knows whose they were.
+    """Delete an account and its tokens. Its predictions and feedback stay without a link to the account.
 
-    Raises: AccountError, it is the last admin that is not disabled.
+    Raises: AccountError, it is the last enabled admin.
     """
     admins = sa.select(accounts.c.id).where(accounts.c.role == "admin", accounts.c.disabled_at.is_(None))
-    # Two admins who go at the same moment wait for each other here.
+    # The row locks make two admins who leave at the same time wait for each other.
     ids = connection.execute(admins.order_by(accounts.c.id).with_for_update()).scalars().all()
     if list(ids) == [account.id]:
         raise AccountError(f"{account.login!r} is the last admin. Create another admin before erasing this one.")
@@ -146,23 +146,23 @@ def erase_account(connection: sa.Connection, account: Account) -> None:
 
 
 def put_demo_accounts(catalog: Catalog) -> dict[str, str]:
-    """Give alice (user), bob (admin) and clementine (expert) fresh random passwords, creating who is not there.
+    """Create alice (user), bob (admin) and clementine (expert) if they are missing, and set new random passwords.
 
-    Returns: the passwords by login, to be shown once.
+    Returns: login -> password, to show once.
     """
     roles: dict[str, Role] = {"alice": "user", "bob": "admin", "clementine": "expert"}
     passwords = {login: secrets.token_urlsafe(12) for login in roles}
     for login, role in roles.items():
         with catalog.begin() as connection:
-            is_there = find_account(connection, login) is not None
-        if is_there:
+            exists = find_account(connection, login) is not None
+        if exists:
             reset_account(catalog, login, passwords[login])
         else:
             add_account(catalog, login, role, passwords[login])
     return passwords
 
 
-def _stored(row: sa.Row[tuple[object, ...]]) -> StoredAccount:
+def _read_account(row: sa.Row[tuple[object, ...]]) -> StoredAccount:
     account = Account(row.id, row.login, row.role)
     return StoredAccount(account, row.password_hash, row.created_at, row.disabled_at is not None)
 
@@ -173,8 +173,8 @@ def _hash(password: str) -> str:
     return _HASHER.hash(password)
 
 
-def _nobodys_hash() -> str:
-    """A hash that no password has, at the price of a real one."""
+def _random_hash() -> str:
+    """Return a hash that no password matches; verifying it takes as long as verifying a real one."""
     salt, digest = (
         b64encode(secrets.token_bytes(n)).rstrip(b"=").decode() for n in (_HASHER.salt_len, _HASHER.hash_len)
     )

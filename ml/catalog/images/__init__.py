@@ -1,1 +1,1 @@
-"""Images and what is stored of each: labels, membership, hashes, features, batches."""
+"""Data about images: label origins, statistics, copy hashes, features, batches, and queries."""

@@ -1,4 +1,4 @@
-"""Batches of images that sources brought: what became of each file, and what an admin makes of those that wait."""
+"""Batches of images from sources, the outcome of each file, and the items that wait for an admin's decision."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from ml.errors import UnknownBatchError
 
 Outcome = Literal["entered", "waiting", "duplicate", "rejected"]
 
-# Reasons to reject a file that nobody has seen: it may be had another time.
-NOT_HAD = ("unreachable", "refused")
-_ASK_AGAIN = timedelta(hours=20)  # with an hourly run: once a day
+# The reasons of rejected files that could not be downloaded. A later try may succeed.
+DOWNLOAD_FAILURES = ("unreachable", "refused")
+_RETRY_AFTER = timedelta(hours=20)  # an hourly run then retries about once a day
 
 _IS_WAITING = items.c.held_back == "waiting"
 
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What became of one file.
+    """The outcome of one file of a batch.
 
     Args:
-        name, version, label: as its source states them.
-        reason: one word: why it was rejected, or what it waits for.
-        message: what was expected and what came, of a rejected one.
-        item_id: None for a rejected one.
+        name, version, label: from the source.
+        reason: one word that says why the file was rejected or why its item waits.
+        message: for a rejected file, what was expected and what came.
+        item_id: None for a rejected file.
     """
 
     name: str
@@ -41,14 +41,14 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as an admin sees it.
+    """A batch, for display to an admin.
 
     Args:
-        is_quarantined: it waits because too much of it was rejected.
-        reject_share: of its files; duplicates and what could not be had are left out.
-        contact_sheet_key: the rejects as one picture, in the object store.
-        waiting: items that wait for a certificate now.
-        counts: files by outcome when it came, such as {"rejected": 3}.
+        is_quarantined: all its items were held back, because too many of its files were rejected.
+        reject_share: rejected share of its files, without duplicates and failed downloads, 0 to 1.
+        contact_sheet_key: key in the object store of one picture with all rejected images; None without any.
+        waiting: number of items that wait for certification now.
+        counts: outcome at ingestion -> files, such as {"rejected": 3}.
     """
 
     id: int
@@ -62,7 +62,7 @@ class Batch:
 
     @property
     def state(self) -> str:
-        """`done` once nothing of it waits."""
+        """Return `done`, or `quarantined` or `waiting` while items of the batch wait."""
         return "done" if not self.waiting else "quarantined" if self.is_quarantined else "waiting"
 
 
@@ -73,7 +73,10 @@ def add_batch(
     is_quarantined: bool,
     reject_share: float,
 ) -> int:
-    """Store a batch with its files. The items that they name must be there. Returns its number."""
+    """Store a batch with its files. The items of the files must be stored already.
+
+    Returns: the batch's id.
+    """
     values = {"source": source, "is_quarantined": is_quarantined, "reject_share": reject_share}
     statement = sa.insert(ingest_batches).values(values).returning(ingest_batches.c.id)
     batch_id: int = connection.execute(statement).scalar_one()
@@ -82,30 +85,35 @@ def add_batch(
 
 
 def note_contact_sheet(connection: sa.Connection, batch_id: int, key: str) -> None:
-    """Name the picture of a batch's rejects, which is in the object store."""
+    """Record the object store's key of a batch's contact sheet."""
     connection.execute(sa.update(ingest_batches).where(ingest_batches.c.id == batch_id).values(contact_sheet_key=key))
 
 
-def find_taken(connection: sa.Connection, source: str, names: Collection[str]) -> dict[tuple[str, str], bool]:
-    """Name and version of those of these files that a source's batches have, and whether to ask for one again.
+def find_known_files(connection: sa.Connection, source: str, names: Collection[str]) -> dict[tuple[str, str], bool]:
+    """Find the files of a source that are in a batch already, and tell which of them to download again.
 
-    What could not be had is asked for again after a day, and then whenever it has failed for twice as long: a server's
-    bad night costs nothing, and what is gone for good costs little.
+    A failed download is due again after a day, and then whenever the time since the first failure has doubled. So a
+    short outage of a server loses no files, and a file that is gone for good causes few requests.
+
+    Returns: (name, version) -> whether the file is due again.
     """
-    was_had = sa.func.coalesce(ingest_files.c.reason, "").not_in(NOT_HAD)
+    is_downloaded = sa.func.coalesce(ingest_files.c.reason, "").not_in(DOWNLOAD_FAILURES)
     first, last = (each(ingest_batches.c.ingested_at) for each in (sa.func.min, sa.func.max))
-    is_due = sa.func.clock_timestamp() > last + sa.func.greatest(_ASK_AGAIN, last - first)
+    is_due = sa.func.clock_timestamp() > last + sa.func.greatest(_RETRY_AFTER, last - first)
     query = (
-        sa.select(ingest_files.c.name, ingest_files.c.version, ~sa.func.bool_or(was_had) & is_due)
+        sa.select(ingest_files.c.name, ingest_files.c.version, ~sa.func.bool_or(is_downloaded) & is_due)
         .join(ingest_batches)
         .where(ingest_batches.c.source == source, ingest_files.c.name.in_(names))
         .group_by(ingest_files.c.name, ingest_files.c.version)
     )
-    return {(name, version): ask_again for name, version, ask_again in connection.execute(query)}
+    return {(name, version): is_due_again for name, version, is_due_again in connection.execute(query)}
 
 
 def add_rights(connection: sa.Connection, rights: Mapping[str, tuple[str, str]]) -> None:
-    """Keep licence and holder of images, by SHA-256."""
+    """Store the rights of images.
+
+    Args: rights, SHA-256 of an image -> (licence, holder).
+    """
     if rights:
         rows = [
             {"image_sha256": sha256, "licence": licence, "holder": holder}
@@ -115,7 +123,7 @@ def add_rights(connection: sa.Connection, rights: Mapping[str, tuple[str, str]])
 
 
 def list_batches(connection: sa.Connection, limit: int) -> list[Batch]:
-    """The latest batches, newest first, and before them all of which something waits."""
+    """Return the latest batches: first those with waiting items, then the others, each newest first."""
     waits = sa.exists().where(
         ingest_files.c.batch_id == ingest_batches.c.id, ingest_files.c.item_id == items.c.id, _IS_WAITING
     )
@@ -124,7 +132,10 @@ def list_batches(connection: sa.Connection, limit: int) -> list[Batch]:
 
 
 def load_batch(connection: sa.Connection, batch_id: int) -> Batch:
-    """One batch. Raises: UnknownBatchError."""
+    """Return one batch.
+
+    Raises: UnknownBatchError, no batch has this id.
+    """
     row = connection.execute(sa.select(ingest_batches).where(ingest_batches.c.id == batch_id)).one_or_none()
     if row is None:
         raise UnknownBatchError(f"Expected the number of a batch, got {batch_id}. `mycoflow batch list` shows them.")
@@ -132,27 +143,27 @@ def load_batch(connection: sa.Connection, batch_id: int) -> Batch:
 
 
 def load_files(connection: sa.Connection, batch_id: int) -> list[FileOutcome]:
-    """What became of each file of a batch, in their order."""
+    """Return the outcome of each file of a batch, in the order of the files."""
     columns = [ingest_files.c[name] for name in FileOutcome.__dataclass_fields__]
     query = sa.select(*columns).where(ingest_files.c.batch_id == batch_id).order_by(ingest_files.c.id)
     return [FileOutcome(*row) for row in connection.execute(query)]
 
 
 def find_waiting(connection: sa.Connection, batch_ids: Sequence[int]) -> list[str]:
-    """Ids of the items of some batches that wait for a certificate, in the order in which they came."""
+    """Return the ids of the items of some batches that wait for certification, in the order of arrival."""
     is_of_batches = ingest_files.c.batch_id.in_(batch_ids) & (ingest_files.c.item_id == items.c.id)
     query = sa.select(items.c.id).where(_IS_WAITING, sa.exists().where(is_of_batches))
     return list(connection.scalars(query.order_by(items.c.received_at, items.c.id)))
 
 
 def count_waiting(connection: sa.Connection) -> int:
-    """Items that wait for a certificate."""
+    """Count the items that wait for certification."""
     found: int = connection.execute(sa.select(sa.func.count()).select_from(items).where(_IS_WAITING)).scalar_one()
     return found
 
 
 def count_quarantined(connection: sa.Connection) -> int:
-    """Quarantined batches that nobody has decided: items of theirs wait."""
+    """Count the quarantined batches with items that still wait for a decision."""
     query = (
         sa.select(sa.func.count(sa.distinct(ingest_batches.c.id)))
         .select_from(ingest_batches.join(ingest_files).join(items))

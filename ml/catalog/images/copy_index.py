@@ -1,4 +1,4 @@
-"""Thumbnails and figures of images, and an index of hashes that proposes which images are copies of one another."""
+"""Image statistics with thumbnails, and an index of hashes that finds images which may be copies of an image."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ THUMBNAIL_SIDE = 32  # pixels
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """What is measured of an image's pixels.
+    """Statistics of an image's grey values.
 
     Args:
-        thumbnail: 32 x 32 greys, row by row.
-        brightness, contrast: mean and standard deviation of the greys, 0 to 255.
-        sharpness: variance of the Laplacian of the greys.
-        aspect: the longer side in parts of the shorter.
+        thumbnail: 32 x 32 grey values, row by row.
+        brightness, contrast: mean and standard deviation of the grey values, 0 to 255.
+        sharpness: variance of the Laplacian.
+        aspect: longer side divided by shorter side.
     """
 
     thumbnail: bytes
@@ -32,7 +32,7 @@ class ImageStatistics:
 
 @dataclass(frozen=True)
 class IndexedHash:
-    """A hash of an image or of a part of it: 63 bits, and two 16-bit words of them; kind: which part."""
+    """A 63-bit hash of an image or of a part of it, and two of its 16-bit words. kind: which part."""
 
     kind: int
     bits: int
@@ -42,7 +42,7 @@ class IndexedHash:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An item whose image may be a copy, as far as hashes tell."""
+    """An item whose image may be a copy, according to the hashes."""
 
     item_id: str
     thumbnail: bytes
@@ -53,12 +53,18 @@ class Proposal:
     copy_of: str | None
 
 
+_OF_PROPOSAL = [items.c[name] for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
+# A former version does not count: the current one has its image, and its place.
+_BELONGS_SOMEWHERE = ~is_only_predicted() & items.c.held_back.is_distinct_from("superseded")
 _STATISTICS = [image_statistics.c[name] for name in ImageStatistics.__dataclass_fields__]
 _IS_OF_ITEM = image_statistics.c.image_sha256 == items.c.image_sha256
 
 
 def find_unfindable(connection: sa.Connection, after: str, limit: int) -> list[str]:
-    """Items in a split, waiting or taken out, whose image is not in the index yet, in order; those after an id."""
+    """Return the ids of items that have a split or are held back, but whose image is not in the index yet.
+
+    Args: after, return only larger ids; limit, return at most this number, in the order of ids.
+    """
     is_indexed = sa.exists().where(
         image_statistics.c.image_sha256 == items.c.image_sha256, copy_hashes.c.statistics_id == image_statistics.c.id
     )
@@ -67,23 +73,26 @@ def find_unfindable(connection: sa.Connection, after: str, limit: int) -> list[s
 
 
 def load_statistics(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, ImageStatistics]:
-    """Those that are there of the images of some items, by the item's id."""
+    """Return the stored statistics of the images of some items, by item id."""
     query = sa.select(items.c.id, *_STATISTICS).join_from(items, image_statistics, _IS_OF_ITEM)
     rows = connection.execute(query.where(items.c.id.in_(item_ids)))
     return {item_id: ImageStatistics(*values) for item_id, *values in rows}
 
 
 def save_statistics(connection: sa.Connection, statistics: Mapping[str, ImageStatistics]) -> None:
-    """Keep statistics, by the SHA-256 of their image, whose row must be there."""
+    """Store image statistics. The images' rows must be stored already.
+
+    Args: statistics, SHA-256 of an image -> its statistics.
+    """
     if statistics:
         rows = [{"image_sha256": sha256, **vars(found)} for sha256, found in sorted(statistics.items())]
         connection.execute(insert(image_statistics).on_conflict_do_nothing(), rows)
 
 
 def find_unindexed(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, bytes]:
-    """Of the images of these items, those that were measured and cannot be found by a hash yet.
+    """Find the images of some items that have statistics, but no hashes in the index yet.
 
-    Returns: their thumbnails, by the SHA-256 of the image.
+    Returns: SHA-256 of an image -> its thumbnail.
     """
     is_indexed = sa.exists().where(copy_hashes.c.statistics_id == image_statistics.c.id)
     query = sa.select(image_statistics.c.image_sha256, image_statistics.c.thumbnail)
@@ -92,13 +101,14 @@ def find_unindexed(connection: sa.Connection, item_ids: Collection[str]) -> dict
 
 
 def index_image(connection: sa.Connection, sha256: str, hashes: Sequence[IndexedHash]) -> None:
-    """Let a measured image be found by these hashes."""
+    """Add the hashes of an image to the index. Its statistics must be stored already."""
     of_image = sa.select(image_statistics.c.id).where(image_statistics.c.image_sha256 == sha256).scalar_subquery()
     rows = [vars(each) for each in hashes]
     connection.execute(sa.insert(copy_hashes).values(statistics_id=of_image), rows)
 
 
-# One index scan for each word sought, with none or one of its bits turned; then the bits of the whole hash are counted.
+# One index scan per word, for the word itself and for each of its variants with one flipped bit. Then the query counts
+# the different bits of the whole hashes.
 _PROPOSE = sa.text("""
     WITH sought AS MATERIALIZED (
         SELECT DISTINCT among, bits, low_word # flip AS low_word, high_word # flip AS high_word
@@ -122,14 +132,15 @@ _PROPOSE = sa.text("""
 def propose_copies(
     connection: sa.Connection, sought: Sequence[tuple[int, IndexedHash]], most_bits: int, limit: int
 ) -> list[Proposal]:
-    """The items with an image that has a hash near one that is sought, the nearest first.
+    """Return the items whose image has a hash near one of the given hashes, nearest first.
 
-    Near are two hashes that share one of their two words but for one bit, and differ in few bits as a whole. The
-    search is exact: an image with such a hash is found, up to the limit.
+    Two hashes are near if one of their two words differs in at most one bit, and the whole hashes differ in at most
+    `most_bits` bits. The search is exact: it finds all such images, up to the limit.
 
     Args:
-        sought: the kind of hash to look among, and the hash.
-        most_bits: of the whole hash that may differ.
+        sought: pairs of the kind of the stored hashes to compare with, and the hash.
+        most_bits: number of bits of the whole hash that may differ.
+        limit: number of images to find at most.
     """
     values = {
         "among": [among for among, _ in sought],
@@ -138,11 +149,16 @@ def propose_copies(
         "high": [each.high_word for _, each in sought],
     }
     found = list(connection.scalars(_PROPOSE, {**values, "most": most_bits, "limit": limit}))
-    names = [name for name in Proposal.__dataclass_fields__ if name not in ("item_id", "thumbnail")]
     query = (
-        sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *(items.c[n] for n in names))
+        sa.select(image_statistics.c.id, items.c.id, image_statistics.c.thumbnail, *_OF_PROPOSAL)
         .join_from(image_statistics, items, _IS_OF_ITEM)
-        .where(image_statistics.c.id.in_(found), ~is_only_predicted())
+        .where(image_statistics.c.id.in_(found), _BELONGS_SOMEWHERE)
     )
     proposals = [(found.index(key), Proposal(*rest)) for key, *rest in connection.execute(query.order_by(items.c.id))]
     return [each for _, each in sorted(proposals, key=lambda pair: pair[0])]
+
+
+def find_same_image(connection: sa.Connection, sha256: str) -> list[Proposal]:
+    """The items that belong somewhere and have this very image, by id. Their thumbnails are left out."""
+    query = sa.select(items.c.id, sa.literal(b""), *_OF_PROPOSAL).where(items.c.image_sha256 == sha256)
+    return [Proposal(*row) for row in connection.execute(query.where(_BELONGS_SOMEWHERE).order_by(items.c.id))]

@@ -1,4 +1,4 @@
-"""Items that entered the pool, day by day."""
+"""Numbers of items that entered the pool, by day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ml.catalog.tables import items
 
 @dataclass(frozen=True)
 class DayOfArrivals:
-    """One day, by UTC. `counts`: label origin -> items that entered the pool; nothing where none did."""
+    """One day in UTC. `counts`: label origin -> items that entered the pool, without origins that have none."""
 
     day: date
     counts: dict[str, int]
@@ -22,9 +22,9 @@ class DayOfArrivals:
 
 
 def arrivals_by_day(connection: sa.Connection, day_count: int) -> list[DayOfArrivals]:
-    """The last days, today included, oldest first; those on which nothing came are there too.
+    """Return the last days, oldest first, including today and days without arrivals.
 
-    Args: day_count, from 1.
+    Args: day_count, at least 1.
     """
     today: date = connection.execute(sa.select(_day(sa.func.clock_timestamp()))).scalar_one()
     days = [today - timedelta(days=ago) for ago in reversed(range(day_count))]

@@ -1,4 +1,4 @@
-"""Items with an image, as an admin looks through them: filtered, newest first, a page at a time."""
+"""Query items with an image for an admin: with filters, newest first, in pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ HeldBack = Literal["suspended", "excluded", "waiting", "copy", "superseded"]
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which items: those for which all that is not None holds.
+    """A filter of items. An item must match all fields that are not None.
 
     Args:
-        class_name: that they are said to show.
-        split: pool, evaluation, or none for items that are only predicted.
-        received_from: no earlier.
-        received_before: earlier.
+        class_name: a class in the item's annotation.
+        split: pool, evaluation, or none for items without a split.
+        received_from: earliest time, inclusive.
+        received_before: latest time, exclusive.
     """
 
     class_name: str | None = None
@@ -36,7 +36,7 @@ class ImageFilter:
 
 @dataclass(frozen=True)
 class ListedImage:
-    """One item of a page; width and height of its image, in pixels."""
+    """One item of a page. width, height: of its image, in pixels."""
 
     id: str
     annotation: Annotation | None
@@ -53,14 +53,17 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Page:
-    """Some items, and where the next page begins; None at the end."""
+    """The items of one page, and the cursor of the next page; None on the last page."""
 
     items: list[ListedImage]
     next_cursor: str | None
 
 
 def _of_image(name: str) -> sa.ScalarSelect[Any]:
-    """Looked up for the rows of a page alone: a join would make the database think of reading all images."""
+    """Return a subquery for a column of the item's image. It runs only for the rows of the page.
+
+    With a join, PostgreSQL may plan to read all images.
+    """
     return sa.select(images.c[name]).where(images.c.sha256 == items.c.image_sha256).scalar_subquery()
 
 
@@ -71,13 +74,11 @@ _COLUMNS = [
 ]
 _MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "class_name": lambda class_name: item_classes.c.class_name == class_name,
-    "origin": lambda origin: items.c.label_origin == origin,
     "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
     "held_back": lambda why: items.c.held_back == why,
-    "received_from": lambda moment: items.c.received_at >= moment,
-    "received_before": lambda moment: items.c.received_at < moment,
 }
 _ORDER = Order(items.c.received_at, items.c.id)
+_ORDER_OF_CLASS = Order(item_classes.c.received_at, item_classes.c.item_id)
 
 
 def query_images(
@@ -87,18 +88,18 @@ def query_images(
     cursor: str | None = None,
     visible: sa.ColumnElement[bool] | None = None,
 ) -> Page:
-    """One page, the newest first.
+    """Read one page, newest first.
 
     Args:
-        limit: items in a page, from 1.
-        cursor: the `next_cursor` of the page before.
-        visible: a condition that all of them meet, besides the filter.
-    Raises: CursorError, it is not one.
+        limit: items per page, at least 1.
+        cursor: the `next_cursor` of the page before; None for the first page.
+        visible: a condition that all items must meet besides the filter.
+    Raises: CursorError, the cursor is not a `next_cursor`.
     """
-    conditions = _conditions(wanted) + ([] if visible is None else [visible])
-    query, order = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER
-    if wanted.class_name is not None:  # the index of a class has the order
-        query, order = query.join(item_classes), Order(item_classes.c.received_at, item_classes.c.item_id)
+    query, order, indexed = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER, items
+    if wanted.class_name is not None:  # the index of a class has the order, the moments and the origins
+        query, order, indexed = query.join(item_classes), _ORDER_OF_CLASS, item_classes
+    conditions = _conditions(wanted, indexed) + ([] if visible is None else [visible])
     page = read_page(connection, query.where(*conditions), order, limit, cursor)
     return Page([_listed(row) for row in page.rows], page.next_cursor)
 
@@ -110,6 +111,11 @@ def _listed(row: Any) -> ListedImage:
     return ListedImage(**(known | {"annotation": annotation}))
 
 
-def _conditions(wanted: ImageFilter) -> list[sa.ColumnElement[bool]]:
-    given = {name: value for name, value in vars(wanted).items() if value is not None}
-    return [_MEANINGS[name](value) for name, value in given.items()]
+def _conditions(wanted: ImageFilter, indexed: sa.Table) -> list[sa.ColumnElement[bool]]:
+    """Args: indexed, whose index is read: `items` or `item_classes`."""
+    meanings = _MEANINGS | {
+        "origin": indexed.c.label_origin.__eq__,
+        "received_from": indexed.c.received_at.__ge__,
+        "received_before": indexed.c.received_at.__lt__,
+    }
+    return [meanings[name](value) for name, value in vars(wanted).items() if value is not None]

@@ -1,4 +1,4 @@
-"""Whose word a label is: a person's, or the model's own."""
+"""The origin of a label: a person, or a model."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ HUMAN_ORIGINS = ("curated", "confirmed")
 
 @dataclass(frozen=True)
 class NewImages:
-    """How many images entered the pool since a moment, by who labelled them."""
+    """Numbers of images that entered the pool after a moment, labelled by a person or harvested."""
 
     human: int
     harvested: int

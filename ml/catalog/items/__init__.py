@@ -1,1 +1,1 @@
-"""Items, the unit of everything, and their parts."""
+"""Items, the unit of all data, and their parts."""

@@ -8,8 +8,8 @@ class ImageRecord:
     """An image whose bytes are in the object store.
 
     Args:
-        sha256: of the bytes as received.
-        media_type, width, height (pixels), byte_count: of the bytes as stored.
+        sha256: of the received bytes.
+        media_type, width, height (pixels), byte_count: of the stored bytes.
     """
 
     sha256: str

@@ -1,4 +1,4 @@
-"""Items as they arrive: in no split, without an annotation. `ml.data.membership` makes members of them."""
+"""New items, without a split and an annotation. `ml.data.membership` assigns them to splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ _ADD_ITEMS = insert(items).on_conflict_do_nothing()
 
 
 def item_id(image_sha256: str | None, text_sha256: str | None) -> str:
-    """Name an item by its parts: by the hash of its only one, or by the SHA-256 of both hashes with a NUL between.
+    """Return the id of an item: the hash of its only part, or the SHA-256 of the hashes of both with a NUL between.
 
-    No text holds a NUL, so no text alone has the id of an item with two parts.
+    No text contains a NUL, so no single text has the id of an item with two parts.
 
-    Raises: ValueError, there is no part.
+    Raises: ValueError, the item has no part.
     """
     if image_sha256 is not None and text_sha256 is not None:
         return hashlib.sha256(f"{image_sha256}\0{text_sha256}".encode()).hexdigest()
@@ -37,16 +37,16 @@ def item_id(image_sha256: str | None, text_sha256: str | None) -> str:
 
 @dataclass(frozen=True)
 class ItemParts:
-    """A stored item and the hashes of its parts, those that it has."""
+    """A stored item and the hashes of its parts; None for a part that it does not have."""
 
     item_id: str
     image_sha256: str | None
     text_sha256: str | None
 
     def demand_image(self) -> str:
-        """Return the hash of its image.
+        """Return the hash of the item's image.
 
-        Raises: MissingPartError, it has none.
+        Raises: MissingPartError, the item has no image.
         """
         if self.image_sha256 is None:
             raise MissingPartError(
@@ -58,11 +58,11 @@ class ItemParts:
 
 @dataclass(frozen=True)
 class ItemRecord:
-    """An item whose image, if it has one, is in the object store.
+    """An item to store. Its image, if it has one, must be in the object store already.
 
     Args:
-        source: where it came from, in words.
-        group: of the items that belong together; None where nothing is known.
+        source: text that describes where the item came from.
+        group: key of the group of items that belong together; None if it is unknown.
     """
 
     source: str
@@ -72,7 +72,7 @@ class ItemRecord:
 
     @property
     def id(self) -> str:
-        """What names it everywhere."""
+        """The item's id."""
         return item_id(self._image_sha256, self._text_sha256)
 
     @property
@@ -84,7 +84,7 @@ class ItemRecord:
         return None if self.text is None else self.text.sha256
 
     def row(self) -> dict[str, str | None]:
-        """Its columns in training.items. An item of which nothing is known is a group of its own."""
+        """Return the item's columns in training.items. An item without a known group is a group of its own."""
         return {
             "id": self.id,
             "image_sha256": self._image_sha256,
@@ -95,13 +95,13 @@ class ItemRecord:
 
 
 def is_only_predicted() -> sa.ColumnElement[bool]:
-    """The condition on training.items that nobody has given an item a place or an annotation, or taken it out."""
+    """Return the SQL condition for items without a split and an annotation that are not held back."""
     return items.c.split.is_(None) & items.c.class_names.is_(None) & items.c.held_back.is_(None)
 
 
 def add_parts(connection: sa.Connection, records: Sequence[ItemRecord]) -> None:
-    """Keep the parts of items; a known part stays as it is."""
-    # In one order for all, so that two writers never deadlock.
+    """Store the parts of items. A part that is stored already does not change."""
+    # All writers use one order, so they never deadlock.
     found_images = {each.image.sha256: vars(each.image) for each in records if each.image is not None}
     found_texts = {each.text.sha256: vars(each.text) for each in records if each.text is not None}
     if found_images:
@@ -111,21 +111,21 @@ def add_parts(connection: sa.Connection, records: Sequence[ItemRecord]) -> None:
 
 
 def add_predicted(connection: sa.Connection, item: ItemRecord) -> None:
-    """Note an item that someone asked a prediction for: in no split, not annotated. A known item stays as it is."""
+    """Store an item of a prediction, without a split and an annotation. A known item does not change."""
     add_parts(connection, [item])
     connection.execute(_ADD_ITEMS, item.row())
 
 
 def demand_images(connection: sa.Connection, item_ids: Sequence[str]) -> list[str]:
-    """The hash of the image of each item, in their order.
+    """Return the hash of each item's image, in the order of the items.
 
-    Raises: MissingPartError, one of them has none.
+    Raises: MissingPartError, one of the items has no image.
     """
     found = find_item_images(connection, item_ids)
     return [ItemParts(item_id, found.get(item_id), None).demand_image() for item_id in item_ids]
 
 
 def find_item_images(connection: sa.Connection, item_ids: Sequence[str]) -> dict[str, str]:
-    """The hash of the image of each of these items that has one, by the item's id."""
+    """Return the hash of the image of each item that has one, by item id."""
     query = sa.select(items.c.id, items.c.image_sha256).where(items.c.id.in_(item_ids))
     return dict(connection.execute(query.where(items.c.image_sha256.is_not(None))).tuples().all())

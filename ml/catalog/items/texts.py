@@ -15,14 +15,14 @@ MAX_CHARACTERS = 10_000
 
 @dataclass(frozen=True)
 class TextRecord:
-    """A text in Unicode's composed form (NFC). sha256: of its UTF-8."""
+    """A text in Unicode's composed form (NFC). sha256: of its UTF-8 encoding."""
 
     sha256: str
     content: str
 
 
 def read_text(content: str) -> TextRecord:
-    """Take a text as it came, but for Unicode's form: the same letters are the same text, however they are composed.
+    """Return a text in Unicode's composed form, so that texts with the same letters are equal, and otherwise unchanged.
 
     Raises: InvalidTextError, with one of the reasons `empty`, `too_long` and `not_text`.
     """
@@ -39,6 +39,6 @@ def read_text(content: str) -> TextRecord:
 
 
 def load_texts(connection: sa.Connection, sha256s: Collection[str]) -> dict[str, str]:
-    """The contents of texts, by their hash; unknown ones are missing."""
+    """Return the contents of texts, by hash, without unknown texts."""
     query = sa.select(texts.c.sha256, texts.c.content).where(texts.c.sha256.in_(sha256s))
     return dict(connection.execute(query).tuples().all())

@@ -1,1 +1,1 @@
-"""What happened: results, predictions, events, the outbox of alerts, maintenance mode."""
+"""The logs: results, predictions, events, the outbox of alerts, maintenance mode."""

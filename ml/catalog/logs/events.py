@@ -1,4 +1,4 @@
-"""The audit log: what was done, by whom, and what clients report. Rows are only ever added."""
+"""The audit log: who did what, and the reports of clients. The table is append-only."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from ml.catalog.tables import events
 
 
 def write_event(connection: sa.Connection, kind: str, actor: str, detail: Mapping[str, object]) -> int:
-    """Add an event, in the transaction of what it speaks of, so that neither is kept without the other.
+    """Add an event. Call this in the transaction of the action, so that both are committed or neither is.
 
     Args:
-        kind: what happened, such as `image.relabelled`; what clients report begins with `client:`.
-        actor: who did it: `account:<id>`, never a login, so that erasing an account makes its traces anonymous.
-        detail: the particulars, as JSON has them.
+        kind: what happened, such as `image.relabelled`; kinds of client reports begin with `client:`.
+        actor: `account:<id>`, never a login, so that erasing an account makes its events anonymous.
+        detail: further facts, as JSON.
     Returns: the event's id.
     """
     event_id: int = connection.execute(

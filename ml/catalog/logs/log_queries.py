@@ -1,4 +1,4 @@
-"""Predictions, feedback and the audit log as people look through them: filtered, newest first, a page at a time."""
+"""Query predictions, feedback and the audit log for people: with filters, newest first, in pages."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,13 @@ from ml.catalog.tables import accounts, events, feedback, predictions, results
 
 @dataclass(frozen=True)
 class LogFilter:
-    """Which rows: those for which all that is not None holds; what a kind of row does not have is not asked of it.
+    """A filter of rows. A row must match all fields that are not None; a query ignores fields that its table lacks.
 
     Args:
-        login: of the account that did it.
-        item_id: of the item.
+        login: of the account that made the request, gave the feedback or acted.
         event: the kind of an event, such as `image.suspended`.
-        received_from: no earlier.
-        received_before: earlier.
+        received_from: earliest time, inclusive.
+        received_before: latest time, exclusive.
     """
 
     login: str | None = None
@@ -39,9 +38,9 @@ class ListedPrediction:
     """One request for a prediction.
 
     Args:
-        login: who asked; None once that account is erased.
-        name: the most probable class; None where the version's classes are not known here.
-        confidence: its probability, 0 to 1.
+        login: of the account that asked; None after the account is erased.
+        name: the top class; None if the model found no class, or the classes of the version are unknown here.
+        confidence: the model's confidence in the answer, 0 to 1.
     """
 
     id: int
@@ -56,7 +55,7 @@ class ListedPrediction:
 
 @dataclass(frozen=True)
 class ListedFeedback:
-    """What somebody said of a prediction."""
+    """One person's feedback on a prediction."""
 
     id: int
     given_at: datetime
@@ -70,7 +69,7 @@ class ListedFeedback:
 
 @dataclass(frozen=True)
 class ListedEvent:
-    """A line of the audit log. `login` names the account in `actor`, while there is one."""
+    """A row of the audit log. `login` is that of the account in `actor`; None if the account does not exist."""
 
     id: int
     happened_at: datetime
@@ -81,7 +80,7 @@ class ListedEvent:
 
 
 class LogPage(NamedTuple):
-    """Some rows, and where the next page begins; None at the end."""
+    """The rows of one page, and the cursor of the next page; None on the last page."""
 
     rows: Sequence[ListedPrediction | ListedFeedback | ListedEvent]
     next_cursor: str | None
@@ -104,15 +103,15 @@ def query_predictions(connection: sa.Connection, wanted: LogFilter, limit: int, 
             results.c.confidence,
         )
         .select_from(predictions.join(results).outerjoin(accounts))
-        .where(*_common(wanted, predictions.c.requested_at, predictions.c.account_id == _account_id(wanted)))
-        .where(*_of_results(wanted))
+        .where(*_shared_conditions(wanted, predictions.c.requested_at, predictions.c.account_id == _account_id(wanted)))
+        .where(*_result_conditions(wanted))
     )
     page = read_page(connection, query, Order(predictions.c.requested_at, predictions.c.id), limit, cursor)
     return LogPage([ListedPrediction(*row) for row in page.rows], page.next_cursor)
 
 
 def query_feedback(connection: sa.Connection, wanted: LogFilter, limit: int, cursor: str | None) -> LogPage:
-    """Read one page of what people said of predictions.
+    """Read one page of feedback.
 
     Raises: CursorError.
     """
@@ -129,8 +128,8 @@ def query_feedback(connection: sa.Connection, wanted: LogFilter, limit: int, cur
         )
         .select_from(feedback.join(predictions, predictions.c.id == feedback.c.prediction_id).join(results))
         .outerjoin(accounts, accounts.c.id == feedback.c.account_id)
-        .where(*_common(wanted, feedback.c.given_at, feedback.c.account_id == _account_id(wanted)))
-        .where(*_of_results(wanted))
+        .where(*_shared_conditions(wanted, feedback.c.given_at, feedback.c.account_id == _account_id(wanted)))
+        .where(*_result_conditions(wanted))
     )
     if wanted.prediction_id is not None:
         query = query.where(feedback.c.prediction_id == wanted.prediction_id)
@@ -147,7 +146,7 @@ def query_events(connection: sa.Connection, wanted: LogFilter, limit: int, curso
     """
     actor = sa.literal("account:") + sa.cast(_account_id(wanted), sa.Text)
     columns = (events.c.id, events.c.happened_at, events.c.kind, events.c.actor, events.c.detail)
-    query = sa.select(*columns).where(*_common(wanted, events.c.happened_at, events.c.actor == actor))
+    query = sa.select(*columns).where(*_shared_conditions(wanted, events.c.happened_at, events.c.actor == actor))
     if wanted.event is not None:
         query = query.where(events.c.kind == wanted.event)
     page = read_page(connection, query, Order(events.c.happened_at, events.c.id), limit, cursor)
@@ -173,7 +172,7 @@ def _account_id(wanted: LogFilter) -> sa.ScalarSelect[int]:
     return sa.select(accounts.c.id).where(accounts.c.login == wanted.login).scalar_subquery()
 
 
-def _common(
+def _shared_conditions(
     wanted: LogFilter, moment: sa.Column[Any], is_own: sa.ColumnElement[bool]
 ) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.login is not None:
@@ -184,7 +183,7 @@ def _common(
         yield moment < wanted.received_before
 
 
-def _of_results(wanted: LogFilter) -> Iterator[sa.ColumnElement[bool]]:
+def _result_conditions(wanted: LogFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.model_version is not None:
         yield results.c.model_version == wanted.model_version
     if wanted.item_id is not None:

@@ -28,9 +28,6 @@ Kind = Literal[
 # later does not want to hear of it. One that was tried is tried until it is sent.
 UNTRIED_FOR = timedelta(days=7)
 
-FAILURE_KEY = "retraining-failed:"  # and the request's key: how the event keys of its failures begin
-APPROVAL_KEY = "promotion-waiting:attempt "  # and its number: how the event keys of a question begin
-
 
 @dataclass(frozen=True)
 class Alert:
@@ -78,12 +75,6 @@ def raise_alert(connection: sa.Connection, kind: Kind, event_key: str, title: st
     """
     values = {"kind": kind, "event_key": event_key, "title": title, "body": body}
     connection.execute(insert(alerts).values(values).on_conflict_do_nothing(index_elements=["event_key"]))
-
-
-def was_raised(connection: sa.Connection, key_start: str) -> bool:
-    """Whether there is an alert whose event key begins like this."""
-    query = sa.select(sa.exists().where(sa.func.starts_with(alerts.c.event_key, key_start)))
-    return bool(connection.execute(query).scalar_one())
 
 
 def unsent_alerts(connection: sa.Connection, count: int) -> list[Alert]:

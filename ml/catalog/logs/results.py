@@ -1,4 +1,4 @@
-"""Results (item, model version) -> answer, computed once; and the predictions that asked for them."""
+"""Results, which are stored answers by item and model version, and predictions, which are requests for a result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from ml.catalog.tables import items, predictions, results
 
 @dataclass(frozen=True)
 class Result:
-    """What a model version says of an item.
+    """A model version's stored answer for an item.
 
-    Args: is_only_predicted, nobody has given the item an annotation or a place yet.
+    Args: is_only_predicted, the item has no split and no annotation, and is not held back.
     """
 
     id: int
@@ -25,7 +25,7 @@ class Result:
     is_only_predicted: bool
 
 
-# Built once: every prediction runs these.
+# Built once, because every prediction runs these.
 _ONE_RESULT = (results.c.item_id == sa.bindparam("item_id")) & (
     results.c.model_version == sa.bindparam("model_version")
 )
@@ -44,20 +44,20 @@ _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 
 
 def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
-    """The stored result of one item, if it was ever computed."""
+    """Return the stored result of one item, or None."""
     row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
     return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
 
 
 class SavedResult(NamedTuple):
-    """A result that is kept. is_new: it was not there before, since no other request was quicker."""
+    """The id of a stored result. is_new: this call stored it; False if another request stored it first."""
 
     id: int
     is_new: bool
 
 
 def save_result(connection: sa.Connection, item_id: str, model_version: int, answer: Answer) -> SavedResult:
-    """Keep a result, if it is not there yet."""
+    """Store a result, unless there is one already."""
     values = _row(item_id, model_version, answer)
     saved: int | None = connection.execute(_SAVE_RESULT, values).scalar_one_or_none()
     if saved is not None:
@@ -67,14 +67,17 @@ def save_result(connection: sa.Connection, item_id: str, model_version: int, ans
 
 
 def save_results(connection: sa.Connection, model_version: int, answers: Mapping[str, Answer]) -> None:
-    """Keep many results of one version, by the item's id; those that are there already stay."""
+    """Store many results of one version. Results that are stored already do not change.
+
+    Args: answers, item id -> answer.
+    """
     rows = [_row(item_id, model_version, answer) for item_id, answer in sorted(answers.items())]
     if rows:
         connection.execute(insert(results).on_conflict_do_nothing(), rows)
 
 
 def load_results(connection: sa.Connection, model_version: int, item_ids: Sequence[str]) -> dict[str, Answer]:
-    """The stored answers to some items, by id; items not scored yet are missing."""
+    """Return the stored answers for some items, by item id, without items that are not scored yet."""
     query = sa.select(results.c.item_id, *_ANSWER).where(
         results.c.item_id.in_(item_ids), results.c.model_version == model_version
     )
@@ -108,7 +111,7 @@ def _read_answer(
 def save_prediction(connection: sa.Connection, result_id: int, account_id: int | None, is_cached: bool) -> int:
     """Record one request for a result.
 
-    Returns: the prediction's id, the one that feedback names.
+    Returns: the prediction's id, which feedback refers to.
     """
     values = {"result_id": result_id, "account_id": account_id, "is_cached": is_cached}
     prediction_id: int = connection.execute(_SAVE_PREDICTION, values).scalar_one()

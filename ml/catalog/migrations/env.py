@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that ml.catalog.database hands over."""
+"""Alembic's entry point. It runs the migrations on the connection that ml.catalog.database passes."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The latest attempts at retraining, with what the gate said and whether the version ever was in production."""
+"""The latest trainings, each with the gate's verdict and whether its version was ever in production."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +10,13 @@ from ml.catalog.tables import attempts, promotions, verdicts
 
 @dataclass(frozen=True)
 class PastAttempt:
-    """One attempt; what it did not reach is None. Accuracies are shares between 0 and 1.
+    """One training. A field is None if the training did not reach that step. Figures are between 0 and 1.
 
     Args:
-        reason: why it was asked for.
-        decision: promote or keep.
-        reasons, warnings: the gate's.
-        was_promoted: its version was in production, now or once.
+        reason: why it was requested.
+        decision: the gate's decision, promote or keep.
+        reasons, warnings: of the gate.
+        was_promoted: whether its version is or was in production.
     """
 
     started_at: datetime
@@ -33,7 +33,7 @@ class PastAttempt:
 
 
 def recent_attempts(connection: sa.Connection, count: int) -> list[PastAttempt]:
-    """The latest attempts, newest first."""
+    """Return the latest trainings, newest first."""
     was_promoted = sa.exists().where(
         promotions.c.to_version == attempts.c.model_version,
         promotions.c.completed_at.is_not(None),

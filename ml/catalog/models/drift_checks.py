@@ -1,4 +1,4 @@
-"""Drift checks: one row per night and model version; and the images that a check compares."""
+"""Drift checks, one row per night and model version, and the items that a check compares."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from ml.catalog.tables import drift_checks, feedback, items, model_versions, pre
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What one night found; ml.evaluation.drift and ml.confidence.estimation say what the figures mean.
+    """The drift check of one night. ml.evaluation.drift and ml.confidence.estimation explain the figures.
 
-    Figures are None where there were too few images. `moved` names what drifts: confidence, classes, features.
+    A figure is None if there were too few images. `moved` names the drifted distributions: confidence, classes,
+    features.
     """
 
     model_version: int
@@ -40,7 +41,7 @@ _FIELDS = [drift_checks.c[name] for name in DriftCheck.__dataclass_fields__]
 
 
 def save_drift_check(connection: sa.Connection, check: DriftCheck) -> None:
-    """Keep a check; it replaces one of the same version and night (a day by UTC)."""
+    """Store a check in place of an earlier one of the same version and night (a day in UTC)."""
     values = {name: getattr(check, name) for name in DriftCheck.__dataclass_fields__}
     statement = insert(drift_checks).values(**values)
     renewed = {**values, "checked_at": sa.func.clock_timestamp()}
@@ -48,16 +49,16 @@ def save_drift_check(connection: sa.Connection, check: DriftCheck) -> None:
 
 
 def latest_drift_check(connection: sa.Connection, model_version: int) -> DriftCheck | None:
-    """The latest check of a version, if it was ever checked."""
+    """Return the latest check of a version, or None."""
     query = sa.select(*_FIELDS).where(drift_checks.c.model_version == model_version)
     row = connection.execute(query.order_by(drift_checks.c.night.desc()).limit(1)).one_or_none()
     return None if row is None else DriftCheck(*row)
 
 
 def recent_images(connection: sa.Connection, model_version: int, count: int) -> list[str]:
-    """Ids of the items that a version was last asked about for the first time, one of each group.
+    """Return the ids of the items of a version's latest uncached predictions, one item per group.
 
-    Args: count, predictions to look at.
+    Args: count, number of predictions to read.
     """
     query = (
         sa.select(items.c.group_key, items.c.id)
@@ -70,9 +71,9 @@ def recent_images(connection: sa.Connection, model_version: int, count: int) -> 
 
 
 def reference_images(connection: sa.Connection, model_version: int) -> list[str]:
-    """Ids of what a version learned from but was not fitted to: its snapshot's validation fold, one of each group.
+    """Return the ids of the items in the validation fold of a version's snapshot, one item per group.
 
-    Returns: none where the version was made elsewhere.
+    Returns: an empty list for a version that was trained elsewhere.
     """
     query = (
         sa.select(items.c.group_key, items.c.id)
@@ -85,11 +86,10 @@ def reference_images(connection: sa.Connection, model_version: int) -> list[str]
 
 
 def count_feedback(connection: sa.Connection, model_version: int, count: int) -> tuple[int, int]:
-    """What people last said of a version's answers: how many were right, and how many were judged.
+    """Count the latest feedback on a version's answers. Each item counts once, with its latest feedback.
 
-    Each item counts once, by the latest word on it.
-
-    Args: count, items to look at.
+    Args: count, number of items to count at most.
+    Returns: items whose answer was right, and all items with feedback.
     """
     latest = (
         sa.select(feedback.c.id, feedback.c.verdict)
@@ -104,5 +104,5 @@ def count_feedback(connection: sa.Connection, model_version: int, count: int) ->
 
 
 def _one_of_each_group(connection: sa.Connection, query: sa.Select[str, str]) -> list[str]:
-    """Photos of one observation are alike: counted one by one, they would make chance look like drift."""
+    """Return one item id per group. The photos of a group are similar, and many of them could look like drift."""
     return list(dict(connection.execute(query).tuples().all()).values())

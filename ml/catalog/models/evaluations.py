@@ -1,4 +1,4 @@
-"""Evaluations: one row per scoring of a model version on one part of the evaluation set; and the nightly check."""
+"""Evaluations, one row per scoring of a model version on one part of the evaluation set, and nightly checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +14,12 @@ from ml.figures import title_of
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A figure that is below its floor; `ml.evaluation.floor` decides. As a string, a sentence.
+    """A figure below its floor, found by `ml.evaluation.floor`. `str()` gives a sentence.
 
     Args:
-        label: the class whose recall it is; None for the main figure over all classes.
+        label: the class whose figure it is; None for the main figure over all classes.
         value, floor: 0 to 1.
-        figure: name of the main figure.
+        figure: its name.
     """
 
     label: str | None
@@ -28,22 +28,21 @@ class Shortfall:
     figure: str = "accuracy"
 
     def __str__(self) -> str:
-        if self.label is None:
-            return f"{title_of(self.figure)} {self.value:.1%} is below the floor of {self.floor:.1%}."
-        return f"Recall {self.value:.1%} of {self.label} is below its floor of {self.floor:.1%}."
+        of, whose = ("", "the") if self.label is None else (f" of {self.label}", "its")
+        return f"{title_of(self.figure)} {self.value:.1%}{of} is below {whose} floor of {self.floor:.1%}."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one part of the evaluation set; shares between 0 and 1.
+    """A version's figures on one part of the evaluation set, each between 0 and 1.
 
     Args:
-        main_figure: the task's, which the floor applies to; the accuracy of classification.
-        accuracy, precision_macro, recall_macro, f1_macro: None where the task has none.
+        main_figure: the task's figure that the floor applies to; accuracy in classification.
+        accuracy, precision_macro, recall_macro, f1_macro: None if the task does not have the figure.
         per_class: label -> {image_count, precision, recall, f1}.
-        confusion: rows are true labels, columns predicted; None where an item may have several.
-        shortfalls: what is below its floor.
-        figures: the task's other shares, by name.
+        confusion: rows are true labels, columns are predicted labels; None if an item may have several labels.
+        shortfalls: the figures below their floor.
+        figures: other figures of the task, name -> value.
     """
 
     model_version: int
@@ -63,19 +62,22 @@ class Evaluation:
 
 
 def read_shortfalls(stored: Sequence[Mapping[str, Any]]) -> list[Shortfall]:
-    """What a column `shortfalls` holds."""
+    """Return the shortfalls that a column `shortfalls` holds."""
     return [Shortfall(**each) for each in stored]
 
 
 def save_evaluation(connection: sa.Connection, evaluation: Evaluation) -> None:
-    """Add an evaluation. Repeating one adds a row: it says that the figures still held at that time."""
+    """Add an evaluation. A repeated evaluation adds a row too, which shows that the figures had not changed."""
     connection.execute(sa.insert(evaluations).values(asdict(evaluation)))
 
 
 def latest_evaluation(
     connection: sa.Connection, model_version: int, evaluation_set_version: int | None = None
 ) -> Evaluation | None:
-    """The latest deciding figures of a version, on one version of the evaluation set where that is given."""
+    """Return the latest deciding evaluation of a version, or None.
+
+    Args: evaluation_set_version, accept only evaluations on this version of the evaluation set.
+    """
     query = (
         sa.select(*(evaluations.c[name] for name in Evaluation.__dataclass_fields__))
         .where(evaluations.c.model_version == model_version, evaluations.c.is_deciding)
@@ -89,7 +91,7 @@ def latest_evaluation(
 
 
 def latest_main_figures(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
-    """The latest deciding figure of each version, and when it was measured."""
+    """Return the main figure of each version's latest deciding evaluation, and the time of that evaluation."""
     query = (
         sa.select(evaluations.c.model_version, evaluations.c.main_figure, evaluations.c.evaluated_at)
         .distinct(evaluations.c.model_version)
@@ -109,9 +111,11 @@ def save_monitoring(
     reasons: Sequence[str],
     figures: Mapping[str, float],
 ) -> None:
-    """Add one night's check; retraining was requested when there are reasons.
+    """Add one night's check.
 
-    Args: figures, those of ml.figures.NIGHTLY by name.
+    Args:
+        reasons: why retraining is requested; empty if it is not.
+        figures: of ml.figures.NIGHTLY, name -> value.
     """
     connection.execute(
         sa.insert(monitorings).values(
@@ -131,9 +135,10 @@ def save_monitoring(
 def find_figures(
     connection: sa.Connection, model_version: int, evaluation_set_version: int | None = None
 ) -> dict[str, float]:
-    """The figures of the latest check of a version, on one version of the evaluation set where that is given.
+    """Return the figures of a version's latest nightly check.
 
-    Returns: name -> value; empty without such a check.
+    Args: evaluation_set_version, accept only checks on this version of the evaluation set.
+    Returns: name -> value; empty without a check.
     """
     query = sa.select(monitorings.c.figures).where(monitorings.c.model_version == model_version)
     if evaluation_set_version is not None:
@@ -142,10 +147,10 @@ def find_figures(
 
 
 def below_floor_since(connection: sa.Connection, model_version: int, label: str | None) -> int | None:
-    """Since which nightly check, without a break, this version is in production and a figure of it below its floor.
+    """Find the first of the latest consecutive nightly checks that found this version's figure below its floor.
 
-    Args: label, of a class; None for the main figure over all.
-    Returns: the check's id; None where the latest one found something else.
+    Args: label, of the class whose recall is meant; None for the main figure.
+    Returns: that check's id; None if the latest check was of another version or found no such shortfall.
     """
     is_below = (monitorings.c.model_version == model_version) & monitorings.c.shortfalls.contains([{"label": label}])
     last_other = sa.select(sa.func.max(monitorings.c.id)).where(sa.not_(is_below)).scalar_subquery()

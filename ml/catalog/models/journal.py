@@ -1,4 +1,4 @@
-"""The journal of promotions: who moved the alias, when, from where to where, and why. Rows are only ever added."""
+"""The journal of promotions: who moved the champion alias, when, from and to which version, and why. Append-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,11 @@ _MOVE = (
 
 @dataclass(frozen=True)
 class Move:
-    """One row of the journal. `kind`: promotion, rollback, external, or release (which moves nothing).
+    """One row of the journal.
 
-    Args: moved_at, when it was completed; when it was intended, before that.
+    Args:
+        kind: promotion, rollback, external, or release, which does not move the alias.
+        moved_at: time of completion, or of the intent while the move is not completed.
     """
 
     id: int
@@ -39,7 +41,7 @@ class Move:
 def write_intent(
     connection: sa.Connection, kind: str, from_version: int | None, to_version: int | None, actor: str, reason: str
 ) -> int:
-    """Say what is about to happen.
+    """Record a move before it is made.
 
     Returns: the row's id, for complete_move.
     """
@@ -52,13 +54,13 @@ def write_intent(
 
 
 def complete_move(connection: sa.Connection, move_id: int) -> Move:
-    """Say that it happened."""
+    """Record that a move was made."""
     completed = sa.update(promotions).where(promotions.c.id == move_id).values(completed_at=sa.func.clock_timestamp())
     return Move(*connection.execute(completed.returning(*_MOVE)).one())
 
 
 def last_move(connection: sa.Connection, completed_only: bool = True) -> Move | None:
-    """The latest row that moved the alias."""
+    """Return the latest move of the alias, or None. Releases are not moves."""
     query = sa.select(*_MOVE).where(promotions.c.kind != "release").order_by(promotions.c.id.desc()).limit(1)
     if completed_only:
         query = query.where(promotions.c.completed_at.is_not(None))
@@ -67,7 +69,7 @@ def last_move(connection: sa.Connection, completed_only: bool = True) -> Move | 
 
 
 def recent_moves(connection: sa.Connection, count: int) -> list[Move]:
-    """The latest completed moves, releases included, newest first."""
+    """Return the latest completed rows, releases included, newest first."""
     query = (
         sa.select(*_MOVE).where(promotions.c.completed_at.is_not(None)).order_by(promotions.c.id.desc()).limit(count)
     )
@@ -75,7 +77,7 @@ def recent_moves(connection: sa.Connection, count: int) -> list[Move]:
 
 
 def version_before(connection: sa.Connection, version: int) -> int | None:
-    """The version that was in production before this one came there last, or None where nothing was."""
+    """Return the version that was in production before this version's latest promotion, or None."""
     query = (
         sa.select(promotions.c.from_version)
         .where(promotions.c.to_version == version, promotions.c.completed_at.is_not(None))
@@ -88,14 +90,14 @@ def version_before(connection: sa.Connection, version: int) -> int | None:
 
 
 def versions_ever_in_production(connection: sa.Connection) -> list[int]:
-    """Every version that the alias ever stood on, as far as the journal knows."""
+    """Return all versions that were ever in production according to the journal, in order."""
     moved = promotions.c.to_version.is_not(None) & promotions.c.completed_at.is_not(None)
     query = sa.select(promotions.c.to_version).where(moved, promotions.c.kind != "release").distinct()
     return sorted(version for version in connection.scalars(query) if version is not None)
 
 
 def is_held(connection: sa.Connection) -> bool:
-    """Whether a rollback holds automatic promotion: the last rollback was not yet followed by a release."""
+    """Return whether automatic promotion is held: no release followed the last rollback."""
     query = (
         sa.select(promotions.c.kind)
         .where(promotions.c.kind.in_(("rollback", "release")), promotions.c.completed_at.is_not(None))

@@ -1,4 +1,4 @@
-"""What the catalog remembers of each registered model version."""
+"""The catalog's record of each registered model version."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from ml.errors import UnknownVersionError
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version's facts: what serving and scoring need, and where it came from."""
+    """A registered version: the facts that serving and scoring need, and its origin.
+
+    Args: snapshot_id, the data it was trained on; None for a model that was trained elsewhere.
+    """
 
     version: int
     mlflow_run_id: str
@@ -28,21 +31,21 @@ _FIELDS = [model_versions.c[name] for name in ModelVersion.__dataclass_fields__]
 
 
 def save_model_version(connection: sa.Connection, model_version: ModelVersion) -> None:
-    """Remember a version; one that is known stays as it is, since versions never change."""
+    """Store a version, unless it is stored already: versions never change."""
     values = {name: getattr(model_version, name) for name in ModelVersion.__dataclass_fields__}
     connection.execute(insert(model_versions).values(**values).on_conflict_do_nothing())
 
 
 def find_model_version(connection: sa.Connection, version: int) -> ModelVersion | None:
-    """A version's facts, if it is known here."""
+    """Return a version's record, or None."""
     row = connection.execute(sa.select(*_FIELDS).where(model_versions.c.version == version)).one_or_none()
     return None if row is None else ModelVersion(*row)
 
 
 def load_model_version(connection: sa.Connection, version: int) -> ModelVersion:
-    """A version's facts.
+    """Return a version's record.
 
-    Raises: UnknownVersionError, it was never registered here.
+    Raises: UnknownVersionError, the version was never registered here.
     """
     found = find_model_version(connection, version)
     if found is None:
@@ -51,9 +54,11 @@ def load_model_version(connection: sa.Connection, version: int) -> ModelVersion:
 
 
 def knows_images_until(connection: sa.Connection, version: int) -> datetime:
-    """The moment up to which a version knows the pool: its snapshot's cutoff, or when it came, if made elsewhere.
+    """Return the moment up to which a version's training could use the pool.
 
-    Raises: UnknownVersionError, it was never registered here.
+    That is its snapshot's cutoff, or its registration if it was trained elsewhere.
+
+    Raises: UnknownVersionError, the version was never registered here.
     """
     until = sa.func.coalesce(snapshots.c.cutoff, model_versions.c.registered_at)
     query = sa.select(until).select_from(model_versions.outerjoin(snapshots)).where(model_versions.c.version == version)
@@ -64,12 +69,12 @@ def knows_images_until(connection: sa.Connection, version: int) -> datetime:
 
 
 def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
-    """The snapshot that each known version learned from; None where it was made elsewhere."""
+    """Return the snapshot that each version was trained on; None for a version that was trained elsewhere."""
     query = sa.select(model_versions.c.version, model_versions.c.snapshot_id)
     return dict(connection.execute(query).tuples().all())
 
 
 def backbone_ids(connection: sa.Connection, but_not_of: Collection[int]) -> list[str]:
-    """The backbones of the known versions but those of these."""
+    """Return the backbone ids of all registered versions except the excluded ones."""
     query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version.not_in(but_not_of)).distinct()
     return list(connection.scalars(query))

@@ -1,4 +1,4 @@
-"""Which version each process of the service answers with, as the process itself says. A row ends with its process."""
+"""The model version that each process of the service answers with. A process writes its row, and deletes it at exit."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -8,16 +8,17 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.tables import served_models
 
-_FORGOTTEN_AFTER = timedelta(days=1)  # a process that was killed could not take its row away
+_DELETED_AFTER = timedelta(days=1)  # for the rows of killed processes
 
 
 @dataclass(frozen=True)
 class ServingState:
-    """What a process answers with.
+    """The model that a process answers with.
 
     Args:
-        version: the served version; None before the first.
-        refused_version: the version in production, where it does not load; `load_error` says why.
+        version: the served version; None if there is none yet.
+        refused_version: the version in production, if it does not load in this process.
+        load_error: why `refused_version` does not load.
     """
 
     version: int | None
@@ -27,7 +28,7 @@ class ServingState:
 
 @dataclass(frozen=True)
 class ServingProcess:
-    """A process that is alive, and its state."""
+    """A living process and its state."""
 
     process: str
     version: int | None
@@ -40,24 +41,24 @@ _FIELDS = [served_models.c[name] for name in ServingProcess.__dataclass_fields__
 
 
 def note_state(connection: sa.Connection, process: str, state: ServingState, alive_for: timedelta) -> None:
-    """Keep what a process answers with, in place of what it said before.
+    """Store the state of a process in place of its former state.
 
-    Args: alive_for, how long the row counts without another word of the process.
+    Args: alive_for, time after which the process counts as dead if it does not call again.
     """
     now = sa.func.clock_timestamp()
-    connection.execute(sa.delete(served_models).where(served_models.c.alive_until < now - _FORGOTTEN_AFTER))
+    connection.execute(sa.delete(served_models).where(served_models.c.alive_until < now - _DELETED_AFTER))
     values = {**asdict(state), "alive_until": now + alive_for}
     statement = insert(served_models).values(process=process, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["process"], set_=values))
 
 
 def forget_process(connection: sa.Connection, process: str) -> None:
-    """Note that a process has ended."""
+    """Delete the row of a process that ends."""
     connection.execute(sa.delete(served_models).where(served_models.c.process == process))
 
 
 def living_processes(connection: sa.Connection) -> list[ServingProcess]:
-    """The processes that serve now, by name."""
+    """Return the living processes, ordered by name."""
     is_alive = served_models.c.alive_until > sa.func.clock_timestamp()
     query = sa.select(*_FIELDS).where(is_alive).order_by(served_models.c.process)
     return [ServingProcess(*row) for row in connection.execute(query)]

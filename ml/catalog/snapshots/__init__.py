@@ -1,1 +1,1 @@
-"""Snapshots as they are stored."""
+"""Stored snapshots and their contents."""

@@ -1,4 +1,4 @@
-"""What is in a snapshot, for people: the list of snapshots, one of them, and what changed between two."""
+"""Snapshots for display: list them, summarise one, load its items, and compare two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class SnapshotSummary:
     """A stored snapshot without its items.
 
     Args:
-        cutoff: when it was pinned.
-        selection: how its items were chosen, as ml.data.selection writes it.
-        requested_size: items asked for; where the selection has no size, those that it found.
-        train, validation: items in each fold.
-        model_versions: that learned from it.
+        cutoff: time when it was created.
+        selection: how its items were chosen: the text of an ml.data.selection.Selection.
+        requested_size: requested number of items; the number found if the selection has no size.
+        train, validation: number of items in each fold.
+        model_versions: versions that were trained on it.
     """
 
     id: int
@@ -35,9 +35,9 @@ class SnapshotSummary:
 
 @dataclass(frozen=True)
 class Member:
-    """An item of a snapshot. Annotation, origin and fold are those of then; the rest is what is known of the item now.
+    """An item of a snapshot. Annotation, label origin and fold are the snapshot's; the rest is the item's present data.
 
-    Args: image_sha256, media_type, of its image; None where it has none.
+    Args: image_sha256, text_sha256, media_type, of its parts; None if it lacks the part.
     """
 
     item_id: str
@@ -48,16 +48,17 @@ class Member:
     source: str
     received_at: datetime
     image_sha256: str | None
+    text_sha256: str | None
     media_type: str | None
 
 
 @dataclass(frozen=True)
 class SnapshotDiff:
-    """What changed from one snapshot to another.
+    """The changes from one snapshot to another.
 
     Args:
-        added, removed: items that only the second or only the first has, ordered by class names and id.
-        relabelled: items in both under two annotations, as (before, after).
+        added, removed: items that only the second or only the first snapshot has, ordered by class names and id.
+        relabelled: items in both with different annotations, as (before, after).
     """
 
     added: list[Member]
@@ -66,14 +67,14 @@ class SnapshotDiff:
 
 
 def list_snapshots(connection: sa.Connection) -> list[SnapshotSummary]:
-    """All snapshots, the newest first."""
+    """Return all snapshots, newest first."""
     return [_summary(row) for row in connection.execute(_SUMMARIES.order_by(snapshots.c.id.desc()))]
 
 
 def summarise_snapshot(connection: sa.Connection, snapshot_id: int) -> SnapshotSummary:
-    """One snapshot.
+    """Return one snapshot.
 
-    Raises: SnapshotError, there is none with that id.
+    Raises: SnapshotError, no snapshot has this id.
     """
     row = connection.execute(_SUMMARIES.where(snapshots.c.id == snapshot_id)).one_or_none()
     if row is None:
@@ -82,7 +83,7 @@ def summarise_snapshot(connection: sa.Connection, snapshot_id: int) -> SnapshotS
 
 
 def load_members(connection: sa.Connection, snapshot_id: int) -> list[Member]:
-    """The items of a snapshot, ordered by class names and id."""
+    """Return the items of a snapshot, ordered by class names and id."""
     query = (
         sa.select(*_MEMBER)
         .join_from(snapshot_items, items)
@@ -97,7 +98,7 @@ def load_members(connection: sa.Connection, snapshot_id: int) -> list[Member]:
 
 
 def compare_members(first: Sequence[Member], second: Sequence[Member]) -> SnapshotDiff:
-    """Tell what changed from the items of one snapshot to those of another, each as `load_members` gives them."""
+    """Return the changes between the items of two snapshots, which `load_members` returned."""
     before = {member.item_id: member for member in first}
     after = {member.item_id: member for member in second}
     kept = [(before[item_id], member) for item_id, member in after.items() if item_id in before]
@@ -138,6 +139,6 @@ _SUMMARIES = sa.select(
 _MEMBER = [
     items.c.id,
     *(snapshot_items.c[name] for name in ("class_names", "annotation", "label_origin", "fold")),
-    *(items.c[name] for name in ("group_key", "source", "received_at", "image_sha256")),
+    *(items.c[name] for name in ("group_key", "source", "received_at", "image_sha256", "text_sha256")),
     images.c.media_type,
 ]

@@ -1,4 +1,4 @@
-"""Snapshots as they are stored: immutable lists of (item, annotation, fold)."""
+"""Load stored snapshots: immutable lists of (item, annotation, fold)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,13 +32,13 @@ class Snapshot:
 
 
 def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
-    """Read a stored snapshot.
+    """Load a stored snapshot with its items.
 
-    Raises: SnapshotError, there is none with that id.
+    Raises: SnapshotError, no snapshot has this id.
     """
     head = connection.execute(sa.select(snapshots).where(snapshots.c.id == snapshot_id)).one_or_none()
     if head is None:
-        raise SnapshotError(f"Expected the id of a stored snapshot, got {snapshot_id}.")
+        raise SnapshotError(f"Expected the id of a stored snapshot, got {snapshot_id}. See `mycoflow snapshot list`.")
     rows = connection.execute(
         sa.select(
             snapshot_items.c.item_id,

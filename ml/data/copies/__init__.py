@@ -1,1 +1,1 @@
-"""Which images are copies of one another."""
+"""Find images that are copies of one another."""

@@ -1,7 +1,7 @@
-"""Remembered comparisons of photos: what is compared before a transaction is known in it.
+"""Cache the hashes and comparisons of photos, so that a transaction finds the results that were computed before it.
 
-A search runs under the lock of the membership, so nothing is to be computed there. `compare_ahead` in `near_copies`
-does it before; what others wrote in the moment between is compared under the lock.
+A search runs under the membership lock, so it should compute little. `compare_ahead` in `near_copies` fills the cache
+before; only photos that others stored in between are compared under the lock.
 """
 
 import threading
@@ -19,14 +19,14 @@ from ml.data.copies.copy_hashes import CopyHash
 from ml.data.copies.thumbnails import as_grey
 
 _IMAGES = 512  # more than a batch has
-_PAIRS = 32_768  # a batch's and its proposals: 6 MB at most
+_PAIRS = 32_768  # enough for a batch and its proposals; 6 MB at most
 
 _evidence: LRUCache[bytes, float] = LRUCache(_PAIRS)
 _lock = threading.Lock()
 
 
 def evidence_of(thumbnail: bytes, others: Sequence[bytes], mirrored: bool) -> list[float]:
-    """How strongly a photo and each of some others speak for being copies; see `copy_evidence`."""
+    """Return the evidence that a photo and each of some others are copies; see `copy_evidence`."""
     keys = [_key(thumbnail, other, mirrored) for other in others]
     with _lock:
         known = {key: _evidence[key] for key in keys if key in _evidence}
@@ -41,13 +41,13 @@ def evidence_of(thumbnail: bytes, others: Sequence[bytes], mirrored: bool) -> li
 
 @lru_cache(_IMAGES)
 def stored_hashes(thumbnail: bytes) -> list[IndexedHash]:
-    """The hashes by which a photo is found."""
+    """Return the hashes to store for a photo."""
     return list(map(_indexed, copy_hashes.stored_hashes(as_grey(thumbnail))))
 
 
 @lru_cache(_IMAGES)
 def sought_in_index(thumbnail: bytes) -> list[tuple[int, IndexedHash]]:
-    """What to look for in the index: the kind of hash to look among, and the hash."""
+    """Return the hashes to search for in the index, each with the kind of the stored hashes to compare it with."""
     return [
         (among, _indexed(each))
         for each in copy_hashes.sought_hashes(as_grey(thumbnail))
@@ -56,7 +56,7 @@ def sought_in_index(thumbnail: bytes) -> list[tuple[int, IndexedHash]]:
 
 
 def alike(thumbnail: bytes, others: Iterable[bytes]) -> list[bytes]:
-    """Those of some photos that a search for copies of one would propose if they were in the index."""
+    """Return those of some photos that a search for a photo's copies would propose if the index held them."""
     sought = [(among, each.bits) for among, each in sought_in_index(thumbnail)]
     kinds, bits = np.array(sought, dtype=np.int64).reshape(-1, 2).T[:, :, None]
     return [other for other in others if _is_near(kinds, bits, *_stored_bits(other))]
@@ -64,7 +64,7 @@ def alike(thumbnail: bytes, others: Iterable[bytes]) -> list[bytes]:
 
 @lru_cache(_IMAGES)
 def _stored_bits(thumbnail: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The kinds of a photo's hashes, and their bits."""
+    """Return the kinds and the bits of a photo's stored hashes."""
     kinds, bits = np.array([(each.kind, each.bits) for each in stored_hashes(thumbnail)], dtype=np.int64).T
     return kinds, bits
 

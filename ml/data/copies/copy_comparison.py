@@ -1,6 +1,6 @@
-"""Whether two photos are copies: they are laid over one another, and their details compared.
+"""Decide whether two photos are copies: align them, and compare their details.
 
-A copy is another encoding, size, crop, turn, mirror image or light retouch of the same photo.
+A copy is the same photo in another encoding, size, crop or rotation, mirrored, or slightly retouched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,26 +12,27 @@ from ml.data.copies.thumbnails import CROPS, SIDE, Grey, cut
 
 Seen = NDArray[np.bool_]
 
-# Measured (docs/decisions/0073): no two different digits, the most alike that images come, agree so well, be it in all
-# pixels or in all but the quarter that differs most, as a caption or a frame does. Fisher's z, and the number of
-# independent details from which on less will do.
+# Fisher's z for a copy, in all pixels and in all but the quarter that differs most (such as a caption or a frame), and
+# the number of independent details above which a smaller z is enough. Measured (docs/decisions/0073): no two different
+# digits, which are the most similar images, agree so well.
 _ENOUGH_OF_ALL, _MANY_FOR_ALL = 2.5, 60
 _ENOUGH_OF_MOST, _MANY_FOR_MOST = 3.3, 45
 _LEFT_OUT = 0.25
 _LEAST_OVERLAP = 0.5
-_FAINTEST = 2.0  # of 255: a standard deviation under it is an even surface, which is a copy of nothing
-# Photos with fewer independent details are plain. Their copies correlate by 0.95 or more before alignment (measured).
+_FAINTEST = 2.0  # of 255: a photo with a smaller standard deviation is a plain surface, and counts as no copy
+# A photo with fewer independent details is plain. Its copies correlate by 0.95 or more before alignment (measured).
 _PLAIN_DETAILS, _PLAIN_LIKENESS = 40, 0.95
-# After the first step, most pairs with less evidence are no copies; only the others are aligned further (measured).
+# After the first step, most pairs with less evidence than this are not copies (measured). Only the others are aligned
+# further.
 _FIRST_STEPS, _PROMISING, _MORE_STEPS = 1, 0.6, 4
 _MOST_SHEAR, _MOST_SCALE = 0.15, 1.45
 
 
 def copy_evidence(grey: Grey, others: Sequence[Grey], mirrored: bool) -> Grey:
-    """How strongly a photo and each of some others speak for being copies: from 1 on, they are.
+    """Return the evidence that a photo and each of some others are copies. From 1 on, they count as copies.
 
-    Of all orientations and crops the two best are aligned; what counts is how well the details then agree, and how many
-    details there are to agree.
+    The two best combinations of orientation and crop are aligned. The evidence grows with the agreement of the details
+    after that, and with the number of details.
 
     Args: mirrored, whether a mirror image is a copy.
     Returns: float, (len(others),).
@@ -58,21 +59,21 @@ def copy_evidence(grey: Grey, others: Sequence[Grey], mirrored: bool) -> Grey:
 
 
 def _orientations(grey: Grey) -> Iterator[Grey]:
-    """The four turns, then their mirror images."""
+    """Yield the four rotations, then their mirror images."""
     for image in (grey, grey[:, ::-1]):
         for turns in range(4):
             yield np.ascontiguousarray(np.rot90(image, turns))
 
 
 def _likeness(turned: Grey, fixed: Grey) -> Grey:
-    """How alike photos are, laid over one another in each way to start from.
+    """Return the correlations of photos in each starting placement.
 
-    Args: the photo in its orientations (k, 32, 32), and the others (n, 32, 32).
+    Args: turned, the photo in its orientations, (k, 32, 32); fixed, the others, (n, 32, 32).
     Returns: correlations, (n, k * len(_STARTS)).
     """
     cuts_of_turned = _normalised(cut(turned[:, None], with_corners=False))
     cuts_of_fixed = _normalised(cut(fixed[:, None], with_corners=False))
-    # einsum, not a product of matrices: BLAS would wake its threads, which then spin for longer than all this takes.
+    # einsum in place of a matrix product, because the idle threads of BLAS would spin for longer than this takes.
     inside = np.einsum("kp,ncp->nkc", cuts_of_turned[:, 0], cuts_of_fixed)
     outside = np.einsum("kcp,np->nkc", cuts_of_turned[:, 1:], cuts_of_fixed[:, 0])
     likeness: Grey = np.concatenate([inside, outside], axis=2).reshape(len(fixed), -1)
@@ -80,13 +81,13 @@ def _likeness(turned: Grey, fixed: Grey) -> Grey:
 
 
 def _least_likeness(grey: Grey) -> float:
-    """Return the least correlation at which a pair is aligned; a plain photo and its copy start out nearly equal."""
+    """Return the least correlation at which a pair is aligned; high for a plain photo, whose copies are similar."""
     details = _details(grey[None], np.ones((1, SIDE, SIDE), np.bool_))
     return _PLAIN_LIKENESS if float(_independent(details)[0]) < _PLAIN_DETAILS else -1.0
 
 
 class _Pairs:
-    """Pairs of photos, (n, 32, 32) twice, and the placement (n, 2, 3) of one over the other that is being found.
+    """Pairs of photos, each (n, 32, 32), and the affine placement (n, 2, 3) of one over the other, which `align` finds.
 
     Source: S. Baker, I. Matthews, Lucas-Kanade 20 Years On, 2004 (inverse compositional, affine).
     """
@@ -95,14 +96,14 @@ class _Pairs:
         self._moving, self._fixed, self._placement = moving, fixed, placement
 
     def both_ways(self, indices: NDArray[np.intp]) -> "_Pairs":
-        """Some of them, each either way round: which photo has the finer details shows in how well they agree."""
+        """Return some of the pairs in both orders, because the agreement depends on which photo has finer details."""
         one, other, placement = self._moving[indices], self._fixed[indices], self._placement[indices]
         return _Pairs(
             np.concatenate([one, other]), np.concatenate([other, one]), np.concatenate([placement, _inverse(placement)])
         )
 
     def align(self, steps: int) -> None:
-        """Take so many Gauss-Newton steps, with a gain for contrast; what lies too far apart stays as it is."""
+        """Take Gauss-Newton steps, with a gain for contrast. Pairs that do not fit one another well stay unchanged."""
         slopes = np.stack([np.gradient(self._moving, axis=axis) * SIDE for axis in (2, 1)], axis=-1)
         steepest = (slopes[..., :, None] * _COORDINATES[..., None, :]).reshape(-1, SIDE * SIDE, 6)
         active = np.arange(len(self._moving))
@@ -115,10 +116,10 @@ class _Pairs:
             self._placement[active] = (_square(self._placement[active]) @ np.linalg.inv(change))[:, :2]
 
     def evidence(self) -> Grey:
-        """How strongly each pair speaks for a copy, (n,); 0 where one lies too far from the other."""
+        """Return the evidence that each pair is a copy, (n,); 0 for a pair that does not fit one another well."""
         warped, overlap = _warp(self._fixed, self._placement)
         kept = _without_the_worst(self._moving, warped, overlap)
-        # Counted in the whole: the holes in the rest would pass for details.
+        # Counted in all pixels, because the holes in `kept` would count as details.
         independent = _independent(_details(self._moving, overlap))
         of_all = _agreement(self._moving, warped, overlap) / _ENOUGH_OF_ALL
         of_most = _agreement(self._moving, warped, kept) / _ENOUGH_OF_MOST
@@ -129,7 +130,7 @@ class _Pairs:
 
 
 def _step(moving: Grey, warped: Grey, steepest: Grey, seen: Seen) -> Grey:
-    """One step for each pair, (n, 6), in which a caption or another local retouch has little weight."""
+    """Return one step for each pair, (n, 6). A caption or another local retouch has little weight in it."""
     mask = seen.reshape(-1, SIDE * SIDE)
     target, found = _centred(moving, mask), _centred(warped, mask)
     count = mask.sum(axis=1)
@@ -145,14 +146,14 @@ def _step(moving: Grey, warped: Grey, steepest: Grey, seen: Seen) -> Grey:
 
 
 def _trust(error: Grey, mask: Seen) -> Grey:
-    """Cauchy's weights: near 1 for usual errors, near 0 for those far outside."""
+    """Return Cauchy's weights: near 1 for usual errors, near 0 for outliers."""
     usual = 2.4 * _quantile(np.abs(error), mask, 0.5) + 1e-6
     weights: Grey = 1 / (1 + (error / usual[:, None]) ** 2)
     return weights
 
 
 def _agreement(moving: Grey, warped: Grey, seen: Seen) -> Grey:
-    """Fisher's z of the correlation of the details of pairs, (n,)."""
+    """Return Fisher's z of the correlation of the details of pairs, (n,)."""
     mask = seen.reshape(-1, SIDE * SIDE)
     first, second = (_centred(_details(grey, seen), mask) for grey in (moving, warped))
     sizes = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
@@ -162,7 +163,7 @@ def _agreement(moving: Grey, warped: Grey, seen: Seen) -> Grey:
 
 
 def _independent(details: Grey) -> Grey:
-    """The number of independent details of photos, by how many frequencies share their power."""
+    """Estimate the number of independent details of photos from the number of frequencies that share their power."""
     power = np.abs(np.fft.fft2(details * _WINDOW)) ** 2
     independent: Grey = power.sum(axis=(1, 2)) ** 2 / np.maximum((power**2).sum(axis=(1, 2)), 1e-12)
     return independent
@@ -177,14 +178,14 @@ def _without_the_worst(moving: Grey, warped: Grey, seen: Seen) -> Seen:
 
 
 def _details(grey: Grey, seen: Seen) -> Grey:
-    """What is finer than a blur, from the pixels seen alone; 0 for the others."""
+    """Return the details that a blur removes, from the visible pixels only; 0 for all others."""
     light, weight = (_BLUR @ values @ _BLUR.T for values in (grey * seen, seen.astype(np.float32)))
     details: Grey = np.where(seen, grey - light / np.maximum(weight, 1e-6), 0)
     return details
 
 
 def _is_near(placement: Grey, overlap: Seen) -> Seen:
-    """Whether photos lie well enough over one another for a copy."""
+    """Return whether the placements of pairs are plausible for copies."""
     scales, shears = placement[:, [0, 1], [0, 1]], placement[:, [0, 1], [1, 0]]
     fits = (scales > 1 / _MOST_SCALE) & (scales < _MOST_SCALE) & (np.abs(shears) < _MOST_SHEAR)
     near: Seen = fits.all(axis=1) & (overlap.mean(axis=(1, 2)) >= _LEAST_OVERLAP)
@@ -192,7 +193,7 @@ def _is_near(placement: Grey, overlap: Seen) -> Seen:
 
 
 def _warp(fixed: Grey, placement: Grey) -> tuple[Grey, Seen]:
-    """What of the fixed photos lies under each pixel of the others, and where they have any."""
+    """Sample the fixed photos at the placed pixels of the others. Also return where the fixed photos have pixels."""
     columns, rows = np.moveaxis((_COORDINATES @ placement[:, None].transpose(0, 1, 3, 2) + 0.5) * SIDE - 0.5, -1, 0)
     overlap = (columns >= 0) & (columns <= SIDE - 1) & (rows >= 0) & (rows <= SIDE - 1)
     columns, rows = columns.clip(0, SIDE - 1.001), rows.clip(0, SIDE - 1.001)
@@ -205,7 +206,7 @@ def _warp(fixed: Grey, placement: Grey) -> tuple[Grey, Seen]:
 
 
 def _centred(grey: Grey, mask: Seen) -> Grey:
-    """Photos as rows of pixels around their mean, from the pixels of a mask alone; 0 for the others."""
+    """Return photos as rows of pixels minus their mean, within a mask; 0 for all other pixels."""
     flat = grey.reshape(-1, SIDE * SIDE)
     mean = (flat * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
     centred: Grey = (flat - mean[:, None]) * mask
@@ -213,13 +214,13 @@ def _centred(grey: Grey, mask: Seen) -> Grey:
 
 
 def _gain(target: Grey, found: Grey) -> Grey:
-    """What brings the contrast of one to that of the other."""
+    """Return the factor that fits the contrast of `found` to that of `target`."""
     gain: Grey = np.einsum("np,np->n", target, found) / np.maximum(np.einsum("np,np->n", found, found), 1e-6)
     return gain
 
 
 def _quantile(values: Grey, mask: Seen, share: float) -> Grey:
-    """A quantile of each row, from the pixels of a mask alone."""
+    """Return a quantile of each row, within a mask."""
     ordered = np.sort(np.where(mask, values, np.inf), axis=1)
     position = np.floor(share * (mask.sum(axis=1) - 1)).clip(0).astype(int)
     quantile: Grey = np.take_along_axis(ordered, position[:, None], axis=1)[:, 0]
@@ -232,7 +233,7 @@ def _inverse(placements: Grey) -> Grey:
 
 
 def _square(placements: Grey) -> Grey:
-    """Placements as matrices that can be multiplied, (n, 3, 3)."""
+    """Return placements as square matrices, which can be multiplied, (n, 3, 3)."""
     last = np.broadcast_to(np.array([0, 0, 1], placements.dtype), (len(placements), 1, 3))
     return np.concatenate([placements, last], axis=1)
 
@@ -250,7 +251,7 @@ def _smooth(grey: Grey) -> Grey:
 
 
 def _blur(pixels: float) -> Grey:
-    """A Gaussian blur along one axis, as a matrix."""
+    """Return the matrix of a Gaussian blur along one axis."""
     distance = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     weights = np.exp(-0.5 * (distance / pixels) ** 2)
     matrix: Grey = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -264,5 +265,5 @@ _COORDINATES = np.stack([*np.meshgrid(_AXIS, _AXIS), np.ones((SIDE, SIDE), np.fl
 _INSIDE = np.array(
     [[[share, 0, x + share / 2 - 0.5], [0, share, y + share / 2 - 0.5]] for x, y, share in CROPS], np.float32
 )
-# A crop of the other photo under the whole of this one, or the other way about.
+# A crop of the other photo lies under the whole of this one, or a crop of this one under the whole of the other.
 _STARTS = np.concatenate([_INSIDE, _inverse(_INSIDE[1:])])

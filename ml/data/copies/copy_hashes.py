@@ -1,4 +1,4 @@
-"""Hashes of photos: those of a copy are so near that a search proposes it."""
+"""Perceptual hashes of photos. The hashes of a photo and its copy are so near that a search proposes the copy."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -11,34 +11,37 @@ from ml.data.copies.thumbnails import CORNERS, CROPS, SIDE, Grey, cut
 
 WHOLE, CROP, CORNER = range(3)
 _KINDS = [WHOLE] + [CROP] * (len(CROPS) - 1) + [CORNER] * len(CORNERS)
-# A crop is looked for among wholes and a whole among crops: either photo may be the one that was cut.
+# The search compares crops with whole photos and whole photos with crops, because either photo may be the cropped one.
 SOUGHT_AMONG = {WHOLE: (WHOLE, CROP), CROP: (WHOLE,), CORNER: (CORNER,)}
 
-# Of 63. Of mushroom photos, blood smears and digits, 98 to 100 % of the copies stay within it.
+# Different bits of 63. Of mushroom photos, blood smears and digits, 98 to 100 % of the copies differ in no more.
 MOST_BITS = 14
-# An orientation is as good as the canonical one where the moments that choose it are as near to a tie as this.
+# An orientation may be canonical too if its moments miss the condition by at most this share of their norm.
 _TIE = 0.15
 
 
 class CopyHash(NamedTuple):
-    """63 signs of the lowest frequencies, the lowest first, of one crop in one orientation; kind: WHOLE, ..."""
+    """The signs of the 63 lowest frequencies, lowest first, of one crop in one orientation.
+
+    Args: kind, WHOLE, CROP or CORNER.
+    """
 
     kind: int
     bits: int
 
     @property
     def words(self) -> tuple[int, int]:
-        """The 32 lowest frequencies, which a copy changes least."""
+        """The bits of the 32 lowest frequencies as two words. These change least in a copy."""
         return self.bits >> 47, self.bits >> 31 & 0xFFFF
 
 
 def stored_hashes(grey: Grey) -> list[CopyHash]:
-    """The hashes by which a photo is found: one for each crop, in its canonical orientation."""
+    """Return the hashes to store for a photo: one for each crop, in its canonical orientation."""
     return [CopyHash(kind, _pack(next(_canonical(spectrum, 0.0)))) for kind, spectrum in _spectra(grey)]
 
 
 def sought_hashes(grey: Grey) -> list[CopyHash]:
-    """The hashes to look for: of each crop in each orientation that may be the canonical one of a copy."""
+    """Return the hashes to search for: of each crop, in each orientation that may be canonical for a copy."""
     return [CopyHash(kind, _pack(turned)) for kind, spectrum in _spectra(grey) for turned in _canonical(spectrum, _TIE)]
 
 
@@ -49,7 +52,7 @@ def _spectra(grey: Grey) -> Iterator[tuple[int, Grey]]:
 
 
 def _canonical(spectrum: Grey, tie: float) -> Iterator[Grey]:
-    """The orientations with their light at the left more than at the top, and there more than opposite."""
+    """Yield the orientations that are brighter left than right, brighter top than bottom, and more so left than top."""
     slack = tie * float(np.linalg.norm(spectrum[:3, :3]))
     for turned in _turned_spectra(spectrum):
         across, down = turned[0, 1], turned[1, 0]
@@ -70,7 +73,7 @@ def _pack(spectrum: Grey) -> int:
 
 
 def _cosine_rows() -> Grey:
-    """The eight lowest of the cosine transform, orthonormal."""
+    """Return the eight lowest rows of the orthonormal cosine transform, (8, 32)."""
     angles = np.pi * np.outer(np.arange(8), np.arange(SIDE) + 0.5) / SIDE
     rows: Grey = (np.cos(angles) * np.where(np.arange(8) == 0, 1, 2**0.5)[:, None] / SIDE**0.5).astype(np.float32)
     return rows

@@ -13,6 +13,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import (
     ImageStatistics,
     Proposal,
+    find_same_image,
     find_unfindable,
     find_unindexed,
     index_image,
@@ -50,27 +51,35 @@ class NearCopies:
 
 
 def find_near_copies(
-    connection: sa.Connection, thumbnail: bytes, mirrored: bool, but: Collection[str] = ()
+    connection: sa.Connection, image_sha256: str, thumbnail: bytes | None, mirrored: bool, but: Collection[str] = ()
 ) -> NearCopies:
     """Find the copies of an image among those that belong somewhere, those taken out included.
 
+    The very image is found whatever it shows, be it an even surface, and with whatever text.
+
     Args:
-        thumbnail: of the image.
+        thumbnail: of the image; None where it was never measured (`prepare_search` does that).
         mirrored: whether a mirror image is a copy: where models learn from mirrored views.
         but: ids of items that do not count, the image's own among them.
     """
-    judged = [each for each in _propose(connection, thumbnail) if each.item_id not in but]
+    same = [each for each in find_same_image(connection, image_sha256) if each.item_id not in but]
+    if thumbnail is None:
+        return NearCopies(same)
+    known = {*but, *(each.item_id for each in same)}
+    judged = [each for each in _propose(connection, thumbnail) if each.item_id not in known]
     evidence = evidence_of(thumbnail, [each.thumbnail for each in judged], mirrored)
     sure = [(strength, each) for strength, each in zip(evidence, judged, strict=True) if strength >= 1]
-    return NearCopies([each for _, each in sorted(sure, key=lambda pair: -pair[0])])
+    return NearCopies([*same, *(each for _, each in sorted(sure, key=lambda pair: -pair[0]))])
 
 
 def copies_of(connection: sa.Connection, item_id: str, mirrored: bool) -> NearCopies:
-    """Find the copies of an item's image; none if it has none, or one never measured (`prepare_search` does that)."""
+    """Find the copies of an item's image; none if it has none. See `find_near_copies`."""
+    image_sha256 = find_item_images(connection, [item_id]).get(item_id)
+    if image_sha256 is None:
+        return NearCopies()
     statistics = load_statistics(connection, [item_id]).get(item_id)
-    return (
-        NearCopies() if statistics is None else find_near_copies(connection, statistics.thumbnail, mirrored, [item_id])
-    )
+    thumbnail = None if statistics is None else statistics.thumbnail
+    return find_near_copies(connection, image_sha256, thumbnail, mirrored, [item_id])
 
 
 def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Literal
 from ml.reporting.health import Health
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.formats import ago, count, listed, moment, percent
-from ml.reporting.serving_notices import is_late, tell_served
-from ml.settings import Settings
+from ml.reporting.serving_notices import describe_serving, is_late
 
 # A night may be a little late. The alert rule on old evaluations has the same limit.
 _NIGHTLY = timedelta(hours=26)
@@ -17,42 +16,44 @@ _NIGHTLY = timedelta(hours=26)
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal. Args: state, `good`, `look` if a person should look at it, or `unknown`."""
+    """One signal. Args: state, `good`, `attention` if a person should look at it, or `unknown`."""
 
     name: str
-    state: Literal["good", "look", "unknown"]
+    state: Literal["good", "attention", "unknown"]
     figure: str
     detail: str
 
 
 def read_signals(facts: Facts) -> list[Signal]:
     """Return the signals of the model, the data, the nights, and what waits for a person."""
-    health, settings = facts.health, facts.settings
-    return [_of_model(health, settings, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
+    health = facts.health
+    return [_of_model(health, facts.at), _of_data(health), _of_nights(health, facts.at), _of_waiting(health)]
 
 
 def sum_up(signals: Sequence[Signal]) -> str:
     """Sum up all signals in one sentence."""
-    names = {state: [signal.name.lower() for signal in signals if signal.state == state] for state in ("look", "good")}
-    if names["look"]:
-        return f"Look at {listed(names['look'])}."
+    names = {
+        state: [signal.name.lower() for signal in signals if signal.state == state] for state in ("attention", "good")
+    }
+    if names["attention"]:
+        return f"Look at {listed(names['attention'])}."
     return "All is well." if len(names["good"]) == len(signals) else "Nothing is wrong; not all is known yet."
 
 
-def _of_model(health: Health, settings: Settings, at: datetime) -> Signal:
-    name, deciding, floor = "The model", health.deciding, settings.accuracy_floor
+def _of_model(health: Health, at: datetime) -> Signal:
+    name, deciding = "The model", health.deciding
     if health.champion is None:
         return Signal(name, "unknown", "None", "No model is in production. Train one with `mycoflow retrain`.")
     if is_late(health, at):
-        served = tell_served(health.champion, health.serving)
-        return Signal(name, "look", "Not served", f"Version {health.champion} is in production. {served}")
+        served = describe_serving(health.champion, health.serving)
+        return Signal(name, "attention", "Not served", f"Version {health.champion} is in production. {served}")
     if deciding is None:
         return Signal(name, "unknown", "Not scored", f"Version {health.champion} was not scored yet.")
     where = f"Version {health.champion} is in production"
     if deciding.shortfalls:
         detail = " ".join([f"{where}.", *map(str, deciding.shortfalls)])
-        return Signal(name, "look", percent(deciding.main_figure), detail)
-    return Signal(name, "good", percent(deciding.main_figure), f"{where}, above the floor of {percent(floor)}.")
+        return Signal(name, "attention", percent(deciding.main_figure), detail)
+    return Signal(name, "good", percent(deciding.main_figure), f"{where}. No figure is below its floor.")
 
 
 def _of_data(health: Health) -> Signal:
@@ -62,7 +63,7 @@ def _of_data(health: Health) -> Signal:
     if drift.confidence_psi is None:
         return Signal(name, "unknown", "Not known", "Too few predictions to measure drift.")
     if drift.moved:
-        return Signal(name, "look", "Drifting", f"Different from the training data: {listed(drift.moved)}.")
+        return Signal(name, "attention", "Drifting", f"Different from the training data: {listed(drift.moved)}.")
     detail = f"The last {count(drift.recent_images, 'image')} are like the training data."
     return Signal(name, "good", "Stable", detail)
 
@@ -73,12 +74,12 @@ def _of_nights(health: Health, at: datetime) -> Signal:
         return Signal(name, "unknown", "None yet", "The model was never checked. `mycoflow monitor` checks it.")
     figure = ago(at - monitored_at)
     if at - monitored_at > _NIGHTLY:
-        return Signal(name, "look", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
+        return Signal(name, "attention", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
     drift_since = health.drift_checked_at or health.promoted_at
     if drift_since is not None and at - drift_since > _NIGHTLY:
-        return Signal(name, "look", figure, f"The last check for drift: {moment(health.drift_checked_at)}.")
+        return Signal(name, "attention", figure, f"The last check for drift: {moment(health.drift_checked_at)}.")
     if failed_at is not None and (health.retrained_at is None or failed_at > health.retrained_at):
-        return Signal(name, "look", figure, f"A training failed at {moment(failed_at)}, and none succeeded since.")
+        return Signal(name, "attention", figure, f"A training failed at {moment(failed_at)}, and none succeeded since.")
     trained = "never" if health.retrained_at is None else ago(at - health.retrained_at)
     return Signal(name, "good", figure, f"The last check. The last training: {trained}.")
 
@@ -98,4 +99,4 @@ def _of_waiting(health: Health) -> Signal:
     detail = " ".join(filter(None, sentences))
     if not detail:
         return Signal(name, "good", "Nothing", "No decision waits for a person.")
-    return Signal(name, "look", waiting[0] if waiting else "Held", detail)
+    return Signal(name, "attention", waiting[0] if waiting else "Held", detail)

@@ -3,7 +3,7 @@
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
 from ml.reporting.report import formats, words
-from ml.reporting.serving_notices import tell_served
+from ml.reporting.serving_notices import describe_serving
 
 
 def page_environment(loader: BaseLoader) -> Environment:
@@ -17,5 +17,5 @@ def page_environment(loader: BaseLoader) -> Environment:
         "moment": formats.moment,
         "lasted": formats.lasted,
     }
-    environment.globals |= {"words": words, "counted": formats.count, "tell_served": tell_served}
+    environment.globals |= {"words": words, "counted": formats.count, "describe_serving": describe_serving}
     return environment

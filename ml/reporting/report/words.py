@@ -17,8 +17,8 @@ _MEANINGS = {
 }
 
 
-def tell_drift(drift: DriftCheck) -> str:
-    """Say whether recent predictions are like the model's training data."""
+def describe_drift(drift: DriftCheck) -> str:
+    """Describe whether recent predictions are like the model's training data."""
     if drift.confidence_psi is None:
         fewer = min(drift.recent_images, drift.reference_images)
         return f"Too few images to compare: {fewer}, and at least {MINIMUM_IMAGES} are needed."
@@ -30,17 +30,17 @@ def tell_drift(drift: DriftCheck) -> str:
     return f"No considerable and significant drift between {reference} and {compared}."
 
 
-def tell_estimated(drift: DriftCheck) -> str:
+def describe_estimated_accuracy(drift: DriftCheck) -> str:
     """Describe the accuracy estimated from the model's confidence."""
     if drift.estimated_accuracy is None:
         return "Not estimated: too few predictions, or too few labelled images to calibrate the confidence."
     return (
         f"{percent(drift.estimated_accuracy)}, estimated from its confidence in the last "
-        f"{count(drift.recent_images, 'image')}, calibrated on {drift.calibration_images} labelled ones."
+        f"{count(drift.recent_images, 'image')}, calibrated on {drift.calibration_images} labelled images."
     )
 
 
-def tell_observed(drift: DriftCheck) -> str:
+def describe_observed_accuracy(drift: DriftCheck) -> str:
     """Describe the accuracy observed in people's feedback."""
     if drift.observed_accuracy is None:
         return "Not observed: this version has no feedback."
@@ -73,7 +73,7 @@ def describe_arrivals(days: Sequence[DayOfArrivals]) -> str:
     return f"{count(total, 'image')} entered the pool in {count(len(days), 'day')}{most}."
 
 
-def tell_outcome(attempt: PastAttempt) -> str:
+def describe_outcome(attempt: PastAttempt) -> str:
     """Describe the outcome of a training."""
     if attempt.decision is None:
         begun = f"{attempt.started_at.astimezone(UTC):%H:%M}"

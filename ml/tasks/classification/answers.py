@@ -1,4 +1,4 @@
-"""From probabilities to answers, and how answers fit labels. Pure functions."""
+"""Turn probabilities into answers, and compare answers with labels. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from ml.tasks.classification.classification_metrics import measure
 
 
 def rank_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[Answer]:
-    """Make answers of distributions, (n, classes): the most probable class, and how far it is ahead of the next."""
+    """Turn probabilities, (n, classes), into answers with the most probable class and its margin over the second."""
     best = probabilities.argmax(axis=1)
     ordered = np.sort(probabilities, axis=1)
     return [
@@ -23,7 +23,7 @@ def rank_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> 
 
 
 def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer], classes: Sequence[str]) -> Figures:
-    """Accuracy, and precision, recall and F1 over the classes."""
+    """Compute accuracy, precision, recall and F1."""
     index = {name: number for number, name in enumerate(classes)}
     metrics = measure(
         np.array([index[single_class(annotation)] for annotation in annotations]),
@@ -44,20 +44,20 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
 
 
 def score_answers(annotations: Sequence[Annotation], answers: Sequence[Answer | None]) -> Scores:
-    """1 for each item whose class is answered first, 0 for others."""
+    """Score 1 for each item whose top class is right, and 0 for the others."""
     labels = np.array([single_class(annotation) for annotation in annotations])
-    named = [None if answer is None else answer.top_class for answer in answers]
-    right = np.array([name == label for name, label in zip(named, labels, strict=True)], np.float64)
+    predicted = [None if answer is None else answer.top_class for answer in answers]
+    right = np.array([name == label for name, label in zip(predicted, labels, strict=True)], np.float64)
     return Scores.of_labels(labels, right)
 
 
 def single_class(annotation: Annotation) -> str:
-    """The one class of a classified item."""
+    """Return the only class of an item."""
     (label,) = annotation.class_names
     return label
 
 
 def encode_answer(answer: Answer, classes: Sequence[str], count: int) -> list[dict[str, object]]:
-    """The most probable names, best first, with their probabilities in percent, two decimals."""
+    """Return the most probable classes, best first, with their probabilities in percent, two decimals."""
     best = np.argsort(-answer.probabilities, kind="stable")[:count]
     return [{"name": classes[index], "proba": round(100 * float(answer.probabilities[index]), 2)} for index in best]

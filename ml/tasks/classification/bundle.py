@@ -1,8 +1,8 @@
-"""The files of one model version, and the proof that its two networks say the same.
+"""Write the files of one model version, and check that its two networks agree.
 
-model.onnx   what is scored and served: probabilities and features, from the backbone as it serves (int8 or fp32)
+model.onnx   the network that is scored and served: probabilities and features, with the int8 or fp32 backbone
 model.keras  the same network in fp32 for Keras, with the same head
-head.npz     the head alone, for images whose features are known
+head.npz     the head alone, for images whose features are stored
 model.json   the model card
 """
 
@@ -28,23 +28,23 @@ from ml.tasks.classification.keras_classifier import build_classifier
 from ml.tasks.classification.onnx_head import join_head
 
 PARITY_IMAGES = 32
-# Both compute in fp32; sums in another order move a probability by some 1e-6. A wrong weight or a swapped channel
-# moves it by tenths.
+# Both networks compute in fp32. Sums in another order change a probability by about 1e-6. A wrong weight or a swapped
+# channel changes it by tenths.
 PARITY_TOLERANCE = 1e-3
-# How close int8 must come was decided when the backbone was made. Here it only must be the same network: rounding
-# never gives most images another name, a wrong file does.
+# The accuracy of int8 was checked when the backbone was created. This checks only that both files are the same network:
+# quantisation never changes the class of most images, but a wrong file does.
 SERVED_AGREEMENT = 0.5
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the networks of a model version are apart on some images.
+    """The differences between the networks of a model version on some images.
 
     Args:
-        image_count: images compared.
+        image_count: number of images compared.
         maximum_difference: largest absolute difference of a probability between model.keras and the fp32 ONNX network.
-        top1_agreement: share of the images to which these two give the same best class, 0 to 1.
-        served_difference, served_agreement: the same between model.keras and model.onnx, which may be int8.
+        top1_agreement: share of images with the same top class in both, 0 to 1.
+        served_difference, served_agreement: the same for model.keras and model.onnx, which may be int8.
     """
 
     image_count: int
@@ -55,7 +55,7 @@ class Parity:
 
 
 def make_card(served: ServedBackbone, classes: Sequence[str]) -> ModelCard:
-    """The model card of a version that puts a head for these classes on this backbone."""
+    """Return the model card of a version with a head for these classes on this backbone."""
     return ModelCard(
         classes=tuple(classes),
         image_size=served.image_size,
@@ -75,12 +75,12 @@ def write_bundle(folder: Path, served: ServedBackbone, head: Head, card: ModelCa
 
     Args:
         folder: an existing folder.
-        served: the backbone on whose features the head was trained.
+        served: the backbone that the head was trained on.
         head: the trained head.
-        card: classes, size and backbone id.
+        card: the model card, without the hash of model.onnx.
         images: uint8 RGB, (n, image_size, image_size, 3), n from 1; the first 32 are compared.
-    Raises: ModelLoadError, the files do not load; probabilities of the fp32 networks differ by more than
-        PARITY_TOLERANCE; or what serves gives fewer than half of the images Keras' name.
+        Raises: ModelLoadError, the files do not load; probabilities of the fp32 networks differ by more than
+            PARITY_TOLERANCE; or model.onnx and model.keras agree on fewer than half of the images.
     """
     joined = join_head(served.onnx, head)
     (folder / "model.onnx").write_bytes(joined)
@@ -98,7 +98,7 @@ def write_bundle(folder: Path, served: ServedBackbone, head: Head, card: ModelCa
 
 
 def keras_accuracy(folder: Path, images: Images, labels: NDArray[np.int64]) -> float:
-    """Score the stored Keras model.
+    """Measure the accuracy of the stored Keras model.
 
     Args:
         folder: a bundle.
@@ -115,12 +115,12 @@ def _compare(keras: Floats, fp32: Floats, served: Floats) -> Parity:
     if not parity.maximum_difference <= PARITY_TOLERANCE:
         raise ModelLoadError(
             f"Expected model.keras and the fp32 network in ONNX to agree within {PARITY_TOLERANCE} on {len(keras)} "
-            f"images. Received: probabilities {parity.maximum_difference:.2g} apart, the same best class on "
+            f"images. Received: a difference of {parity.maximum_difference:.2g}, and the same top class for "
             f"{parity.top1_agreement:.0%}. Do not register this model; report the export as a defect."
         )
     if not parity.served_agreement >= SERVED_AGREEMENT:
         raise ModelLoadError(
-            f"Expected model.onnx to name at least {SERVED_AGREEMENT:.0%} of {len(keras)} images as model.keras does. "
+            f"Expected model.onnx and model.keras to agree on at least {SERVED_AGREEMENT:.0%} of {len(keras)} images. "
             f"Received: {parity.served_agreement:.0%}. Retrain with MYCOFLOW_MODEL_PRECISION=fp32, and report the "
             "defect."
         )
@@ -128,7 +128,7 @@ def _compare(keras: Floats, fp32: Floats, served: Floats) -> Parity:
 
 
 def _apart(keras: Floats, other: Floats) -> tuple[float, float]:
-    """Largest difference of a probability, and the share of equal best classes."""
+    """Return the largest difference of a probability, and the share of equal top classes."""
     return float(np.abs(keras - other).max()), float((keras.argmax(axis=1) == other.argmax(axis=1)).mean())
 
 

@@ -1,4 +1,4 @@
-"""How good a model's answers are: accuracy, precision, recall, F1 and who is taken for whom."""
+"""Metrics of a classifier: accuracy, precision, recall, F1 and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The figures of one class.
+    """The metrics of one class.
 
     Args:
-        image_count: images that truly are of this class.
-        precision, recall, f1: 0 to 1; 0 where nothing was predicted or nothing is there to find.
+        image_count: number of images whose true class this is.
+        precision, recall, f1: 0 to 1; 0 if the class was never predicted, or has no images.
     """
 
     image_count: int
@@ -24,13 +24,13 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of one model on one set of images.
+    """The metrics of one model on one set of images.
 
     Args:
         accuracy: share of right answers, 0 to 1.
         precision_macro, recall_macro, f1_macro: means over the classes that have images.
-        per_class: by class name, all of them.
-        confusion: confusion[i][j] images of class i were taken for class j, in the order of the classes.
+        per_class: metrics of every class by its name.
+        confusion: confusion[i][j] images of class i were classified as class j, in the order of the classes.
     """
 
     accuracy: float
@@ -42,18 +42,18 @@ class Metrics:
 
     @property
     def image_count(self) -> int:
-        """Images that were scored."""
+        """Return the number of images that were scored."""
         return sum(each.image_count for each in self.per_class.values())
 
 
 def measure(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]) -> Metrics:
-    """Compare predicted with true classes. A class without images counts in no mean, but is listed.
+    """Compare predicted with true classes. A class without images is listed, but the means leave it out.
 
     Args:
         labels, predicted: class indices, (n,), n from 1.
         classes: names, in the order of the indices.
     Raises: ValueError, no images, different lengths, or an index without a name.
-    Source: scikit-learn's definitions, undefined ratios taken as 0.
+    Source: scikit-learn's definitions; undefined ratios are 0.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # noqa: PLC0415 - 1 s
 

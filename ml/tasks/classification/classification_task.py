@@ -1,4 +1,4 @@
-"""Classification as a task: one class per item, by a softmax head on a backbone's features."""
+"""Classification as a task: each item has one class. A softmax head on a backbone's features predicts it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,18 +9,19 @@ from ml.catalog.annotations import Annotation, OneClass
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
+from ml.figures import NIGHTLY
 from ml.progress import Progress
 from ml.tasks.base import (
-    Converted,
+    ConvertedModel,
     Figures,
+    FinetuningOptions,
     ForeignNetwork,
     HyperparameterValues,
-    Lesson,
     Model,
     Scores,
-    TailOptions,
     Task,
     Trainer,
+    TrainingData,
     TunedBackbone,
 )
 from ml.tasks.classification import NAME, hyperparameters
@@ -33,39 +34,31 @@ if TYPE_CHECKING:
 
 
 class Classification(OneClass):
-    """An answer is right or wrong."""
+    """The classification task: an answer is right or wrong."""
 
     name = NAME
     main_figure = "accuracy"
     counts_right_answers = True
-    nightly_figures = (
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "accuracy_under_blur",
-        "accuracy_under_noise",
-        "accuracy_under_jpeg",
-        "accuracy_under_darkness",
-    )
+    nightly_figures = tuple(figure.name for figure in NIGHTLY)
     default_hyperparameters = asdict(hyperparameters.DEFAULTS)
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:
         return hyperparameters.suggest(trial)
 
-    def read_lesson(self, lesson: Lesson, /) -> Trainer:
-        from ml.tasks.classification.head_fitting import HeadTrainer  # noqa: PLC0415 - what answers needs no Keras
+    def prepare_trainer(self, data: TrainingData, /) -> Trainer:
+        from ml.tasks.classification.head_fitting import HeadTrainer  # noqa: PLC0415 - serving needs no Keras
 
-        return HeadTrainer.read(lesson)
+        return HeadTrainer.read(data)
 
-    def finetune(self, lesson: Lesson, options: TailOptions, deadline: Deadline, /) -> TunedBackbone:
+    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
         from ml.tasks.classification.finetuning.backbone_tuning import tune_backbone  # noqa: PLC0415
 
-        return tune_backbone(lesson, options, deadline)
+        return tune_backbone(data, options, deadline)
 
     def load(self, folder: Path, /) -> Model:
         return Classifier.load(folder)
 
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> Converted:
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
         from ml.tasks.classification.conversion import convert_network  # noqa: PLC0415 - imports onnx
 
         return convert_network(network, folder)
@@ -84,8 +77,8 @@ class Classification(OneClass):
         return score_answers(annotations, answers)
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        is_sure = answer.top_class is not None and answer.confidence > confidence
-        return Annotation((answer.top_class,)) if is_sure and answer.top_class else None
+        is_confident = answer.top_class is not None and answer.confidence > confidence
+        return Annotation((answer.top_class,)) if is_confident and answer.top_class else None
 
     def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
         return encode_answer(answer, classes, count)

@@ -1,4 +1,4 @@
-"""A model version that answers, with ONNX Runtime. Imports no TensorFlow, no MLflow and no onnx."""
+"""A model version that answers with ONNX Runtime. This module does not import TensorFlow, MLflow or onnx."""
 
 import hashlib
 import logging
@@ -28,11 +28,11 @@ from ml.tasks.classification.head import Head, load_head
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ["probabilities", "features"]
-ANSWER_TOLERANCE = 1e-4  # between the graph's own head and head.npz: float32 summed in another order
+ANSWER_TOLERANCE = 1e-4  # between the head in the graph and head.npz: float32 sums in another order
 
 
 class Classifier:
-    """A model version, ready to serve. Make one with `Classifier.load`."""
+    """A loaded model version. `Classifier.load` creates it."""
 
     def __init__(self, card: ModelCard, turns: Turns, head: Head) -> None:
         self.card = card
@@ -41,9 +41,9 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
-        """Load a bundle and let it answer once, so that what loads also serves.
+        """Load a bundle and run one test prediction.
 
-        Args: folder, holding model.onnx, head.npz and model.json.
+        Args: folder, with model.onnx, head.npz and model.json.
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
         """
         card = load_card(folder)
@@ -62,7 +62,7 @@ class Classifier:
         return classifier
 
     def predict(self, images: Images) -> Output:
-        """Classify images. Safe to call from several threads.
+        """Classify images. Several threads may call it at once.
 
         Args: images, uint8 RGB, (n, image_size, image_size, 3), as `ml.backbones.preprocessing.to_pixels` makes them.
         Raises: ValueError, wrong shape or dtype.
@@ -73,14 +73,14 @@ class Classifier:
         return Output(rank_classes(probabilities, self.card.classes), features)
 
     def answer(self, features: Floats) -> list[Answer]:
-        """Classify images whose features are known already.
+        """Classify images from their features.
 
         Args: features, float32, (n, feature count).
         """
         return rank_classes(self.classify(features), self.card.classes)
 
     def classify(self, features: Floats) -> Floats:
-        """The same, as numbers alone.
+        """Compute probabilities from features.
 
         Args: features, float32, (n, feature count).
         Returns: probabilities, float32, (n, classes).
@@ -95,7 +95,7 @@ class Classifier:
         if not difference <= ANSWER_TOLERANCE:
             raise ModelLoadError(
                 f"Expected model.onnx and head.npz in {folder} to agree within {ANSWER_TOLERANCE}. "
-                f"Received: probabilities {difference} apart. Download the model version again."
+                f"Received: a difference of {difference}. Download the model version again."
             )
 
 
@@ -109,6 +109,6 @@ def _check_bytes(content: bytes, card: ModelCard, folder: Path) -> None:
     if card.precision == "int8" and not card.reduce_range and int8_saturates():
         logger.warning(
             "The model in %s has full-range int8 weights, and this CPU lacks VNNI: some answers may differ from those "
-            "it was judged by. Retrain on this machine, or with MYCOFLOW_MODEL_PRECISION=fp32.",
+            "in its evaluation. Retrain on this machine, or with MYCOFLOW_MODEL_PRECISION=fp32.",
             folder,
         )

@@ -1,4 +1,4 @@
-"""A picture for the MLflow run: who is taken for whom."""
+"""Plot of the confusion matrix for the MLflow run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ MOST_CLASSES_WITH_COUNTS = 40
 
 
 def save_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix: colour is the share of a true class, the figure in a cell the number of images.
+    """Draw a confusion matrix. The colour is the share of the true class; the number in a cell counts images.
 
     Args:
-        confusion: confusion[i][j] images of class i were taken for class j.
-        classes: names, in that order.
+        confusion: confusion[i][j] images of class i were classified as class j.
+        classes: class names, in the order of the indices.
         path: PNG file to write.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415

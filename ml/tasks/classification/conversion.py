@@ -1,4 +1,4 @@
-"""A classifier that somebody else trained, as the files of a model version."""
+"""Convert a classifier that was trained elsewhere to the files of a model version."""
 
 import hashlib
 from pathlib import Path
@@ -8,25 +8,25 @@ import numpy as np
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.scales import SCALES
-from ml.tasks.base import CONVERTED, Converted, ForeignNetwork
+from ml.tasks.base import CONVERTED, ConvertedModel, ForeignNetwork
 from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification import FILES, NAME
 from ml.tasks.classification.converted_graph import ConvertedGraph, convert_graph
 from ml.tasks.classification.head import save_head
 
-_TOLERANCE = 1e-3  # of a sum of probabilities
+_TOLERANCE = 1e-3  # for the sum of the probabilities
 
 
-def convert_network(network: ForeignNetwork, folder: Path) -> Converted:
-    """Write model.onnx, head.npz and model.json. Outputs that do not add up to 1 are logits: a softmax follows them.
+def convert_network(network: ForeignNetwork, folder: Path) -> ConvertedModel:
+    """Write model.onnx, head.npz and model.json. Outputs that do not add up to 1 are logits: add a softmax.
 
-    Raises: ModelLoadError, its graph cannot be converted.
+    Raises: ModelLoadError, the network's graph cannot be converted.
     """
     outputs = network.outputs
     is_distribution = bool((outputs >= -_TOLERANCE).all() and np.allclose(outputs.sum(axis=1), 1, atol=_TOLERANCE))
     graph = convert_graph(network.onnx, network.image_size, SCALES[network.scale], is_distribution)
     _write_files(folder, graph, network)
-    return Converted(outputs if is_distribution else _softmax(outputs), _describe(is_distribution, graph))
+    return ConvertedModel(outputs if is_distribution else _softmax(outputs), _describe(is_distribution, graph))
 
 
 def _write_files(folder: Path, graph: ConvertedGraph, network: ForeignNetwork) -> None:
@@ -39,7 +39,7 @@ def _write_files(folder: Path, graph: ConvertedGraph, network: ForeignNetwork) -
         backbone_id=f"{sha256}:{PREPROCESSING_VERSION}",
         backbone_weights=f"run:{network.mlflow_run_id}",
         backbone=CONVERTED,
-        precision_reason="It was converted as it is.",
+        precision_reason="The model was converted without quantisation.",
         model_sha256=sha256,
         task=NAME,
         files=FILES,
@@ -55,12 +55,12 @@ def _softmax(logits: Floats) -> Floats:
 def _describe(is_distribution: bool, graph: ConvertedGraph) -> list[str]:
     notes = []
     if not is_distribution:
-        notes.append("Its answers do not add up to 1: they are taken for logits, and a softmax follows.")
+        notes.append("Its outputs do not add up to 1: they count as logits, and a softmax was added.")
     if graph.has_features:
-        notes.append(f"Its features are the {graph.head.feature_count} values that its last dense layer takes.")
+        notes.append(f"Its features are the {graph.head.feature_count} inputs of its last dense layer.")
     else:
         notes.append(
-            "It does not end in a dense layer: the scores of its classes stand for its features. Drift of features "
-            "then says no more than drift of the answers."
+            "It does not end in a dense layer: its class scores are used as its features. So drift of the features "
+            "shows no more than drift of the answers."
         )
     return notes

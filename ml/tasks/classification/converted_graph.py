@@ -1,4 +1,4 @@
-"""Make of any classifier in ONNX one as Mycoflow serves it: pixels in, probabilities and features out."""
+"""Convert a classifier in ONNX to the form that Mycoflow serves: pixels in, probabilities and features out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from ml.tasks.classification.onnx_head import PROBABILITIES_NAME
 if TYPE_CHECKING:
     import onnx
 
-MINIMUM_OPSET = 13  # since then, Softmax is over one axis
+MINIMUM_OPSET = 13  # from this version on, Softmax is over one axis
 _PREFIX = "original/"
-_PASSING = ("Identity", "Dropout", "Cast")
+_PASS_THROUGH = ("Identity", "Dropout", "Cast")
 _LEAST_PROBABILITY = 1e-30
 
 
@@ -29,9 +29,9 @@ class ConvertedGraph:
 
     Args:
         onnx: input `images`, uint8 (n, size, size, 3); outputs `probabilities` and `features`.
-        head: the dense layer from those features to those probabilities.
-        has_features: they are what its last dense layer takes. Without such a layer, the scores of its classes stand
-            for them.
+        head: the dense layer from the features to the probabilities.
+        has_features: the features are the input of the last dense layer. If False, there is no such layer, and the
+            class scores are used as features.
     """
 
     onnx: bytes
@@ -40,37 +40,37 @@ class ConvertedGraph:
 
 
 def convert_graph(original: bytes, image_size: int, scale: Scale, gives_probabilities: bool) -> ConvertedGraph:
-    """Put the pixels' scaling in front of a network, and our outputs behind it.
+    """Add the scaling of the pixels before a network, and the served outputs after it.
 
     Args:
-        original: ONNX, one image in, one value per class out.
+        original: ONNX file; its network takes one image and returns one value per class.
         image_size: side of the square input, pixels.
-        gives_probabilities: its values add up to 1; where they do not, a softmax is put behind them.
+        scale: scale of the network's input pixels.
+        gives_probabilities: the outputs add up to 1; if False, a softmax is added.
     Raises: ModelLoadError, the file does not have that form.
     """
     from onnx import TensorProto, checker, compose, helper  # noqa: PLC0415
 
     model = compose.add_prefix(_with_opset(parse(original)), _PREFIX)
     graph = model.graph
-    taken = _real_inputs(graph)[0]
-    front = _scale_pixels(taken, scale)
+    scaling_nodes, scaling_arrays = _scale_pixels(_real_inputs(graph)[0], scale)
     ending = _Ending.of(graph, gives_probabilities)
-    behind, arrays = ending.outputs()
-    for node in reversed(front[0]):
+    output_nodes, output_arrays = ending.outputs()
+    for node in reversed(scaling_nodes):
         graph.node.insert(0, node)
-    graph.node.extend(behind)
-    graph.initializer.extend([*front[1], *arrays])
+    graph.node.extend(output_nodes)
+    graph.initializer.extend([*scaling_arrays, *output_arrays])
     del graph.input[:], graph.output[:]
     shape: list[str | int | None] = ["batch", image_size, image_size, INPUT_CHANNELS]
     graph.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape))
     head = ending.head
     for name, size in ((PROBABILITIES_NAME, head.bias.shape[0]), (FEATURES_NAME, head.feature_count)):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]))
-    del graph.value_info[:]  # of the sizes and names that it had
+    del graph.value_info[:]  # it describes the old sizes and names
     try:
         checker.check_model(model)
     except checker.ValidationError as error:
-        raise ModelLoadError(f"Expected a network that stays valid when it is converted. Received: {error}.") from error
+        raise ModelLoadError(f"Expected a network that is still valid after conversion. Received: {error}.") from error
     return ConvertedGraph(model.SerializeToString(), head, ending.has_features)
 
 
@@ -82,23 +82,23 @@ def _with_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":
         return model
     try:
         return version_converter.convert_version(model, MINIMUM_OPSET)
-    except Exception as error:  # the converter's errors share no narrower base
+    except Exception as error:  # the converter's errors have no common base class
         raise ModelLoadError(
-            f"Expected ONNX of opset {MINIMUM_OPSET} or later. Received: {version}, which cannot be raised ({error}). "
+            f"Expected ONNX of opset {MINIMUM_OPSET} or later. Received: {version}. Its conversion fails: {error}. "
             "Export the model again."
         ) from error
 
 
 def _real_inputs(graph: "onnx.GraphProto") -> list["onnx.ValueInfoProto"]:
-    """Without the weights, which older files list among the inputs."""
+    """Return the inputs without the weights, which older files list as inputs too."""
     weights = {each.name for each in graph.initializer}
     return [each for each in graph.input if each.name not in weights]
 
 
 def _scale_pixels(
-    taken: "onnx.ValueInfoProto", scale: Scale
+    network_input: "onnx.ValueInfoProto", scale: Scale
 ) -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
-    """Nodes that make of uint8 `images` what the network takes."""
+    """Return the nodes, and their constants, that turn the uint8 `images` into the network's input."""
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
 
     nodes = [
@@ -110,28 +110,30 @@ def _scale_pixels(
         tensor("pixel_mean", np.array(scale.scaling.mean, np.float32)),
         tensor("pixel_scale", np.array(scale.scaling.scale, np.float32)),
     ]
-    found = "scaled"
+    value = "scaled"
     if scale.is_bgr:
-        nodes.append(helper.make_node("Gather", [found, "bgr"], ["bgr_pixels"], "to_bgr", axis=3))
+        nodes.append(helper.make_node("Gather", [value, "bgr"], ["bgr_pixels"], "to_bgr", axis=3))
         arrays.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), "bgr"))
-        found = "bgr_pixels"
-    dimensions = taken.type.tensor_type.shape.dim
+        value = "bgr_pixels"
+    dimensions = network_input.type.tensor_type.shape.dim
     if dimensions[1].dim_value == INPUT_CHANNELS and dimensions[3].dim_value != INPUT_CHANNELS:
-        nodes.append(helper.make_node("Transpose", [found], ["laid_out"], "to_channels_first", perm=[0, 3, 1, 2]))
-        found = "laid_out"
-    nodes.append(helper.make_node("Cast", [found], [taken.name], "cast", to=taken.type.tensor_type.elem_type))
+        nodes.append(helper.make_node("Transpose", [value], ["laid_out"], "to_channels_first", perm=[0, 3, 1, 2]))
+        value = "laid_out"
+    element_type = network_input.type.tensor_type.elem_type
+    nodes.append(helper.make_node("Cast", [value], [network_input.name], "cast", to=element_type))
     return nodes, arrays
 
 
 @dataclass(frozen=True)
 class _Ending:
-    """Where a classifier's graph ends.
+    """The last part of a classifier's graph.
 
     Args:
-        source: the value that the head takes.
-        head: from that value to logits.
-        probabilities: the value that holds them; None where a softmax over `logits` is to be added.
-        logits: the scores; None where nothing but probabilities is known.
+        source: name of the head's input value.
+        head: the dense layer from that value to logits.
+        has_features: the head is the network's last dense layer; if False, it is an identity.
+        probabilities: name of the value with the probabilities; None if a softmax over `logits` must be added.
+        logits: name of the value with the logits; None if the network has only probabilities.
     """
 
     source: str
@@ -158,7 +160,7 @@ class _Ending:
         return cls(logits or "log_probabilities", identity, False, probabilities, logits)
 
     def outputs(self) -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
-        """Nodes that give `probabilities` and `features`, in float32."""
+        """Return the nodes, and their constants, that compute `probabilities` and `features` in float32."""
         from onnx import TensorProto, helper  # noqa: PLC0415
 
         nodes, arrays = [], []
@@ -182,8 +184,8 @@ class _Ending:
 
 
 def _skip_passing(producers: Mapping[str, "onnx.NodeProto"], name: str) -> str:
-    """The value that comes out under this name, before nodes that only pass it on."""
-    while name in producers and producers[name].op_type in _PASSING:
+    """Return the name of the value before the nodes that pass it through unchanged."""
+    while name in producers and producers[name].op_type in _PASS_THROUGH:
         name = producers[name].input[0]
     return name
 
@@ -191,7 +193,7 @@ def _skip_passing(producers: Mapping[str, "onnx.NodeProto"], name: str) -> str:
 def _read_dense(
     graph: "onnx.GraphProto", producers: Mapping[str, "onnx.NodeProto"], output: str
 ) -> tuple[str, Head] | None:
-    """The dense layer that gives a value: what it takes, and its weights. None where another kind of layer gives it."""
+    """Return the input and the weights of the dense layer that computes a value. Return None for other layers."""
     from onnx import numpy_helper  # noqa: PLC0415
 
     weights = {each.name: each for each in graph.initializer}

@@ -25,11 +25,11 @@ class Head:
 
     @property
     def feature_count(self) -> int:
-        """Values per image that it takes."""
+        """Return the number of features per image."""
         return int(self.kernel.shape[0])
 
     def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn features into probabilities.
+        """Compute probabilities from features.
 
         Args: features, float32, (n, feature_count).
         Returns: float32, (n, classes); each row adds up to 1.
@@ -40,14 +40,14 @@ class Head:
 
 
 def fold_into(standardisation: Standardisation, head: Head) -> Head:
-    """Make of a head for standardised features the same head for plain ones: serving needs no such step."""
+    """Convert a head for standardised features to one for plain features, so that serving needs no standardisation."""
     kernel = head.kernel * standardisation.scale[:, np.newaxis]
     bias = head.bias - standardisation.mean @ kernel
     return Head(kernel.astype(np.float32), bias.astype(np.float32))
 
 
 def take_out_of(standardisation: Standardisation, head: Head) -> Head:
-    """Make of a head for plain features the same head for standardised ones; the reverse of `fold_into`."""
+    """Convert a head for plain features to one for standardised features; the reverse of `fold_into`."""
     scale = standardisation.scale
     deviation = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     kernel = head.kernel * deviation[:, np.newaxis]
@@ -61,9 +61,9 @@ def save_head(head: Head, path: Path) -> None:
 
 
 def load_head(path: Path, class_count: int) -> Head:
-    """Read a head, for features of any length.
+    """Read a head for any number of features.
 
-    Raises: ModelLoadError, the file is not one, or does not have the shape for so many classes.
+    Raises: ModelLoadError, the file is not a head, or has another number of classes.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

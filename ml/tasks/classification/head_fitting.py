@@ -1,4 +1,4 @@
-"""Fit a head to a snapshot, on the features of the very backbone that will serve."""
+"""Train a head on a snapshot, on the features of the same backbone that will serve."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ml.catalog.snapshots.stored_snapshots import SnapshotItem
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress
-from ml.tasks.base import Figures, HyperparameterValues, Lesson, Written
+from ml.tasks.base import Figures, HyperparameterValues, ModelFiles, TrainingData
 from ml.tasks.classification.answers import measure_answers, rank_classes, single_class
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.confusion_plot import save_confusion_matrix
@@ -27,31 +27,31 @@ Fold = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A head that was fitted, and how it does on the validation fold."""
+    """A trained head, and its figures on the validation fold."""
 
-    lesson: Lesson
+    data: TrainingData
     head: TrainedHead
     figures: Figures
 
     @property
     def history(self) -> Mapping[str, Sequence[float]]:
-        """For each of loss, accuracy, val_loss, val_accuracy and learning_rate, one value per epoch."""
+        """Return one value per epoch for each of loss, accuracy, val_loss, val_accuracy and learning_rate."""
         return self.head.history
 
     def draw(self, folder: Path) -> list[Path]:
         """Draw the confusion matrix."""
         path = folder / "confusion_matrix.png"
-        save_confusion_matrix(self.figures.confusion or [], self.lesson.snapshot.classes, path)
+        save_confusion_matrix(self.figures.confusion or [], self.data.snapshot.classes, path)
         return [path]
 
-    def write(self, folder: Path, sample: Sequence[EvaluationItem]) -> Written:
-        """Write the bundle; compare its networks with each other and, in Keras, with the labels of the sample."""
-        card = make_card(self.lesson.served, self.lesson.snapshot.classes)
-        pixels = read_pixels(self.lesson.catalog, [each.demand_image() for each in sample], card.image_size)
+    def write(self, folder: Path, sample: Sequence[EvaluationItem]) -> ModelFiles:
+        """Write the bundle, compare its networks, and measure the Keras network's accuracy on the sample."""
+        card = make_card(self.data.served, self.data.snapshot.classes)
+        pixels = read_pixels(self.data.catalog, [each.demand_image() for each in sample], card.image_size)
         labels = np.array([card.classes.index(single_class(each.annotation)) for each in sample])
-        parity = write_bundle(folder, self.lesson.served, self.head, card, pixels)
+        parity = write_bundle(folder, self.data.served, self.head, card, pixels)
         accuracy = keras_accuracy(folder, pixels, labels)
-        return Written(
+        return ModelFiles(
             metrics={
                 "parity_top1_agreement": parity.top1_agreement,
                 "parity_difference": parity.maximum_difference,
@@ -64,52 +64,52 @@ class TrainedClassifier:
 
 @dataclass(frozen=True)
 class HeadTrainer:
-    """The features and class indices of a lesson's two folds. Make one with `HeadTrainer.read`."""
+    """The features and class indices of both folds. `HeadTrainer.read` creates it."""
 
-    lesson: Lesson
+    data: TrainingData
     training: Fold
     validation: Fold
 
     @classmethod
-    def read(cls, lesson: Lesson) -> "HeadTrainer":
-        """Read the features; those that are missing are computed."""
-        items = lesson.snapshot.items
-        backbone = OnnxBackbone(lesson.served.onnx)
-        training = _read_fold(lesson, backbone, [each for each in items if each.fold == "train"], lesson.views)
-        validation = _read_fold(lesson, backbone, [each for each in items if each.fold == "validation"], [IDENTITY])
-        return cls(lesson, training, validation)
+    def read(cls, data: TrainingData) -> "HeadTrainer":
+        """Read the features. Compute and store those that are missing."""
+        items = data.snapshot.items
+        backbone = OnnxBackbone(data.served.onnx)
+        training = _read_fold(data, backbone, [each for each in items if each.fold == "train"], data.views)
+        validation = _read_fold(data, backbone, [each for each in items if each.fold == "validation"], [IDENTITY])
+        return cls(data, training, validation)
 
     def fit(
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None
     ) -> TrainedClassifier:
         """Train a head, and measure it on the validation fold."""
-        load_keras().utils.clear_session()  # a search trains hundreds of heads in one process
-        classes, tell = self.lesson.snapshot.classes, self.lesson.on_step
+        load_keras().utils.clear_session()  # free memory: a search trains hundreds of heads in one process
+        classes, report = self.data.snapshot.classes, self.data.on_step
         head = train_head(
             *self.training,
             *self.validation,
             len(classes),
-            self.lesson.seed,
+            self.data.seed,
             deadline,
-            on_epoch or (lambda epoch, _: tell("train", epoch + 1, MAXIMUM_EPOCHS)),
+            on_epoch or (lambda epoch, _: report("train", epoch + 1, MAXIMUM_EPOCHS)),
             Hyperparameters.of(hyperparameters),
         )
         features, _ = self.validation
-        annotations = [each.annotation for each in self.lesson.snapshot.items if each.fold == "validation"]
+        annotations = [each.annotation for each in self.data.snapshot.items if each.fold == "validation"]
         answers = rank_classes(head.classify(features), classes)
-        return TrainedClassifier(self.lesson, head, measure_answers(annotations, answers, classes))
+        return TrainedClassifier(self.data, head, measure_answers(annotations, answers, classes))
 
 
-def _read_fold(lesson: Lesson, backbone: OnnxBackbone, items: Sequence[SnapshotItem], views: Sequence[str]) -> Fold:
+def _read_fold(data: TrainingData, backbone: OnnxBackbone, items: Sequence[SnapshotItem], views: Sequence[str]) -> Fold:
     sha256s = [item.demand_image() for item in items]
     features = ensure_views(
-        lesson.catalog,
+        data.catalog,
         backbone.features,
         backbone.backbone_id,
         backbone.image_size,
         sha256s,
         views,
-        lambda done, total: lesson.on_step("features", done, total),
+        lambda done, total: data.on_step("features", done, total),
     )
-    labels = [lesson.snapshot.classes.index(single_class(item.annotation)) for item in items]
+    labels = [data.snapshot.classes.index(single_class(item.annotation)) for item in items]
     return np.concatenate(features), np.tile(np.array(labels, np.int64), len(views))

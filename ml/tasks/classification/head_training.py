@@ -1,4 +1,4 @@
-"""Train the head on features, the backbone being frozen. Same features, labels and seed give the same bits."""
+"""Train the head on features of a frozen backbone. Equal features, labels and seed give bitwise equal heads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +26,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrainedHead(Head):
-    """A head and how it came about.
+    """A head, and the history of its training.
 
     Args:
-        history: for each of loss, accuracy, val_loss, val_accuracy and learning_rate, one value per epoch.
+        history: one value per epoch for each of loss, accuracy, val_loss, val_accuracy and learning_rate.
     """
 
     history: dict[str, list[float]]
@@ -46,19 +46,20 @@ def train_head(
     on_epoch: EpochProgress | None = None,
     hyperparameters: Hyperparameters = DEFAULTS,
 ) -> TrainedHead:
-    """Fit the head with Adam; stop early, or at the deadline, with the weights of the best epoch.
+    """Train the head with Adam. Stop early or at the deadline, and return the weights of the best epoch.
 
-    The features are standardised for training; that is folded into the returned kernel and bias.
+    The features are standardised for training. The returned kernel and bias include the standardisation, so they apply
+    to plain features.
 
     Args:
         features, labels: the training fold, float32 (n, feature count) and class indices (n,).
-        validation_features, validation_labels: the validation fold, by whose loss the best epoch is chosen.
+        validation_features, validation_labels: the validation fold; the best epoch has its lowest loss.
         class_count: number of classes.
-        seed: of the initial kernel, the shuffling and the dropout.
-        deadline: training stops here.
-        on_epoch: called with the epoch, from 0, and its figures. What it raises ends training.
-        hyperparameters: how it is trained.
-    Raises: TrainingError, the data cannot be trained on, the loss diverged, or the deadline left no time for one epoch.
+        seed: for the initial kernel, the shuffling and the dropout.
+        deadline: training stops then.
+        on_epoch: called with the epoch, from 0, and its figures. An exception from it ends training.
+        hyperparameters: see `Hyperparameters`.
+    Raises: TrainingError, the data is unusable, the loss diverged, or the deadline left no time for one epoch.
     """
     _check("training", features, labels, class_count, features.shape[-1])
     _check("validation", validation_features, validation_labels, class_count, features.shape[-1])
@@ -70,7 +71,7 @@ def train_head(
         (standardisation.apply(features), labels),
         (standardisation.apply(validation_features), validation_labels),
         seed,
-        [_within(deadline, on_epoch)],
+        [_stop_at(deadline, on_epoch)],
     )
     head = fold_into(standardisation, Head(*model.layers[-1].get_weights()))
     return TrainedHead(head.kernel, head.bias, history)
@@ -85,7 +86,7 @@ def _check(fold: str, features: Floats, labels: Labels, class_count: int, featur
     if not np.isfinite(features).all():
         raise TrainingError(
             f"Expected finite {fold} features. Received NaN or infinity. "
-            "The weights of the backbone are damaged: give others."
+            "The weights of the backbone are damaged: use others."
         )
     if labels.min() < 0 or labels.max() >= class_count or class_count < 2:
         raise TrainingError(
@@ -137,15 +138,15 @@ def _fit(
     )
 
 
-def _within(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
-    """A Keras callback that reports each epoch, and ends training at the deadline or when the loss is lost."""
+def _stop_at(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
+    """Return a Keras callback that reports each epoch, stops at the deadline, and fails if the loss is not finite."""
     keras = load_keras()
 
-    class Within(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+    class StopAtDeadline(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
             if not deadline.remaining():
                 raise TrainingError(
-                    "Expected time for one epoch at least. The budget ran out before. "
+                    "Expected time for at least one epoch. The budget was used up before. "
                     "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
                 )
 
@@ -161,4 +162,4 @@ def _within(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
             if not deadline.remaining():
                 self.model.stop_training = True
 
-    return Within()
+    return StopAtDeadline()

@@ -1,4 +1,4 @@
-"""What a head's training may be told besides its data. The defaults are those of every ordinary retraining."""
+"""The hyperparameters of a head's training. A retraining uses the defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 DROPOUT_RATE = 0.2
 
-# Where a search looks.
+# The ranges of a search.
 LEARNING_RATES = (2e-4, 2e-2)
 DROPOUT_RATES = (0.0, 0.6)
 WEIGHT_DECAYS = (0.0, 0.5)
@@ -18,13 +18,13 @@ BATCH_SIZES = (16, 32, 64, 128)
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Settings of `train_head`.
+    """Hyperparameters of `train_head`.
 
     Args:
-        learning_rate: of Adam, at the start; it falls where the validation loss stands still.
-        dropout_rate: share of the features that are hidden in a training step, 0 up to 1.
-        weight_decay: decoupled from the loss, as AdamW does it; of the kernel alone.
-        batch_size: examples in a training step.
+        learning_rate: Adam's initial learning rate; it is reduced when the validation loss stops falling.
+        dropout_rate: share of the features that are dropped in a training step, from 0 to below 1.
+        weight_decay: decoupled weight decay, as in AdamW; only the kernel has it.
+        batch_size: number of examples in a training step.
     Source: weight decay, arXiv 1711.05101.
     """
 
@@ -35,7 +35,7 @@ class Hyperparameters:
 
     @classmethod
     def of(cls, values: Mapping[str, float]) -> "Hyperparameters":
-        """Those of these names and values; the defaults of all others."""
+        """Return hyperparameters with these values, and the defaults for all others."""
         others = {name: value for name, value in values.items() if name != "batch_size"}
         return cls(batch_size=int(values.get("batch_size", cls.batch_size)), **others)
 
@@ -44,7 +44,7 @@ DEFAULTS = Hyperparameters()
 
 
 def suggest(trial: "Trial") -> dict[str, float]:
-    """Let Optuna choose."""
+    """Let Optuna choose hyperparameters."""
     return {
         "learning_rate": trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
         "dropout_rate": trial.suggest_float("dropout_rate", *DROPOUT_RATES),

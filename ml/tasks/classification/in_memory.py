@@ -1,7 +1,7 @@
-"""Train a small Keras model on arrays that fit into memory, an epoch at a time in one graph.
+"""Train a small Keras model on arrays in memory. One graph runs a whole epoch.
 
-Keras' `fit` makes iterators for every epoch and leaves the graph for every batch. For a head of one layer that is
-nearly all the time there is: the same training is ten times as fast like this.
+Keras' `fit` creates iterators for every epoch, and leaves the graph after every batch. For a head of one layer, this
+takes most of the time: the same training is ten times as fast in one graph.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ def fit_in_memory(
     seed: int,
     callbacks: Sequence[Any],
 ) -> dict[str, list[float]]:
-    """Do what `model.fit` does: shuffled batches, validation after each epoch, callbacks, history.
+    """Train like `model.fit`: with shuffled batches, validation after each epoch, callbacks and history.
 
     Args:
-        model: a compiled classifier that gives probabilities; its optimizer is used, its loss is the cross-entropy.
+        model: a compiled classifier that returns probabilities. Its optimizer is used; the loss is the cross-entropy.
         training, validation: examples (n, ...) and class indices (n,).
-        seed: of the order in each epoch.
-        callbacks: Keras', called at the beginning and the end of training and epochs, not of batches.
-    Returns: for loss, accuracy, val_loss, val_accuracy and learning_rate, one value per epoch.
+        seed: for the order of the examples in each epoch.
+        callbacks: Keras callbacks, called at the start and the end of training and epochs, but not of batches.
+    Returns: one value per epoch for loss, accuracy, val_loss, val_accuracy and learning_rate.
     """
     train_epoch, validate = _graphs(model, training, validation, batch_size)
     random = np.random.default_rng(seed)
@@ -58,7 +58,7 @@ def fit_in_memory(
 def _graphs(model: Any, training: Examples, validation: Examples, batch_size: int) -> tuple[Any, Any]:
     tf, entropy = load_tensorflow(), load_keras().losses.sparse_categorical_crossentropy
     examples, labels = tf.constant(training[0]), tf.constant(training[1])
-    unseen, truth = tf.constant(validation[0]), tf.constant(validation[1])
+    validation_examples, validation_labels = tf.constant(validation[0]), tf.constant(validation[1])
     count = len(training[1])
     model.optimizer.build(model.trainable_variables)
 
@@ -67,21 +67,21 @@ def _graphs(model: Any, training: Examples, validation: Examples, batch_size: in
         loss, right = tf.constant(0.0), tf.constant(0.0)
         for start in tf.range(0, count, batch_size):
             chosen = order[start : start + batch_size]
-            answers = tf.gather(labels, chosen)
+            truth = tf.gather(labels, chosen)
             with tf.GradientTape() as tape:
                 probabilities = model(tf.gather(examples, chosen), training=True)
-                losses = entropy(answers, probabilities)
+                losses = entropy(truth, probabilities)
                 mean = tf.reduce_mean(losses)
             model.optimizer.apply(tape.gradient(mean, model.trainable_variables), model.trainable_variables)
             loss += tf.reduce_sum(losses)
-            right += _count_right(tf, answers, probabilities)
+            right += _count_right(tf, truth, probabilities)
         return loss / count, right / count
 
     @tf.function  # type: ignore[untyped-decorator]
     def validate() -> tuple[Any, Any]:
-        probabilities = model(unseen, training=False)
-        right = _count_right(tf, truth, probabilities)
-        return tf.reduce_mean(entropy(truth, probabilities)), right / len(validation[1])
+        probabilities = model(validation_examples, training=False)
+        right = _count_right(tf, validation_labels, probabilities)
+        return tf.reduce_mean(entropy(validation_labels, probabilities)), right / len(validation[1])
 
     return train_epoch, validate
 

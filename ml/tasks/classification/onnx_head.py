@@ -1,4 +1,4 @@
-"""The head in ONNX, put on a backbone."""
+"""Add the head to a backbone in ONNX."""
 
 from ml.backbones.onnx_files import FEATURES_NAME, parse, serialise, tensor
 from ml.tasks.classification.head import Head
@@ -7,10 +7,10 @@ PROBABILITIES_NAME = "probabilities"
 
 
 def join_head(backbone_onnx: bytes, head: Head) -> bytes:
-    """Put a head on a backbone. The head is fp32, whatever the backbone is.
+    """Add a head to a backbone. The head is fp32, even if the backbone is int8.
 
     Args:
-        backbone_onnx: what a backbone's `export_onnx` or `quantise_backbone` returned.
+        backbone_onnx: ONNX from a backbone's `export_onnx` or from `quantise_backbone`.
         head: the dense layer, kernel (features, classes) and bias (classes,).
     Returns: ONNX with the backbone's input and the outputs `probabilities`, float32 (batch, classes), and `features`.
     Raises: ModelLoadError, the bytes are not a backbone.

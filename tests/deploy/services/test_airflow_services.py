@@ -13,10 +13,10 @@ import pytest
 import requests
 import yaml
 
+from ml.errors import AirflowError
+from ml.reporting.airflow_api import AirflowClient
 from tests.deploy.services.statsd import Statsd, listening, running_exporter
 from tests.monitoring.prometheus_server import Prometheus, eventually, prometheus_on
-from webapi.airflow_runs import AirflowClient
-from webapi.problems import ProblemError
 
 # Quick: tests/dags runs the DAGs and asks the plugin, tests/e2e/test_scheduler.py has a scheduler,
 # tests/deploy/test_compose_consistency.py reads the services.
@@ -30,11 +30,11 @@ from sqlalchemy import create_engine, text
 @dag(schedule=None, is_paused_upon_creation=False)
 def probe():
     @task
-    def look_around() -> dict[str, str]:
+    def raise_due_alerts() -> dict[str, str]:
         with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
             user = connection.execute(text("SELECT current_user")).scalar_one()
         return {"catalog_user": user, "airflow_database": os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]}
-    look_around()
+    raise_due_alerts()
 
 probe()
 """
@@ -146,14 +146,14 @@ def test_the_prediction_service_starts_runs_and_sees_no_connection(
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     address = f"http://127.0.0.1:{airflow.port('8080')}"
     login = {"username": "web", "password": variables["AIRFLOW_WEB_PASSWORD"]}
-    client = AirflowClient(address, address, **login)
+    client = AirflowClient(address, **login)
     started = client.trigger("probe", {"layers": 3})
     assert (started.dag_id, started.state) == ("probe", "queued")
     assert api("GET", f"dags/probe/dagRuns/{started.dag_run_id}").json()["conf"] == {"layers": 3}
-    with pytest.raises(ProblemError, match=r"404: .*not found"):
+    with pytest.raises(AirflowError, match=r"404: .*not found"):
         client.trigger("missing", {})
-    with pytest.raises(ProblemError, match="401: "):
-        AirflowClient(address, address, "web", "wrong").trigger("probe", {})
+    with pytest.raises(AirflowError, match="401: "):
+        AirflowClient(address, "web", "wrong").trigger("probe", {})
     token = requests.post(f"{address}/auth/token", json=login, timeout=60).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("connections", "variables", "dags/probe/dagRuns"):
@@ -191,10 +191,10 @@ def test_a_worker_runs_a_task_without_the_password_of_the_metadata_database(
 ) -> None:
     wait_for(lambda: api("GET", "dags/probe").status_code == 200)
     run = run_probe(api)
-    seen = api("GET", f"{run}/taskInstances/look_around/xcomEntries/return_value").json()["value"]
+    seen = api("GET", f"{run}/taskInstances/raise_due_alerts/xcomEntries/return_value").json()["value"]
     # Airflow gives every task this address in the place of its database's.
     assert seen == {"catalog_user": "training", "airflow_database": "airflow-db-not-allowed:///"}
-    log = api("GET", f"{run}/taskInstances/look_around/logs/1")
+    log = api("GET", f"{run}/taskInstances/raise_due_alerts/logs/1")
     assert log.status_code == 200
 
 

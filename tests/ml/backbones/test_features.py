@@ -110,8 +110,8 @@ def test_a_worker_that_fails_loses_one_batch_and_its_locks(catalog: Catalog, sha
 
 
 def test_features_are_computed_in_no_transaction(catalog: Catalog, sha256s: list[str], watch: TransactionWatch) -> None:
-    ensure_features(catalog, watch.around(CountingBackbone()), BACKBONE_ID, SIZE, sha256s)
-    assert watch.looks == 4  # batches
+    ensure_features(catalog, watch.watched(CountingBackbone()), BACKBONE_ID, SIZE, sha256s)
+    assert watch.checks == 4  # batches
     assert watch.open == []
 
 

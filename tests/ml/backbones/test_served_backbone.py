@@ -81,9 +81,9 @@ def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for slow in ("quantise_backbone", "compare_backbones"):
-        watched = watch.around(getattr(served_backbone_module, slow))
+        watched = watch.watched(getattr(served_backbone_module, slow))
         monkeypatch.setattr(served_backbone_module, slow, watched)
-    monkeypatch.setattr(OnnxBackbone, "features", watch.around(OnnxBackbone.features))
+    monkeypatch.setattr(OnnxBackbone, "features", watch.watched(OnnxBackbone.features))
     told: list[tuple[int, int]] = []
     backbone = make_served_backbone(
         place.catalog, place.settings, BACKBONE, weights, 32, snapshot, lambda done, total: told.append((done, total))
@@ -99,7 +99,7 @@ def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
     assert row.parity["evaluation_images"] == 40
     assert row.parity["calibration_images"] == row.parity["training_images"] == 50
     assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both backbones
-    assert watch.looks > 2
+    assert watch.checks > 2
     assert watch.open == []
 
 

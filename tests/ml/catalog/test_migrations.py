@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,17 @@ from ml.catalog import database
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import MIGRATIONS, Catalog, head_revision, migrate, open_catalog
 from ml.catalog.embedded import embedded_url
+from ml.catalog.home_choices import find_choice
 from ml.catalog.images.copy_index import load_statistics
 from ml.catalog.images.feature_vectors import load_features
 from ml.catalog.items.item_records import find_item_images
+from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.logs.results import find_result, load_results
 from ml.catalog.models.backbone_records import find_backbone_by_recipe
 from ml.catalog.models.evaluations import latest_evaluation
-from ml.catalog.models.home_choices import find_choice
+from ml.catalog.models.training_failures import last_failure
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
-from ml.catalog.tables import backbones, images, item_classes, metadata
+from ml.catalog.tables import attempts, backbones, images, item_classes, metadata, training_failures
 from ml.data.evaluation_sets import current_evaluation_set, load_evaluation_set
 from ml.data.membership import State, read_states
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
@@ -278,6 +281,49 @@ def test_a_home_that_never_trained_has_chosen_no_task(older: Callable[[int, str]
         assert find_choice(connection, "task") is None
 
 
+TOLD = """
+INSERT INTO training.snapshots (cutoff, requested_size, strategy, classes, pool_state)
+VALUES (now(), 1, 'newest', '{a}', '1');
+INSERT INTO training.attempts (request_key, reason, parameters, snapshot_id)
+SELECT key, 'test', parameters::jsonb, id
+FROM training.snapshots, (VALUES ('scheduled__2026-01-02T03:00:00+00:00', '{}'), ('search', '{"kind": "tune"}'))
+    AS asked (key, parameters);
+INSERT INTO logs.alerts (kind, event_key, title, body, raised_at)
+SELECT kind, event_key, 'title', 'body', timestamptz '2026-01-01 00:00+00' + day * interval '1 day'
+FROM (VALUES
+    ('retraining_failed', 'retraining-failed:scheduled__2026-01-02T03:00:00+00:00:train:try 3', 1),
+    ('retraining_failed', 'retraining-failed:scheduled__2026-01-02T03:00:00+00:00:train:try 12', 2),
+    ('retraining_failed', 'retraining-failed:no attempt:snapshot:try 1', 3),
+    ('task_failed', 'task-failed:ingest_images.ingest:SourceError:2026-01-01', 4),
+    ('promotion_waiting', 'promotion-waiting:attempt 2:champion None', 5),
+    ('promotion_waiting', 'promotion-waiting:attempt 2:champion 1', 6),
+    ('promotion_waiting', 'promotion-waiting:attempt 20:champion 1', 7)
+) AS told (kind, event_key, day)
+"""
+
+
+def test_what_alerts_told_of_trainings_becomes_their_state(older: Callable[[int, str], Settings]) -> None:
+    settings = older(9, TOLD)
+    migrate(settings)
+    night = "scheduled__2026-01-02T03:00:00+00:00"
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        failures = connection.execute(sa.select(training_failures).order_by(training_failures.c.failed_at)).all()
+        assert [(*row[:3], row.failed_at.day) for row in failures] == [
+            (night, "train", 3, 2),
+            (night, "train", 12, 3),
+            ("no attempt", "snapshot", 1, 4),
+        ]
+        query = sa.select(attempts.c.request_key, attempts.c.kind, attempts.c.approval_asked_at)
+        stored = connection.execute(query.order_by(attempts.c.id)).all()
+        assert [row[:2] for row in stored] == [(night, "retrain"), ("search", "tune")]
+        assert stored[0].approval_asked_at is None
+        assert stored[1].approval_asked_at == datetime(2026, 1, 7, tzinfo=UTC)
+        last = last_failure(connection)
+        assert last is not None
+        assert last == failures[2].failed_at
+        assert len(latest_alerts(connection, 100)) == 7  # what was told stays
+
+
 @pytest.mark.parametrize(("byte_count", "is_kept"), [(4, True), (2048, True), (5120, True), (0, False), (2047, False)])
 def test_features_may_have_any_whole_number_of_values(catalog: Catalog, byte_count: int, is_kept: bool) -> None:
     insert = sa.text("INSERT INTO training.features VALUES ('none', 'backbone', 'identity', :vector)")
@@ -367,6 +413,9 @@ def test_a_database_url_of_another_kind_is_a_wrong_setting(tmp_path: Path) -> No
         ("web", "users.accounts", True),
         ("web", "logs.predictions", True),
         ("web", "training.attempts", True),
+        ("web", "training.training_failures", True),
+        ("training", "training.training_failures", True),
+        ("grafana_ro", "training.training_failures", True),
         ("training", "users.accounts", False),
         ("training", "training.features", True),
         ("web", "training.backbones", True),
@@ -417,6 +466,8 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
             ("grafana_ro", "training.items"),
             ("grafana_ro", "training.texts"),
             ("web", "training.attempts"),
+            ("web", "training.training_failures"),
+            ("grafana_ro", "training.training_failures"),
             ("web", "training.backbones"),
             ("web", "training.drift_checks"),
             ("web", "training.snapshots"),

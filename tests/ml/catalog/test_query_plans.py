@@ -12,6 +12,8 @@ from ml.catalog.accounts.personal_data import read_history
 from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.database import Catalog
 from ml.catalog.logs.log_queries import LogFilter, query_events, query_feedback, query_predictions
+from ml.catalog.models import attempts
+from ml.catalog.models.training_failures import has_failed, last_failure
 from ml.data import pool
 
 FILL = """
@@ -152,6 +154,43 @@ def test_a_page_of_what_people_did_reads_an_index_and_never_a_whole_table(lively
             plans = plans_of(lively, partial(query, wanted=wanted, limit=50, cursor=start))
             scanned = {table for plan in plans for table in scanned_whole(plan)}
             assert scanned <= {"accounts", "model_versions"}, name  # small ones
+
+
+# 20,000 trainings: every second failed, every tenth was asked about, and every hundredth never ended.
+TRAINED = """
+INSERT INTO training.snapshots (cutoff, requested_size, strategy, classes, pool_state)
+VALUES (now(), 1, 'newest', '{a}', '1');
+INSERT INTO training.attempts (request_key, reason, parameters, snapshot_id, started_at, approval_asked_at, finished_at)
+SELECT 'run ' || n, 'test', '{}', id, moment, CASE WHEN n % 10 = 0 THEN moment END,
+       CASE WHEN n % 100 > 0 THEN moment + interval '1 hour' END
+FROM training.snapshots, generate_series(1, 20000) AS n, LATERAL (SELECT now() - (20000 - n) * interval '1 hour')
+    AS at (moment);
+INSERT INTO training.training_failures
+SELECT request_key, 'train', 1, started_at FROM training.attempts WHERE id % 2 = 0;
+INSERT INTO training.training_failures SELECT 'before its attempt ' || n, 'snapshot', 1, now() - n * interval '1 hour'
+FROM generate_series(1, 20000) AS n;
+INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+SELECT id, 'run ' || id, 'b:1', '{a,b}', 32, 'fp32' FROM training.attempts;
+INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+INSERT INTO training.verdicts (attempt_id, model_version, evaluation_set_version, decision, reasons, warnings,
+                               challenger_figure)
+SELECT id, id, version, 'promote', '{}', '{}', 0.9 FROM training.attempts, training.evaluation_sets;
+"""
+HAS_FAILED = has_failed(sa.literal("run 10"))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [last_failure, attempts.count_approvals_waiting, lambda connection: connection.scalar(sa.select(HAS_FAILED))],
+    ids=["last failure", "approvals waiting", "has failed"],
+)
+def test_the_state_of_trainings_is_read_off_indexes_after_many_years(catalog: Catalog, ask: object) -> None:
+    with catalog.begin() as connection:
+        connection.execute(sa.text(TRAINED))
+    with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE"))
+    (plan,) = plans_of(catalog, ask)
+    assert scanned_whole(plan) == []
 
 
 def scanned_whole(plan: dict[str, object]) -> list[str]:

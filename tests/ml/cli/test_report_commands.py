@@ -69,7 +69,7 @@ def test_after_real_nights_the_report_shows_the_figures_of_the_catalog(
     assert report(filled_workspace.settings, tmp_path / "page.html").exit_code == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for part in (
-        percent(health.deciding.accuracy),
+        percent(health.deciding.main_figure),
         "Version 1 is in production",
         "Its backbone: random:0",
         "120 new images",

@@ -14,10 +14,14 @@ from typer.testing import CliRunner
 from ml.app import Workspace
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
+from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.items.texts import read_text
 from ml.catalog.object_store import image_key
 from ml.catalog.snapshots.snapshot_contents import Member, compare_members, load_members
 from ml.cli import snapshot_commands
 from ml.data.data_changes import Change, apply_changes
+from ml.data.descriptions import change_description
+from ml.data.membership import Arrival, enter
 from ml.data.snapshot_export import NO_CLASS, file_name
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import ImageStoreError, MycoflowError, SnapshotError, SnapshotExportError
@@ -78,7 +82,7 @@ def test_snapshots_are_listed_and_shown(run: Run, taken: Catalog) -> None:
     (line,) = [line for line in words(run("list")) if "newest" in line]
     assert (line[0], line[line.index("newest") + 1], line[-1]) == ("1", "180", "3")
     said = run("show", "1")
-    assert "newest: 180 images, of 1000 asked for. Versions: none." in " ".join(said.split())
+    assert "newest: 180 images of 1000 requested. Versions: none." in " ".join(said.split())
     (of_all,) = [line for line in words(said) if line[:1] == ["all"]]
     assert (of_all[1], of_all[4:]) == ("180", ["180", "0", "0"])
     assert int(of_all[2]) + int(of_all[3]) == 180
@@ -108,7 +112,7 @@ def test_a_diff_lists_images_added_removed_and_relabelled(run: Run, taken: Catal
 
 def test_an_export_has_each_image_in_its_folder_and_a_manifest(run: Run, taken: Catalog, tmp_path: Path) -> None:
     target = tmp_path / "export"
-    assert "180 images of snapshot 1" in run("export", "1", str(target))
+    assert "180 items of snapshot 1" in run("export", "1", str(target))
     manifest = json.loads((target / "manifest.json").read_text())
     assert (manifest["snapshot"], manifest["selection"], manifest["classes"]) == (1, "newest", ["0", "1", "2"])
     with taken.begin() as connection:
@@ -124,6 +128,27 @@ def test_an_export_has_each_image_in_its_folder_and_a_manifest(run: Run, taken: 
         assert content == taken.store.get(image_key(member.item_id))
         stated = (member.annotation.label, "curated", member.group_key)
         assert (entry["label"], entry["label_origin"], entry["group"]) == stated
+
+
+def test_an_export_has_the_texts_of_items_and_items_without_an_image(run: Run, taken: Catalog, tmp_path: Path) -> None:
+    with taken.begin() as connection:
+        described = load_members(connection, 1)[0]
+        version = change_description(connection, described.item_id, read_text("a c\u00e8pe"), "test")
+        alone = ItemRecord("shop", text=read_text("a zero"))
+        enter(connection, [Arrival(alone, Annotation(("0",)))], "pool", "test")
+    take(taken)
+    assert "181 items of snapshot 2" in run("export", "2", str(tmp_path / "export"))
+    entries = {
+        each["sha256"]: each for each in json.loads((tmp_path / "export" / "manifest.json").read_text())["images"]
+    }
+    assert len(entries) == 181
+    assert {each["text"] for each in entries.values()} == {None, "a c\u00e8pe", "a zero"}
+    assert (entries[alone.id]["file"], entries[alone.id]["text"]) == (None, "a zero")
+    file = tmp_path / "export" / entries[version]["file"]
+    assert (entries[version]["text"], file.read_bytes()) == (
+        "a c\u00e8pe",
+        taken.store.get(image_key(described.item_id)),
+    )
 
 
 def test_an_archive_is_the_same_each_time(run: Run, taken: Catalog, tmp_path: Path) -> None:
@@ -156,7 +181,7 @@ def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
     run: Run, taken: Catalog, tmp_path: Path
 ) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(SnapshotExportError, match="nothing is yet"):
+    with pytest.raises(SnapshotExportError, match="a path that does not exist"):
         run("export", "1", str(tmp_path / "there"))
     with pytest.raises(SnapshotExportError, match="writable folder"):
         run("export", "1", str(tmp_path / "nowhere" / "export"))

@@ -11,7 +11,7 @@ from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.tables import annotations, events, items
 from ml.data import pool
-from ml.data.data_changes import Change, Changed, apply_changes
+from ml.data.data_changes import AppliedChange, Change, apply_changes
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.membership import read_states
 from ml.errors import ImageChangeError, InvalidImageError, UnknownImageError
@@ -21,7 +21,7 @@ AddImages = Callable[..., list[str]]
 ACTOR = "account:7"
 
 
-def change(catalog: Catalog, *changes: Change) -> list[Changed]:
+def change(catalog: Catalog, *changes: Change) -> list[AppliedChange]:
     with catalog.begin() as connection:
         return apply_changes(connection, changes, ACTOR, mirrored=True)
 

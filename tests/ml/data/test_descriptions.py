@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.items.texts import TextRecord, read_text
+from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
-from ml.catalog.tables import annotations, items
+from ml.catalog.tables import annotations, feedback, items, predictions, results
 from ml.data import membership
 from ml.data.descriptions import change_description
 from ml.data.evaluation_sets import current_evaluation_set, load_evaluation_set
@@ -60,10 +63,11 @@ def test_the_new_version_takes_over_and_the_former_one_leaves_the_pool(
     assert version == ItemRecord("shop", PICTURE, text).id
     assert state(catalog, version) == before
     assert pool(catalog) == [version]
-    assert state(catalog, former).held_back == "superseded"
+    assert (state(catalog, former).held_back, state(catalog, former).split) == ("superseded", None)
     with catalog.begin() as connection:
         row = connection.execute(sa.select(items).where(items.c.id == version)).one()
-        said = connection.execute(sa.select(annotations).where(annotations.c.item_id == version)).one()
+        first, said = connection.execute(sa.select(annotations).order_by(annotations.c.id)).all()
+    assert (first.item_id, said.item_id, said.said_at) == (former, version, first.said_at)
     assert (row.supersedes, row.source) == (former, "shop")
     assert (said.class_names, said.annotation, said.said_by) == (["chair", "wood"], {"from": "the shop"}, "test")
 
@@ -159,7 +163,7 @@ def test_a_change_that_cannot_be_is_refused_and_nothing_changes(catalog: Catalog
     with catalog.begin() as connection:
         enter(connection, [Arrival(other, CHAIR)], "pool", "test")
     both = add(catalog, text=NEW)
-    with pytest.raises(ImageChangeError, match=f"one that makes {both}, which has its own place"):
+    with pytest.raises(ImageChangeError, match=f"one that makes the existing item {both}"):
         change(catalog, item_id, NEW)
     with pytest.raises(ImageChangeError, match="Exclude it instead"):
         change(catalog, other.id, None)
@@ -177,3 +181,17 @@ def test_what_an_account_labelled_is_taken_back_in_its_new_version_too(catalog: 
     with catalog.begin() as connection:
         assert take_back(connection, 7, "ada") == 1
     assert state(catalog, version).held_back == "suspended"
+
+
+def test_results_predictions_and_feedback_stay_with_the_version_that_they_are_about(catalog: Catalog) -> None:
+    record = ItemRecord("upload", PICTURE, OLD)
+    with catalog.begin() as connection:
+        add_predicted(connection, record)
+        result = save_result(connection, record.id, 1, Answer("chair", 1.0, 1.0, np.ones(1, np.float32)))
+        prediction_id = save_prediction(connection, result.id, None, False)
+        connection.execute(sa.insert(feedback).values(prediction_id=prediction_id, verdict="nok"))
+    version = change(catalog, record.id, NEW)
+    with catalog.begin() as connection:
+        about = sa.select(results.c.item_id, feedback.c.verdict).join_from(results, predictions).join(feedback)
+        assert connection.execute(about).all() == [(record.id, "nok")]
+        assert find_result(connection, version, 1) is None

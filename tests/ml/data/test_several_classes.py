@@ -87,6 +87,20 @@ def test_a_balanced_snapshot_counts_an_item_for_the_rarest_of_its_classes(
     assert counts == {("cat",): 60, ("dog",): 30, BOTH: 30}
 
 
+def test_an_item_that_names_a_class_twice_is_taken_and_counted_once(catalog: Catalog, add_images: AddImages) -> None:
+    for name in BOTH:
+        add_images(name, 20)
+        add_images((name, name), 10)
+        add_images((name, name), 20, origin="harvested")
+    for mode in ("newest", "balanced"):
+        taken = snap(catalog, rules(mode, size=100)).items
+        assert len({item.item_id for item in taken}) == len(taken)
+        of_people = Counter(set(item.annotation.class_names).pop() for item in taken if item.label_origin == "curated")
+        of_models = Counter(set(item.annotation.class_names).pop() for item in taken if item.label_origin != "curated")
+        assert of_people == dict.fromkeys(BOTH, 30)
+        assert of_models == dict.fromkeys(BOTH, 12)  # of 42: a share of 0.3 at most
+
+
 def test_harvested_items_take_the_share_of_the_rarest_of_their_classes(catalog: Catalog, add_images: AddImages) -> None:
     for name in BOTH:
         add_images(name, 70 if name == "cat" else 35)

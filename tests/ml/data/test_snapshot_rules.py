@@ -116,7 +116,7 @@ def test_fewer_than_two_classes_are_refused(
 def test_a_class_too_small_for_both_folds_is_named(catalog: Catalog, add_images: AddImages) -> None:
     add_images("a", 50)
     add_images("tiny", 1)
-    with pytest.raises(SnapshotError, match=r"too few came for: tiny \("):
+    with pytest.raises(SnapshotError, match=r"too few of: tiny \("):
         snap(catalog)
     with catalog.begin() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM training.snapshots")).scalar_one() == 0

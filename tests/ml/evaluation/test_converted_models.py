@@ -16,14 +16,14 @@ from ml.backbones.scales import SCALES
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.errors import ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
-from ml.evaluation.registering import Statement, register_run
+from ml.evaluation.registering import ModelDescription, register_run
 from ml.registry.mlflow_client import point_mlflow_at
 from ml.reporting.inventory import list_models
 from ml.tasks.base import CONVERTED
 
 SIZE = 32
 CLASSES = ("0", "1", "2")
-STATED = Statement(classes=CLASSES, scale="0-1")
+STATED = ModelDescription(classes=CLASSES, scale="0-1")
 
 LogModel = Callable[[Callable[[Any], None]], str]
 
@@ -132,8 +132,8 @@ def test_an_onnx_file_is_served_whatever_its_layout_and_ending(
     proto = to_onnx(network, is_channels_first)
     run_id = log(lambda mlflow: mlflow.onnx.log_model(proto, name="model", pip_requirements=[]))
     registration = register_run(trained, run_id, STATED)
-    assert any("softmax follows" in note for note in registration.notes) is not softmax
-    assert any("1800 values" in note for note in registration.notes)
+    assert any("a softmax was added" in note for note in registration.notes) is not softmax
+    assert any("1800 inputs" in note for note in registration.notes)
     pixels, _ = pictures(trained)
     expected = network.predict(pixels / np.float32(255), verbose=0)
     if not softmax:
@@ -168,7 +168,7 @@ def test_a_network_without_a_dense_layer_goes_without_features_of_its_own(traine
     network = fit_network(trained, dense=False)
     run_id = log(lambda mlflow: mlflow.keras.log_model(network, name="model", pip_requirements=[]))
     registration = register_run(trained, run_id, STATED)
-    assert any("scores of its classes stand for its features" in note for note in registration.notes)
+    assert any("its class scores are used as its features" in note for note in registration.notes)
     pixels, _ = pictures(trained)
     assert_serves(trained, 2, network.predict(pixels / np.float32(255), verbose=0))
     assert load_version(trained, 2).predict(pixels[:1]).features.shape == (1, 3)
@@ -187,7 +187,7 @@ def test_each_scale_is_what_its_source_says(name: str) -> None:
 def test_a_network_that_wants_blue_first_gets_it(trained: Workspace, log: LogModel) -> None:
     network = fit_network(trained)
     run_id = log(lambda mlflow: mlflow.keras.log_model(network, name="model", pip_requirements=[]))
-    register_run(trained, run_id, Statement(classes=CLASSES, scale="caffe"))
+    register_run(trained, run_id, ModelDescription(classes=CLASSES, scale="caffe"))
     pixels, _ = pictures(trained)
     colours = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
     expected = network.predict(SCALES["caffe"].apply(colours), verbose=0)
@@ -236,15 +236,15 @@ def not_finite() -> Any:
         (two_inputs, STATED, "one input"),
         (any_size, STATED, "--image-size"),
         (not_finite, STATED, "finite"),
-        (any_size, Statement(SIZE, None, CLASSES), "--scale"),
-        (any_size, Statement(SIZE, "0-2", CLASSES), "Received: '0-2'"),
-        (any_size, Statement(SIZE, "0-1", None), "3 distinct class names"),
-        (any_size, Statement(SIZE, "0-1", ("0", "1")), "3 distinct class names"),
-        (any_size, Statement(SIZE, "0-1", ("0", "1", "1")), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, None, CLASSES), "--scale"),
+        (any_size, ModelDescription(SIZE, "0-2", CLASSES), "Received: '0-2'"),
+        (any_size, ModelDescription(SIZE, "0-1", None), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, "0-1", ("0", "1")), "3 distinct class names"),
+        (any_size, ModelDescription(SIZE, "0-1", ("0", "1", "1")), "3 distinct class names"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_and_nothing_is_registered(
-    trained: Workspace, log: LogModel, make: Callable[[], Any], statement: Statement, complaint: str
+    trained: Workspace, log: LogModel, make: Callable[[], Any], statement: ModelDescription, complaint: str
 ) -> None:
     run_id = log(lambda mlflow: mlflow.keras.log_model(make(), name="model", pip_requirements=[]))
     with pytest.raises(ModelLoadError, match=complaint):

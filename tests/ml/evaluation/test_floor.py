@@ -34,3 +34,9 @@ def test_a_floor_that_nothing_is_compared_with_is_told() -> None:
     (sentence,) = FLOOR.describe_unmeasured(recalls)
     assert sentence.startswith("MYCOFLOW_CLASS_FLOORS names amanita: ")
     assert FLOOR.describe_unmeasured({"amanita": 1, "boletus": 1, "without a floor": 1}) == []
+
+
+def test_each_compared_floor_has_a_state_and_all_are_described() -> None:
+    recalls = {"boletus": 0.74, "russula": 0.1}
+    assert FLOOR.states(FLOOR.shortfalls(0.8, recalls), recalls) == {None: False, "boletus": True}
+    assert FLOOR.describe() == "The floor is 70.0%, of amanita a recall of 80.0%, of boletus a recall of 75.0%."

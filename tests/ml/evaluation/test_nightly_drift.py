@@ -91,11 +91,11 @@ def test_answers_are_computed_and_samples_compared_in_no_transaction(
 ) -> None:
     watch = TransactionWatch(trained.catalog)
     for verb in ("predict", "classify"):
-        monkeypatch.setattr(Classifier, verb, watch.around(getattr(Classifier, verb)))
+        monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))
     for slow in ("_estimate", "measure_drift"):
-        monkeypatch.setattr(nightly_drift, slow, watch.around(getattr(nightly_drift, slow)))
+        monkeypatch.setattr(nightly_drift, slow, watch.watched(getattr(nightly_drift, slow)))
     check_drift(trained, 1)
-    assert watch.looks >= 2
+    assert watch.checks >= 2
     assert watch.open == []
 
 

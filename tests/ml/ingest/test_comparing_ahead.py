@@ -39,10 +39,10 @@ def comparisons(watch: TransactionWatch, monkeypatch: pytest.MonkeyPatch) -> Tra
     compared._evidence.clear()
     for remembered in (compared.stored_hashes, compared.sought_in_index, compared._stored_bits):
         remembered.cache_clear()
-    monkeypatch.setattr(compared, "copy_evidence", watch.around(copy_evidence))
-    monkeypatch.setattr(near_copies, "measure", watch.around(measure))
+    monkeypatch.setattr(compared, "copy_evidence", watch.watched(copy_evidence))
+    monkeypatch.setattr(near_copies, "measure", watch.watched(measure))
     for name in ("stored_hashes", "sought_hashes"):
-        monkeypatch.setattr(copy_hashes, name, watch.around(getattr(copy_hashes, name)))
+        monkeypatch.setattr(copy_hashes, name, watch.watched(getattr(copy_hashes, name)))
     return watch
 
 
@@ -143,10 +143,10 @@ def test_a_batch_is_certified_without_comparing_in_the_transaction(
         folder = put(f"drop/a/{seed}", larger(seed))
     batch_ids = pull(catalog, folder, CERTIFIED)
     compared._evidence.clear()  # another process pulled the batch
-    before = comparisons.looks
+    before = comparisons.checks
     compared.sought_in_index.cache_clear()
     assert settle_batches(catalog, batch_ids, "certify", "ada", mirrored=True) == 2
-    assert comparisons.looks > before
+    assert comparisons.checks > before
     assert comparisons.open == []
 
 

@@ -108,7 +108,7 @@ def test_photos_that_cannot_be_reached_are_rejected_unless_the_server_is_down(
     assert batch(catalog, batch_id).reject_share == 0
     down = ListedSource([photo(number, unreachable) for number in range(10, 16)])
     for _ in range(2):  # each run asks for others
-        with pytest.raises(SourceUnavailableError, match="got none of 3 in a row"):
+        with pytest.raises(SourceUnavailableError, match="3 downloads in a row failed"):
             pull(catalog, down)
     assert pull(catalog, down) == []
     with catalog.begin() as connection:

@@ -46,7 +46,7 @@ def test_a_url_is_taken_apart() -> None:
     target = read_target("HTTPS://Images.Example/a/ä?x=1&y=%20#part", "")
     assert (target.scheme, target.host, target.port) == ("https", "images.example", 443)
     assert (target.path, target.authority) == ("/a/%C3%A4?x=1&y=%20", "images.example")
-    assert not target.is_own
+    assert not target.is_allowed
 
 
 def test_a_name_in_another_script_is_asked_for_as_dns_has_it() -> None:
@@ -58,7 +58,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "is_own"),
+    ("url", "is_allowed"),
     [
         ("http://store.internal/a", True),
         ("https://STORE.internal/a", True),
@@ -68,8 +68,8 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
         ("http://other.internal/a", False),
     ],
 )
-def test_a_deployment_names_its_own_hosts(url: str, is_own: bool) -> None:
-    assert read_target(url, "store.internal, 127.0.0.1:8123,[::1]:8123").is_own is is_own
+def test_a_deployment_names_its_own_hosts(url: str, is_allowed: bool) -> None:
+    assert read_target(url, "store.internal, 127.0.0.1:8123,[::1]:8123").is_allowed is is_allowed
 
 
 def test_a_port_must_be_named_with_its_host() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
 from ml.registry.mlflow_registry import Registry
-from ml.registry.mlflow_runs import DatasetNote
+from ml.registry.mlflow_runs import DatasetSummary
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head_training import TrainedHead
 
@@ -105,7 +105,7 @@ def test_a_run_holds_what_people_look_for(registry: Registry, head: TrainedHead,
         run.log_parameters({"seed": 0, "snapshot_size": 1000})
         run.log_history(head.history)
         run.log_metrics({"validation_accuracy": 0.9})
-        run.log_dataset(DatasetNote("snapshot-7", "ab" * 32, {"images": 1000}), "training")
+        run.log_dataset(DatasetSummary("snapshot-7", "ab" * 32, {"images": 1000}), "training")
         run.log_report("report.json", {"per_class": {"0": {"f1": 0.5}}})
         run.log_picture(picture)
         run.tag({"backbone_weights": "random:0"})

@@ -10,17 +10,17 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import FileOutcome, add_batch
 from ml.catalog.images.label_origins import NewImages
-from ml.catalog.logs.outbox import APPROVAL_KEY, raise_alert
-from ml.catalog.models.attempts import StoredVerdict, finish_attempt, save_verdict, start_attempt
+from ml.catalog.models.attempts import finish_attempt, note_approval_asked, start_attempt
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.models.drift_checks import DriftCheck, save_drift_check
 from ml.catalog.models.evaluations import Shortfall, save_monitoring
 from ml.catalog.models.journal import complete_move, recent_moves, write_intent
-from ml.catalog.tables import alerts, attempts, items
+from ml.catalog.models.training_failures import record_failure
+from ml.catalog.models.verdicts import StoredVerdict, save_verdict
+from ml.catalog.tables import attempts, items, training_failures
 from ml.data.selection import SnapshotRules
 from ml.data.snapshot_rules import create_snapshot
 from ml.evaluation.floor import Floor
-from ml.reporting import training_notices
 from ml.reporting.health import Health, read_health, recent_nights
 from ml.settings import Settings
 
@@ -150,11 +150,8 @@ def test_the_last_verdict_and_the_last_failure_are_read(
         earlier = attempts.c.started_at - timedelta(minutes=10)
         connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(started_at=earlier))
         unfinished = start_attempt(connection, "unfinished", "test", {}, snapshot_id)
-        raise_alert(connection, *training_notices.retraining_failed("retrain", "unfinished", "train", 1, None))
-        raise_alert(connection, "promoted", "another kind", "title", "body")
-        failed_at = connection.execute(
-            sa.select(alerts.c.raised_at).where(alerts.c.kind == "retraining_failed")
-        ).scalar_one()
+        record_failure(connection, "unfinished", "train", 1)
+        failed_at = connection.execute(sa.select(training_failures.c.failed_at)).scalar_one()
     health = read(catalog)
     assert health.retraining_seconds == pytest.approx(600, abs=10)
     assert health.retrained_at is not None
@@ -178,14 +175,16 @@ def test_an_approval_waits_from_question_to_answer_but_not_longer_than_a_day(
     attempt_id = judge(catalog, snapshot_id)
     assert read(catalog).approvals_waiting == 0  # no approval was requested
     with catalog.begin() as connection:
-        raise_alert(connection, *training_notices.promotion_waiting(attempt_id, 2, 1, "Better."))
+        note_approval_asked(connection, attempt_id)
     assert read(catalog).approvals_waiting == 1
     with catalog.begin() as connection:
-        asked = alerts.c.event_key.startswith(APPROVAL_KEY)
-        connection.execute(sa.update(alerts).where(asked).values(raised_at=alerts.c.raised_at - timedelta(days=2)))
+        two_days_ago = attempts.c.approval_asked_at - timedelta(days=2)
+        connection.execute(sa.update(attempts).values(approval_asked_at=two_days_ago))
     assert read(catalog).approvals_waiting == 0
     with catalog.begin() as connection:
-        connection.execute(sa.update(alerts).values(raised_at=sa.func.now()))
+        note_approval_asked(connection, attempt_id)  # the step ran again
+    assert read(catalog).approvals_waiting == 1
+    with catalog.begin() as connection:
         finish_attempt(connection, attempt_id)
     assert read(catalog).approvals_waiting == 0
 

@@ -11,7 +11,7 @@ from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models.served_versions import ServingState, forget_process, living_processes, note_state
 from ml.catalog.tables import promotions, served_models
 from ml.reporting.health import read_health
-from ml.reporting.serving_notices import LOADING, tell_of_unserved, tell_served
+from ml.reporting.serving_notices import LOADING, alert_if_unserved, describe_serving
 from ml.settings import Settings
 
 AddChampion = Callable[..., None]
@@ -32,14 +32,14 @@ def let_pass(catalog: Catalog, time: timedelta) -> None:
 
 def told(catalog: Catalog) -> list[str]:
     with catalog.begin() as connection:
-        tell_of_unserved(connection)
+        alert_if_unserved(connection)
         return [alert.body for alert in latest_alerts(connection, 10)]
 
 
 def served(catalog: Catalog) -> str:
     with catalog.begin() as connection:
         health = read_health(connection, Settings())
-    return tell_served(health.champion, health.serving)
+    return describe_serving(health.champion, health.serving)
 
 
 def test_without_a_model_or_a_service_there_is_no_alert(catalog: Catalog, add_champion: AddChampion) -> None:

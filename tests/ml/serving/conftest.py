@@ -1,4 +1,4 @@
-"""A real, very small model that answers from a real database."""
+"""Fixtures with a very small but real model and a real database."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Predictor, Stage
 from ml.serving.loaded_model import LoadedModel
 from ml.settings import Settings
@@ -17,7 +17,7 @@ from ml.tasks.classification.classification_task import TASK
 
 @pytest.fixture
 def load_model(write_bundle: Callable[[Path, int], Path], tmp_path: Path) -> Callable[[int], LoadedModel]:
-    """Loads a version: its number is also its seed."""
+    """Return a function that loads a version. The version's number is also its seed."""
     return lambda version: LoadedModel.load(write_bundle(tmp_path / f"{version}-run", version), TASK)
 
 
@@ -36,7 +36,7 @@ def account_id(catalog: Catalog) -> int:
 
 @pytest.fixture
 def stages() -> list[Stage]:
-    """The stages that a predictor went through."""
+    """The stages that a predictor has reported."""
     return []
 
 
@@ -44,6 +44,8 @@ def stages() -> list[Stage]:
 def predictor(
     settings: Settings, catalog: Catalog, model: LoadedModel, account_id: int, stages: list[Stage]
 ) -> Predictor:
-    """Answers with version 1; it harvests nothing, and has time."""
+    """A predictor with version 1. It harvests nothing and has a late deadline."""
     unsure = settings.model_copy(update={"harvest_confidence": 1.0})
-    return Predictor(unsure, Load(2), catalog, model, account_id, Deadline(120), lambda stage, _: stages.append(stage))
+    return Predictor(
+        unsure, AdmissionControl(2), catalog, model, account_id, Deadline(120), lambda stage, _: stages.append(stage)
+    )

@@ -1,4 +1,4 @@
-"""A bounded number of requests, and turns in each costly step."""
+"""Limits on the number of requests, and on the number in each expensive step."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,21 +7,21 @@ import pytest
 
 from ml.deadlines import Deadline
 from ml.errors import BusyError
-from ml.serving.admission import Load, Step
+from ml.serving.admission import AdmissionControl, ConcurrencyLimit
 
 
 def test_places_are_bounded_counted_and_given_back_also_after_an_error() -> None:
-    load = Load(2)
-    with load.admit(), pytest.raises(ZeroDivisionError), load.admit():
-        assert load.in_progress == load.places == 2
-        with pytest.raises(BusyError), load.admit():
+    admission = AdmissionControl(2)
+    with admission.admit(), pytest.raises(ZeroDivisionError), admission.admit():
+        assert admission.in_progress == admission.places == 2
+        with pytest.raises(BusyError), admission.admit():
             pass
         raise ZeroDivisionError
-    assert load.in_progress == 0
+    assert admission.in_progress == 0
 
 
 def test_a_step_is_entered_by_as_many_as_it_takes_and_others_wait() -> None:
-    step, is_over = Step(at_once=2), threading.Event()
+    step, is_over = ConcurrencyLimit(at_once=2), threading.Event()
     entered: list[int] = []
 
     def work(number: int) -> None:
@@ -32,8 +32,8 @@ def test_a_step_is_entered_by_as_many_as_it_takes_and_others_wait() -> None:
 
     with ThreadPoolExecutor(3) as threads:
         first, second = threads.submit(work, 1), threads.submit(work, 2)
-        with pytest.raises(BusyError, match="in the time of a request"):
-            while True:  # until both are in
+        with pytest.raises(BusyError, match="too busy to finish this request in time"):
+            while True:  # until both have entered
                 with step.enter(Deadline(0.2)):
                     pass
         third = threads.submit(work, 3)
@@ -45,7 +45,7 @@ def test_a_step_is_entered_by_as_many_as_it_takes_and_others_wait() -> None:
 
 
 def test_a_turn_is_given_back_after_an_error() -> None:
-    step = Step(at_once=1)
+    step = ConcurrencyLimit(at_once=1)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), step.enter(Deadline(1)):
             raise ZeroDivisionError

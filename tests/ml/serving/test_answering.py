@@ -66,7 +66,7 @@ def test_requests_for_one_image_at_the_same_moment_compute_it_once(
 
 def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Predictor, png: Png) -> None:
     predictor.predict_upload(png(1))
-    with predictor.load.admit(), predictor.load.admit():
+    with predictor.admission.admit(), predictor.admission.admit():
         with pytest.raises(BusyError, match="as many predictions as it can"):
             predictor.predict_upload(png(2))
         assert predictor.predict_upload(png(1)).is_cached
@@ -74,8 +74,8 @@ def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Pr
 
 
 def test_a_request_whose_time_is_over_does_not_wait_for_its_turn(predictor: Predictor, png: Png) -> None:
-    late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.load.decoding
-    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="in the time of"):
+    late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.admission.decoding
+    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="too busy"):
         late.predict_upload(png(1))
 
 
@@ -84,7 +84,7 @@ def test_a_refused_file_leaves_nothing_and_its_place_is_free(predictor: Predicto
         with pytest.raises(InvalidImageError):
             predictor.predict_upload(b"no image")
     assert count(catalog, images) == 0
-    assert predictor.load.in_progress == 0
+    assert predictor.admission.in_progress == 0
     predictor.predict_upload(png(1))
 
 
@@ -95,42 +95,42 @@ def test_nothing_is_decoded_computed_or_measured_in_an_open_transaction(
     watch: TransactionWatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loaded_model, "sanitise", watch.around(sanitise))
-    monkeypatch.setattr(near_copies, "measure", watch.around(measure))  # by the harvest
+    monkeypatch.setattr(loaded_model, "sanitise", watch.watched(sanitise))
+    monkeypatch.setattr(near_copies, "measure", watch.watched(measure))  # by the harvest
     for verb in ("predict", "classify"):
-        monkeypatch.setattr(Classifier, verb, watch.around(getattr(Classifier, verb)))
+        monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))
     eager = replace(predictor, settings=predictor.settings.model_copy(update={"harvest_confidence": 0.0}))
     eager.predict_upload(png(1))
-    assert watch.looks == 3
+    assert watch.checks == 3
     replace(eager, model=load_model(2)).predict_upload(png(1))
-    assert watch.looks > 3  # another head, from the stored features
+    assert watch.checks > 3  # another head, from the stored features
     assert watch.open == []
 
 
-def test_while_one_computes_a_twin_waits_in_no_transaction(
+def test_a_concurrent_request_for_the_same_image_waits_in_no_transaction(
     predictor: Predictor, png: Png, watch: TransactionWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = ThreadPoolExecutor(1)
+    other = ThreadPoolExecutor(1)
     predict, asked = Classifier.predict, []
 
     def slow(self: Classifier, pixels: loaded_model.NDArray[loaded_model.np.uint8]) -> loaded_model.Output:
-        asked.append(twin.submit(predictor.predict_upload, png(1)))
+        asked.append(other.submit(predictor.predict_upload, png(1)))
         with pytest.raises(TimeoutError):
             asked[0].result(timeout=0.5)
-        watch.look()
+        watch.check()
         return predict(self, pixels)
 
     monkeypatch.setattr(Classifier, "predict", slow)
     first = predictor.predict_upload(png(1))
     assert (first.is_cached, asked[0].result(timeout=60).is_cached) == (False, True)
     assert watch.open == []
-    twin.shutdown()
+    other.shutdown()
 
 
 def test_an_open_transaction_would_be_seen(catalog: Catalog, watch: TransactionWatch) -> None:
     with catalog.begin() as connection:
         find_result(connection, "0" * 64, 1)
-        watch.look()
+        watch.check()
     assert len(watch.open) == 1
 
 

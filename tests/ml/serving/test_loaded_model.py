@@ -1,4 +1,4 @@
-"""Each verb of a model that answers, alone: no database, no queue."""
+"""Each step of a loaded model alone, without a database and without admission control."""
 
 from collections.abc import Callable
 from hashlib import sha256

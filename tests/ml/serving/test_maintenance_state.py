@@ -1,4 +1,4 @@
-"""Maintenance mode as a process remembers it."""
+"""Maintenance mode in one process."""
 
 from collections.abc import Callable, Iterator
 

@@ -17,7 +17,7 @@ from ml.tasks.classification.classification_task import TASK
 
 @dataclass
 class ScriptedRegistry:
-    """Stands for MLflow, which lies outside: process/test_gunicorn.py has the real one."""
+    """A fake of MLflow. process/test_gunicorn.py uses the real one."""
 
     bundles: Path
     alias: int | None = None
@@ -46,15 +46,15 @@ def registry(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> Scrip
 
 
 @pytest.fixture
-def said() -> list[ServingState]:
-    """What a host said after each look."""
+def states() -> list[ServingState]:
+    """The states that a host has recorded, one after each poll."""
     return []
 
 
 @pytest.fixture
-def new_host(tmp_path: Path, registry: ScriptedRegistry, said: list[ServingState]) -> Callable[[], ModelHost]:
-    """Starts anew on the same machine: another host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, said.append, TASK)
+def new_host(tmp_path: Path, registry: ScriptedRegistry, states: list[ServingState]) -> Callable[[], ModelHost]:
+    """Return a function that simulates a restart on the same machine: it creates a host on the same cache."""
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, states.append, TASK)
 
 
 def served(host: ModelHost) -> int | None:
@@ -75,7 +75,7 @@ def test_the_alias_is_followed(registry: ScriptedRegistry, new_host: Callable[[]
         host.poll()
         host.poll()
         assert served(host) == version
-    assert registry.downloads == [1, 2]  # going back costs no download
+    assert registry.downloads == [1, 2]  # the way back to version 1 needs no download
 
 
 def test_loading_and_swapping_are_timed(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:
@@ -125,7 +125,7 @@ def test_an_outage_is_told_once_and_ends_by_itself(
     host.poll()
     assert served(host) == 2
     assert [text for text in caplog.messages if "MLflow" in text] == [
-        "MLflow does not answer; the model in service stays: MLflow does not answer",
+        "MLflow does not answer; the current model stays in service: MLflow does not answer",
         "MLflow answers again",
     ]
 
@@ -150,7 +150,7 @@ def test_a_version_that_does_not_load_is_refused_once_and_the_old_one_stays(
 
 
 def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
-    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], said: list[ServingState]
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], states: list[ServingState]
 ) -> None:
     host = new_host()
     host.poll()
@@ -161,10 +161,10 @@ def test_each_look_says_what_answers_and_why_the_version_in_production_does_not(
         assert host.in_production == version
     registry.is_down = True
     host.poll()
-    assert [(state.version, state.refused_version) for state in said] == [
+    assert [(state.version, state.refused_version) for state in states] == [
         (None, None), (1, None), (1, 2), (1, 2), (1, None), (3, None), (3, None),
     ]  # fmt: skip
-    assert [state.load_error is None for state in said] == [state.refused_version is None for state in said]
+    assert [state.load_error is None for state in states] == [state.refused_version is None for state in states]
 
 
 def test_a_refused_version_is_tried_again_later_with_fresh_files(

@@ -1,4 +1,4 @@
-"""What is known of an image is found, and what was computed is kept, for whoever asks next."""
+"""Stored results and features are found, and computed ones are stored for later requests."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Scoring with the model that answers: in turns, as long as there is time, and in no transaction."""
+"""Scoring with the served model: it waits for slots, stops at the deadline, and computes in no transaction."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +11,7 @@ from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
 from ml.errors import BusyError, EvaluationSetError, ScoringUnfinishedError
 from ml.ingest.folder import ingest_folder
-from ml.serving.admission import Load
+from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.requested_scoring import score_on_request
 from ml.settings import Settings
@@ -24,7 +24,7 @@ IMAGES = 8
 
 @pytest.fixture
 def truth(catalog: Catalog, model: LoadedModel, png: Callable[[int], bytes], tmp_path: Path) -> float:
-    """An evaluation set. Gives the share of it that the model names right."""
+    """Create an evaluation set, and return the model's accuracy on it."""
     right = 0
     for seed in range(IMAGES):
         label = CLASSES[seed % len(CLASSES)]
@@ -46,12 +46,12 @@ def test_the_accuracy_is_that_of_the_answers_and_is_computed_in_no_transaction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for verb in ("predict", "classify"):
-        monkeypatch.setattr(Classifier, verb, watch.around(getattr(Classifier, verb)))
-    assert score_on_request(catalog, settings, model, Load(1), Deadline(60)) == truth
-    looks = watch.looks
-    assert looks > 0
-    assert score_on_request(catalog, settings, model, Load(1), Deadline(60)) == truth
-    assert watch.looks == looks  # nothing is computed twice
+        monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))
+    assert score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60)) == truth
+    checks = watch.checks
+    assert checks > 0
+    assert score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60)) == truth
+    assert watch.checks == checks  # nothing is computed twice
     assert watch.open == []
 
 
@@ -60,23 +60,23 @@ def test_where_the_time_is_over_the_rest_is_for_the_next_request(
     catalog: Catalog, settings: Settings, model: LoadedModel
 ) -> None:
     with pytest.raises(ScoringUnfinishedError, match="Ask again"):
-        score_on_request(catalog, settings, model, Load(1), Deadline(0))
-    score_on_request(catalog, settings, model, Load(1), Deadline(60))
-    score_on_request(catalog, settings, model, Load(1), Deadline(0))  # all is scored now
+        score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(0))
+    score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60))
+    score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(0))  # all is scored now
 
 
 @pytest.mark.usefixtures("truth")
 def test_it_waits_for_its_turn_like_a_prediction(catalog: Catalog, settings: Settings, model: LoadedModel) -> None:
-    load = Load(1)
+    admission = AdmissionControl(1)
     with ExitStack() as others:
         for _ in range(usable_cpus()):
-            others.enter_context(load.computing.enter(Deadline(1)))
+            others.enter_context(admission.computing.enter(Deadline(1)))
         with pytest.raises(BusyError):
-            score_on_request(catalog, settings, model, load, Deadline(0.5))
+            score_on_request(catalog, settings, model, admission, Deadline(0.5))
 
 
 def test_without_an_evaluation_set_there_is_no_accuracy(
     catalog: Catalog, settings: Settings, model: LoadedModel
 ) -> None:
     with pytest.raises(EvaluationSetError):
-        score_on_request(catalog, settings, model, Load(1), Deadline(60))
+        score_on_request(catalog, settings, model, AdmissionControl(1), Deadline(60))

@@ -1,4 +1,4 @@
-"""Which version a model's name and a stage mean, where MLflow is not asked; tests/webapi/api/test_stages.py asks it."""
+"""The version for a model's name and a stage, without MLflow. tests/webapi/api/test_stages.py uses MLflow."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from ml.tasks.classification.classification_task import TASK
 
 @pytest.fixture
 def workspace(settings: Settings, catalog: Catalog, free_port: Callable[[], int]) -> Workspace:
-    """Nobody listens where its MLflow is."""
+    """A workspace whose MLflow does not answer."""
     nowhere = settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}"})
     return Workspace(nowhere, catalog, open_registry(nowhere))
 

@@ -1,11 +1,12 @@
-"""Another task needs one module and one line in `registered.py`: a night runs with it, and the service answers."""
+"""A new task needs one module and one line in `registered.py`. Then a night runs, and the service answers."""
 
 import io
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +21,7 @@ from ml import cycle
 from ml.app import Workspace, load_version, open_workspace
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.annotations import Annotation
+from ml.catalog.database import open_catalog
 from ml.catalog.images.batches import find_waiting, load_batch
 from ml.catalog.items.item_records import Split
 from ml.catalog.models.evaluations import latest_evaluation
@@ -44,7 +46,7 @@ SIZE = 32
 
 
 def draw(names: tuple[str, ...], random: np.random.Generator) -> bytes:
-    """A patch of each colour that is named, none over another, on grey squares: no two pictures are copies."""
+    """Draw one patch of each colour on random grey squares. No patches overlap, and no two images are copies."""
     pixels = np.repeat(np.kron(random.integers(40, 200, (8, 8)), np.ones((4, 4)))[..., np.newaxis], 3, axis=2)
     corners = random.permutation([(0, 0), (0, 16), (16, 0), (16, 16)])
     for name, (top, left) in zip(names, corners, strict=False):
@@ -80,7 +82,7 @@ def take_in(workspace: Workspace, folder: Path, split: Split, count: int, seed: 
 
 @pytest.fixture
 def settings(empty: Origin, server_home: Path, tmp_path: Path) -> Iterator[Settings]:
-    """A deployment of another task and another model name; it keeps what it is sure of."""
+    """A deployment with another task and another model name. It harvests confident answers."""
     made = copy_deployment(empty, server_home, tmp_path / "home")
     update = {
         "task": multi_label_task.NAME,
@@ -207,15 +209,29 @@ def test_what_a_label_means_is_the_task_s_word(settings: Settings, tmp_path: Pat
     assert {workspace.task.read_label(entry["label"]).class_names for entry in entries} == set(SHOWN)
 
 
-def test_a_home_refuses_another_task_and_another_model_name(colours: Workspace, settings: Settings) -> None:
+@contextmanager
+def start_service(settings: Settings) -> Iterator[None]:
+    with application_as_web(settings) as app:
+        application_state.current(app).start()
+        yield
+
+
+@pytest.mark.parametrize("opened", [open_workspace, open_catalog, start_service])
+def test_a_home_refuses_another_task_and_another_model_name(
+    opened: Callable[[Settings], AbstractContextManager[object]],
+    colours: Workspace,
+    settings: Settings,
+    free_port: Callable[[], int],
+) -> None:
     cycle.take_snapshot(colours, "first", "test", Retrain(snapshot_size=100))
+    settings = settings.model_copy(update={"metrics_port": free_port()})
     for update, name in (
         ({"task": "classification"}, "MYCOFLOW_TASK=multi_label"),
         ({"model_name": "other"}, "MODEL_NAME=colours"),
     ):
-        with pytest.raises(SettingsError, match=name), open_workspace(settings.model_copy(update=update)):
+        with pytest.raises(SettingsError, match=name), opened(settings.model_copy(update=update)):
             pass
-    with open_workspace(settings):
+    with opened(settings):
         pass
 
 
@@ -224,7 +240,7 @@ def test_a_training_that_the_task_does_not_have_is_refused(colours: Workspace) -
         cycle.take_snapshot(colours, "first", "test", Finetune(100, layers=1, epochs=1))
     with pytest.raises(SettingsError, match="with a search for hyperparameters"):
         cycle.take_snapshot(colours, "second", "test", Tune(100, trials=1))
-    with pytest.raises(ModelLoadError, match="with a conversion of models that others trained"):
+    with pytest.raises(ModelLoadError, match="with a conversion of foreign networks"):
         demand_converting(colours.task)
 
 

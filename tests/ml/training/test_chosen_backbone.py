@@ -31,7 +31,7 @@ def test_the_first_choice_stands_and_is_told_once(
         choose("imagenet", monkeypatch)  # the network came back
         assert chosen_weights(catalog, silent, BACKBONE) == "bundled"
     assert [record.getMessage() for record in caplog.records] == [
-        "This home takes MYCOFLOW_WEIGHTS=bundled from now on: a test says so"
+        "This home uses MYCOFLOW_WEIGHTS=bundled from now on: a test says so"
     ]
 
 
@@ -55,8 +55,8 @@ def test_a_home_keeps_its_backbone_until_the_setting_names_another(
         assert chosen_backbone(catalog, named).name == another
         assert chosen_backbone(catalog, settings).name == another  # the setting is gone, its word stands
     assert [record.getMessage().partition(" from now on")[0] for record in caplog.records] == [
-        "This home takes MYCOFLOW_BACKBONE=vgg16",
-        f"This home takes MYCOFLOW_BACKBONE={another}",
+        "This home uses MYCOFLOW_BACKBONE=vgg16",
+        f"This home uses MYCOFLOW_BACKBONE={another}",
     ]
 
 

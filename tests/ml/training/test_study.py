@@ -5,7 +5,7 @@ import pytest
 from ml.catalog.database import Catalog
 from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
 from ml.tasks.registered import find_task
-from ml.training.recipes import Pinned, Tune, decode_recipe, encode_recipe
+from ml.training.recipes import PinnedSettings, Tune, decode_recipe, encode_recipe
 from ml.training.study import REPORTED_EPOCHS, STARTUP_TRIALS, VALIDATION_LOSS, WARM_UP_EPOCHS, best_trial, open_study
 from ml.training.tuning import _pruning, first_trial, suggest, take_trial
 
@@ -34,7 +34,10 @@ def test_mirrored_images_are_tried_only_where_they_show_what_they_show() -> None
     plain = {**defaults(True), "mirrored_views": False}
     assert suggest(CLASSIFICATION, FixedTrial(plain), True)[1] is False  # type: ignore[arg-type]
     assert "mirrored_views" not in defaults(False)
-    assert take_trial(Tune(200, 1, pinned=Pinned(mirrored_views=True)), defaults(False)).pinned.mirrored_views is False
+    assert (
+        take_trial(Tune(200, 1, pinned=PinnedSettings(mirrored_views=True)), defaults(False)).pinned.mirrored_views
+        is False
+    )
 
 
 def test_what_a_trial_took_is_read_back_from_the_record() -> None:

@@ -15,7 +15,12 @@ from pydantic import SecretStr
 
 from ml import cycle
 from ml.app import Workspace, open_workspace
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import head_revision, migrate
+from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.items.texts import load_texts, read_text
+from ml.data.descriptions import change_description
+from ml.data.membership import Arrival, enter
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
@@ -48,7 +53,7 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
     trained: Workspace, few_digits: DigitFolders, fresh: Settings, folder: Path
 ) -> None:
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    before = cycle.predict(trained, content)
+    before = cycle.predict(trained, content, 10)
     seen: list[tuple[int, int]] = []
     manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 240  # images and backbones
@@ -57,13 +62,39 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
 
     restore(fresh, folder)
     with open_workspace(fresh) as restored:
-        assert cycle.predict(restored, content) == before
+        assert cycle.predict(restored, content, 10) == before
         assert [(model.version, model.is_champion) for model in list_models(restored)] == [(1, True)]
         assert cycle.monitor(restored).new_images == 0
         again = cycle.retrain(restored, "second", "test", PARAMETERS)
         assert (again.model_version, again.verdict.champion_version) == (2, 1)
         assert cycle.retrain(restored, "first", "test", PARAMETERS).model_version == 1
     assert list(fresh.mycoflow_home.glob("mlflow/mycoflow-training/models/*"))
+
+
+def test_texts_and_the_versions_of_items_come_back(workspace: Workspace, fresh: Settings, folder: Path) -> None:
+    record = ItemRecord("shop", text=read_text("a c\u00e8pe"))
+    with workspace.catalog.begin() as connection:
+        enter(connection, [Arrival(record, Annotation(("a", "b"), {"from": "the shop"}))], "pool", "test")
+        version = change_description(connection, record.id, read_text("a large c\u00e8pe"), "test")
+    stored = [
+        f"SELECT {columns} FROM training.{table} ORDER BY 1"
+        for table, columns in (
+            ("items", "id, items"),
+            ("texts", "sha256, content"),
+            ("item_classes", "class_name, item_id"),
+        )
+    ]
+    back_up(workspace, folder)
+    restore(fresh, folder)
+    with open_workspace(fresh) as restored, restored.catalog.begin() as connection:
+        with workspace.catalog.begin() as before:
+            for query in stored:
+                assert connection.execute(sa.text(query)).all() == before.execute(sa.text(query)).all() != []
+        assert load_texts(connection, [record.id, version]).keys() == {record.id, version}
+        # The triggers came, too.
+        change_description(connection, version, read_text("a bolete"), "test")
+        entered = "SELECT count(*) FROM training.item_classes WHERE entered_pool_at IS NOT NULL"
+        assert connection.scalar(sa.text(entered)) == 2
 
 
 def test_a_backup_needs_a_folder_of_its_own_and_is_whole_or_not_there(workspace: Workspace, folder: Path) -> None:
@@ -114,7 +145,7 @@ def test_a_backup_without_its_dumps_is_refused(
     del manifest["files"][missing]
     (folder / FILE_NAME).write_text(json.dumps(manifest))
     (folder / missing).unlink()
-    with pytest.raises(BackupError, match=f"whole backup.*{missing}"):
+    with pytest.raises(BackupError, match=f"complete backup.*{missing}"):
         restore(fresh, folder)
     assert not fresh.mycoflow_home.exists()
 
@@ -166,7 +197,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_restored(
     (folder / images[0]).write_bytes(b"another")
     (folder / images[1]).unlink()
     (folder / "store" / "stowaway").write_bytes(b"")
-    with pytest.raises(BackupError, match="Missing, changed or not of it") as refused:
+    with pytest.raises(BackupError, match="Missing, changed or not in the manifest") as refused:
         restore(fresh, folder)
     assert all(name in str(refused.value) for name in (images[0], images[1], "store/stowaway"))
     assert not fresh.mycoflow_home.exists()

@@ -16,8 +16,10 @@ from mlflow import MlflowClient
 
 from ml import cycle
 from ml.app import Workspace, load_version
+from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
+from ml.catalog.images.copy_index import ImageStatistics, save_statistics
 from ml.catalog.images.feature_vectors import save_features
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
@@ -30,21 +32,26 @@ from ml.catalog.object_store import FolderStore, backbone_key, image_key
 from ml.catalog.tables import (
     annotations,
     backbones,
+    copy_hashes,
     events,
     features,
     feedback,
+    image_statistics,
     images,
     items,
+    metadata,
     predictions,
     results,
     texts,
 )
+from ml.data.copies.near_copies import let_be_found
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
 from ml.errors import CatalogError, ModelLoadError
 from ml.evaluation.promotion import promote_by_hand
 from ml.training.recipes import Retrain
 from ml.upkeep import forgetting
+from ml.upkeep.erasing import erase_owner
 from ml.upkeep.forgetting import Amount
 from ml.upkeep.purge import Removal, purge_workspace
 
@@ -52,6 +59,11 @@ ANSWER = Answer("0", 1.0, 1.0, np.ones(1, np.float32))
 CONTENT = b"bytes of an image"
 LONG_AGO = timedelta(days=400)
 PARAMETERS = Retrain(snapshot_size=200)
+# A version with the backbone `backbone`, whose vectors stay.
+VERSION = """
+    INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+    VALUES (1, 'r', 'backbone', '{a,b}', 32, 'fp32')
+"""
 AddPredicted = Callable[..., str]
 
 
@@ -142,15 +154,19 @@ def test_an_image_goes_with_the_last_item_that_has_it(workspace: Workspace, add_
     picture = ImageRecord(sha256, "image/png", 32, 32, len(CONTENT))
     both, words = ItemRecord("upload", picture, text), ItemRecord("upload", text=text)
     with workspace.catalog.begin() as connection:
+        connection.execute(sa.text(VERSION))
         enter(connection, [Arrival(both, Annotation(("chair",)))], "pool", "test")
         add_predicted(connection, words)
         connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
         save_features(connection, {(part, "identity"): np.zeros(1) for part in (sha256, text.sha256)}, "backbone")
+        save_statistics(connection, {sha256: ImageStatistics(bytes(1024), 0, 0, 0, 1)})
+        let_be_found(connection, [both.id])
     announced = amounts(purge_workspace(workspace, is_dry_run=True))["images only predicted"]
     assert amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"] == announced == Amount(2, 0)
     assert known(workspace) == {both.id}
     assert workspace.catalog.store.exists(image_key(sha256))
     assert parts(workspace) == {sha256, text.sha256}
+    assert measured(workspace) == {sha256}
 
     with workspace.catalog.begin() as connection:  # as if it were only predicted, too
         nothing = {"split": None, "class_names": None, "label_origin": None, "entered_pool_at": None}
@@ -159,7 +175,7 @@ def test_an_image_goes_with_the_last_item_that_has_it(workspace: Workspace, add_
     announced = amounts(purge_workspace(workspace, is_dry_run=True))["images only predicted"]
     gone = amounts(purge_workspace(workspace, is_dry_run=False))["images only predicted"]
     assert gone == announced == Amount(1, len(CONTENT))
-    assert (known(workspace), parts(workspace)) == (set(), set())
+    assert (known(workspace), parts(workspace), measured(workspace)) == (set(), set(), set())
     assert not workspace.catalog.store.exists(image_key(sha256))
 
 
@@ -169,6 +185,94 @@ def parts(workspace: Workspace) -> set[str]:
         stored = {*connection.scalars(sa.select(images.c.sha256)), *connection.scalars(sa.select(texts.c.sha256))}
         assert set(connection.scalars(sa.select(features.c.part_sha256))) == stored
     return stored
+
+
+def measured(workspace: Workspace) -> set[str]:
+    """The hashes of all images that have a thumbnail; each can be found by hashes, and nothing else can."""
+    with workspace.catalog.begin() as connection:
+        statistics = dict(
+            connection.execute(sa.select(image_statistics.c.id, image_statistics.c.image_sha256)).tuples().all()
+        )
+        assert set(connection.scalars(sa.select(copy_hashes.c.statistics_id))) == statistics.keys()
+    return set(statistics.values())
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+def test_a_part_that_a_new_item_takes_between_look_and_deletion_stays(
+    workspace: Workspace, add_predicted_image: AddPredicted, is_text: bool
+) -> None:
+    """The purge has found the old item alone with the part, and waits for who adds another one."""
+    sha256, text = add_predicted_image(), read_text("a chair")
+    part = text.sha256 if is_text else sha256
+    picture = ImageRecord("b" * 64 if is_text else sha256, "image/png", 32, 32, len(CONTENT))
+    another = ItemRecord("upload", picture, text)
+    with workspace.catalog.begin() as connection:
+        if is_text:
+            add_predicted(connection, ItemRecord("upload", text=text))
+        connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.text(VERSION))
+        save_features(connection, {(part, "identity"): np.zeros(1)}, "backbone")
+    purging = threading.Thread(target=purge_workspace, args=(workspace,), kwargs={"is_dry_run": False})
+    with workspace.catalog.begin() as connection:
+        add_predicted(connection, another)
+        purging.start()
+        purging.join(1)
+        assert purging.is_alive()
+    purging.join(60)
+    assert known(workspace) == {another.id}
+    with workspace.catalog.begin() as connection:
+        stored = {*connection.scalars(sa.select(images.c.sha256)), *connection.scalars(sa.select(texts.c.sha256))}
+        assert connection.scalars(sa.select(features.c.part_sha256)).all() == [part]
+    assert part in stored
+    assert workspace.catalog.store.exists(image_key(sha256)) is not is_text
+
+
+def test_vectors_that_somebody_computed_of_a_part_that_is_gone_go_too(
+    workspace: Workspace, add_predicted_image: AddPredicted
+) -> None:
+    stay = {add_predicted_image(timedelta(0)), read_text("a chair").sha256}
+    with workspace.catalog.begin() as connection:
+        connection.execute(sa.text(VERSION))
+        add_predicted(connection, ItemRecord("upload", text=read_text("a chair")))
+        save_features(connection, {(part, "identity"): np.zeros(1) for part in (*stay, "c" * 64)}, "backbone")
+    said = amounts(purge_workspace(workspace, is_dry_run=True))
+    assert said["feature vectors of backbones"] == Amount(1, 4)
+    assert amounts(purge_workspace(workspace, is_dry_run=False)) == said
+    assert parts(workspace) == stay
+
+
+def test_no_table_has_a_text_once_its_items_are_forgotten(workspace: Workspace) -> None:
+    """Its author's account is erased, and a later version of the item has another text."""
+    account = "INSERT INTO users.accounts (login, password_hash, role) VALUES ('ada', 'x', 'user') RETURNING id"
+    record = ItemRecord("upload", text=read_text("Ada Lovelace writes"))
+    with workspace.catalog.begin() as connection:
+        account_id = connection.execute(sa.text(account)).scalar_one()
+        add_predicted(connection, record)
+        save_prediction(connection, save_result(connection, record.id, 1, ANSWER).id, account_id, False)
+        change_description(connection, record.id, read_text("Ada Lovelace signs"), f"account:{account_id}")
+    assert tables_with(workspace, "Lovelace") == {"training.texts"}
+    erase_owner(workspace.catalog, Account(account_id, "ada", "user"))
+    with workspace.catalog.begin() as connection:
+        connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.update(predictions).values(requested_at=sa.func.now() - LONG_AGO))
+        connection.execute(sa.update(events).values(happened_at=sa.func.now() - LONG_AGO))
+    purge_workspace(workspace, is_dry_run=False)
+    assert known(workspace) == set()
+    for found in ("Lovelace", record.id, read_text("Ada Lovelace signs").sha256):
+        assert tables_with(workspace, found) == set()
+
+
+def tables_with(workspace: Workspace, found: str) -> set[str]:
+    """The tables that have this somewhere in a row."""
+    with workspace.catalog.begin() as connection:
+        return {
+            name
+            for name in metadata.tables
+            if connection.scalar(
+                sa.text(f"SELECT EXISTS (SELECT FROM {name} WHERE {name.split('.')[1]}::text LIKE :found)"),
+                {"found": f"%{found}%"},
+            )
+        }
 
 
 def test_a_former_version_that_was_only_predicted_goes(workspace: Workspace) -> None:

@@ -81,8 +81,8 @@ def test_the_queue_is_told_and_who_finds_it_full_is_refused_as_busy(
     app: Flask, post: Post, png: Png, serve_version: ServeVersion, scrape: Scrape
 ) -> None:
     serve_version(1)
-    load = application_state.current(app).load
-    with load.admit(), load.admit(), load.admit():
+    admission = application_state.current(app).admission
+    with admission.admit(), admission.admit(), admission.admit():
         taken = scrape()
         post(png(0))
     figures = scrape()
@@ -95,7 +95,7 @@ def test_the_wait_for_a_turn_is_no_part_of_a_stage(
     app: Flask, post: Post, png: Png, serve_version: ServeVersion, scrape: Scrape
 ) -> None:
     serve_version(1)
-    decoding = application_state.current(app).load.decoding
+    decoding = application_state.current(app).admission.decoding
     with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)):
         assert post(png(0)).status_code == 503
     assert counted(scrape(), "mycoflow_stage_duration_seconds") == {}

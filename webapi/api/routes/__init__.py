@@ -1,1 +1,1 @@
-"""One module per group of routes; each holds a blueprint."""
+"""One module per group of routes; each has a blueprint."""

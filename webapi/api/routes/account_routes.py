@@ -1,4 +1,4 @@
-"""One's own account, and what is stored about its owner (GDPR, articles 15, 17 and 20)."""
+"""The caller's account, and the data that is stored about its owner (GDPR, articles 15, 17 and 20)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,21 +21,21 @@ api = new_api("users", __name__, "general")
 
 
 class Identity(BaseModel):
-    """Who the service takes one for."""
+    """The account that the request is authenticated as."""
 
     login: str
     role: Role
 
 
 class AccountData(Identity):
-    """The account."""
+    """The stored account."""
 
     id: int
     created_at: datetime
 
 
 class TokenData(BaseModel):
-    """One log-in."""
+    """A token that a login created."""
 
     id: int
     created_at: datetime
@@ -44,7 +44,7 @@ class TokenData(BaseModel):
 
 
 class PredictionData(BaseModel):
-    """One request for a prediction."""
+    """A prediction that the account requested."""
 
     id: int
     image_sha256: str
@@ -54,7 +54,7 @@ class PredictionData(BaseModel):
 
 
 class FeedbackData(BaseModel):
-    """What one said of a prediction."""
+    """Feedback that the account gave."""
 
     id: int
     prediction_id: int
@@ -64,7 +64,7 @@ class FeedbackData(BaseModel):
 
 
 class LabelData(BaseModel):
-    """A label that one gave to an image."""
+    """A label that the account gave to an image."""
 
     id: int
     image_sha256: str
@@ -74,7 +74,7 @@ class LabelData(BaseModel):
 
 
 class EventData(BaseModel):
-    """A line of the audit log about what one did."""
+    """An entry of the audit log about an action of the account."""
 
     id: int
     kind: str
@@ -83,7 +83,7 @@ class EventData(BaseModel):
 
 
 class PersonalData(BaseModel):
-    """Everything that is stored about the account's owner, oldest first."""
+    """All data about the account's owner, oldest first."""
 
     account: AccountData
     tokens: list[TokenData]
@@ -96,7 +96,7 @@ class PersonalData(BaseModel):
 @api.get("/user", responses={200: Identity})
 @requires("user")
 def get_user() -> Response:
-    """Login and role."""
+    """Return the caller's login and role."""
     account = current_account()
     return jsonify(login=account.login, role=account.role)
 
@@ -104,7 +104,7 @@ def get_user() -> Response:
 @api.get("/user/data", responses={200: PersonalData})
 @requires("user")
 def export_user() -> Response:
-    """Everything that is stored about one's own account, as one JSON document."""
+    """Return all data about the caller's account as one JSON document."""
     catalog, account_id = application_state.current().database.catalog(), current_account().id
     account = read_account(catalog, account_id)
     disposition = {"Content-Disposition": 'attachment; filename="mycoflow-personal-data.json"'}
@@ -115,9 +115,9 @@ def export_user() -> Response:
 @api.delete("/user", responses={204: None, 409: Problem})
 @requires("user")
 def erase_user() -> Response:
-    """Erase one's own account for good. Its predictions and feedback stay, and nobody knows whose they were.
+    """Erase the caller's account for good. Its predictions and feedback stay, but without a link to the account.
 
-    Raises: 409, it is the last admin's.
+    Raises: 409, it is the last admin account.
     """
     try:
         erase_owner(application_state.current_catalog(), current_account())

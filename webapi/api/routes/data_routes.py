@@ -1,4 +1,4 @@
-"""Images, predictions, feedback and the audit log, looked through; images put right."""
+"""Browse images, predictions, feedback and the audit log; correct images."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +21,7 @@ from webapi.api.data_models import (
     ImagesPage,
     PredictionsPage,
 )
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.application_state import current_catalog
 from webapi.problems import ProblemError
@@ -31,12 +32,12 @@ api = new_api("data", __name__, "data")
 @api.get("/data/query", responses={200: DataPage})
 @requires("expert")
 def get_data(query: DataQuery) -> Response:
-    """Look through images, predictions, feedback or the audit log, the newest first.
+    """List images, predictions, feedback or the audit log, newest first.
 
-    Experts see the images that they may judge, and nobody's login; the audit log is the admins'.
+    Experts see only images that they may judge, and no logins. Only admins see the audit log.
     """
     if query.misplaced is not None:
-        detail = f"{query.misplaced}: expected none with kind={query.kind}, got one. Each kind has filters of its own."
+        detail = f"{query.misplaced}: expected none with kind={query.kind}, got one. Each kind has its own filters."
         raise ProblemError(422, "invalid-request", detail)
     return jsonify(_READERS[query.kind](query).model_dump(mode="json"))
 
@@ -64,12 +65,12 @@ def _read_events(query: DataQuery) -> EventsPage:
 
 
 def _named(row: Any) -> dict[str, Any]:
-    """A row in the words of the API."""
+    """Return a row with the API's names."""
     return asdict(row) | {"image_sha256": row.item_id}
 
 
 def _with_percent(row: dict[str, Any]) -> dict[str, object]:
-    return row | {"proba": round(100 * row["confidence"], 2)}
+    return row | {"proba": to_percent(row["confidence"])}
 
 
 _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | FeedbackPage | EventsPage]] = {
@@ -83,7 +84,7 @@ _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | Feedbac
 @api.post("/data/update", responses={200: ChangesAnswer, 404: Problem, 409: Problem})
 @requires("admin")
 def post_changes(body: ChangesBody) -> Response:
-    """Certify, relabel or exclude images: all of the list, or none where one is refused. The audit log keeps each."""
+    """Certify, relabel or exclude images. If one change is refused, none is made. The audit log records each change."""
     service = application_state.current()
     changes = [entry.change(service.reader) for entry in body.changes]
     done = change_images(current_catalog(), changes, current_actor(), service.settings.mirrored_views)
@@ -93,8 +94,8 @@ def post_changes(body: ChangesBody) -> Response:
                 "sha256": each.change.item_id,
                 "action": each.change.action,
                 "is_changed": each.is_changed,
-                "before": each.before.shown(),
-                "after": each.after.shown(),
+                "before": each.before.to_json(),
+                "after": each.after.to_json(),
             }
             for each in done
         ]

@@ -1,4 +1,4 @@
-"""Was the prediction right?"""
+"""Feedback on predictions."""
 
 from flask import Response, jsonify
 
@@ -14,10 +14,10 @@ api = new_api("feedback", __name__, "predictions")
 @api.post("/predictions/<int:prediction_id>/feedback", responses={200: FeedbackAnswer, 400: Problem, 404: Problem})
 @requires("user")
 def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
-    """Say whether the first name of a prediction was right, and which one is.
+    """Report whether the top class of a prediction was right, and if not, the right class.
 
-    For who asked for it, experts and admins. The name that an expert or admin gives becomes a confirmed label; what
-    anybody else says is a proposal.
+    Allowed for the account that requested the prediction, experts and admins. The class that an expert or admin gives
+    becomes a confirmed label. Feedback of users is a proposal.
     """
     service = application_state.current()
     model = service.models.current

@@ -1,4 +1,4 @@
-"""How the model, the data and the nights are, on one page."""
+"""The health report: the state of the model, the data and the nights on one page."""
 
 from flask import Response
 
@@ -9,7 +9,7 @@ from webapi.api.problem_answers import new_api
 
 api = new_api("health", __name__, "supervision")
 
-# The page brings its style and its plots with it, and runs nothing.
+# The page contains its style and its plots, and has no scripts.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -20,6 +20,6 @@ _PAGE = {"description": "OK", "content": {"text/html": {"schema": {"type": "stri
 @api.get("/health/report", responses={200: _PAGE})
 @requires("admin")
 def get_health_report() -> Response:
-    """One page to read or to send by mail: accuracy, drift, new images, the last nights, what waits, alerts."""
+    """Return one page to read or to mail: accuracy, drift, new images, the last nights, waiting tasks, alerts."""
     page = make_report(application_state.current_catalog(), application_state.current().settings)
     return Response(page, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -1,4 +1,4 @@
-"""The photos themselves."""
+"""The image files."""
 
 from flask import Response
 from pydantic import BaseModel
@@ -11,17 +11,17 @@ from webapi.api.problem_answers import Problem, new_api
 
 api = new_api("images", __name__, "data")
 
-# An image never changes, but who may see it may.
+# An image never changes, but the accounts that may see it do.
 _CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE = {
-    "description": "The photo as it is stored: upright, without its metadata",
+    "description": "The photo as stored: upright, without metadata",
     "content": {"image/jpeg": _BYTES, "image/png": _BYTES},
 }
 
 
 class ImagePath(BaseModel):
-    """Which image."""
+    """An image's SHA-256."""
 
     sha256: Sha256
 
@@ -29,9 +29,9 @@ class ImagePath(BaseModel):
 @api.get("/images/<sha256>", responses={200: _IMAGE, 404: Problem})
 @requires("user")
 def get_image(path: ImagePath) -> Response:
-    """Give a photo: to users those they asked about, to experts what they may judge, to admins all.
+    """Return a photo. Users see photos of their own predictions, experts also those that they may judge, admins all.
 
-    Raises: 404, there is no such image, or it is none that one may see.
+    Raises: 404, there is no such image, or the account may not see it.
     """
     photo = read_photo(application_state.current_catalog(), current_account(), path.sha256)
     return Response(photo.content, mimetype=photo.media_type, headers=_CACHING)

@@ -1,11 +1,11 @@
-"""What clients have to report."""
+"""Events that clients report."""
 
 from typing import Any
 
 from flask import Response, jsonify, request
 from pydantic import BaseModel, Field, field_validator
 
-from ml.serving.client_events import note_client_event
+from ml.serving.client_events import record_client_event
 from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
@@ -20,8 +20,8 @@ _MAX_DEPTH = 20
 class EventBody(Strict):
     """An event of a client."""
 
-    kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="What happened")
-    detail: dict[str, Any] = Field(description="The particulars, at most 20 levels deep; 16 KB with the kind")
+    kind: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="Kind of event")
+    detail: dict[str, Any] = Field(description="Details, at most 20 levels deep; at most 16 KB with the kind")
 
     @field_validator("detail")
     @classmethod
@@ -45,8 +45,8 @@ def _limit_size() -> None:
 @api.post("/logs/write", responses={201: EventAnswer, 413: Problem})
 @requires("user")
 def write_log(body: EventBody) -> tuple[Response, int]:
-    """Add an event to the log, in one's own name. Its kind is kept as `client:` and the kind given."""
-    event_id = note_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
+    """Add an event of the caller to the audit log. Its kind gets the prefix `client:`."""
+    event_id = record_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
     return jsonify(id=event_id), 201
 
 

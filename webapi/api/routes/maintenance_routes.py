@@ -1,4 +1,4 @@
-"""Maintenance mode, on and off."""
+"""Read and switch maintenance mode."""
 
 from flask import Response, jsonify
 from pydantic import StrictBool
@@ -12,7 +12,7 @@ api = new_api("maintenance", __name__, "supervision")
 
 
 class MaintenanceState(Strict):
-    """Whether predictions are refused, by all replicas."""
+    """Whether all replicas refuse predictions."""
 
     on: StrictBool
 
@@ -20,13 +20,13 @@ class MaintenanceState(Strict):
 @api.get("/maintenance", responses={200: MaintenanceState})
 @requires("admin")
 def get_maintenance() -> Response:
-    """Whether predictions are refused."""
+    """Return whether predictions are refused."""
     return jsonify(on=maintenance_gate.current().is_on())
 
 
 @api.put("/maintenance", responses={200: MaintenanceState})
 @requires("admin")
 def put_maintenance(body: MaintenanceState) -> Response:
-    """Refuse predictions, or answer them again. Supervision goes on; other replicas follow within a second or two."""
+    """Refuse predictions, or answer them again. Other routes still work. Other replicas follow in a second or two."""
     maintenance_gate.current().switch(body.on, current_actor())
     return jsonify(on=body.on)

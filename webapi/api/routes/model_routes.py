@@ -1,4 +1,4 @@
-"""The model versions, and which of them is in production."""
+"""List model versions, and change the version in production."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -12,16 +12,17 @@ from ml.reporting.inventory import ModelSummary, list_models
 from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import Strict
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.application_state import current_workspace
 
 api = new_api("models", __name__, "models")
 
-_REASON = "asked for through the API"
+_REASON = "requested through the API"
 
 
 def _check_true(value: object) -> object:
-    """Python takes 1 for true."""
+    """Accept only true: in Python, 1 equals true."""
     if value is not True:
         raise ValueError("expected true")
     return value
@@ -31,21 +32,21 @@ _Yes = Annotated[Literal[True], BeforeValidator(_check_true)]
 
 
 class ModelData(BaseModel):
-    """A version; accuracy in percent, the latest on the deciding part of the evaluation set."""
+    """A model version. `accuracy` is the latest on the deciding part of the evaluation set, in percent."""
 
     version: int
     alias: Literal["production"] | None
-    served: StrictBool = Field(description="A process of the service answers with it")
-    load_error: str | None = Field(description="Why a process of the service does not serve it, though it should")
+    served: StrictBool = Field(description="At least one process of the service serves it")
+    load_error: str | None = Field(description="Why a process of the service cannot load it, if it should serve it")
     verdict: str
-    reasons: list[str] = Field(description="The verdict's, in words")
+    reasons: list[str] = Field(description="Reasons for the verdict")
     accuracy: float | None
-    snapshot: int | None = Field(description="What it learned from; none where it was made elsewhere")
+    snapshot: int | None = Field(description="Snapshot that it was trained on; null if it was trained elsewhere")
     registered_at: datetime
 
 
 class Models(RootModel[list[ModelData]]):
-    """The newest first."""
+    """Model versions, newest first."""
 
 
 class Choose(Strict):
@@ -55,19 +56,19 @@ class Choose(Strict):
 
 
 class RollBack(Strict):
-    """Put the version back that was in production before, and hold automatic promotion."""
+    """Put the former production version back into production, and hold automatic promotion."""
 
     rollback: _Yes
 
 
 class Release(Strict):
-    """Let automatic promotion go on."""
+    """Allow automatic promotion again."""
 
     release: _Yes
 
 
 class UpdateBody(RootModel[Choose | RollBack | Release]):
-    """One of the three."""
+    """One of the three updates."""
 
 
 class Production(BaseModel):
@@ -80,20 +81,20 @@ class Production(BaseModel):
 @api.get("/models", responses={200: Models})
 @requires("admin")
 def get_models() -> Response:
-    """The registered versions with what is known of each: which is in production, and which answers."""
+    """List the registered versions, with the one in production and those that are served."""
     return jsonify([_describe(model) for model in list_models(current_workspace())])
 
 
 @api.post("/model/update", responses={200: Production, 404: Problem, 409: Problem})
 @requires("admin")
 def post_model_update(body: UpdateBody) -> Response:
-    """Put a version into production, roll back, or release a hold. A version that does not load and answer is refused.
+    """Put a version into production, roll back, or release a hold. A version that does not load is refused.
 
-    The service follows within seconds.
+    The service serves the new version within seconds.
     """
     workspace = current_workspace()
     _update(workspace, body.root, current_actor())
-    application_state.current().models.look_now()
+    application_state.current().models.poll_now()
     held = promotion.is_promotion_held(workspace.catalog)
     return jsonify(version=workspace.registry.champion(), is_promotion_held=held)
 
@@ -116,7 +117,7 @@ def _describe(model: ModelSummary) -> dict[str, object]:
         "load_error": model.load_error,
         "verdict": model.verdict,
         "reasons": model.reasons,
-        "accuracy": None if model.main_figure is None else round(100 * model.main_figure, 2),
+        "accuracy": None if model.main_figure is None else to_percent(model.main_figure),
         "snapshot": model.snapshot_id,
         "registered_at": model.registered_at.isoformat(),
     }

@@ -1,4 +1,4 @@
-"""What is on this picture?"""
+"""Predict the class of an image."""
 
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 @api.get("/predictions", responses={200: Names, **_PROBLEMS})
 @requires("user")
 def get_predictions(query: NamesQuery) -> Response:
-    """Name what the image at a URL shows."""
+    """Predict the class of the image at a URL."""
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
     prediction = _predictor(model).predict_url(query.file)
@@ -54,7 +54,7 @@ def get_predictions(query: NamesQuery) -> Response:
 )
 @requires("user")
 def post_prediction(query: CountQuery) -> Response:
-    """Name what an image shows: `file` in a multipart form, or the image at the `url` in a JSON object."""
+    """Predict the class of an image: `file` in a multipart form, or the image at the `url` in a JSON object."""
     refuse_in_maintenance()
     if request.is_json:
         body = _read(UrlBody, request.get_json(), query)
@@ -82,7 +82,7 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
 
 
 def _encode(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
-    """Count an answer, and make JSON of it."""
+    """Count an answer, and return it as JSON."""
     answer = prediction.answer
     metrics = application_state.current().metrics.predictions
     metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
@@ -93,7 +93,7 @@ def _predictor(model: LoadedModel) -> Predictor:
     current = application_state.current()
     return Predictor(
         settings=current.settings,
-        load=current.load,
+        admission=current.admission,
         catalog=current.database.catalog(),
         model=model,
         account_id=current_account().id,
@@ -103,7 +103,7 @@ def _predictor(model: LoadedModel) -> Predictor:
 
 
 def _model_for(name_count: int) -> LoadedModel:
-    """The model that answers, if it has so many classes."""
+    """Return the served model. Refuse a request for more classes than it has."""
     model = application_state.current().models.demand_current()
     class_count = len(model.card.classes)
     if name_count > class_count:

@@ -1,4 +1,4 @@
-"""Is it there, and can it do its work?"""
+"""Status, health and readiness of the service."""
 
 from flask import Response, jsonify
 from pydantic import BaseModel, Field, RootModel
@@ -12,7 +12,7 @@ api = new_api("status", __name__, "general")
 
 
 class IsTrue(RootModel[bool]):
-    """Plain `true` or `false`."""
+    """`true` or `false`."""
 
 
 class Health(BaseModel):
@@ -22,48 +22,52 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """A prediction would work."""
+    """The service can make predictions."""
 
     status: str
     model_version: int = Field(description="The version that answers")
-    production_version: int | None = Field(description="The one in production, as MLflow said last; null before that")
+    production_version: int | None = Field(
+        description="The version in production, as of the last poll of MLflow; null before the first poll"
+    )
 
 
 @api.get("/status", responses={200: IsTrue})
 @public
 def get_status() -> Response:
-    """`true`: the service answers."""
+    """Return `true` when the service answers."""
     return jsonify(True)
 
 
 @api.get("/dbconnex", responses={200: IsTrue, 429: Problem})
 @public
 def get_database_connection() -> Response:
-    """`true` or `false`: the database answers."""
+    """Return whether the database answers."""
     return jsonify(application_state.current().database.is_reachable())
 
 
 @api.get("/healthz", responses={200: Health})
 @public
 def get_health() -> Response:
-    """For a supervisor: the process is alive; restarting it would not help."""
+    """Liveness probe: the process is alive, so a restart would not help."""
     return jsonify(status="alive")
 
 
 @api.get("/readyz", responses={200: Readiness, 503: Problem})
 @public
 def get_readiness() -> Response:
-    """For a load balancer: a prediction would work.
+    """Readiness probe for a load balancer: the service can make predictions.
 
-    Raises: 503, no model yet or no database; with MYCOFLOW_READINESS=production also while the version in production
-        does not load and an older one answers.
+    Raises: 503, there is no model yet, or no database. With MYCOFLOW_READINESS=production, also while the version in
+        production does not load and an older version answers.
     """
     current = application_state.current()
     state = current.models.state
     if state.version is None:
         raise unavailable("no-model", "No model version is loaded yet.")
     if state.refused_version is not None and current.settings.readiness == "production":
-        detail = f"Version {state.refused_version} is in production and does not load here: {state.version} answers."
+        detail = (
+            f"Version {state.refused_version} is in production, but does not load. Version {state.version} answers."
+        )
         raise unavailable("not-in-production", detail)
     if not current.database.is_reachable():
         raise unavailable("database-unavailable", "The database does not answer.")

@@ -1,6 +1,5 @@
-"""How good is the model, what is new since, and train it further."""
+"""Supervision: the model's accuracy and confidence, the number of new images, and fine-tuning."""
 
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,9 +9,10 @@ from pydantic import BaseModel, Field, RootModel
 from ml.reporting.requested_figures import count_images_since, count_tunable_layers, mean_confidence
 from ml.serving.requested_scoring import score_on_request
 from ml.serving.stages import find_version
-from webapi import airflow_runs, application_state
+from webapi import application_state
 from webapi.access.authentication import current_actor, requires
 from webapi.api.parameters import DigitsOnly, Query, body_of, read_body
+from webapi.api.percent import to_percent
 from webapi.api.problem_answers import Problem, new_api
 from webapi.problems import ProblemError
 from webapi.request_deadlines import current_deadline
@@ -31,29 +31,29 @@ class ImageCount(RootModel[int]):
 
 
 class LastQuery(Query):
-    """How many predictions to look at."""
+    """Number of predictions."""
 
-    nb_last_preds: Annotated[int, DigitsOnly] = Field(ge=1, description="Those that there are, if fewer")
+    nb_last_preds: Annotated[int, DigitsOnly] = Field(ge=1, description="Number of the last predictions; all if fewer")
 
 
 class StageQuery(Query):
-    """A model version by its stage."""
+    """A model's name, and a stage of it."""
 
     model_name: str = Field(min_length=1, max_length=200, description="MYCOFLOW_MODEL_NAME")
     stage: str = Field(min_length=1, max_length=200, description="Production, or an alias in the registry")
 
 
 class FinetuneBody(StageQuery):
-    """What to train, and for how long."""
+    """The version to fine-tune, the layers and the epochs."""
 
     variables: Annotated[int, DigitsOnly] = Field(
-        ge=1, description="How many layers of the model's backbone to train, counted from the last one back"
+        ge=1, description="Number of the last layers of the model's backbone to train"
     )
-    epochs: Annotated[int, DigitsOnly] = Field(ge=1, le=100, description="Times through the training data")
+    epochs: Annotated[int, DigitsOnly] = Field(ge=1, le=100, description="Passes over the training data")
 
 
 class StartedRun(BaseModel):
-    """A run in Airflow, and its page there."""
+    """A run in Airflow, and the URL of its page."""
 
     dag_id: str
     dag_run_id: str
@@ -64,23 +64,25 @@ class StartedRun(BaseModel):
 @api.get("/accuracy", responses={200: Percent, 409: Problem})
 @requires("admin")
 def get_accuracy() -> Response:
-    """Score the model in production on the evaluation set as it is now; only images that are new there take time."""
+    """Score the served model on the current evaluation set. Only images that are new in the set take time."""
     service = application_state.current()
     model, catalog = service.models.demand_current(), service.database.catalog()
-    return jsonify(_percent(score_on_request(catalog, service.settings, model, service.load, current_deadline())))
+    return jsonify(
+        to_percent(score_on_request(catalog, service.settings, model, service.admission, current_deadline()))
+    )
 
 
 @api.get("/past_pred_acc", responses={200: Percent, 404: Problem})
 @requires("admin")
 def get_past_confidence(query: LastQuery) -> Response:
-    """How sure the model was on average in its last predictions."""
-    return jsonify(_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
+    """Return the mean confidence of the last predictions."""
+    return jsonify(to_percent(mean_confidence(application_state.current_catalog(), query.nb_last_preds)))
 
 
 @api.get("/nb_new_img", responses={200: ImageCount, 404: Problem, 409: Problem})
 @requires("admin")
 def get_new_image_count(query: StageQuery) -> Response:
-    """Count the images of the pool that came after what a model version learned from, and that a training can use."""
+    """Count the pool images that are newer than a model version's snapshot and that a training can use."""
     version, settings = _find_version(query), application_state.current().settings
     return jsonify(count_images_since(application_state.current_catalog(), settings, version))
 
@@ -92,9 +94,9 @@ def get_new_image_count(query: StageQuery) -> Response:
 )
 @requires("admin")
 def post_finetune() -> tuple[Response, int, dict[str, str]]:
-    """Start a run in Airflow that trains a model version's last layers further, from a JSON object or a form."""
+    """Start a run in Airflow that fine-tunes a model version. The body is a JSON object or a form."""
     body = read_body(FinetuneBody)
-    airflow = airflow_runs.current()
+    airflow = application_state.current_airflow()
     version = _find_version(body)
     _demand_layers(version, body.variables)
     conf = {
@@ -104,7 +106,8 @@ def post_finetune() -> tuple[Response, int, dict[str, str]]:
         "requested_by": current_actor(),
     }
     run = airflow.trigger(_FINETUNE, conf)
-    return jsonify(asdict(run)), HTTPStatus.ACCEPTED, {"Location": run.url}
+    started = StartedRun(**run.model_dump(), url=airflow.page(run))
+    return jsonify(started.model_dump()), HTTPStatus.ACCEPTED, {"Location": started.url}
 
 
 def _find_version(query: StageQuery) -> int:
@@ -113,11 +116,7 @@ def _find_version(query: StageQuery) -> int:
 
 
 def _demand_layers(version: int, layers: int) -> None:
-    """Refuse more layers than the version's backbone has. One that was not made here is refused by the training."""
+    """Refuse more layers than the backbone has. If the backbone was not created here, the training refuses it."""
     tunable = count_tunable_layers(application_state.current_catalog(), version)
     if tunable is not None and layers > tunable:
         raise ProblemError(422, "invalid-request", f"variables: expected 1 to {tunable} for this model, got {layers}")
-
-
-def _percent(share: float) -> float:
-    return round(100 * share, 2)

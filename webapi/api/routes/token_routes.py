@@ -1,4 +1,4 @@
-"""Bearer tokens for passwords."""
+"""Log in and out: exchange a password for a bearer token."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ class Credentials(Strict):
 
 
 class Token(BaseModel):
-    """What to send as `Authorization: Bearer ...`, and until when."""
+    """A token for `Authorization: Bearer ...`, and the time when it expires."""
 
     token: str
     expires_at: datetime
@@ -33,7 +33,7 @@ class Token(BaseModel):
 def log_in(body: Credentials) -> Response:
     """Get a bearer token for a login and its password.
 
-    Raises: 401, they are wrong; 429, too many tries for this login or from this address.
+    Raises: 401, login or password is wrong; 429, too many attempts for this login or from this address.
     """
     issued = sessions.log_in(body.login, body.password)
     return jsonify(token=issued.token, expires_at=issued.expires_at.isoformat())
@@ -42,9 +42,9 @@ def log_in(body: Credentials) -> Response:
 @api.post("/auth/logout", responses={204: None, 400: Problem})
 @requires("user")
 def log_out() -> Response:
-    """Revoke the bearer token that this request presents.
+    """Revoke the bearer token of this request.
 
-    Raises: 400, it presents none.
+    Raises: 400, the request has none.
     """
     credentials = request.authorization
     if credentials is None or credentials.type != "bearer" or credentials.token is None:

@@ -1,11 +1,11 @@
-"""The schemas, their tables, and the database roles with the grants each needs.
+"""Create the schemas, their tables, and the database roles with their grants.
 
-Later migrations are appended, and go forward only. One that makes a table grants it to the roles itself.
+Later migrations are appended, and have no downgrade. A migration that creates a table also grants it to the roles.
 """
 
 from alembic import op
 
-revision = "schema_0001"  # never the bare number: checkouts before this file had nine migrations, 0001 to 0009
+revision = "schema_0001"  # not "0001": checkouts before this file had the migrations 0001 to 0009
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -48,11 +48,11 @@ CREATE TABLE training.images (
     split text CHECK (split IN ('pool', 'evaluation')),
     evaluation_part text CHECK (evaluation_part IN ('anchor', 'recent')),
     label text,
-    -- A source's word is no person's word: `stated` is a label that waits for one.
+    -- `stated` is the label of a source. It waits for a person's decision.
     label_origin text CHECK (label_origin IN ('curated', 'confirmed', 'harvested', 'stated')),
     entered_pool_at timestamptz,
-    -- Why an image with a label is not in the pool: somebody doubts a harvested label, an admin took the image out, or
-    -- its batch waits for a certificate.
+    -- The reason why an image with a label is not in the pool. Feedback contradicts its harvested label, an admin
+    -- excluded it, or it waits for certification.
     held_back text CHECK (held_back IN ('suspended', 'excluded', 'waiting')),
     CHECK ((split = 'evaluation') IS TRUE = (evaluation_part IS NOT NULL)),
     CHECK ((label IS NULL) = (label_origin IS NULL)),
@@ -61,7 +61,7 @@ CREATE TABLE training.images (
     CONSTRAINT images_held_back_is_not_in_pool CHECK (held_back IS NULL OR entered_pool_at IS NULL),
     CONSTRAINT images_stated_is_in_no_split CHECK (label_origin IS DISTINCT FROM 'stated' OR split IS NULL)
 );
--- The night asks three things again and again: the newest N, how many since, and the newest N of a class.
+-- Every night runs three queries: the newest N, the number since a moment, and the newest N of a class.
 CREATE INDEX images_newest ON training.images (entered_pool_at DESC, sha256)
     INCLUDE (label, label_origin, group_key) WHERE entered_pool_at IS NOT NULL;
 CREATE INDEX images_newest_of_label ON training.images (label, entered_pool_at DESC, sha256)
@@ -69,15 +69,15 @@ CREATE INDEX images_newest_of_label ON training.images (label, entered_pool_at D
 CREATE INDEX images_evaluation ON training.images (evaluation_part, received_at DESC, sha256)
     WHERE split = 'evaluation';
 CREATE INDEX images_group ON training.images (group_key);
--- GET /data/query reads pages of (received_at, sha256), newest first. The evaluation set, the only split that is small,
--- has `images_evaluation`; the other splits are so large that the first index finds a page of them at once.
--- No filter, a time range, or one that most images pass.
+-- GET /data/query reads pages by (received_at, sha256), newest first. The evaluation set is small, and has the index
+-- `images_evaluation`. The other splits are so large that the next index finds a page quickly.
+-- For no filter, a time range, or a filter that most images pass.
 CREATE INDEX images_received ON training.images (received_at, sha256);
--- A label.
+-- For a filter by label.
 CREATE INDEX images_received_of_label ON training.images (label, received_at, sha256);
--- An origin: people's labels can be few among the harvested, or the other way round.
+-- For a filter by origin, because an origin may be rare.
 CREATE INDEX images_received_of_origin ON training.images (label_origin, received_at, sha256);
--- What waits for an admin, or was taken out: few rows.
+-- For a filter by held_back, which few images pass.
 CREATE INDEX images_held_back ON training.images (held_back, received_at, sha256) WHERE held_back IS NOT NULL;
 
 CREATE TABLE training.image_rights (
@@ -100,7 +100,7 @@ CREATE TABLE training.labels (
     said_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX labels_image ON training.labels (image_sha256);
--- GET /user/data reads pages of what one account did, oldest first: here, and in the events and predictions below.
+-- GET /user/data reads pages of one account's labels, and of its events and predictions below, oldest first.
 CREATE INDEX labels_said_by ON training.labels (said_by, id);
 
 CREATE TABLE training.ingest_batches (
@@ -125,7 +125,7 @@ CREATE TABLE training.ingest_files (
     image_sha256 text REFERENCES training.images ON DELETE SET NULL,
     CHECK (outcome <> 'rejected' OR (reason IS NOT NULL AND message IS NOT NULL))
 );
--- What a batch holds, what a source brought before, and where an image came from.
+-- For the files of a batch, the known files of a source, and the source of an image.
 CREATE INDEX ingest_files_batch ON training.ingest_files (batch_id, id);
 CREATE INDEX ingest_files_name ON training.ingest_files (name);
 CREATE INDEX ingest_files_image ON training.ingest_files (image_sha256);
@@ -293,8 +293,8 @@ CREATE TABLE training.drift_checks (
 );
 """
 
-# Optuna's tables, the studies of `tune_hyperparameters`, as Optuna 5.0 makes them: so the nights' role may use them and
-# make none. A test compares them with what the installed Optuna would make.
+# Optuna's tables for the studies of `tune_hyperparameters`, as Optuna 5.0 creates them. So the role `training` does not
+# have to create tables. A test compares them with the tables of the installed Optuna.
 TUNING = """
 CREATE SCHEMA tuning;
 
@@ -422,7 +422,7 @@ CREATE TABLE tuning.trial_heartbeats (
     FOREIGN KEY(trial_id) REFERENCES tuning.trials (trial_id)
 );
 
--- Optuna looks here for the version of its tables.
+-- Optuna reads the version of its tables here.
 CREATE TABLE tuning.alembic_version (version_num VARCHAR(32) PRIMARY KEY);
 INSERT INTO tuning.alembic_version VALUES ('v3.2.0.a');
 INSERT INTO tuning.version_info VALUES (1, 12, '5.0.0');
@@ -496,7 +496,7 @@ CREATE TABLE logs.alerts (
 CREATE INDEX alerts_unsent ON logs.alerts (tries, id) WHERE sent_at IS NULL;
 """
 
-# Roles belong to the server, not to a database: another database of the same server may have made them already.
+# Roles belong to the whole server: the migration of another database on it may have created them already.
 ROLES = """
 DO $$
 DECLARE name text;
@@ -512,34 +512,34 @@ END $$;
 """
 
 GRANTS = """
--- All of them see at which migration the database is.
+-- All roles may read the migration of the database.
 GRANT SELECT ON public.alembic_version TO web, training, grafana_ro;
 
--- The service: accounts, its own logs, and images that arrive with predictions. It never trains.
+-- The service writes accounts, its own logs, and images of predictions. It never trains.
 GRANT USAGE ON SCHEMA users, training, logs TO web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA users TO web;
 GRANT SELECT ON ALL TABLES IN SCHEMA training TO web;
 GRANT INSERT, UPDATE ON training.images TO web;
 GRANT INSERT ON training.labels, training.features TO web;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA logs TO web;
--- An admin scores and promotes through the service too.
+-- The service also scores and promotes, when an admin requests it.
 GRANT INSERT ON training.evaluations, training.evaluation_sets, training.evaluation_set_images,
     training.model_versions TO web;
 GRANT INSERT, UPDATE ON training.promotions TO web;
 
--- The nights: everything about training, results of scoring, and nothing of the accounts.
+-- The nightly DAGs write all training data and the results of scoring. They cannot read accounts.
 GRANT USAGE ON SCHEMA training, tuning, logs TO training;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA training TO training;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA logs TO training;
 REVOKE INSERT ON logs.maintenance FROM training;
--- The service raises alerts (a rollback, an alias moved by hand); only the nights' role sends them.
+-- The service also raises alerts (a rollback, an alias moved by hand), but only this role sends them.
 GRANT UPDATE ON logs.alerts TO training;
--- Only who trains searches. Nothing in a study is ever deleted, and its tables are the owner's to change.
+-- Only this role searches hyperparameters. It deletes nothing from a study, and only the owner changes the tables.
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA tuning TO training;
 REVOKE INSERT, UPDATE ON tuning.alembic_version, tuning.version_info FROM training;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA tuning TO training;
 
--- Dashboards: figures, never who, and the holders of images' rights are people.
+-- Dashboards read figures, but no data about people, such as the holders of images' rights.
 GRANT USAGE ON SCHEMA training, logs TO grafana_ro;
 GRANT SELECT ON ALL TABLES IN SCHEMA training, logs TO grafana_ro;
 REVOKE SELECT ON training.image_rights FROM grafana_ro;

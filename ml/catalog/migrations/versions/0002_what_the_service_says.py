@@ -1,6 +1,6 @@
-"""What each process of the service answers with; pages of what people did; names for those who are told.
+"""Add the served versions, indexes for pages of the logs, and logins that the role `training` may read for messages.
 
-Kinds of alerts are the code's list (ml.catalog.logs.outbox): a new one needs no migration any more.
+The kinds of alerts are now listed only in the code (ml.catalog.logs.outbox), so a new kind needs no migration.
 """
 
 from alembic import op
@@ -25,7 +25,7 @@ CREATE TABLE logs.served_models (
 GRANT SELECT, INSERT, UPDATE, DELETE ON logs.served_models TO web;
 GRANT SELECT ON logs.served_models TO training, grafana_ro;
 
--- Messages name people. The nights send them, and may read who an account is, but neither its hash nor its role.
+-- Messages name people. The role that sends them may read an account's login, but neither its hash nor its role.
 GRANT USAGE ON SCHEMA users TO training;
 GRANT SELECT (id, login) ON users.accounts TO training;
 

@@ -1,6 +1,6 @@
-"""Copies of one photo: thumbnails and hashes to find them by, and their originals; and who brought what is harvested.
+"""Add the search for copies of photos (thumbnails, hashes, originals), and the account of each harvested image.
 
-Perceptual hashes of before are computed anew, from the images themselves.
+The former perceptual hashes are dropped; the new ones are computed from the images.
 """
 
 from alembic import op
@@ -14,7 +14,7 @@ COPIES = """
 ALTER TABLE training.images ADD COLUMN copy_of text REFERENCES training.images ON DELETE SET NULL;
 CREATE INDEX images_copy_of ON training.images (copy_of) WHERE copy_of IS NOT NULL;
 
--- `copy`: a copy of it is in the evaluation set.
+-- `copy` means that a copy of the image is in the evaluation set.
 ALTER TABLE training.images DROP CONSTRAINT images_held_back_check,
     ADD CONSTRAINT images_held_back_check CHECK (held_back IN ('suspended', 'excluded', 'waiting', 'copy'));
 
@@ -28,7 +28,7 @@ CREATE TABLE training.image_statistics (
     sharpness real NOT NULL,
     aspect real NOT NULL
 );
--- A hash is sought by its two words of the lowest frequencies, each with at most one bit of difference.
+-- The search for a hash uses its two words of the lowest frequencies, each with at most one different bit.
 CREATE TABLE training.copy_hashes (
     statistics_id bigint NOT NULL REFERENCES training.image_statistics (id) ON DELETE CASCADE,
     bits bigint NOT NULL,
@@ -51,10 +51,10 @@ CREATE TABLE training.harvests (
 CREATE INDEX harvests_account ON training.harvests (account_id, harvested_at);
 """
 
-# Figures of a version that had learned from copies of what it was measured with.
+# Marks the evaluations of versions that were trained on copies of evaluation images.
 MARKS = "ALTER TABLE training.evaluations ADD COLUMN learned_copies integer NOT NULL DEFAULT 0;"
 
-# Thumbnails show people's photos, and harvests name accounts: neither is for dashboards.
+# Dashboards may read neither: thumbnails show people's photos, and harvests name accounts.
 GRANTS = """
 GRANT SELECT, INSERT ON training.image_statistics, training.copy_hashes, training.harvests TO web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON training.image_statistics, training.copy_hashes, training.harvests TO training;

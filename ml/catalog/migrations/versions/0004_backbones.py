@@ -1,4 +1,4 @@
-"""Features of any length; a trunk says of which backbone it is. All that was made before is VGG16's."""
+"""Allow features of any length, and store the backbone of each trunk. All former ones are of VGG16."""
 
 from alembic import op
 
@@ -11,7 +11,7 @@ STATEMENTS = """
 ALTER TABLE training.features DROP CONSTRAINT features_vector_check,
     ADD CONSTRAINT features_vector_check CHECK (octet_length(vector) > 0 AND octet_length(vector) % 4 = 0);
 
--- A recipe names the backbone too. Without that, a trunk from before would be made, and its features computed, anew.
+-- A recipe now contains the backbone. Without this change, former trunks and their features would be computed again.
 ALTER TABLE training.trunks ADD COLUMN backbone text NOT NULL DEFAULT 'vgg16';
 ALTER TABLE training.trunks ALTER COLUMN backbone DROP DEFAULT;
 UPDATE training.trunks SET recipe = 'vgg16 ' || recipe;

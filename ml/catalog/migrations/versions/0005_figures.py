@@ -1,6 +1,7 @@
-"""What is below its floor, kept with each evaluation and each nightly check; a check's figures besides its accuracy.
+"""Store the shortfalls of each evaluation and each nightly check, and a check's figures besides its accuracy.
 
-Of checks that were made before, their reasons say so; evaluations are made anew every night.
+The shortfalls of former checks are read from the text of their reasons. Former evaluations get none, because every
+night makes a new evaluation.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""A backbone is called so. Only names change."""
+"""Rename trunks to backbones. Only names change."""
 
 from alembic import op
 

@@ -1,7 +1,7 @@
-"""The unit is an item: its parts, an image or a text or both, have tables of their own. Labels become annotations.
+"""Make the item the unit. Its parts, an image or a text or both, get tables of their own. Labels become annotations.
 
-What was known of an image beyond its bytes is now known of the item with that image alone, whose id is the image's
-hash; an item of before has one class name, its label.
+Each former image becomes an item with only this image, and the image's hash is the item's id. Its annotation has one
+class name, the former label.
 """
 
 from alembic import op
@@ -11,7 +11,7 @@ down_revision = "schema_0006"
 branch_labels = None
 depends_on = None
 
-# References of other tables follow the new names by themselves.
+# PostgreSQL changes the references of other tables to the new names.
 ITEMS = """
 ALTER TABLE training.images RENAME TO items;
 ALTER TABLE training.items RENAME COLUMN sha256 TO id;
@@ -28,7 +28,8 @@ ALTER TABLE training.features RENAME COLUMN image_sha256 TO part_sha256;
 ALTER TABLE training.features DROP CONSTRAINT features_image_sha256_fkey;
 """
 
-# Those that are made below are left out: constraints of `items` by the columns that went, and its indexes by label.
+# The first statement drops the indexes by label, because new ones are created below. The second one renames constraints
+# and indexes.
 NAMES = """
 DROP INDEX training.images_newest, training.images_newest_of_label, training.images_received_of_label;
 
@@ -92,7 +93,7 @@ ALTER TABLE training.items
     ADD COLUMN text_sha256 text REFERENCES training.texts,
     ADD COLUMN supersedes text REFERENCES training.items ON DELETE SET NULL;
 UPDATE training.items SET image_sha256 = id;
--- As ml.catalog.items.item_records.item_id has it.
+-- The same rule as in ml.catalog.items.item_records.item_id.
 ALTER TABLE training.items ADD CONSTRAINT items_id_is_hash_of_parts CHECK (id IS NOT DISTINCT FROM CASE
     WHEN text_sha256 IS NULL THEN image_sha256
     WHEN image_sha256 IS NULL THEN text_sha256
@@ -102,7 +103,7 @@ CREATE INDEX items_image ON training.items (image_sha256) WHERE image_sha256 IS 
 CREATE INDEX items_text ON training.items (text_sha256) WHERE text_sha256 IS NOT NULL;
 CREATE INDEX items_supersedes ON training.items (supersedes) WHERE supersedes IS NOT NULL;
 
--- `superseded`: another description took its place.
+-- `superseded` means that a version with another description replaced the item.
 ALTER TABLE training.items DROP CONSTRAINT items_held_back_check, ADD CONSTRAINT items_held_back_check
     CHECK (held_back IN ('suspended', 'excluded', 'waiting', 'copy', 'superseded'));
 """
@@ -123,12 +124,12 @@ ALTER TABLE training.evaluation_set_items
     ALTER COLUMN label TYPE text[] USING ARRAY[label], ADD COLUMN annotation jsonb;
 ALTER TABLE training.evaluation_set_items RENAME COLUMN label TO class_names;
 
--- The newest N, how many since. No class names in it: those of an item with many boxes are too long for an index.
+-- For the newest N, and the number since a moment. It has no class names, because many boxes make them too long.
 CREATE INDEX items_newest ON training.items (entered_pool_at DESC, id)
     INCLUDE (label_origin) WHERE entered_pool_at IS NOT NULL;
 
--- Each class that an item shows, once, beside what pages and snapshots order by: so is "the newest N of a class" read
--- off an index. Triggers keep it; nobody else writes it.
+-- One row per item and class that it shows, with the columns that pages and snapshots order by, so that an index finds
+-- the newest N of a class. Only triggers write this table.
 CREATE TABLE training.item_classes (
     class_name text,
     received_at timestamptz,
@@ -169,7 +170,7 @@ CREATE TRIGGER items_changed AFTER UPDATE ON training.items REFERENCING OLD TABL
     FOR EACH STATEMENT EXECUTE FUNCTION training.change_item_classes();
 """
 
-# A text may name people: no dashboard reads it.
+# Dashboards may not read texts, because a text may name people.
 GRANTS = """
 GRANT SELECT, INSERT ON training.images, training.texts TO web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON training.images, training.texts TO training;

@@ -1,4 +1,4 @@
-"""Answers and figures of any task: what is sorted, filtered or drawn has a column of its own."""
+"""Store the answers and figures of any task. Values that are sorted, filtered or drawn get a column of their own."""
 
 from alembic import op
 
@@ -29,7 +29,10 @@ FROM (
 WHERE ranked.id = results.id;
 
 ALTER TABLE logs.results ALTER COLUMN confidence SET NOT NULL, ALTER COLUMN margin SET NOT NULL;
+CREATE INDEX results_top_class ON logs.results (model_version, top_class);
 CREATE INDEX results_confidence ON logs.results (model_version, confidence);
+CREATE INDEX results_margin ON logs.results (model_version, margin);
+CREATE INDEX results_novelty ON logs.results (model_version, novelty) WHERE novelty IS NOT NULL;
 """
 
 FIGURES = """
@@ -45,7 +48,7 @@ ALTER TABLE training.verdicts RENAME COLUMN challenger_accuracy TO challenger_fi
 ALTER TABLE training.verdicts RENAME COLUMN champion_accuracy TO champion_figure;
 """
 
-# A home that has trained did so for the only task and under the only name that there were.
+# A home that has trained used the only task and the only model name that existed.
 HOME = """
 INSERT INTO training.home_choices (name, value, reason)
 SELECT name, value, 'There was no other before.'

@@ -1,1 +1,1 @@
-"""Fine-tuning for classification: the last layers of a backbone trained further, under a head that is fitted."""
+"""Fine-tuning for classification: train the last layers of a backbone further, with a head that is already trained."""

@@ -1,4 +1,4 @@
-"""The last layers of a backbone trained further, under a classification head."""
+"""Train the last layers of a backbone further, with a classification head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.activations import SeenImage, kept_activations, room_bytes
+from ml.backbones.activations import ImageView, activations_limit_bytes, stored_activations
 from ml.backbones.cut_points import choose_cut_point
 from ml.backbones.features import read_pixels
 from ml.backbones.registered import find_backbone
@@ -16,47 +16,47 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
-from ml.tasks.base import Lesson, TailOptions, TunedBackbone
+from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone
 from ml.tasks.classification.answers import single_class
 from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
 from ml.tasks.classification.finetuning.unfrozen_training import Examples, best_epoch, train_tail
 from ml.tasks.classification.head_fitting import HeadTrainer
 
 
-def tune_backbone(lesson: Lesson, options: TailOptions, deadline: Deadline) -> TunedBackbone:
-    """Train the last layers of a lesson's backbone on its snapshot.
+def tune_backbone(data: TrainingData, options: FinetuningOptions, deadline: Deadline) -> TunedBackbone:
+    """Train the last layers of a backbone on a snapshot.
 
     Raises: TrainingError.
     """
-    served, seen = lesson.served, _SeenImages.of(lesson.snapshot, lesson.views)
+    served, seen = data.served, _SeenImages.of(data.snapshot, data.views)
     backbone = find_backbone(served.backbone)
     first_tuned = len(backbone.tunable_layers) - options.layers
     cut = choose_cut_point(
-        backbone.cut_points(served.image_size), first_tuned, len(seen.views), room_bytes(lesson.settings)
+        backbone.cut_points(served.image_size), first_tuned, len(seen.views), activations_limit_bytes(data.settings)
     )
-    # The head that an ordinary retraining would give: it fits this snapshot and its classes. An unfitted one would send
-    # large, aimless gradients into weights that are good already.
-    trainer = HeadTrainer.read(lesson)
+    # Train a head first, as a retraining does. The gradients of an untrained head are large and random: they would
+    # damage the backbone's good weights.
+    trainer = HeadTrainer.read(data)
     fitted = trainer.fit({}, deadline, lambda _epoch, _figures: None)
     weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
-    standardisation = Standardisation.of(trainer.training[0][: np.count_nonzero(seen.is_training) // len(lesson.views)])
-    tail = build_tail(backbone, weights, fitted.head, standardisation, cut, options.layers, lesson.seed)
-    with kept_activations(
-        lesson.settings.mycoflow_home,
-        lambda views: _read_views(lesson.catalog, views, served.image_size),
+    standardisation = Standardisation.of(trainer.training[0][: np.count_nonzero(seen.is_training) // len(data.views)])
+    tail = build_tail(backbone, weights, fitted.head, standardisation, cut, options.layers, data.seed)
+    with stored_activations(
+        data.settings.mycoflow_home,
+        lambda views: _read_views(data.catalog, views, served.image_size),
         served.fp32_onnx,
         cut,
         seen.views,
-        lambda done, total: lesson.on_step("activations", done, total),
+        lambda done, total: data.on_step("activations", done, total),
     ) as activations:
         history = train_tail(
             tail,
             Examples(activations, seen.labels, seen.is_training),
             options.epochs,
             options.learning_rate,
-            lesson.seed,
+            data.seed,
             deadline,
-            lambda epoch, _: lesson.on_step("tune", epoch + 1, options.epochs),
+            lambda epoch, _: data.on_step("tune", epoch + 1, options.epochs),
         )
     return TunedBackbone(
         weights=tuned_weights(weights, tail),
@@ -70,15 +70,15 @@ def tune_backbone(lesson: Lesson, options: TailOptions, deadline: Deadline) -> T
 
 @dataclass(frozen=True)
 class _SeenImages:
-    """What is learned from, one entry per view of an image; the validation fold is seen as it is.
+    """The examples, one per view of an image. The validation fold has only the original view.
 
     Args:
-        views: hash and view.
+        views: hash of the image and name of the view.
         labels: class indices, int64 (n,).
-        is_training: the fold, bool (n,).
+        is_training: True for the training fold, bool (n,).
     """
 
-    views: list[SeenImage]
+    views: list[ImageView]
     labels: NDArray[np.int64]
     is_training: NDArray[np.bool_]
 
@@ -92,6 +92,6 @@ class _SeenImages:
         )
 
 
-def _read_views(catalog: Catalog, seen: Sequence[SeenImage], image_size: int) -> NDArray[np.uint8]:
+def _read_views(catalog: Catalog, seen: Sequence[ImageView], image_size: int) -> NDArray[np.uint8]:
     pixels = read_pixels(catalog, [sha256 for sha256, _ in seen], image_size)
     return np.concatenate([VIEWS[view](pixels[[row]]) for row, (_, view) in enumerate(seen)])

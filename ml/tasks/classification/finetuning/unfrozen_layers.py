@@ -1,4 +1,4 @@
-"""The tail in Keras: the part of a backbone behind the cut point, and the head. Fine-tuning trains it alone."""
+"""The tail in Keras: the part of a backbone after the cut point, and the head. Fine-tuning trains only this part."""
 
 import hashlib
 from typing import Any
@@ -22,19 +22,20 @@ def build_tail(
     layers: int,
     seed: int,
 ) -> Any:
-    """Build what lies behind a cut point, with the weights that it has in the whole network.
+    """Build the part of the network after a cut point, with the weights of the whole network.
 
-    The head sees its features standardised, as when it was fitted: plain ones lie far from zero, and both dropout and
-    Adam would shake the answers with that distance.
+    The head gets standardised features, as in its own training. Plain features are far from zero, so that dropout and
+    Adam's steps would change the answers too much.
 
     Args:
-        weights: the backbone's.
+        weights: weights of the whole backbone.
         head: the dense layer to start from, for plain features.
-        standardisation: of the features that it was fitted on.
-        cut: where the backbone is cut.
-        layers: tunable layers that may change, counted from the last one back; all others of the backbone are frozen.
-        seed: of the dropout.
-    Returns: keras.Model, activations as `ml.backbones.activations` keeps them in, probabilities (batch, classes) out.
+        standardisation: standardisation of the features that the head was trained on.
+        cut: cut point of the backbone.
+        layers: number of the last tunable layers to train; all other layers of the backbone are frozen.
+        seed: for the dropout.
+    Returns: keras.Model. Input: activations in the form of `ml.backbones.activations`. Output: probabilities
+        (batch, classes).
     """
     keras = load_keras()
     activations = keras.Input(cut.shape, dtype="float16")
@@ -53,9 +54,9 @@ def build_tail(
 
 
 def tuned_weights(weights: BackboneWeights, tail: Any) -> BackboneWeights:
-    """The whole backbone after training: what lies in front of the cut point as it was, the rest from the tail.
+    """Return the weights of the whole backbone after training: the tail's weights replace the former ones.
 
-    Returns: weights whose recipe is `finetuned:` and the SHA-256 of all of them.
+    Returns: weights whose recipe is `finetuned:` and the SHA-256 of all weights.
     """
     tuned = {name: variable.numpy() for name, variable in named_variables(tail) if name in weights.arrays}
     arrays = {**weights.arrays, **tuned}

@@ -1,4 +1,4 @@
-"""Train the tail on kept activations: so many epochs, within a time limit, with the weights of the best epoch."""
+"""Train the tail on stored activations, within a time limit. The result has the weights of the best epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Examples:
-    """What the tail learns from.
+    """The tail's training and validation examples.
 
     Args:
-        activations: fp16 (n, height, width, channels), mapped from disk.
+        activations: fp16 (n, height, width, channels), memory-mapped from disk.
         labels: class indices, int64 (n,).
-        is_training: the fold, bool (n,); the rest validates.
+        is_training: True for the training fold, False for the validation fold, bool (n,).
     """
 
     activations: Activations
@@ -41,25 +41,25 @@ def train_tail(
     deadline: Deadline,
     on_epoch: EpochProgress | None = None,
 ) -> dict[str, list[float]]:
-    """Train with Adam, and leave the tail with the weights of its best epoch.
+    """Train with Adam, and restore the weights of the best epoch.
 
-    The best epoch is the one with the highest validation accuracy; among equals, the lowest validation loss. When the
-    time is up within an epoch, that epoch ends there and counts like any other.
+    The best epoch has the highest validation accuracy; if several have it, the one of them with the lowest validation
+    loss. If the time runs out within an epoch, the epoch ends then, and counts like any other.
 
     Args:
-        tail: what `build_tail` built; changed in place.
+        tail: the model from `build_tail`; it is changed in place.
         examples: activations and labels of both folds.
-        epochs: times through the training fold.
-        learning_rate: of Adam.
-        seed: of the shuffling.
-        deadline: training stops here.
+        epochs: passes over the training fold.
+        learning_rate: for Adam.
+        seed: for the shuffling.
+        deadline: training stops then.
         on_epoch: called with the epoch, from 0, and its figures.
     Returns: for each of loss, accuracy, val_loss and val_accuracy, one value per epoch.
-    Raises: TrainingError, no time was left to begin, or the loss diverged.
+    Raises: TrainingError, there was no time to start, or the loss diverged.
     """
     if not deadline.remaining():
         raise TrainingError(
-            "Expected time left to fine-tune. The budget went on features and activations: raise "
+            "Expected time left to fine-tune. Features and activations took the whole budget: raise "
             "MYCOFLOW_TRAINING_BUDGET_MINUTES, tune fewer layers or take a smaller snapshot."
         )
     keras = load_keras()
@@ -71,20 +71,20 @@ def train_tail(
         validation_data=_batches(examples, ~examples.is_training),
         epochs=epochs,
         callbacks=[_keep_best(deadline, on_epoch)],
-        shuffle=False,  # the batches shuffle images, which is more than their order
+        shuffle=False,  # Keras would shuffle only the order of the batches; `_batches` shuffles the images
         verbose=0,
     )
     return {name: [float(value) for value in values] for name, values in fitted.history.items()}
 
 
 def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
-    """The epoch whose weights were kept, from 0."""
+    """Return the epoch whose weights were kept, from 0."""
     ranks = [*zip(history["val_accuracy"], (-loss for loss in history["val_loss"]), strict=True)]
     return ranks.index(max(ranks))
 
 
 def _batches(examples: Examples, is_chosen: NDArray[np.bool_], shuffle_seed: int | None = None) -> Any:
-    """A Keras dataset that reads each batch from the mapped file when it is needed."""
+    """Return a Keras dataset that reads each batch from the memory-mapped file when it is needed."""
     keras = load_keras()
     rows = np.flatnonzero(is_chosen)
     generator = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
@@ -108,7 +108,7 @@ def _batches(examples: Examples, is_chosen: NDArray[np.bool_], shuffle_seed: int
 
 
 def _keep_best(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
-    """A Keras callback that reports each epoch, ends training at the deadline, and puts the best weights back."""
+    """Return a Keras callback that reports each epoch, stops at the deadline, and restores the best weights."""
     keras = load_keras()
 
     class KeepBest(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
@@ -125,7 +125,7 @@ def _keep_best(deadline: Deadline, on_epoch: EpochProgress | None) -> Any:
             if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
                 raise TrainingError(
                     f"Expected a finite loss. Received {figures['loss']} in training and {figures['val_loss']} in "
-                    f"validation at epoch {epoch}. Take a lower learning rate."
+                    f"validation at epoch {epoch}. Use a lower learning rate."
                 )
             rank = (figures["val_accuracy"], -figures["val_loss"])
             if self._best is None or rank > self._best:

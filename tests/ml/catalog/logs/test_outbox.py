@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.locks import DELIVERY
-from ml.catalog.logs.outbox import latest_alerts, note_try, raise_alert, unsent_alerts, was_raised
+from ml.catalog.logs.outbox import latest_alerts, note_try, raise_alert, unsent_alerts
 from ml.catalog.tables import alerts
 
 
@@ -76,13 +76,6 @@ def test_one_process_sends_at_a_time(catalog: Catalog) -> None:
         assert (first, second) == (True, False)
     with catalog.try_lock(DELIVERY) as third:
         assert third
-
-
-def test_a_key_is_found_by_how_it_begins_letter_by_letter(catalog: Catalog) -> None:
-    put(catalog, "failed:run_1:train")
-    with catalog.begin() as connection:
-        assert was_raised(connection, "failed:run_1:")
-        assert not was_raised(connection, "failed:run%")
 
 
 @pytest.mark.parametrize(("role", "may_write", "may_send"), [("web", True, False), ("training", True, True)])

@@ -33,8 +33,8 @@ def test_a_role_that_may_not_read_accounts_reads_all_but_their_names(
     catalog: Catalog, settings: Settings, add_images: Callable[..., list[str]]
 ) -> None:
     add_images("a", 3)
+    ada = add_account(catalog, "ada", "admin", "correct horse battery")
     with catalog.begin() as connection:
-        ada = add_account(connection, "ada", "admin", "correct horse battery")
         raise_alert(connection, "promoted", "one", "In production: version 2", f"By account:{ada.id}: because")
     with catalog.begin() as connection:
         connection.execute(sa.text("SET LOCAL ROLE grafana_ro"))

@@ -58,7 +58,7 @@ def test_the_page_shows_the_state_of_the_deployment(facts: Facts) -> None:
         "Version 2 is in production since 2026-03-28 06:00",
         "150 new images since the model's snapshot: 120 labelled by people, 30 harvested.",
         "24 images entered the pool in 2 days; most on 2026-03-30: 24.",
-        "91.4%, estimated from its confidence in the last 60 images, calibrated on 150 labelled ones.",
+        "91.4%, estimated from its confidence in the last 60 images, calibrated on 150 labelled images.",
         "90.0% of 40 images that people judged; with 95% certainty between 76.9% and 96.0%.",
         "version 2: promoted 93.0% against 65.0%",
         "The gate: The challenger is better.",
@@ -107,7 +107,7 @@ def test_plots_have_alternative_texts(facts: Facts) -> None:
 
 
 def test_a_class_below_its_floor_is_named_and_a_floor_of_an_unknown_class_too(facts: Facts, health: Health) -> None:
-    below = [Shortfall("russula", 0.7, 0.8)]
+    below = [Shortfall("russula", 0.7, 0.8, "recall")]
     parts = [replace(part, shortfalls=below) if part.is_deciding else part for part in health.parts]
     settings = Settings(class_floors={"russula": 0.8, "morel": 0.5})
     nights = [replace(facts.nights[-1], shortfalls=below)]

@@ -27,13 +27,13 @@ def test_all_is_well(facts: Facts) -> None:
 
 
 def test_a_model_below_the_floor_needs_attention(facts: Facts) -> None:
-    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8)]
+    below = [Shortfall(None, 0.69, 0.7), Shortfall("amanita", 0.5, 0.8, "recall")]
     parts = [
-        replace(part, accuracy=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
+        replace(part, main_figure=0.69, shortfalls=below) if part.is_deciding else part for part in facts.health.parts
     ]
     found = signals(facts, parts=parts)
     assert (found[MODEL].state, found[MODEL].detail) == (
-        "look",
+        "attention",
         "Version 2 is in production. Accuracy 69.0% is below the floor of 70.0%. "
         "Recall 50.0% of amanita is below its floor of 80.0%.",
     )
@@ -48,7 +48,7 @@ def test_only_the_part_that_decides_counts(facts: Facts) -> None:
 
 def test_drift_needs_attention_and_is_unknown_with_too_few_predictions(facts: Facts, drift: DriftCheck) -> None:
     assert signals(facts, drift=replace(drift, moved=["classes", "features"]))[DATA] == Signal(
-        "The data", "look", "Drifting", "Different from the training data: classes and features."
+        "The data", "attention", "Drifting", "Different from the training data: classes and features."
     )
     found = signals(facts, drift=replace(drift, confidence_psi=None))
     assert found[DATA].state == "unknown"
@@ -58,17 +58,17 @@ def test_drift_needs_attention_and_is_unknown_with_too_few_predictions(facts: Fa
 def test_a_missing_night_needs_attention(facts: Facts) -> None:
     assert signals(facts, monitored_at=facts.at - timedelta(hours=26))[NIGHTS].state == "good"
     late = signals(facts, monitored_at=facts.at - timedelta(hours=50))[NIGHTS]
-    assert (late.state, late.figure) == ("look", "2 days ago")
+    assert (late.state, late.figure) == ("attention", "2 days ago")
 
 
 def test_a_missing_check_for_drift_needs_attention(facts: Facts) -> None:
     late = signals(facts, drift_checked_at=facts.at - timedelta(hours=50))[NIGHTS]
-    assert (late.state, late.detail) == ("look", "The last check for drift: 2026-03-29 04:00.")
+    assert (late.state, late.detail) == ("attention", "The last check for drift: 2026-03-29 04:00.")
     never = signals(facts, drift_checked_at=None)[NIGHTS]
-    assert (never.state, never.detail) == ("look", "The last check for drift: never.")
+    assert (never.state, never.detail) == ("attention", "The last check for drift: never.")
 
 
-@pytest.mark.parametrize(("days_ago", "state"), [(1, "look"), (5, "good")])
+@pytest.mark.parametrize(("days_ago", "state"), [(1, "attention"), (5, "good")])
 def test_a_failed_training_counts_until_one_succeeds(facts: Facts, days_ago: int, state: str) -> None:
     assert signals(facts, retraining_failed_at=facts.at - timedelta(days=days_ago))[NIGHTS].state == state
 
@@ -82,7 +82,7 @@ def test_a_failed_training_counts_until_one_succeeds(facts: Facts, days_ago: int
     ],
 )
 def test_a_waiting_decision_needs_attention(facts: Facts, changes: Any, figure: str, detail: str) -> None:
-    assert signals(facts, **changes)[WAITING] == Signal("What waits", "look", figure, detail)
+    assert signals(facts, **changes)[WAITING] == Signal("What waits", "attention", figure, detail)
 
 
 def test_all_signals_of_an_empty_deployment_are_unknown(facts: Facts) -> None:

@@ -9,19 +9,26 @@ from ml.catalog.models.attempt_history import PastAttempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.formats import ago, count, lasted, listed
-from ml.reporting.report.words import tell_drift, tell_estimated, tell_observed, tell_outcome
+from ml.reporting.report.words import (
+    describe_drift,
+    describe_estimated_accuracy,
+    describe_observed_accuracy,
+    describe_outcome,
+)
 
 
 def test_the_description_of_drift_names_what_drifts(drift: DriftCheck) -> None:
-    assert "No considerable and significant drift" in tell_drift(drift)
-    moved = tell_drift(replace(drift, moved=["confidence", "features"]))
+    assert "No considerable and significant drift" in describe_drift(drift)
+    moved = describe_drift(replace(drift, moved=["confidence", "features"]))
     assert "the confidence of the answers and the features of the images" in moved
 
 
 def test_missing_figures_are_described_with_their_cause(drift: DriftCheck) -> None:
-    assert tell_drift(replace(drift, recent_images=7, confidence_psi=None)).startswith("Too few images to compare: 7,")
-    assert tell_estimated(replace(drift, estimated_accuracy=None)).startswith("Not estimated")
-    assert tell_observed(replace(drift, observed_accuracy=None)).startswith("Not observed")
+    assert describe_drift(replace(drift, recent_images=7, confidence_psi=None)).startswith(
+        "Too few images to compare: 7,"
+    )
+    assert describe_estimated_accuracy(replace(drift, estimated_accuracy=None)).startswith("Not estimated")
+    assert describe_observed_accuracy(replace(drift, observed_accuracy=None)).startswith("Not observed")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,7 @@ def test_missing_figures_are_described_with_their_cause(drift: DriftCheck) -> No
 )
 def test_the_outcome_of_a_training(facts: Facts, changes: dict[str, object], outcome: str) -> None:
     attempt: PastAttempt = replace(facts.attempts[0], **changes)  # type: ignore[arg-type]
-    assert tell_outcome(attempt) == outcome
+    assert describe_outcome(attempt) == outcome
 
 
 @pytest.mark.parametrize(

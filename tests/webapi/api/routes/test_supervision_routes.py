@@ -202,7 +202,7 @@ def test_scoring_waits_for_its_turn_with_the_model(
     admin = log_in("admin", application=hurried)
     with ExitStack() as others:
         for _ in range(usable_cpus()):
-            others.enter_context(application_state.current(hurried).load.computing.enter(Deadline(1)))
+            others.enter_context(application_state.current(hurried).admission.computing.enter(Deadline(1)))
         assert problem(admin.get("/accuracy")) == (503, "busy")
     assert admin.get("/accuracy").json == 100.0
 

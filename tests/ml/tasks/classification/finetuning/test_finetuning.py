@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml import deadlines
-from ml.backbones.activations import BATCH_IMAGES, SCALE, kept_activations
+from ml.backbones.activations import BATCH_IMAGES, SCALE, stored_activations
 from ml.backbones.base import BackboneWeights
 from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.standardisation import Standardisation
@@ -38,14 +38,14 @@ Keep = Callable[[CutPoint], NDArray[np.float16]]
 
 @pytest.fixture(scope="module")
 def read(digit_images: Any) -> Read:
-    """Gives digits by their position, which stands for their hash here."""
+    """Return a function that reads digits by their position, which is used in place of their hash."""
     return lambda seen: np.stack([digit_images.images[int(sha256, 16)] for sha256, _ in seen])
 
 
 @pytest.fixture(scope="module")
 def activations_at(read: Read, backbone_onnx: bytes, tmp_path_factory: pytest.TempPathFactory) -> Keep:
     def keep(cut: CutPoint) -> NDArray[np.float16]:
-        with kept_activations(tmp_path_factory.mktemp("home"), read, backbone_onnx, cut, SEEN) as activations:
+        with stored_activations(tmp_path_factory.mktemp("home"), read, backbone_onnx, cut, SEEN) as activations:
             return np.array(activations)
 
     return keep
@@ -53,13 +53,13 @@ def activations_at(read: Read, backbone_onnx: bytes, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def standardisation(training_fold: Any) -> Standardisation:
-    """Of what `head` was fitted on."""
+    """Standardisation of the features that `head` was trained on."""
     return Standardisation.of(training_fold.features)
 
 
 @pytest.fixture(scope="module")
 def examples(activations_at: Keep, digit_images: Any) -> Examples:
-    """What is in front of the last two convolutions: 90 images to train with, 30 to validate."""
+    """The activations before the last two convolutions: 90 images for training, 30 for validation."""
     return Examples(activations_at(CUTS[11]), digit_images.labels[:IMAGE_COUNT], np.arange(IMAGE_COUNT) < 90)
 
 
@@ -77,7 +77,7 @@ def test_before_training_the_tail_answers_like_the_whole_network(
 def test_only_the_tuned_layers_change(
     weights: BackboneWeights, head: Head, standardisation: Standardisation, activations_at: Keep, digit_images: Any
 ) -> None:
-    cut = CUTS[9]  # one frozen convolution lies behind it
+    cut = CUTS[9]  # one frozen convolution follows it
     tail = build_tail(BACKBONE, weights, head, standardisation, cut, layers=3, seed=0)
     examples = Examples(activations_at(cut), digit_images.labels[:IMAGE_COUNT], np.arange(IMAGE_COUNT) < 90)
     train_tail(tail, examples, 1, LEARNING_RATE, 0, Deadline(60.0))
@@ -147,7 +147,7 @@ def test_a_loss_that_runs_away_is_an_error(
 def test_activations_are_computed_once_and_removed_at_the_end(read: Read, backbone_onnx: bytes, tmp_path: Path) -> None:
     cut, computed = CUTS[12], []
     arguments = (tmp_path, read, backbone_onnx, cut, SEEN, lambda done, _: computed.append(done))
-    with pytest.raises(RuntimeError, match="killed"), kept_activations(*arguments) as activations:
+    with pytest.raises(RuntimeError, match="killed"), stored_activations(*arguments) as activations:
         first = np.array(activations)
         raise RuntimeError("killed")
     assert computed[-1] == IMAGE_COUNT
@@ -156,7 +156,7 @@ def test_activations_are_computed_once_and_removed_at_the_end(read: Read, backbo
     assert kept.stat().st_size == IMAGE_COUNT * cut.bytes_per_image
 
     computed.clear()
-    with kept_activations(*arguments) as activations:
+    with stored_activations(*arguments) as activations:
         assert np.array_equal(activations, first)
     assert computed == []
     assert list((tmp_path / "activations").iterdir()) == []
@@ -176,7 +176,7 @@ def test_what_a_dead_run_left_half_written_or_long_ago_is_not_taken(
         raise ImageStoreError("the store is down")
 
     arguments = (tmp_path, die_in_the_second_batch, backbone_onnx, CUTS[12], SEEN)
-    with pytest.raises(ImageStoreError, match="is down"), kept_activations(*arguments):
+    with pytest.raises(ImageStoreError, match="is down"), stored_activations(*arguments):
         pass
     assert list(folder.iterdir()) == []
 
@@ -186,7 +186,7 @@ def test_activations_that_are_not_numbers_are_refused(read: Read, weights: Backb
     damaged = export_backbone(BackboneWeights("random:0", {**weights.arrays, "block1_conv1/kernel": first}), 32)
     with (
         pytest.raises(TrainingError, match="damaged"),
-        kept_activations(tmp_path, read, damaged, CUTS[12], SEEN[:2]),
+        stored_activations(tmp_path, read, damaged, CUTS[12], SEEN[:2]),
     ):
         pass
 
@@ -198,7 +198,7 @@ def test_pixels_survive_fp16(activations_at: Keep, digit_images: Any) -> None:
 
 
 def choose(layers: int, limit_bytes: int) -> CutPoint:
-    """For 1000 images of 160 pixels."""
+    """Choose the cut point for 1000 images of 160 pixels."""
     return choose_cut_point(BACKBONE.cut_points(160), 13 - layers, 1000, limit_bytes)
 
 

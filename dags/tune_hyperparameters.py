@@ -47,7 +47,7 @@ def tune_hyperparameters() -> None:
     **snapshot** pins the newest pool images. **search** runs once per worker. It trains one head after the other on the
     images' features, with the hyperparameters that Optuna suggests, until the shared study has all its trials. Heads
     that are worse than the others are stopped early. If a trial fails or its worker dies, only that trial is lost.
-    **choose** records the hyperparameters with the best accuracy on the validation fold, and plots the search in
+    **choose** records the hyperparameters with the best main figure on the validation fold, and plots the search in
     MLflow. The other steps are those of `retrain`: a model that passes the gate goes into production. The gate uses
     the evaluation set, which the search never uses.
 

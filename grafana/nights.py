@@ -9,7 +9,7 @@ from grafana.data_sources import PROMETHEUS, promql, sql_series, sql_table
 from grafana.panels import ZERO_IS_GOOD, lines, nightly_lines, number, rows, stacked_bars, thresholds
 
 _CHECKS = """
-SELECT monitored_at AS time, model_version AS version, main_figure AS accuracy,
+SELECT monitored_at AS time, model_version AS version, main_figure AS "main figure",
        new_images_human + new_images_harvested AS new_images,
        is_below_floor AS "below the floor", is_retraining_requested AS retraining,
        array_to_string(reasons, ' ') AS reasons
@@ -18,7 +18,7 @@ FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY id DESC LIM
 _ATTEMPTS = """
 SELECT started_at AS time, reason, attempts.model_version AS version, coalesce(decision, 'no verdict') AS verdict,
        extract(epoch FROM decided_at - started_at)::float AS seconds,
-       challenger_figure AS challenger_accuracy, champion_figure AS champion_accuracy,
+       challenger_figure, champion_figure,
        array_to_string(reasons, ' ') AS reasons
 FROM training.attempts LEFT JOIN training.verdicts ON attempt_id = id
 WHERE $__timeFilter(started_at) ORDER BY id DESC LIMIT 100

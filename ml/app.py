@@ -69,7 +69,7 @@ def mlflow_uri(settings: Settings) -> str:
     return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
 
 
-def load_classifier(workspace: Workspace, version: int) -> Model:
+def load_version(workspace: Workspace, version: int) -> Model:
     """Download a version, unless this machine has it already, load it, and run one test prediction.
 
     Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.

@@ -13,7 +13,7 @@ even if an earlier run of it crashed.
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.home_choices import keep_home
@@ -69,7 +69,9 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
     settings = workspace.settings
-    rules = BatchRules(settings.require_certification, settings.quarantine_share, settings.mirrored_views)
+    rules = BatchRules(
+        settings.require_certification, settings.quarantine_share, settings.mirrored_views, workspace.task
+    )
     with workspace.catalog.begin() as connection:
         labels = known_labels(connection)
     source = open_source(source_url, settings, labels)
@@ -323,7 +325,7 @@ def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
-    model = load_classifier(workspace, version)
+    model = load_version(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
     return version, workspace.task.encode(answer, model.card.classes, count)

@@ -12,6 +12,7 @@
     │   ├── ImageStoreError (OSError)        an image's bytes cannot be written or read
     │   ├── UnknownImageError (LookupError)
     │   ├── ImageChangeError (ValueError)    an image cannot be changed as asked
+    │   ├── LabelError (ValueError)          a label is no annotation of the task
     │   ├── MissingPartError (ValueError)    an item has no image, and a model reads images
     │   ├── UnknownBatchError (LookupError)
     │   ├── UnknownPredictionError (LookupError)
@@ -100,6 +101,10 @@ class UnknownImageError(CatalogError, LookupError):
 
 class ImageChangeError(CatalogError, ValueError):
     """An image's label or membership cannot be changed as asked."""
+
+
+class LabelError(CatalogError, ValueError):
+    """A label is nothing that the task can read."""
 
 
 class MissingPartError(CatalogError, ValueError):

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,10 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
-from ml.errors import ModelLoadError, SettingsError, TrainingError
+from ml.errors import LabelError, TrainingError
 from ml.progress import EpochProgress, Progress
 from ml.tasks.base import (
-    ConvertedModel,
     Figures,
-    FinetuningOptions,
-    ForeignNetwork,
     HyperparameterValues,
     Model,
     ModelFiles,
@@ -39,14 +35,10 @@ from ml.tasks.base import (
     Task,
     Trainer,
     TrainingData,
-    TunedBackbone,
 )
 from ml.tasks.card import ModelCard, load_card, save_card
 from ml.tasks.registered import REGISTERED
 from ml.tasks.stored_answers import answer_from_features
-
-if TYPE_CHECKING:
-    from optuna import Trial
 
 NAME = "multi_label"
 EPOCHS = 300
@@ -161,27 +153,24 @@ class MultiLabel:
 
     name = NAME
     main_figure = "f1_samples"
+    counts_right_answers = False
     nightly_figures = ("precision_macro", "recall_macro", "f1_macro")
     is_exclusive = False
-    recipes = ("retrain",)
     default_hyperparameters: HyperparameterValues = MappingProxyType({"learning_rate": 0.5})
 
-    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
-        return {"learning_rate": trial.suggest_float("learning_rate", 0.1, 1.0)}
+    def read_label(self, label: str, /) -> Annotation:
+        names = label.split(", ")
+        if not all(names) or len(set(names)) < len(names):
+            raise LabelError(f"Expected names with a comma and a space between them, each once. Received: {label!r}.")
+        return Annotation(tuple(sorted(names)))
 
     def prepare_trainer(self, data: TrainingData, /) -> Trainer:
         return HeadTrainer.read(data)
-
-    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
-        raise SettingsError(f"Expected a training that {NAME} has. Received: finetune.")
 
     def load(self, folder: Path, /) -> Model:
         card, content = load_card(folder), read_file(folder / "model.onnx")
         with np.load(folder / "sigmoid_head.npz") as archive:
             return MultiLabelModel(card, content, Head(archive["kernel"], archive["bias"]))
-
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
-        raise ModelLoadError(f"Expected a model that was trained for {NAME}. Received a foreign model.")
 
     def answer_stored(
         self, catalog: Catalog, model: Model, items: Sequence[str], on_progress: Progress | None = None, /

@@ -7,6 +7,7 @@ from functools import partial
 from flask import Flask, current_app
 
 from ml.app import Workspace, open_registry
+from ml.catalog.annotations import AnnotationReader
 from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
 from ml.reporting.airflow_api import AirflowClient, open_airflow
@@ -37,6 +38,11 @@ class Service:
     admission: AdmissionControl
     record: ServingRecord
     airflow: AirflowClient | None  # None if the settings name none
+
+    @property
+    def reader(self) -> AnnotationReader:
+        """Says what labels mean."""
+        return find_task(self.settings.task)
 
     def start(self) -> None:
         """Open the metrics port and the database, load the cached model and follow the alias. Call it after the fork.

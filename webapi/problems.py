@@ -24,6 +24,7 @@ from ml.errors import (
     ImageChangeError,
     ImageStoreError,
     InvalidImageError,
+    LabelError,
     ModelLoadError,
     MycoflowError,
     NoChampionError,
@@ -77,6 +78,7 @@ _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     CursorError: (422, "invalid-request"),
     EventError: (422, "invalid-request"),
     FeedbackError: (422, "invalid-request"),
+    LabelError: (422, "invalid-request"),
     TargetFailedError: (502, "target-failed"),
     TargetTooSlowError: (504, "target-too-slow"),
 }

@@ -1,6 +1,6 @@
 """Compare a backbone in int8 with the same backbone in fp32, once per backbone, before any head is trained on it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ml.backbones.features import ensure_features
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.standardisation import Standardisation
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.class_sampling import take_evenly
@@ -23,21 +24,24 @@ TRAINING_IMAGES = 500
 EVALUATION_IMAGES = 500
 INVERSE_REGULARISATION = 0.1  # C of sklearn's logistic regression; close to the best value on validation folds
 SIGNIFICANCE = 0.05
+NOTHING = ""  # what is named where an image shows no class
 
 Features = NDArray[np.float32]
-Labels = NDArray[np.str_]
+Names = NDArray[np.str_]
 
 
 @dataclass(frozen=True)
 class BackboneParity:
     """The comparison of int8 with fp32, each with a logistic regression on its own features, and the decision.
 
+    The regression gives each image one class, whatever the task: right if the image shows it, perhaps among others.
+
     Args:
         decision: the precision that serves, int8 or fp32.
         reason: why, in a sentence with the figures.
         agreement: share of the evaluation images that both give the same class, 0 to 1.
-        fp32_accuracy, int8_accuracy: on the same images, 0 to 1.
-        mcnemar_p: p-value of the exact two-sided McNemar test on the images that only one of them classifies correctly.
+        fp32_accuracy, int8_accuracy: share of the same images that show the class that they are given, 0 to 1.
+        mcnemar_p: p-value of the exact two-sided McNemar test on the images that only one of them gives a right class.
         evaluation_images, training_images: number of images for the comparison, and for fitting each regression.
     """
 
@@ -83,25 +87,32 @@ def compare_backbones(
     features = [
         _features(catalog, backbone, sha256s, index, on_progress) for index, backbone in enumerate((fp32, int8))
     ]
-    # Of several classes the first: both backbones answer the same question, and no more is needed to compare them.
-    labels = np.array([item.annotation.class_names[0] for item in training])
-    truth = np.array([item.annotation.class_names[0] for item in evaluation])
-    answers = [_answers(each[: len(training)], labels, each[len(training) :]) for each in features]
-    return judge_answers(truth, answers[0], answers[1], len(training), minimum_agreement)
+    shown, truth = ([shown_names(item.annotation) for item in items] for items in (training, evaluation))
+    names = [name_images(each[: len(training)], shown, each[len(training) :]) for each in features]
+    return judge_names(truth, names[0], names[1], len(training), minimum_agreement)
 
 
-def judge_answers(
-    truth: Labels, fp32: Labels, int8: Labels, training_images: int, minimum_agreement: float
+def shown_names(annotation: Annotation) -> Collection[str]:
+    """What an image may rightly be called: one of its classes, or NOTHING if it shows none."""
+    return set(annotation.class_names) or {NOTHING}
+
+
+def judge_names(
+    truth: Sequence[Collection[str]], fp32: Names, int8: Names, training_images: int, minimum_agreement: float
 ) -> BackboneParity:
     """Decide from the class names that both backbones gave to the same images.
 
-    Args: truth, fp32, int8: class names, (n,), n from 1.
+    Args:
+        truth: the right names of each of n images, n from 1.
+        fp32, int8: the name that each image was given, (n,).
     Source: McNemar 1947, doi 10.1007/BF02295996, in its exact form.
     """
     from scipy.stats import binomtest  # noqa: PLC0415 - half a second
 
     agreement = float((fp32 == int8).mean())
-    fp32_right, int8_right = fp32 == truth, int8 == truth
+    fp32_right, int8_right = (
+        np.array([name in right for name, right in zip(names, truth, strict=True)]) for names in (fp32, int8)
+    )
     fp32_accuracy, int8_accuracy = float(fp32_right.mean()), float(int8_right.mean())
     only_fp32, only_int8 = int((fp32_right & ~int8_right).sum()), int((int8_right & ~fp32_right).sum())
     p_value = float(binomtest(only_fp32, only_fp32 + only_int8).pvalue) if only_fp32 + only_int8 else 1.0
@@ -133,14 +144,21 @@ def _features(
     return ensure_features(catalog, backbone.features, backbone.backbone_id, backbone.image_size, sha256s, report)
 
 
-def _answers(features: Features, labels: Labels, evaluated: Features) -> Labels:
-    """Fit a logistic regression, and return the classes that it gives to other images.
+def name_images(features: Features, shown: Sequence[Collection[str]], evaluated: Features) -> Names:
+    """Fit a logistic regression, and return the class that it gives to each of some other images.
 
-    The fit converges to one optimum, so the answers depend on no seed.
+    An image of several classes is an example of each, and all images weigh the same. The fit converges to one optimum,
+    so the names depend on no seed. Where only one class is shown, every image is given that one.
+
+    Args: features, of the n images to fit on; shown, what each of them shows; evaluated, features of the others.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second
 
+    examples = [(index, name, 1 / len(names)) for index, names in enumerate(shown) for name in sorted(names)]
+    indices, labels, weights = (np.array(column) for column in zip(*examples, strict=True))
+    if len(set(labels)) == 1:
+        return np.repeat(labels[:1], len(evaluated))
     standardisation = Standardisation.of(features)
     regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=10_000)
-    regression.fit(standardisation.apply(features), labels)
+    regression.fit(standardisation.apply(features)[indices], labels, sample_weight=weights)
     return np.asarray(regression.predict(standardisation.apply(evaluated)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,35 @@ class Annotation:
     def columns(self) -> dict[str, Any]:
         """Return the values of a table's columns `class_names` and `annotation`."""
         return {"class_names": list(self.class_names), "annotation": self.detail}
+
+
+class AnnotationReader(Protocol):
+    """The part of a task that says what a label means. Folders, tables, people and exports write labels."""
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether an item has one class: the probabilities of an answer add up to one, and can be calibrated so."""
+
+    def read_label(self, label: str, /) -> Annotation:
+        """Make an annotation of the text that stands for it.
+
+        What `Annotation.label` writes is read as the same class names; the texts that have more to say than names,
+        such as boxes, are the task's.
+
+        Raises: LabelError, the task cannot read it.
+        """
+
+
+class OneClass:
+    """An item has one class, and a label is its name."""
+
+    is_exclusive = True
+
+    def read_label(self, label: str, /) -> Annotation:
+        return Annotation((label,))
+
+
+ONE_CLASS = OneClass()
 
 
 def read_annotation(class_names: Sequence[str], detail: dict[str, object] | None) -> Annotation:

@@ -76,7 +76,7 @@ def main() -> None:
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per class, images inside.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per label, images inside.")],
     split: Annotated[Split, typer.Option(help="pool: for training. evaluation: for measuring only, never trained on.")],
     received_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="ISO time with zone; now by default.")
@@ -84,8 +84,8 @@ def ingest(
 ) -> None:
     """Ingest a folder of labelled images. Report bad files, and ingest all others."""
     with open_workspace() as workspace, progress("Ingesting") as on_progress:
-        mirrored = workspace.settings.mirrored_views
-        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress, mirrored)
+        mirrored, task = workspace.settings.mirrored_views, workspace.task
+        report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress, mirrored, task)
     _print_ingest_report(report)
 
 

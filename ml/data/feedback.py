@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, label_of
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import feedback, item_classes, items, model_versions, predictions, results
 from ml.data.membership import confirm, read_states, suspend
@@ -40,22 +40,25 @@ class Opinion:
 
     Args:
         predicted: the first class of the answer; None if the answer has no class.
-        corrected: the right class, optional with `nok`.
+        corrected: all that the item shows, optional with `nok`.
     """
 
     verdict: Verdict
     predicted: str | None
-    corrected: str | None
+    corrected: Annotation | None
 
     @property
     def label(self) -> str | None:
-        """The item's class according to this opinion; None if the opinion only rejects the predicted class."""
-        return self.predicted if self.verdict == "ok" else self.corrected
+        """The item's label according to this opinion; None if the opinion only rejects the predicted class."""
+        return self.predicted if self.verdict == "ok" else label_of(self.corrected)
 
     def contradicts(self, annotation: Annotation) -> bool:
         """Return whether an annotation is wrong if this opinion is right."""
-        names = annotation.class_names
-        return self.predicted in names if self.label is None else self.label not in names
+        names = set(annotation.class_names)
+        if self.verdict == "ok":
+            return self.predicted is not None and self.predicted not in names
+        right = set() if self.corrected is None else set(self.corrected.class_names)
+        return not right <= names or self.predicted in names - right
 
 
 def may_certify(account: Account) -> bool:
@@ -107,14 +110,23 @@ def known_labels(connection: sa.Connection) -> set[str]:
 
 
 def give_feedback(
-    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
+    connection: sa.Connection,
+    prediction: StoredPrediction,
+    account: Account,
+    opinion: Opinion,
+    mirrored: bool,
+    is_exclusive: bool,
 ) -> tuple[int, Effect]:
     """Record an opinion, and apply it.
 
-    The label of an expert or admin becomes a confirmed label. Any other opinion is a proposal: if it contradicts a
-    harvested label, the item leaves the pool until somebody certifies it. A proposal never changes a person's label.
+    What an expert or admin says that an item shows becomes a confirmed label. Any other opinion is a proposal: if it
+    contradicts a harvested label, the item leaves the pool until somebody certifies it. A proposal never changes a
+    person's label. If an item may have several classes, one right class does not say what else the item shows: it
+    confirms a label that has this class, and is a proposal otherwise.
 
-    Args: mirrored, whether a mirror image is a copy.
+    Args:
+        mirrored: whether a mirror image is a copy.
+        is_exclusive: whether an item has exactly one class.
     Returns: the feedback's id, and its effect.
     """
     feedback_id: int = connection.execute(
@@ -123,27 +135,39 @@ def give_feedback(
             prediction_id=prediction.id,
             account_id=account.id,
             verdict=opinion.verdict,
-            corrected_label=opinion.corrected,
+            corrected_label=label_of(opinion.corrected),
         )
         .returning(feedback.c.id)
     ).scalar_one()
-    return feedback_id, _apply(connection, prediction, account, opinion, mirrored)
+    return feedback_id, _apply(connection, prediction, account, opinion, mirrored, is_exclusive)
 
 
 def _apply(
-    connection: sa.Connection, prediction: StoredPrediction, account: Account, opinion: Opinion, mirrored: bool
+    connection: sa.Connection,
+    prediction: StoredPrediction,
+    account: Account,
+    opinion: Opinion,
+    mirrored: bool,
+    is_exclusive: bool,
 ) -> Effect:
     item_id, actor = prediction.item_id, actor_name(account)
-    if may_certify(account) and opinion.label is not None:
-        annotation = _corrected(connection, item_id, opinion.label)
+    annotation = _annotation(connection, item_id, opinion, is_exclusive) if may_certify(account) else None
+    if annotation is not None:
         return "confirmed" if confirm(connection, item_id, annotation, actor, mirrored) else "recorded"
     return "suspended" if _suspend(connection, item_id, opinion, prediction.id, actor) else "recorded"
 
 
-def _corrected(connection: sa.Connection, item_id: str, label: str) -> Annotation:
-    """Return the annotation to confirm: the item's own annotation if it contains the label, else only the label."""
+def _annotation(connection: sa.Connection, item_id: str, opinion: Opinion, is_exclusive: bool) -> Annotation | None:
+    """Return the annotation to confirm: the item's own annotation if the opinion agrees with it, else the opinion's.
+
+    Returns: None if the opinion does not say all that the item shows.
+    """
     known = read_states(connection, [item_id])[item_id].annotation
-    return known if known is not None and label in known.class_names else Annotation((label,))
+    if opinion.label is not None and known is not None and not opinion.contradicts(known):
+        return known
+    if opinion.verdict == "ok":
+        return Annotation((opinion.predicted,)) if is_exclusive and opinion.predicted is not None else None
+    return opinion.corrected
 
 
 def _suspend(connection: sa.Connection, item_id: str, opinion: Opinion, prediction_id: int, actor: str) -> bool:

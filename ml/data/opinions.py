@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.annotations import Annotation, AnnotationReader
 from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.feedback import (
@@ -29,31 +30,35 @@ def judge_prediction(
     corrected_label: str | None,
     mirrored: bool,
     served: Mapping[int, Sequence[str]],
+    reader: AnnotationReader,
 ) -> tuple[int, Effect]:
     """Check and record an account's feedback on the first class of a prediction; see `give_feedback`.
 
     Args:
         verdict: `ok` or `nok`.
-        corrected_label: the right class, optional with `nok`.
+        corrected_label: the label of all that the item shows, optional with `nok`.
         mirrored: whether a mirror image is a copy.
         served: version -> classes, of the versions that this service serves. The catalog lacks the classes of a version
             that was registered elsewhere.
+        reader: reads the corrected label.
     Returns: the feedback's id, and its effect.
     Raises:
         UnknownPredictionError: no prediction has this id.
         ForbiddenError: another account made the prediction, and this one is neither an expert nor an admin.
         UnknownVersionError: the classes of the prediction's version are unknown.
+        LabelError: the task cannot read the corrected label.
         FeedbackError: the corrected label does not fit the verdict, or is unknown.
         DatabaseUnavailableError, ImageStoreError.
     """
+    corrected = None if corrected_label is None else reader.read_label(corrected_label)
     prediction = _find(catalog, prediction_id, account)
     if may_certify(account):
         prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
-        opinion = _opinion(verdict, prediction.top_class, corrected_label)
+        opinion = _opinion(verdict, prediction.top_class, corrected)
         _demand_known(connection, opinion.corrected, classes)
-        return give_feedback(connection, prediction, account, opinion, mirrored)
+        return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
 
 
 def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPrediction:
@@ -77,16 +82,17 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
     return classes
 
 
-def _opinion(verdict: Verdict, predicted: str | None, corrected_label: str | None) -> Opinion:
-    if verdict == "ok" and corrected_label is not None:
+def _opinion(verdict: Verdict, predicted: str | None, corrected: Annotation | None) -> Opinion:
+    if verdict == "ok" and corrected is not None:
         raise _refusal("expected none with `ok`, which says that the prediction is right")
-    if corrected_label == predicted:
+    if corrected is not None and corrected.class_names == (predicted,):
         raise _refusal("expected another name than the predicted one, which `nok` says is wrong")
-    return Opinion(verdict, predicted, corrected_label)
+    return Opinion(verdict, predicted, corrected)
 
 
-def _demand_known(connection: sa.Connection, label: str | None, classes: Sequence[str]) -> None:
-    if label is not None and label not in classes and not is_known_label(connection, label):
+def _demand_known(connection: sa.Connection, corrected: Annotation | None, classes: Sequence[str]) -> None:
+    new = set() if corrected is None else set(corrected.class_names).difference(classes)
+    if not all(is_known_label(connection, name) for name in new):
         raise _refusal("expected a name that a model or a stored image has, got another. Check its spelling")
 
 

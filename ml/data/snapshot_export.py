@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.items.texts import load_texts
 from ml.catalog.object_store import image_key
@@ -21,9 +22,11 @@ from ml.errors import ImageStoreError, SnapshotExportError
 from ml.progress import Progress
 
 MANIFEST = "manifest.json"
+NO_CLASS = "no class"  # folder of the images that show none
 _BATCH_IMAGES = 32
 _READERS = 8  # parallel reads, because a remote store answers slowly
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
+_FOLDER_BYTES = 255  # the limit of file systems
 # Characters that would leave the folder, hide it, or change the name when it is decoded.
 _UNSAFE = re.compile(r"^\.|[/\\%\x00-\x1f]")
 
@@ -62,8 +65,14 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
 
 
 def file_name(member: Member) -> str:
-    """Return the path of an image in an export. Unsafe characters of the class name are written as %XX."""
-    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", member.annotation.label)
+    """Return the path of an image in an export, in the folder of its label, with each class named once.
+
+    Unsafe characters of the label are written as %XX, and the end of a label that is too long is left out. The manifest
+    has the whole label.
+    """
+    names = Annotation(tuple(dict.fromkeys(member.annotation.class_names)))
+    folder = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", names.label) or NO_CLASS
+    folder = folder.encode()[:_FOLDER_BYTES].decode(errors="ignore")
     return f"{member.fold}/{folder}/{member.item_id}{_SUFFIXES[str(member.media_type)]}"
 
 
@@ -86,6 +95,7 @@ def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> d
         "sha256": member.item_id,  # of the received bytes if the item is an image alone
         "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
+        **({} if member.annotation.detail is None else {"annotation": member.annotation.detail}),
         "label_origin": member.label_origin,
         "fold": member.fold,
         "group": member.group_key,

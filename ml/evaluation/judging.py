@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.catalog.answers import Answer
 from ml.catalog.logs.results import load_results
 from ml.catalog.models import evaluations, journal, model_versions
@@ -93,7 +93,7 @@ def _judge(
     workspace: Workspace, challenger: int, champion: int | None, evaluation: Evaluation
 ) -> tuple[Verdict, Comparison | None]:
     try:
-        load_classifier(workspace, challenger)
+        load_version(workspace, challenger)
     except ModelLoadError as error:
         return Verdict("keep", [f"The challenger does not load and answer: {error}"], []), None
     if champion is None:

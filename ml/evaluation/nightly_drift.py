@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.images.feature_vectors import IDENTITY, load_features
@@ -32,7 +32,7 @@ def check_drift(workspace: Workspace, version: int) -> DriftCheck:
     facts = remember_version(workspace, version)
     with workspace.catalog.begin() as connection:
         learned_from = reference_images(connection, version)
-    answer_items(workspace.catalog, workspace.task, version, learned_from, lambda: load_classifier(workspace, version))
+    answer_items(workspace.catalog, workspace.task, version, learned_from, lambda: load_version(workspace, version))
     with workspace.catalog.begin() as connection:
         recent_answers = load_results(connection, version, recent_images(connection, version, RECENT_IMAGES))
         reference = _load_sample(connection, facts, load_results(connection, version, learned_from))

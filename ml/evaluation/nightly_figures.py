@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.catalog.models import evaluations
 from ml.catalog.models.evaluations import Evaluation
 from ml.data.evaluation_sets import EvaluationItem, load_evaluation_set
@@ -43,7 +43,7 @@ def measure_night(workspace: Workspace, deciding: Evaluation) -> Mapping[str, fl
 
 def _measure_robustness(workspace: Workspace, version: int, shown: Sequence[EvaluationItem]) -> Mapping[str, float]:
     try:
-        return measure_robustness(workspace.catalog, workspace.task, load_classifier(workspace, version), shown)
+        return measure_robustness(workspace.catalog, workspace.task, load_version(workspace, version), shown)
     except (ImageStoreError, ModelLoadError) as error:  # the other figures come from stored results
         logger.warning("The accuracy on distorted photos was not measured: %s", error)
         return {}

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.catalog.database import Catalog
 from ml.catalog.locks import PROMOTION
 from ml.catalog.logs.outbox import raise_alert
@@ -44,7 +44,7 @@ def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: s
     Raises: UnknownVersionError, ModelLoadError, StaleChampionError.
     """
     remember_version(workspace, version)
-    load_classifier(workspace, version)
+    load_version(workspace, version)
     current = note_external_move(workspace)
     promote(workspace, version, expected_current=current, actor=actor, reason=reason)
 

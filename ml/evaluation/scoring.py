@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ml.app import Workspace, load_classifier, remember_version
+from ml.app import Workspace, load_version, remember_version
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.logs.results import load_results, save_results
@@ -36,7 +36,7 @@ def score_version(
         workspace.task,
         version,
         classes,
-        lambda: load_classifier(workspace, version),
+        lambda: load_version(workspace, version),
         floor_of(workspace.settings),
         evaluation_set_version,
         on_progress,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ml.catalog.annotations import ONE_CLASS, AnnotationReader
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
@@ -92,6 +93,7 @@ def ingest_folder(
     received_at: datetime | None = None,
     on_progress: Progress | None = None,
     mirrored: bool = True,
+    reader: AnnotationReader = ONE_CLASS,
 ) -> IngestReport:
     """Validate each file of a folder, and store the valid ones with the name of their class folder as label.
 
@@ -99,11 +101,12 @@ def ingest_folder(
     keeps its batches. A second run gives the same end state, because stored images count as duplicates.
 
     Args:
-        folder: one sub-folder per class, and optionally groups.csv.
+        folder: one sub-folder per label, and optionally groups.csv.
         split: pool, or evaluation (its fixed part, the anchor).
         received_at: when the images arrived, with a time zone; now if None.
         on_progress: called with (files done, files in all).
         mirrored: whether a mirror image is a copy.
+        reader: what the sub-folders' names mean.
     Raises:
         SourceError: the folder does not have that layout, or received_at is not in the past.
         ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are stored.
@@ -111,7 +114,7 @@ def ingest_folder(
     files = list_files(folder)
     _check_received_at(catalog, received_at)
     measure_all(catalog)
-    run = _Run(catalog, folder, split, received_at, mirrored)
+    run = _Run(catalog, folder, split, received_at, mirrored, reader)
     for start in range(0, len(files), BATCH_SIZE):
         for done in run.ingest(files[start : start + BATCH_SIZE]):
             if on_progress is not None:
@@ -126,11 +129,12 @@ class _Run:
     split: Split
     received_at: datetime | None
     mirrored: bool
+    reader: AnnotationReader
     report: IngestReport = field(default_factory=IngestReport)
 
     def ingest(self, batch: Sequence[SourceFile]) -> Iterator[int]:
         """Ingest one batch: store the bytes, then the rows that name them. Yield the number of files done so far."""
-        inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.split)
+        inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.reader, self.split)
         found: list[tuple[Path, Accepted]] = []
         for done, file in enumerate(batch, start=1):
             accepted = self._inspect(inspector, file)

@@ -5,19 +5,21 @@ from hashlib import sha256
 
 from PIL import Image
 
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import AnnotationReader
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.item_records import ItemRecord, Split
 from ml.catalog.object_store import image_key
 from ml.data.image_statistics import measure
 from ml.data.membership import read_states
-from ml.errors import InvalidImageError
+from ml.errors import InvalidImageError, LabelError
 from ml.ingest.contact_sheet import shrink
 from ml.ingest.guard import Candidate, is_known_to_person, is_known_to_source
 from ml.ingest.photo_quality import check_quality
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import SanitisedImage, sanitise
+
+REASONS = {"invalid_label": "the folder or the table has a label that the task cannot read"}
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Inspector:
 
     Args:
         origin: where the files come from; it is stored with them.
+        reader: reads their labels.
         split: the split that a person chose for them; None for a source that nobody watches: then photos of bad
             quality are refused too.
     """
 
     catalog: Catalog
     origin: str
+    reader: AnnotationReader
     split: Split | None
 
     def inspect(self, file: ArrivedFile) -> Inspected:
@@ -71,11 +75,14 @@ class Inspector:
         try:
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
+            annotation = self.reader.read_label(file.label)
             content = file.read()
-            candidate = Candidate(sha256(content).hexdigest(), Annotation((file.label,)), file.group)
+            candidate = Candidate(sha256(content).hexdigest(), annotation, file.group)
             if self._is_known(candidate):
                 return Inspected(file, known_id=candidate.item_id)
             image = sanitise(content)
+        except LabelError as error:
+            return Inspected(file, error=InvalidImageError("invalid_label", str(error)))
         except InvalidImageError as error:
             return Inspected(file, error=error)
         picture = shrink(image.content) if self.split is None else None

@@ -8,7 +8,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import ONE_CLASS, Annotation, AnnotationReader
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import (
     DOWNLOAD_FAILURES,
@@ -54,11 +54,13 @@ class BatchRules:
         require_certification: whether every image of a source waits until a person certifies it.
         quarantine_share: a batch is quarantined if a larger share of it is rejected, and at least five files are.
         mirrored: whether a mirror image is a copy.
+        reader: what the labels of a source mean.
     """
 
     require_certification: bool
     quarantine_share: float
     mirrored: bool = True
+    reader: AnnotationReader = ONE_CLASS
 
 
 def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline: Deadline) -> list[int]:
@@ -78,7 +80,7 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
     while deadline.remaining() and (chunk := list(islice(files, BATCH_FILES))):
         if inspector is None:
             measure_all(catalog)
-            inspector = Inspector(catalog, source.url, split=None)
+            inspector = Inspector(catalog, source.url, rules.reader, split=None)
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))

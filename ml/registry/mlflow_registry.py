@@ -23,18 +23,8 @@ MODEL_NAME = "mycoflow"
 ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
 TRAINING_EXPERIMENT = "mycoflow-training"
-# A version gets these tags of its run, so that its page in MLflow shows them.
-INHERITED_TAGS = (
-    "task",
-    "backbone",
-    "backbone_weights",
-    "backbone_id",
-    "precision",
-    "precision_reason",
-    "keras_accuracy",
-    "keras_accuracy_images",
-    foreign_runs.CONVERTED_FROM_TAG,
-)
+# Tags that only find a run. A version gets all other tags of its run, except MLflow's own, so that its page shows them.
+RUN_TAGS = (ATTEMPT_TAG, foreign_runs.CONVERSION_TAG)
 
 
 @dataclass(frozen=True)
@@ -244,7 +234,11 @@ class Registry:
             _ensure_model(client, self.model_name)
             model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
-            inherited = {name: run_tags[name] for name in INHERITED_TAGS if name in run_tags}
+            inherited = {
+                name: value
+                for name, value in run_tags.items()
+                if not name.startswith("mlflow.") and name not in RUN_TAGS
+            }
             point_mlflow_at(self._tracking_uri)  # MLflow finds the logged model through this URI, not the client's
             created = client.create_model_version(
                 self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id

@@ -23,7 +23,7 @@ from ml.settings import Settings
 
 
 @dataclass(frozen=True)
-class PartAccuracy:
+class PartFigures:
     """The latest figures of the champion on one part of the evaluation set; shares between 0 and 1.
 
     Args:
@@ -86,7 +86,7 @@ class Health:
     precision: str | None = None
     backbone_weights: str | None = None
     image_size: int | None = None
-    parts: Sequence[PartAccuracy] = ()
+    parts: Sequence[PartFigures] = ()
     snapshot_cutoff: datetime | None = None
     new_images: NewImages | None = None
     untried_images: int | None = None
@@ -94,7 +94,7 @@ class Health:
     drift: DriftCheck | None = None
 
     @property
-    def deciding(self) -> PartAccuracy | None:
+    def deciding(self) -> PartFigures | None:
         """The part that the floor applies to; None before the first evaluation."""
         return next((part for part in self.parts if part.is_deciding), None)
 
@@ -175,15 +175,15 @@ def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
     return nights[::-1]
 
 
-def _latest_parts(connection: sa.Connection, version: int) -> list[PartAccuracy]:
+def _latest_parts(connection: sa.Connection, version: int) -> list[PartFigures]:
     query = (
-        sa.select(*(evaluations.c[name] for name in PartAccuracy.__dataclass_fields__))
+        sa.select(*(evaluations.c[name] for name in PartFigures.__dataclass_fields__))
         .distinct(evaluations.c.part)
         .where(evaluations.c.model_version == version)
         .order_by(evaluations.c.part, evaluations.c.id.desc())
     )
     return [
-        PartAccuracy(**{**row, "shortfalls": read_shortfalls(row["shortfalls"])})
+        PartFigures(**{**row, "shortfalls": read_shortfalls(row["shortfalls"])})
         for row in connection.execute(query).mappings()
     ]
 

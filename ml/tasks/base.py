@@ -6,19 +6,20 @@ A task has its own folder and one line in `ml.tasks.registered`. Code outside th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.base import BackboneWeights
 from ml.backbones.served_backbone import ServedBackbone
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, AnnotationReader
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
+from ml.errors import ModelLoadError, SettingsError
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.settings import Settings
 from ml.tasks.card import ModelCard
@@ -249,8 +250,8 @@ class Trainer(Protocol):
         """
 
 
-class Task(Protocol):
-    """A task that models are trained for."""
+class Task(AnnotationReader, Protocol):
+    """A task that models are trained for. What not every task can do is in the protocols below."""
 
     @property
     def name(self) -> str:
@@ -261,23 +262,16 @@ class Task(Protocol):
         """Return the name of the share that the floor applies to, such as `accuracy`."""
 
     @property
+    def counts_right_answers(self) -> bool:
+        """Whether an answer is right or wrong, and the main figure is the share of right ones: it has an interval."""
+
+    @property
     def nightly_figures(self) -> Sequence[str]:
         """Return the names of the rows of ml.figures.NIGHTLY that the task has."""
 
     @property
-    def is_exclusive(self) -> bool:
-        """Return whether an item has exactly one class. Then its probabilities add up to 1, and can be calibrated."""
-
-    @property
-    def recipes(self) -> Sequence[str]:
-        """Return the kinds of training that the task has: `retrain`, and optionally `finetune` and `tune`."""
-
-    @property
     def default_hyperparameters(self) -> HyperparameterValues:
         """Return the hyperparameters of a retraining."""
-
-    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
-        """Let Optuna choose hyperparameters."""
 
     def prepare_trainer(self, data: TrainingData, /) -> Trainer:
         """Read the inputs of training, such as features. Compute and store those that are missing.
@@ -285,22 +279,10 @@ class Task(Protocol):
         Raises: ImageStoreError, an image's bytes cannot be read.
         """
 
-    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
-        """Train the last layers of the backbone in the training data further.
-
-        Raises: SettingsError, the backbone has fewer layers; TrainingError.
-        """
-
     def load(self, folder: Path, /) -> Model:
         """Load a version's files and run one test prediction.
 
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
-        """
-
-    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
-        """Write the files of a model version that gives the same answers as a foreign network.
-
-        Raises: ModelLoadError, the network cannot be converted, or the task accepts no foreign networks.
         """
 
     def answer_stored(
@@ -331,3 +313,58 @@ class Task(Protocol):
 
     def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
         """Return an answer as JSON, best class first. Args: count, the maximum number of entries."""
+
+
+@runtime_checkable
+class TunableTask(Task, Protocol):
+    """A task with a search for hyperparameters."""
+
+    def suggest(self, trial: "Trial", /) -> HyperparameterValues:
+        """Let Optuna choose hyperparameters."""
+
+
+@runtime_checkable
+class FinetunableTask(Task, Protocol):
+    """A task with fine-tuning."""
+
+    def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
+        """Train the last layers of the backbone in the training data further.
+
+        Raises: SettingsError, the backbone has fewer layers; TrainingError.
+        """
+
+
+@runtime_checkable
+class ConvertingTask(Task, Protocol):
+    """A task that accepts foreign networks."""
+
+    def convert(self, network: ForeignNetwork, folder: Path, /) -> ConvertedModel:
+        """Write the files of a model version that gives the same answers as a foreign network.
+
+        Raises: ModelLoadError, the network cannot be converted.
+        """
+
+
+def demand_tunable(task: Task) -> TunableTask:
+    """Return the task. Raises: SettingsError, it has no search for hyperparameters."""
+    if not isinstance(task, TunableTask):
+        raise SettingsError(_lacks(task, "search for hyperparameters"))
+    return task
+
+
+def demand_finetunable(task: Task) -> FinetunableTask:
+    """Return the task. Raises: SettingsError, it has no fine-tuning."""
+    if not isinstance(task, FinetunableTask):
+        raise SettingsError(_lacks(task, "fine-tuning"))
+    return task
+
+
+def demand_converting(task: Task) -> ConvertingTask:
+    """Return the task. Raises: ModelLoadError, it accepts no foreign networks."""
+    if not isinstance(task, ConvertingTask):
+        raise ModelLoadError(_lacks(task, "conversion of foreign networks"))
+    return task
+
+
+def _lacks(task: Task, what: str) -> str:
+    return f"Expected a task with a {what}. Received: MYCOFLOW_TASK={task.name}, which has none. Retrain instead."

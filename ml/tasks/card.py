@@ -10,7 +10,8 @@ from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
-FIRST_TASK = "classification"  # the task of models whose card names none, from older releases
+# Values for the cards of older releases, which lack them.
+_FIRST = {"task": "classification", "files": ["model.onnx", "head.npz"], "backbone": FIRST_BACKBONE}
 
 
 @dataclass(frozen=True)
@@ -22,28 +23,28 @@ class ModelCard:
         image_size: side of the square input, pixels.
         backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
         backbone_weights: origin of the backbone's weights, in the form of ml.backbones.base.BackboneWeights.
-        backbone: name of the backbone. Old versions do not have it; they have the first backbone.
+        backbone: its name in ml.backbones.registered.
+        task: its name in ml.tasks.registered.
+        files: names of the files that serving needs besides the card.
         preprocessing: version of the code that decodes image files to pixels.
         precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
         precision_reason: reason for this precision, in a sentence.
         reduce_range: the int8 weights have 7 bits, so that sums saturate on no CPU.
         model_sha256: SHA-256 of model.onnx, set when the files are written. None in old versions.
-        task: name of the task in ml.tasks.registered. Old versions do not have it; they have the first task.
-        files: names of the files that serving needs besides the card.
     """
 
     classes: tuple[str, ...]
     image_size: int
     backbone_id: str
     backbone_weights: str
-    backbone: str = FIRST_BACKBONE
+    backbone: str
+    task: str
+    files: tuple[str, ...]
     preprocessing: str = PREPROCESSING_VERSION
     precision: str = "fp32"
     precision_reason: str = ""
     reduce_range: bool = False
     model_sha256: str | None = None
-    task: str = FIRST_TASK
-    files: tuple[str, ...] = ("model.onnx", "head.npz")
 
 
 def save_card(card: ModelCard, folder: Path) -> None:
@@ -59,7 +60,7 @@ def load_card(folder: Path) -> ModelCard:
     path = folder / FILE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        card = ModelCard(**content)
+        card = ModelCard(**{**_FIRST, **content})
     except (OSError, ValueError, TypeError) as error:
         raise ModelLoadError(
             f"Expected a model card at {path}. It does not load ({error}). Download the model version again."

@@ -68,7 +68,7 @@ def train_challenger(
         report("backbone", 1, 1)
         _log_origin(run, workspace, attempt, snapshot, served)
         hyperparameters = {**task.default_hyperparameters, **plan.hyperparameters}
-        run.log_parameters({f"head_{name}": value for name, value in hyperparameters.items()})
+        run.log_parameters({f"hyperparameter_{name}": value for name, value in hyperparameters.items()})
         data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, plan.views, plan.seed, report)
         trained = task.prepare_trainer(data).fit(hyperparameters, deadline)
         _log_training(run, trained)

@@ -11,7 +11,7 @@ from ml.deadlines import Deadline
 from ml.errors import SettingsError
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
-from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone
+from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone, demand_finetunable
 from ml.training import training_plots
 from ml.training.challenger import Plan
 
@@ -42,7 +42,7 @@ def finetune_backbone(
     backbone = find_backbone(start.backbone)
     demand_layers(options.layers, len(backbone.tunable_layers))
     data = TrainingData(catalog, settings, snapshot, start, plan.views, plan.seed, on_step)
-    tuned = workspace.task.finetune(data, options, deadline)
+    tuned = demand_finetunable(workspace.task).finetune(data, options, deadline)
     run.tag({"finetuned_from_version": str(version), "finetuned_from_backbone": start.backbone_id})
     _log_training(run, workspace.task.main_figure, tuned)
     return make_served_backbone(

@@ -15,7 +15,7 @@ from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import CatalogError, NoChampionError, SettingsError
 from ml.progress import StepProgress
 from ml.settings import Settings
-from ml.tasks.base import FinetuningOptions, Task
+from ml.tasks.base import FinetuningOptions, Task, demand_finetunable, demand_tunable
 from ml.training.challenger import Plan, train_challenger
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.finetuning import demand_layers, finetune_backbone
@@ -269,11 +269,11 @@ def demand_recipe(task: Task, recipe: Recipe) -> None:
 
     Raises: SettingsError, it does not.
     """
-    if recipe.kind not in task.recipes:
-        raise SettingsError(
-            f"Expected a training that MYCOFLOW_TASK={task.name} has: {', '.join(task.recipes)}. "
-            f"Received: {recipe.kind}."
-        )
+    match recipe:
+        case Finetune():
+            demand_finetunable(task)
+        case Tune():
+            demand_tunable(task)
 
 
 def demand_same_request(request_key: str, found: Recipe, asked: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Tuning: train many heads on the same features. Any number of workers share the trials.
+"""Tuning: train many models on the same features. Any number of workers share the trials.
 
 A worker starts trials until the study has the requested number. A trial's value is its model's main figure on the
 validation fold. The evaluation set is not used.
@@ -11,7 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ml.app import Workspace
-from ml.backbones.keras_backend import load_keras
 from ml.backbones.views import training_views
 from ml.catalog.models import attempts
 from ml.catalog.models.attempts import Attempt
@@ -19,7 +18,7 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.base import HyperparameterValues, Task, Trainer, TrainingData
+from ml.tasks.base import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -83,7 +82,7 @@ def first_trial(task: Task, may_mirror: bool) -> dict[str, Any]:
     return {**task.default_hyperparameters, **({MIRRORED_VIEWS: True} if may_mirror else {})}
 
 
-def suggest(task: Task, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
+def suggest(task: TunableTask, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
     """Let Optuna choose the values of a trial.
 
     Args: may_mirror, mirrored images are valid examples: MYCOFLOW_MIRRORED_VIEWS.
@@ -116,7 +115,7 @@ class _Objective:
         may_mirror: whether mirrored images may be tried.
     """
 
-    task: Task
+    task: TunableTask
     trainer: Callable[[bool], Trainer]
     budget_seconds: float
     may_mirror: bool
@@ -134,7 +133,7 @@ class _Objective:
             return workspace.task.prepare_trainer(data)
 
         budget_seconds = workspace.settings.training_budget_minutes * 60
-        return cls(workspace.task, trainer, budget_seconds, recipe.pinned.mirrored_views)
+        return cls(demand_tunable(workspace.task), trainer, budget_seconds, recipe.pinned.mirrored_views)
 
     def __call__(self, trial: "Trial") -> float:
         try:
@@ -145,7 +144,6 @@ class _Objective:
 
     def _train(self, trial: "Trial") -> float:
         hyperparameters, is_mirrored = suggest(self.task, trial, self.may_mirror)
-        load_keras().utils.clear_session()  # free memory: a worker trains hundreds of heads
         trained = self.trainer(is_mirrored).fit(hyperparameters, Deadline(self.budget_seconds), _pruning(trial))
         trial.set_user_attr(VALIDATION_LOSS, min(trained.history["val_loss"]))
         return trained.figures.main

@@ -34,7 +34,8 @@ def deployment(settings: Settings) -> Deployment:
     head = Head(kernel, np.zeros(len(CLASSES), np.float32))
     (bundle / "model.onnx").write_bytes(join_head(backbone, head))
     save_head(head, bundle / "head.npz")
-    save_card(ModelCard(CLASSES, settings.image_size, backbone_id(backbone), "random:0"), bundle)
+    facts = (settings.image_size, backbone_id(backbone), "random:0", "vgg16", "classification")
+    save_card(ModelCard(CLASSES, *facts, files=("model.onnx", "head.npz")), bundle)
     assert settings.database_url is not None
     own = {
         "MYCOFLOW_HOME": str(settings.mycoflow_home),

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, load_classifier, mlflow_uri
+from ml.app import Workspace, load_version, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal, verdicts
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
@@ -86,7 +86,7 @@ def test_a_training_uses_the_settings_of_its_request(filled_workspace: Workspace
     changed = filled_workspace.settings.model_copy(update={"image_size": 48, "weights": "bundled"})
     later = replace(filled_workspace, settings=changed)
     cycle.train(later, attempt_id)
-    card = load_classifier(later, cycle.register(later, attempt_id)).card
+    card = load_version(later, cycle.register(later, attempt_id)).card
     assert card.image_size == filled_workspace.settings.image_size == 32
     assert card.backbone_weights == "random:0"
 
@@ -131,7 +131,7 @@ def test_a_second_scoring_of_unchanged_images_computes_nothing(
 
     cycle.monitor(trained)
     for scored in ("scoring", "nightly_figures"):
-        monkeypatch.setattr(f"ml.evaluation.{scored}.load_classifier", refuse)
+        monkeypatch.setattr(f"ml.evaluation.{scored}.load_version", refuse)
     assert cycle.monitor(trained).model_version == 1
 
 

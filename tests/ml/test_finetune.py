@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.catalog.models.model_versions import load_model_version
 from ml.errors import NoChampionError, SettingsError, UnknownVersionError
 from ml.evaluation import promotion
@@ -56,7 +56,7 @@ def test_a_fine_tuned_backbone_is_kept_until_another_is_asked_for(
     assert {"activations", "tune", "train"} <= set(seen)
     assert backbone_id(2) != backbone_id(1)
     assert tags(trained, 2)["finetuned_from_version"] == "1"
-    assert load_classifier(trained, 2).card.backbone_weights.startswith("finetuned:")
+    assert load_version(trained, 2).card.backbone_weights.startswith("finetuned:")
     assert list((trained.settings.mycoflow_home / "activations").iterdir()) == []
 
     promotion.promote_by_hand(trained, 2, actor="tester", reason="test")

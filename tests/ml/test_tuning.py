@@ -120,7 +120,7 @@ def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: W
 
     client = MlflowClient(filled_workspace.settings.mlflow_tracking_uri)
     trained = client.get_run(str(attempt.mlflow_run_id)).data
-    assert float(trained.params["head_learning_rate"]) == best.params["learning_rate"]
+    assert float(trained.params["hyperparameter_learning_rate"]) == best.params["learning_rate"]
     assert trained.metrics["validation_accuracy"] == pytest.approx(best.value)
     epochs = client.get_metric_history(str(attempt.mlflow_run_id), "val_loss")
     # The same data, seed and hyperparameters: the same head.

@@ -15,7 +15,7 @@ from ml.app import open_registry
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.figures import FIGURES, NIGHTLY
-from ml.reporting.health import Health, PartAccuracy
+from ml.reporting.health import Health, PartFigures
 from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.model_host import ModelHost
@@ -46,7 +46,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[Metric]:
     """All metrics of a service with a complete database."""
-    part = PartAccuracy(
+    part = PartFigures(
         "recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]], []
     )
     drift = DriftCheck(1, *[100] * 6, *[0.1] * 7, ["features"], *[0.9] * 4)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, RootModel
 
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import AnnotationReader
 from ml.data.data_changes import Action, Change
 from ml.data.feedback import Verdict
 from ml.reporting.browsing import HeldBack, ImageFilter, LabelOrigin, LogFilter
@@ -177,8 +177,7 @@ class Certify(Strict):
     action: Literal["certify"]
     sha256: Sha256
 
-    @property
-    def change(self) -> Change:
+    def change(self, _: AnnotationReader) -> Change:
         return Change("certify", self.sha256)
 
 
@@ -189,9 +188,8 @@ class Relabel(Strict):
     sha256: Sha256
     label: Label
 
-    @property
-    def change(self) -> Change:
-        return Change("relabel", self.sha256, Annotation((self.label,)))
+    def change(self, reader: AnnotationReader) -> Change:
+        return Change("relabel", self.sha256, reader.read_label(self.label))
 
 
 class Exclude(Strict):
@@ -200,8 +198,7 @@ class Exclude(Strict):
     action: Literal["exclude"]
     sha256: Sha256
 
-    @property
-    def change(self) -> Change:
+    def change(self, _: AnnotationReader) -> Change:
         return Change("exclude", self.sha256)
 
 

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import FIGURES, NIGHTLY
-from ml.reporting.health import Health, PartAccuracy
+from ml.reporting.health import Health, PartFigures
 from ml.settings import Settings
 
 # Values of the labels -> value of the figure; None if it is not known, or the event never happened.
@@ -84,8 +84,8 @@ def _labelled_values(health: Health, settings: Settings) -> dict[str, _Values]:
     }
 
 
-def _floor_values(deciding: PartAccuracy | None, settings: Settings) -> _Values:
-    """Return the decisions by class; the empty class has the decision on the accuracy.
+def _floor_values(deciding: PartFigures | None, settings: Settings) -> _Values:
+    """Return the decisions by class; the empty class has the decision on the main figure.
 
     In Prometheus, an empty label is the same as no label.
     """

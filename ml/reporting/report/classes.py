@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from ml.reporting.health import PartAccuracy
+from ml.reporting.health import PartFigures
 from ml.reporting.report.colours import BLUE, VERMILLION, shade
 
 MOST_CLASSES = 20  # of more classes, the report shows only the worst: a larger table is hard to read
@@ -51,7 +51,7 @@ class Confusion:
     share: float
 
 
-def class_figures(part: PartAccuracy) -> list[ClassFigures]:
+def class_figures(part: PartFigures) -> list[ClassFigures]:
     """Return the classes that have images, lowest recall first; at most MOST_CLASSES."""
     rows = [
         ClassFigures(name, int(figures["image_count"]), figures["recall"], figures["precision"])
@@ -61,7 +61,7 @@ def class_figures(part: PartAccuracy) -> list[ClassFigures]:
     return sorted(rows, key=lambda row: (row.recall, row.name))[:MOST_CLASSES]
 
 
-def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixRow]:
+def confusion_matrix(part: PartFigures, classes: Sequence[str]) -> list[MatrixRow]:
     """Return the rows of the confusion matrix; none if there is no such matrix, or more than MOST_CLASSES classes.
 
     Args: classes, in the order of the rows.
@@ -74,7 +74,7 @@ def confusion_matrix(part: PartAccuracy, classes: Sequence[str]) -> list[MatrixR
     ]
 
 
-def most_frequent_confusions(part: PartAccuracy, classes: Sequence[str]) -> list[Confusion]:
+def most_frequent_confusions(part: PartFigures, classes: Sequence[str]) -> list[Confusion]:
     """Return the confusions with the most images; at most MOST_CONFUSIONS, none if there is no confusion matrix."""
     confusions = [
         Confusion(true_name, predicted_name, count, count / sum(counts))

@@ -8,12 +8,13 @@ from ml.catalog.database import Catalog
 from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import NIGHTLY, title_of
-from ml.reporting.health import PartAccuracy
+from ml.reporting.health import PartFigures
 from ml.reporting.report import classes, plots, signals
 from ml.reporting.report.colours import of_origin
 from ml.reporting.report.facts import Facts, read_facts
 from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
+from ml.tasks.registered import find_task
 
 
 def make_report(catalog: Catalog, settings: Settings, in_airflow: bool = False) -> str:
@@ -44,6 +45,7 @@ def render(facts: Facts, in_airflow: bool = False) -> str:
         arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
         deciding=health.deciding,
         main_figure=title_of(floor_of(facts.settings).figure),
+        has_interval=find_task(facts.settings.task).counts_right_answers,
         figures=[figure for figure in NIGHTLY if figure.name in health.figures],
     )
 
@@ -59,7 +61,7 @@ def _unmeasured_floors(facts: Facts) -> list[str]:
     )
 
 
-def _interval(part: PartAccuracy) -> ObservedAccuracy | None:
+def _interval(part: PartFigures) -> ObservedAccuracy | None:
     """Return the interval of a part's accuracy. A part has at least one image, so the interval exists.
 
     Other main figures are no shares of images, and have none.

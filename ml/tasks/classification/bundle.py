@@ -21,6 +21,7 @@ from ml.backbones.registered import find_backbone
 from ml.backbones.served_backbone import ServedBackbone
 from ml.errors import ModelLoadError
 from ml.tasks.card import ModelCard, save_card
+from ml.tasks.classification import FILES, NAME
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.classification.head import Head, save_head
 from ml.tasks.classification.keras_classifier import build_classifier
@@ -64,6 +65,8 @@ def make_card(served: ServedBackbone, classes: Sequence[str]) -> ModelCard:
         precision=served.precision,
         precision_reason=served.precision_reason,
         reduce_range=served.reduce_range,
+        task=NAME,
+        files=FILES,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import Annotation, OneClass
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
@@ -24,7 +24,7 @@ from ml.tasks.base import (
     TrainingData,
     TunedBackbone,
 )
-from ml.tasks.classification import hyperparameters
+from ml.tasks.classification import NAME, hyperparameters
 from ml.tasks.classification.answers import encode_answer, measure_answers, score_answers
 from ml.tasks.classification.classifier import Classifier
 from ml.tasks.stored_answers import answer_from_features
@@ -33,14 +33,13 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 
-class Classification:
+class Classification(OneClass):
     """The classification task: an answer is right or wrong."""
 
-    name = "classification"
+    name = NAME
     main_figure = "accuracy"
+    counts_right_answers = True
     nightly_figures = tuple(figure.name for figure in NIGHTLY)
-    is_exclusive = True
-    recipes = ("retrain", "finetune", "tune")
     default_hyperparameters = asdict(hyperparameters.DEFAULTS)
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:

@@ -10,6 +10,7 @@ from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.scales import SCALES
 from ml.tasks.base import CONVERTED, ConvertedModel, ForeignNetwork
 from ml.tasks.card import ModelCard, save_card
+from ml.tasks.classification import FILES, NAME
 from ml.tasks.classification.converted_graph import ConvertedGraph, convert_graph
 from ml.tasks.classification.head import save_head
 
@@ -40,6 +41,8 @@ def _write_files(folder: Path, graph: ConvertedGraph, network: ForeignNetwork) -
         backbone=CONVERTED,
         precision_reason="The model was converted without quantisation.",
         model_sha256=sha256,
+        task=NAME,
+        files=FILES,
     )
     save_card(card, folder)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.backbones.features import ensure_views, read_pixels
+from ml.backbones.keras_backend import load_keras
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import SnapshotItem
@@ -82,6 +83,7 @@ class HeadTrainer:
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None
     ) -> TrainedClassifier:
         """Train a head, and measure it on the validation fold."""
+        load_keras().utils.clear_session()  # free memory: a search trains hundreds of heads in one process
         classes, report = self.data.snapshot.classes, self.data.on_step
         head = train_head(
             *self.training,

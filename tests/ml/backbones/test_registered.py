@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, load_classifier, open_workspace
+from ml.app import Workspace, load_version, open_workspace
 from ml.backbones.keras_backend import build_network
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.catalog.accounts.tokens import issue_token
@@ -73,7 +73,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
 ) -> None:
     report = cycle.retrain(tiny, "first", "test", RETRAIN)
     assert (report.production_version, report.verdict.decision) == (1, "promote")
-    card = load_classifier(tiny, 1).card
+    card = load_version(tiny, 1).card
     assert (card.backbone, card.backbone_weights) == (three_layers.NAME, "random:0")
     assert run_tags(tiny, 1)["backbone"] == three_layers.NAME
     (version,) = tiny.registry.versions()
@@ -88,7 +88,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
     second = cycle.retrain(tiny, "second", "test", RETRAIN)
     assert second.verdict.champion_version == 1
     third = cycle.retrain(tiny, "third", "test", Finetune(200, layers=2, epochs=2, learning_rate=1e-4))
-    assert load_classifier(tiny, third.model_version).card.backbone_weights.startswith("finetuned:")
+    assert load_version(tiny, third.model_version).card.backbone_weights.startswith("finetuned:")
     with pytest.raises(SettingsError, match="layers: expected 1 to 3"):
         cycle.retrain(tiny, "fourth", "test", Finetune(200, layers=4, epochs=1))
 

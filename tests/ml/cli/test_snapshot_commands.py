@@ -22,7 +22,7 @@ from ml.cli import snapshot_commands
 from ml.data.data_changes import Change, apply_changes
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
-from ml.data.snapshot_export import file_name
+from ml.data.snapshot_export import NO_CLASS, file_name
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.errors import ImageStoreError, MycoflowError, SnapshotError, SnapshotExportError
 from ml.ingest.digits import DigitFolders
@@ -189,6 +189,11 @@ def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
         run("export", "99", str(tmp_path / "none"))
 
 
+def folder_of(member: Member, *names: str) -> str:
+    (folder,) = file_name(Member(**vars(member) | {"annotation": Annotation(names)})).split("/")[1:-1]
+    return folder
+
+
 @pytest.mark.parametrize(
     ("label", "folder"),
     [
@@ -196,12 +201,20 @@ def test_an_export_replaces_no_files_and_names_a_folder_that_it_cannot_write(
         ("../../etc", "%2E.%2F..%2Fetc"),
         (".hidden", "%2Ehidden"),
         ("a\\b 100%", "a%5Cb 100%25"),
+        ("蘑" * 100, "蘑" * 85),
     ],
 )
 def test_a_class_of_any_name_stays_inside_the_export(taken: Catalog, label: str, folder: str) -> None:
     with taken.begin() as connection:
         member = load_members(connection, 1)[0]
-    assert file_name(Member(**vars(member) | {"annotation": Annotation((label,))})).split("/")[1:-1] == [folder]
+    assert folder_of(member, label) == folder
+
+
+def test_the_folder_of_several_classes_names_each_once(taken: Catalog) -> None:
+    with taken.begin() as connection:
+        member = load_members(connection, 1)[0]
+    assert folder_of(member, "rod", "cell", "rod") == "rod, cell"
+    assert folder_of(member) == NO_CLASS
 
 
 def test_labels_that_look_like_markup_are_shown_as_they_are(run: Run, taken: Catalog) -> None:

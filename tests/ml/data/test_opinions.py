@@ -7,12 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.annotations import ONE_CLASS, Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.tables import feedback
+from ml.data.membership import read_states
 from ml.data.opinions import judge_prediction
 from ml.errors import FeedbackError, ForbiddenError, UnknownPredictionError, UnknownVersionError
 
@@ -48,7 +50,7 @@ def prediction_id(catalog: Catalog, asker: Account) -> int:
 
 
 def test_who_asked_may_propose(catalog: Catalog, prediction_id: int, asker: Account) -> None:
-    feedback_id, effect = judge_prediction(catalog, prediction_id, asker, "nok", "boletus", True, SERVED)
+    feedback_id, effect = judge_prediction(catalog, prediction_id, asker, "nok", "boletus", True, SERVED, ONE_CLASS)
     assert effect == "recorded"
     with catalog.begin() as connection:
         row = connection.execute(sa.select(feedback)).one()
@@ -57,23 +59,23 @@ def test_who_asked_may_propose(catalog: Catalog, prediction_id: int, asker: Acco
 
 def test_a_stranger_may_not_and_an_expert_may(catalog: Catalog, prediction_id: int, new_account: NewAccount) -> None:
     with pytest.raises(ForbiddenError):
-        judge_prediction(catalog, prediction_id, new_account("bob", "user"), "ok", None, True, SERVED)
+        judge_prediction(catalog, prediction_id, new_account("bob", "user"), "ok", None, True, SERVED, ONE_CLASS)
     expert = new_account("eve", "expert")
-    assert judge_prediction(catalog, prediction_id, expert, "ok", None, True, SERVED)[1] == "confirmed"
+    assert judge_prediction(catalog, prediction_id, expert, "ok", None, True, SERVED, ONE_CLASS)[1] == "confirmed"
 
 
 @pytest.mark.parametrize("wrong_id", [0, 10**6, 2**63])
 @pytest.mark.usefixtures("prediction_id")
 def test_a_prediction_that_nobody_made_is_unknown(catalog: Catalog, asker: Account, wrong_id: int) -> None:
     with pytest.raises(UnknownPredictionError):
-        judge_prediction(catalog, wrong_id, asker, "ok", None, True, SERVED)
+        judge_prediction(catalog, wrong_id, asker, "ok", None, True, SERVED, ONE_CLASS)
 
 
 def test_without_the_version_s_names_there_is_nothing_to_judge(
     catalog: Catalog, prediction_id: int, asker: Account
 ) -> None:
     with pytest.raises(UnknownVersionError, match=f"version {VERSION}"):
-        judge_prediction(catalog, prediction_id, asker, "ok", None, True, served={})
+        judge_prediction(catalog, prediction_id, asker, "ok", None, True, {}, ONE_CLASS)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,43 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(
     catalog: Catalog, prediction_id: int, asker: Account, verdict: str, label: str
 ) -> None:
     with pytest.raises(FeedbackError, match="corrected_label"):
-        judge_prediction(catalog, prediction_id, asker, verdict, label, True, SERVED)  # type: ignore[arg-type]
+        judge_prediction(catalog, prediction_id, asker, verdict, label, True, SERVED, ONE_CLASS)  # type: ignore[arg-type]
     with catalog.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(feedback)) == 0
+
+
+class Several:
+    """An item may have several classes."""
+
+    is_exclusive = False
+
+    def read_label(self, label: str, /) -> Annotation:
+        return Annotation(tuple(label.split("|")))
+
+
+def test_one_right_name_of_several_confirms_only_a_label_that_has_it(
+    catalog: Catalog, prediction_id: int, new_account: NewAccount
+) -> None:
+    expert = new_account("eve", "expert")
+    said = []
+    for verdict, label in (("ok", None), ("nok", "boletus|amanita"), ("ok", None), ("nok", "boletus"), ("ok", None)):
+        _, effect = judge_prediction(catalog, prediction_id, expert, verdict, label, True, SERVED, Several())  # type: ignore[arg-type]
+        with catalog.begin() as connection:
+            annotation = read_states(connection, ["ab" * 32])["ab" * 32].annotation
+        said.append((effect, annotation and annotation.class_names))
+    both = ("boletus", "amanita")
+    assert said == [
+        ("recorded", None),
+        ("confirmed", both),
+        ("recorded", both),
+        ("confirmed", ("boletus",)),
+        ("recorded", ("boletus",)),
+    ]
+    with catalog.begin() as connection:
+        labels = list(connection.scalars(sa.select(feedback.c.corrected_label).order_by(feedback.c.id)))
+    assert labels == [None, "boletus, amanita", None, "boletus", None]
+
+
+def test_each_name_of_a_correction_must_be_known(catalog: Catalog, prediction_id: int, asker: Account) -> None:
+    with pytest.raises(FeedbackError, match="a name that a model"):
+        judge_prediction(catalog, prediction_id, asker, "nok", "boletus|no such name", True, SERVED, Several())

@@ -184,7 +184,10 @@ def test_people_and_models_say_several_classes(catalog: Catalog, add_images: Add
         (Opinion("ok", "fox", None), True),
         (Opinion("nok", "dog", None), True),
         (Opinion("nok", "fox", None), False),
-        (Opinion("nok", "fox", "dog"), False),
+        (Opinion("nok", "fox", Annotation(("dog",))), False),
+        (Opinion("nok", "cat", Annotation(("dog",))), True),
+        (Opinion("nok", "cat", Annotation(BOTH)), False),
+        (Opinion("nok", "cat", Annotation(("dog", "fox"))), True),
     ],
 )
 def test_an_opinion_contradicts_what_does_not_have_its_name(opinion: Opinion, contradicts: bool) -> None:

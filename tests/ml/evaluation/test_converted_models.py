@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml import cycle
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.backbones.features import read_pixels
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.backbones.scales import SCALES
@@ -93,7 +93,7 @@ def to_onnx(network: Any, is_channels_first: bool = False) -> Any:
 def assert_serves(workspace: Workspace, version: int, expected: np.ndarray) -> None:
     """The version answers as the original did, is scored, and goes into production."""
     pixels, _ = pictures(workspace)
-    classifier = load_classifier(workspace, version)
+    classifier = load_version(workspace, version)
     output = classifier.predict(pixels)
     np.testing.assert_allclose(output.probabilities, expected, atol=1e-3)
     np.testing.assert_allclose(classifier.classify(output.features), output.probabilities, atol=1e-4)
@@ -171,7 +171,7 @@ def test_a_network_without_a_dense_layer_goes_without_features_of_its_own(traine
     assert any("its class scores are used as its features" in note for note in registration.notes)
     pixels, _ = pictures(trained)
     assert_serves(trained, 2, network.predict(pixels / np.float32(255), verbose=0))
-    assert load_classifier(trained, 2).predict(pixels[:1]).features.shape == (1, 3)
+    assert load_version(trained, 2).predict(pixels[:1]).features.shape == (1, 3)
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -191,7 +191,7 @@ def test_a_network_that_wants_blue_first_gets_it(trained: Workspace, log: LogMod
     pixels, _ = pictures(trained)
     colours = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
     expected = network.predict(SCALES["caffe"].apply(colours), verbose=0)
-    np.testing.assert_allclose(load_classifier(trained, 2).predict(colours).probabilities, expected, atol=1e-3)
+    np.testing.assert_allclose(load_version(trained, 2).predict(colours).probabilities, expected, atol=1e-3)
 
 
 def lambda_network() -> Any:

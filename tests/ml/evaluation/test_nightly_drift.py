@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.images.feature_vectors import IDENTITY, save_features
 from ml.catalog.items.item_records import ItemRecord, add_predicted
@@ -29,7 +29,7 @@ Ask = Callable[[list[bytes]], list[int]]
 @pytest.fixture
 def ask(trained: Workspace) -> Ask:
     """Leaves in the catalog what the service leaves there for a prediction. Gives the predictions' ids."""
-    classifier = load_classifier(trained, 1)
+    classifier = load_version(trained, 1)
     return lambda contents: [_predict(trained, classifier, content) for content in contents]
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ml.app import Workspace, load_classifier, mlflow_uri
+from ml.app import Workspace, load_version, mlflow_uri
 from ml.backbones.features import read_pixels
 from ml.data.evaluation_sets import current_evaluation_set
 
@@ -41,7 +41,7 @@ def test_the_example_is_registered_promoted_and_answers(trained: Workspace, tmp_
     assert trained.registry.champion() == 2
     with trained.catalog.begin() as connection:
         members = current_evaluation_set(connection)[1]
-    classifier = load_classifier(trained, 2)
+    classifier = load_version(trained, 2)
     pixels = read_pixels(trained.catalog, [each.demand_image() for each in members], classifier.card.image_size)
     named = classifier.predict(pixels).probabilities.argmax(axis=1)
     truth = [classifier.card.classes.index(each.annotation.label) for each in members]

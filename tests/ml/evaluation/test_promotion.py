@@ -80,7 +80,7 @@ def test_what_a_person_chose_is_stale_where_the_champion_changed_on_the_way(
     put(serving, 2, 1)
     monkeypatch.setattr(promotion, "note_external_move", lambda _: 2)
     monkeypatch.setattr(promotion, "remember_version", lambda *_: None)
-    monkeypatch.setattr(promotion, "load_classifier", lambda *_: serving.registry.set_champion(3))
+    monkeypatch.setattr(promotion, "load_version", lambda *_: serving.registry.set_champion(3))
     if move == "back":
         serving.registry.set_champion(3)
     with pytest.raises(StaleChampionError, match="expected version 2 there, found 3"):

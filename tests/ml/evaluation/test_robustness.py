@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml import cycle
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.catalog.models.evaluations import find_figures
 from ml.catalog.object_store import image_key
 from ml.data.evaluation_sets import current_evaluation_set, current_members
@@ -52,7 +52,7 @@ def test_a_night_measures_it_once_and_the_next_computes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("ml.evaluation.nightly_figures.load_classifier", refuse)
+    monkeypatch.setattr("ml.evaluation.nightly_figures.load_version", refuse)
     cycle.monitor(trained)
     with trained.catalog.begin() as connection:
         assert find_figures(connection, 1) == first
@@ -74,7 +74,7 @@ def test_another_evaluation_set_is_measured_anew(trained: Workspace, monkeypatch
 def test_no_more_images_are_computed_than_allowed(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     with trained.catalog.begin() as connection:
         members = current_members(connection)
-    classifier = load_classifier(trained, 1)
+    classifier = load_version(trained, 1)
     everything = measure_robustness(trained.catalog, trained.task, classifier, members)
     assert measure_robustness(trained.catalog, trained.task, classifier, members[::-1]) == everything
     monkeypatch.setattr(robustness, "MOST_IMAGES", 7)

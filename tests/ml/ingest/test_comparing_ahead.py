@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.annotations import Annotation
+from ml.catalog.annotations import ONE_CLASS, Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import ItemRecord, add_predicted
@@ -179,7 +179,7 @@ def test_an_expert_s_word_on_a_copy_is_compared_before(
     with catalog.begin() as connection:
         row = "INSERT INTO users.accounts (login, password_hash, role) VALUES ('eve', 'x', 'expert') RETURNING id"
         expert = Account(connection.execute(sa.text(row)).scalar_one(), "eve", "expert")
-    _, effect = judge_prediction(catalog, prediction_id, expert, "ok", None, True, served={1: ["a", "b"]})
+    _, effect = judge_prediction(catalog, prediction_id, expert, "ok", None, True, {1: ["a", "b"]}, ONE_CLASS)
     assert (effect, label_of(catalog, sha256)) == ("confirmed", "a")
     assert compares == [1]
     assert comparisons.open == []

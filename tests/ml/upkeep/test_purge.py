@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from ml import cycle
-from ml.app import Workspace, load_classifier
+from ml.app import Workspace, load_version
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
@@ -393,9 +393,9 @@ def test_files_of_versions_that_never_served_go_and_others_stay(
     assert done["feature vectors of backbones"].count > 0
     assert done["backbone files"].count == 0  # the int8 backbone of versions 1 and 3 was made from the same fp32 file
     with pytest.raises(ModelLoadError, match="train again"):
-        load_classifier(workspace, 2)
-    load_classifier(workspace, 1)
-    load_classifier(workspace, 3)
+        load_version(workspace, 2)
+    load_version(workspace, 1)
+    load_version(workspace, 3)
     register(workspace, "fourth")  # the backbone is still there
     assert amounts(purge_workspace(workspace, is_dry_run=True))["files of model versions"].count == 1  # version 3 now
     mlflow_uri = settings.mlflow_tracking_uri
@@ -423,7 +423,7 @@ def test_the_champion_still_loads_where_an_unused_version_has_the_same_files(
     purge_workspace(workspace, is_dry_run=False)
     shutil.rmtree(settings.mycoflow_home / "models")
     for version in (1, 2, 3, 4):
-        load_classifier(workspace, version)
+        load_version(workspace, version)
 
 
 def test_the_files_of_a_dead_backbone_go(workspace: Workspace) -> None:

@@ -85,9 +85,9 @@ _READERS: dict[str, Callable[[DataQuery], ImagesPage | PredictionsPage | Feedbac
 @requires("admin")
 def post_changes(body: ChangesBody) -> Response:
     """Certify, relabel or exclude images. If one change is refused, none is made. The audit log records each change."""
-    changes = [entry.change for entry in body.changes]
-    mirrored = application_state.current().settings.mirrored_views
-    done = change_images(current_catalog(), changes, current_actor(), mirrored)
+    service = application_state.current()
+    changes = [entry.change(service.reader) for entry in body.changes]
+    done = change_images(current_catalog(), changes, current_actor(), service.settings.mirrored_views)
     return jsonify(
         changes=[
             {

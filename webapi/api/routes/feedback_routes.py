@@ -29,6 +29,7 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
         body.corrected_label,
         service.settings.mirrored_views,
         served={} if model is None else {model.version: model.card.classes},
+        reader=service.reader,
     )
     service.metrics.predictions.count_feedback(body.verdict)
     return jsonify(id=feedback_id, effect=effect)

@@ -13,7 +13,7 @@ from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.journal import Move
 from ml.evaluation.floor import floor_of
 from ml.figures import NIGHTLY
-from ml.reporting.health import Health, NightPoint, PartAccuracy
+from ml.reporting.health import Health, NightPoint, PartFigures
 from ml.reporting.report.facts import Facts
 from ml.settings import Settings
 
@@ -74,8 +74,8 @@ def health(drift: DriftCheck) -> Health:
         backbone_weights="imagenet",
         image_size=160,
         parts=[
-            PartAccuracy("anchor", 0.95, 500, False, AT, per_class, confusion, []),
-            PartAccuracy("recent", 0.92, 100, True, AT, per_class, confusion, []),
+            PartFigures("anchor", 0.95, 500, False, AT, per_class, confusion, []),
+            PartFigures("recent", 0.92, 100, True, AT, per_class, confusion, []),
         ],
         snapshot_cutoff=AT - timedelta(days=4),
         new_images=NewImages(120, 30),

@@ -9,7 +9,7 @@ import pytest
 
 from ml.catalog.models.evaluations import Shortfall
 from ml.figures import FIGURES
-from ml.reporting.health import Health, PartAccuracy
+from ml.reporting.health import Health, PartFigures
 from ml.reporting.report.facts import Facts
 from ml.reporting.report.formats import in_unit, lasted
 from ml.reporting.report.page import render
@@ -119,7 +119,7 @@ def test_a_class_below_its_floor_is_named_and_a_floor_of_an_unknown_class_too(fa
 
 def test_names_from_users_are_escaped(facts: Facts, health: Health) -> None:
     figures = {"image_count": 10, "recall": 0.5, "precision": 0.5, "f1": 0.5}
-    part = PartAccuracy(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]], [])
+    part = PartFigures(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]], [])
     hostile = replace(
         facts,
         health=replace(health, classes=[HOSTILE, "b"], parts=[part], backbone_weights=HOSTILE, pool={HOSTILE: 3}),
@@ -139,7 +139,7 @@ def test_a_page_with_many_classes_with_long_names_is_small_enough_for_mail(facts
     classes = [f"Amanita muscaria variety number {number}" for number in range(300)]
     figures = {"image_count": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5}
     confusion = [[int(column in (row, (row + 1) % 300)) for column in range(300)] for row in range(300)]
-    part = PartAccuracy("anchor", 0.5, 600, True, facts.at, dict.fromkeys(classes, figures), confusion, [])
+    part = PartFigures("anchor", 0.5, 600, True, facts.at, dict.fromkeys(classes, figures), confusion, [])
     many = replace(facts, nights=facts.nights * 6, arrivals=facts.arrivals * 15)
     html = render(replace(many, health=replace(health, classes=classes, parts=[part])))
     assert len(html.encode()) < MOST_BYTES

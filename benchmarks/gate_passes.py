@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ml.evaluation.floor import Floor
 from ml.evaluation.gate import BestVersion, Comparison, judge
-from ml.tasks.base import Scores
+from ml.tasks.task import Scores
 
 CLASSES = 10
 CHAMPION_ACCURACY = 0.85

@@ -12,9 +12,9 @@ from ml.catalog.models.model_versions import ModelVersion, find_model_version, s
 from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings, load_settings
-from ml.tasks.base import Model, Task
 from ml.tasks.card import load_card
-from ml.tasks.registered import find_task, load_model
+from ml.tasks.registered_tasks import find_task, load_model
+from ml.tasks.task import Model, Task
 
 
 @dataclass(frozen=True)

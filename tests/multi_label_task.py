@@ -25,7 +25,10 @@ from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.errors import LabelError, TrainingError
 from ml.progress import EpochProgress, Progress
-from ml.tasks.base import (
+from ml.tasks.card import ModelCard, load_card, save_card
+from ml.tasks.registered_tasks import REGISTERED
+from ml.tasks.stored_answers import answer_from_features
+from ml.tasks.task import (
     Figures,
     HyperparameterValues,
     Model,
@@ -36,9 +39,6 @@ from ml.tasks.base import (
     Trainer,
     TrainingData,
 )
-from ml.tasks.card import ModelCard, load_card, save_card
-from ml.tasks.registered import REGISTERED
-from ml.tasks.stored_answers import answer_from_features
 
 NAME = "multi_label"
 EPOCHS = 300

@@ -17,7 +17,7 @@ from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
-from ml.tasks.registered import find_task
+from ml.tasks.registered_tasks import find_task
 from webapi.problems import unavailable
 from webapi.request_deadlines import current_deadline
 from webapi.telemetry import database_metrics

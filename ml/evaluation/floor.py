@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ml.catalog.models.evaluations import Shortfall
 from ml.settings import Settings
-from ml.tasks.registered import find_task
+from ml.tasks.registered_tasks import find_task
 
 
 @dataclass(frozen=True)

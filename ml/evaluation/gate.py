@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ml.catalog.models.evaluations import Shortfall
 from ml.evaluation.floor import Floor
-from ml.tasks.base import Scores
+from ml.tasks.task import Scores
 
 SIGNIFICANCE = 0.05  # for all comparisons of classes together
 TOLERATED_ERRORS = 1  # a newer model may be this many standard errors of the difference behind the champion

@@ -17,7 +17,7 @@ from ml.errors import EvaluationSetError, ModelLoadError, UnknownVersionError
 from ml.evaluation.floor import floor_of
 from ml.evaluation.gate import BestVersion, Comparison, Verdict, judge, judge_first
 from ml.evaluation.scoring import score_version
-from ml.tasks.base import Scores, Task
+from ml.tasks.task import Scores, Task
 
 logger = logging.getLogger(__name__)
 

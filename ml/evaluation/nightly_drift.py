@@ -16,7 +16,7 @@ from ml.confidence import estimation
 from ml.data.evaluation_sets import current_members
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
 from ml.evaluation.scoring import answer_items
-from ml.tasks.base import Task
+from ml.tasks.task import Task
 
 RECENT_IMAGES = 500  # limit for recent predictions, and for images with feedback
 

@@ -22,8 +22,8 @@ from ml.evaluation.judging import judge_challenger, record_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
 from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
-from ml.tasks.base import ConvertedModel, ForeignNetwork, demand_converting
-from ml.tasks.registered import load_model
+from ml.tasks.registered_tasks import load_model
+from ml.tasks.task import ConvertedModel, ForeignNetwork, demand_converting
 
 # Another order of float32 sums changes a probability by about 1e-6. A wrong layout or scale changes it by tenths.
 TOLERANCE = 1e-3

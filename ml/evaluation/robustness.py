@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.catalog.database import Catalog
 from ml.data.evaluation_sets import EvaluationItem
-from ml.tasks.base import Model, Task
+from ml.tasks.task import Model, Task
 
 ROBUSTNESS_PREFIX = "accuracy_under_"
 MOST_IMAGES = 150  # the model runs on each image once per distortion

@@ -11,7 +11,7 @@ from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set, deci
 from ml.errors import EvaluationSetError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
 from ml.progress import Progress
-from ml.tasks.base import Model, Task
+from ml.tasks.task import Model, Task
 
 COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that are stored in their own columns
 

@@ -14,9 +14,9 @@ from ml.catalog.answers import Answer
 from ml.ingest import validation
 from ml.ingest.validation import SanitisedImage, sanitise
 from ml.serving.serving_cache import run_id_of, version_of
-from ml.tasks.base import Model, Output, Task
 from ml.tasks.card import ModelCard
-from ml.tasks.registered import load_model
+from ml.tasks.registered_tasks import load_model
+from ml.tasks.task import Model, Output, Task
 
 MAX_IMAGE_BYTES = validation.MAX_BYTES
 

@@ -18,7 +18,7 @@ from ml.errors import (
 )
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.serving_cache import ServingCache
-from ml.tasks.base import Task
+from ml.tasks.task import Task
 
 _RETRY_REFUSED_SECONDS = 300.0
 _STOP_SECONDS = 2.0

@@ -15,8 +15,8 @@ from ml.serving.admission import AdmissionControl
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.stages import remember_loaded
 from ml.settings import Settings
-from ml.tasks.base import Output
 from ml.tasks.card import ModelCard
+from ml.tasks.task import Output
 
 
 def score_on_request(

@@ -24,7 +24,7 @@ class ModelCard:
         backbone_id: SHA-256 of the backbone's ONNX file, a colon, the preprocessing version.
         backbone_weights: origin of the backbone's weights, in the form of ml.backbones.base.BackboneWeights.
         backbone: its name in ml.backbones.registered.
-        task: its name in ml.tasks.registered.
+        task: its name in ml.tasks.registered_tasks.
         files: names of the files that serving needs besides the card.
         preprocessing: version of the code that decodes image files to pixels.
         precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.

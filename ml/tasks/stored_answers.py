@@ -7,7 +7,7 @@ from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import demand_images
 from ml.progress import Progress
-from ml.tasks.base import Model
+from ml.tasks.task import Model
 
 
 def answer_from_features(

@@ -18,7 +18,7 @@ from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import DatasetSummary, Run
-from ml.tasks.base import HyperparameterValues, TrainedModel, TrainingData
+from ml.tasks.task import HyperparameterValues, TrainedModel, TrainingData
 from ml.training import training_plots
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed. This many images measure its accuracy well enough.

@@ -11,7 +11,7 @@ from ml.deadlines import Deadline
 from ml.errors import SettingsError
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
-from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone, demand_finetunable
+from ml.tasks.task import FinetuningOptions, TrainingData, TunedBackbone, demand_finetunable
 from ml.training import training_plots
 from ml.training.challenger import Plan
 

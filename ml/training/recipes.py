@@ -15,7 +15,7 @@ from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import CatalogError, NoChampionError, SettingsError
 from ml.progress import StepProgress
 from ml.settings import Settings
-from ml.tasks.base import FinetuningOptions, Task, demand_finetunable, demand_tunable
+from ml.tasks.task import FinetuningOptions, Task, demand_finetunable, demand_tunable
 from ml.training.challenger import Plan, train_challenger
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.finetuning import demand_layers, finetune_backbone

@@ -18,7 +18,7 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.base import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
+from ml.tasks.task import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study

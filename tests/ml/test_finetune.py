@@ -75,7 +75,7 @@ def test_a_run_that_died_goes_on_with_its_snapshot_and_its_activations(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ml.tasks.classification.finetuning.backbone_tuning.train_tail", die)
+        patch.setattr("ml.tasks.classification.unfreezing.backbone_tuning.train_tail", die)
         cycle.retrain(trained, "tune", "test", FINETUNE)
     assert len([*(trained.settings.mycoflow_home / "activations").iterdir()]) == 1
 

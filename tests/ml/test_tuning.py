@@ -21,7 +21,7 @@ from ml.catalog.models.attempts import overdue_requests
 from ml.cli.tuning_commands import tuning_app
 from ml.errors import SettingsError, TrainingError
 from ml.tasks.classification import head_fitting
-from ml.tasks.registered import find_task
+from ml.tasks.registered_tasks import find_task
 from ml.training import tuning
 from ml.training.recipes import Retrain, Tune
 from ml.training.study import open_study

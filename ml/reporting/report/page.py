@@ -14,7 +14,7 @@ from ml.reporting.report.colours import of_origin
 from ml.reporting.report.facts import Facts, read_facts
 from ml.reporting.report.templating import page_environment
 from ml.settings import Settings
-from ml.tasks.registered import find_task
+from ml.tasks.registered_tasks import find_task
 
 
 def make_report(catalog: Catalog, settings: Settings, in_airflow: bool = False) -> str:

@@ -11,7 +11,11 @@ from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
 from ml.figures import NIGHTLY
 from ml.progress import Progress
-from ml.tasks.base import (
+from ml.tasks.classification import NAME, hyperparameters
+from ml.tasks.classification.classification_answers import encode_answer, measure_answers, score_answers
+from ml.tasks.classification.classifier import Classifier
+from ml.tasks.stored_answers import answer_from_features
+from ml.tasks.task import (
     ConvertedModel,
     Figures,
     FinetuningOptions,
@@ -24,10 +28,6 @@ from ml.tasks.base import (
     TrainingData,
     TunedBackbone,
 )
-from ml.tasks.classification import NAME, hyperparameters
-from ml.tasks.classification.answers import encode_answer, measure_answers, score_answers
-from ml.tasks.classification.classifier import Classifier
-from ml.tasks.stored_answers import answer_from_features
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -51,7 +51,7 @@ class Classification(OneClass):
         return HeadTrainer.read(data)
 
     def finetune(self, data: TrainingData, options: FinetuningOptions, deadline: Deadline, /) -> TunedBackbone:
-        from ml.tasks.classification.finetuning.backbone_tuning import tune_backbone  # noqa: PLC0415
+        from ml.tasks.classification.unfreezing.backbone_tuning import tune_backbone  # noqa: PLC0415
 
         return tune_backbone(data, options, deadline)
 

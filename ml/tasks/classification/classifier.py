@@ -20,10 +20,10 @@ from ml.backbones.onnx_runtime import (
 from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.catalog.answers import Answer
 from ml.errors import ModelLoadError
-from ml.tasks.base import Output
 from ml.tasks.card import ModelCard, load_card
-from ml.tasks.classification.answers import rank_classes
+from ml.tasks.classification.classification_answers import rank_classes
 from ml.tasks.classification.head import Head, load_head
+from ml.tasks.task import Output
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import numpy as np
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.scales import SCALES
-from ml.tasks.base import CONVERTED, ConvertedModel, ForeignNetwork
 from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification import FILES, NAME
 from ml.tasks.classification.converted_graph import ConvertedGraph, convert_graph
 from ml.tasks.classification.head import save_head
+from ml.tasks.task import CONVERTED, ConvertedModel, ForeignNetwork
 
 _TOLERANCE = 1e-3  # for the sum of the probabilities
 

@@ -15,12 +15,12 @@ from ml.catalog.snapshots.stored_snapshots import SnapshotItem
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress
-from ml.tasks.base import Figures, HyperparameterValues, ModelFiles, TrainingData
-from ml.tasks.classification.answers import measure_answers, rank_classes, single_class
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
+from ml.tasks.classification.classification_answers import measure_answers, rank_classes, single_class
 from ml.tasks.classification.confusion_plot import save_confusion_matrix
 from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead, train_head
 from ml.tasks.classification.hyperparameters import Hyperparameters
+from ml.tasks.task import Figures, HyperparameterValues, ModelFiles, TrainingData
 
 Fold = tuple[NDArray[np.float32], NDArray[np.int64]]
 

@@ -19,7 +19,7 @@ from ml.evaluation.promotion import promote_by_hand
 from ml.evaluation.registering import ModelDescription, register_run
 from ml.registry.mlflow_client import point_mlflow_at
 from ml.reporting.inventory import list_models
-from ml.tasks.base import CONVERTED
+from ml.tasks.task import CONVERTED
 
 SIZE = 32
 CLASSES = ("0", "1", "2")

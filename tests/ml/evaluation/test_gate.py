@@ -16,7 +16,7 @@ from ml.evaluation.gate import (
     loss_p_value,
     measure_difference,
 )
-from ml.tasks.base import Scores
+from ml.tasks.task import Scores
 
 FLOOR = Floor(0.70)
 

@@ -1,4 +1,4 @@
-"""A new task needs one module and one line in `registered.py`. Then a night runs, and the service answers."""
+"""A new task needs one module and one line in `registered_tasks.py`. Then a night runs, and the service answers."""
 
 import io
 import json
@@ -33,7 +33,7 @@ from ml.ingest.folder import ingest_folder
 from ml.ingest.sources.drop_folder import SETTLED_SECONDS
 from ml.reporting.report.page import make_report
 from ml.settings import Settings
-from ml.tasks.base import demand_converting
+from ml.tasks.task import demand_converting
 from ml.training.recipes import Finetune, Retrain, Tune
 from tests import multi_label_task
 from tests.application import application_as_web

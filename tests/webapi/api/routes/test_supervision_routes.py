@@ -21,8 +21,8 @@ from ml.catalog.tables import evaluations, features, items, model_versions, resu
 from ml.deadlines import Deadline
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
-from ml.tasks.base import Output
 from ml.tasks.classification.classifier import Classifier
+from ml.tasks.task import Output
 from tests.ml.image_rows import add_item
 from webapi import application_state
 from webapi.factory import create_app

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
-from ml.tasks.base import Figures, Scores
 from ml.tasks.classification.classification_metrics import measure
+from ml.tasks.task import Figures, Scores
 
 
 def rank_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[Answer]:

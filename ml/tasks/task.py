@@ -1,6 +1,6 @@
 """The protocol of a task: how models are trained for it, how they answer, and how their answers are measured.
 
-A task has its own folder and one line in `ml.tasks.registered`. Code outside that folder uses only this protocol.
+A task has its own folder and one line in `ml.tasks.registered_tasks`. Code outside that folder uses only this protocol.
 """
 
 from collections.abc import Mapping, Sequence

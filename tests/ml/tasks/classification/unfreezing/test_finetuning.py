@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from ml import deadlines
-from ml.backbones.activations import BATCH_IMAGES, SCALE, stored_activations
 from ml.backbones.base import BackboneWeights
 from ml.backbones.cut_points import CutPoint, choose_cut_point
 from ml.backbones.standardisation import Standardisation
@@ -20,10 +19,11 @@ from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.deadlines import Deadline
 from ml.errors import ImageStoreError, TrainingError
-from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
-from ml.tasks.classification.finetuning.unfrozen_training import Examples, train_tail
 from ml.tasks.classification.head import Head
 from ml.tasks.classification.keras_classifier import build_classifier
+from ml.tasks.classification.unfreezing.activations import BATCH_IMAGES, SCALE, stored_activations
+from ml.tasks.classification.unfreezing.unfrozen_layers import build_tail, tuned_weights
+from ml.tasks.classification.unfreezing.unfrozen_training import Examples, train_tail
 
 IMAGE_COUNT = 120
 LEARNING_RATE = 1e-4

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.activations import Activations
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
+from ml.tasks.classification.unfreezing.activations import Activations
 
 BATCH_SIZE = 32
 

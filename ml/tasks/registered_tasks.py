@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ml.errors import ModelLoadError, SettingsError
-from ml.tasks.base import Model, Task
+from ml.tasks.task import Model, Task
 
 REGISTERED = {
     "classification": "ml.tasks.classification.classification_task",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.activations import ImageView, activations_limit_bytes, stored_activations
 from ml.backbones.cut_points import choose_cut_point
 from ml.backbones.features import read_pixels
 from ml.backbones.registered import find_backbone
@@ -16,11 +15,12 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
-from ml.tasks.base import FinetuningOptions, TrainingData, TunedBackbone
-from ml.tasks.classification.answers import single_class
-from ml.tasks.classification.finetuning.unfrozen_layers import build_tail, tuned_weights
-from ml.tasks.classification.finetuning.unfrozen_training import Examples, best_epoch, train_tail
+from ml.tasks.classification.classification_answers import single_class
 from ml.tasks.classification.head_fitting import HeadTrainer
+from ml.tasks.classification.unfreezing.activations import ImageView, activations_limit_bytes, stored_activations
+from ml.tasks.classification.unfreezing.unfrozen_layers import build_tail, tuned_weights
+from ml.tasks.classification.unfreezing.unfrozen_training import Examples, best_epoch, train_tail
+from ml.tasks.task import FinetuningOptions, TrainingData, TunedBackbone
 
 
 def tune_backbone(data: TrainingData, options: FinetuningOptions, deadline: Deadline) -> TunedBackbone:

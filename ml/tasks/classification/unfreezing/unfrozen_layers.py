@@ -3,7 +3,6 @@
 import hashlib
 from typing import Any
 
-from ml.backbones.activations import SCALE
 from ml.backbones.base import Backbone, BackboneWeights
 from ml.backbones.cut_points import CutPoint
 from ml.backbones.keras_backend import load_keras, named_variables, set_weights
@@ -11,6 +10,7 @@ from ml.backbones.served_backbone import FINETUNED
 from ml.backbones.standardisation import Standardisation
 from ml.tasks.classification.head import Head, take_out_of
 from ml.tasks.classification.hyperparameters import DROPOUT_RATE
+from ml.tasks.classification.unfreezing.activations import SCALE
 
 
 def build_tail(
@@ -34,7 +34,7 @@ def build_tail(
         cut: cut point of the backbone.
         layers: number of the last tunable layers to train; all other layers of the backbone are frozen.
         seed: for the dropout.
-    Returns: keras.Model. Input: activations in the form of `ml.backbones.activations`. Output: probabilities
+    Returns: keras.Model. Input: activations in the form of the module `activations`. Output: probabilities
         (batch, classes).
     """
     keras = load_keras()

@@ -11,9 +11,14 @@ from typing import Literal
 Unit = Literal["share", "images", "batches", "number", "score", "seconds", "time", "version", "0 or 1"]
 
 
+def words_of(name: str) -> str:
+    """Return a figure's name for the middle of a sentence: `f1_macro` is "f1 macro"."""
+    return name.replace("_", " ")
+
+
 def title_of(name: str) -> str:
     """Return a figure's name for people: "F1 macro" for `f1_macro`."""
-    return name.replace("_", " ").capitalize()
+    return words_of(name).capitalize()
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Figure:
     @property
     def words(self) -> str:
         """Return the name in words."""
-        return self.name.replace("_", " ")
+        return words_of(self.name)
 
 
 def _nightly(name: str, unit: Unit, meaning: str, normal: str, panel: str, *columns: str) -> Figure:

@@ -29,6 +29,7 @@ from ml.cli.upkeep_commands import upkeep_app
 from ml.cli.user_commands import user_app
 from ml.data.selection import NEWEST
 from ml.errors import MycoflowError
+from ml.figures import words_of
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import IngestReport, ingest_folder
 from ml.reporting.alert_delivery import alerting_workspace
@@ -110,7 +111,7 @@ def monitor() -> None:
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
         drift = cycle.measure_drift(workspace)
-        figure = workspace.task.main_figure.replace("_", " ")
+        figure = words_of(workspace.task.main_figure)
     out.print(
         f"Version {report.model_version}: {figure} {report.main_figure:.1%}, {report.new_images} new images "
         f"({report.harvested_images} harvested)."
@@ -176,7 +177,7 @@ def evaluate(
     """Score a model version on the evaluation set."""
     with open_workspace() as workspace, progress("Scoring") as on_progress:
         evaluations = cycle.evaluate(workspace, version, on_progress)
-        figure = workspace.task.main_figure.replace("_", " ")
+        figure = words_of(workspace.task.main_figure)
     table = Table(
         "part", "images", figure, "precision", "recall", "F1", title=f"Version {evaluations[0].model_version}"
     )

@@ -12,6 +12,7 @@ from ml.backbones.scales import SCALES
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
 from ml.evaluation.registering import ModelDescription, register_run
+from ml.figures import words_of
 from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
 from ml.reporting.inventory import ModelSummary, list_models
@@ -80,7 +81,7 @@ def release() -> None:
 def models() -> None:
     """List the model versions with their state, verdict, main figure and snapshot."""
     with open_workspace() as workspace:
-        rows, name = list_models(workspace), workspace.task.main_figure.replace("_", " ")
+        rows, name = list_models(workspace), words_of(workspace.task.main_figure)
     table = Table("version", "state", "verdict", name, "snapshot", "registered")
     for row in rows:
         figure = "" if row.main_figure is None else f"{row.main_figure:.1%}"

@@ -9,6 +9,7 @@ from ml.catalog.models import evaluations, model_versions
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
 from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
+from ml.figures import words_of
 from ml.reporting.overview import describe_catalog
 from ml.reporting.serving_notices import describe_serving
 
@@ -70,7 +71,7 @@ def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str
 def describe_state(workspace: Workspace) -> dict[str, str]:
     """Describe the version in production, the service, the pool and the last nightly check, in words for a person."""
     champion = next((model for model in list_models(workspace) if model.is_champion), None)
-    main_figure = workspace.task.main_figure.replace("_", " ")
+    main_figure = words_of(workspace.task.main_figure)
     if champion is None:
         in_production = "no model yet; `mycoflow retrain`"
     else:

@@ -26,7 +26,7 @@ def save_learning_curves(history: Mapping[str, Sequence[float]], path: Path, kep
         axes.plot(epochs, history[name], marker=".", label="training")
         axes.plot(epochs, history[f"val_{name}"], marker=".", label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
-        axes.set(title=name.capitalize().replace("_", " "), xlabel="Epoch")
+        axes.set(title=title_of(name), xlabel="Epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -149,10 +149,10 @@ def _purge_backbones(workspace: Workspace, without_files: Collection[int], is_dr
         live = model_versions.backbone_ids(connection, excluded_versions=without_files)
         vectors = forgetting.dead_features(connection, live)
         files = [backbone_key(sha256) for sha256 in forgetting.dead_backbone_files(connection, live)]
-        sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]
         if not is_dry_run:
             forgetting.forget_features(connection, live)
             forgetting.forget_backbones(connection, live)
+    sizes = [facts.byte_count for facts in map(catalog.store.stat, files) if facts is not None]
     if not is_dry_run:
         _delete_objects(catalog.store, files)
     return vectors, Amount(len(files), sum(sizes))

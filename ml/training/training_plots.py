@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.figures import title_of
+
 DOTS_PER_INCH = 120
 
 

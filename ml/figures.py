@@ -155,7 +155,7 @@ _MODEL = (
         "the champion's, or the main figure of another task, by `part` of the evaluation set: `anchor`, `recent`",
         "within 3 points of the best",
         ("part",),
-        columns=("evaluations.main_figure",),
+        columns=("evaluations.main_figure", "evaluations.accuracy"),
         panels=("Accuracy",),
         is_reported=True,
     ),

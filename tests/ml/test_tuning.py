@@ -184,7 +184,7 @@ def test_a_search_without_any_result_says_why(filled_workspace: Workspace, monke
         raise TrainingError("Expected a finite loss.")
 
     monkeypatch.setattr(head_fitting, "train_head", fail)
-    with pytest.raises(TrainingError, match=r"None of 2 did.*Expected a finite loss"):
+    with pytest.raises(TrainingError, match=r"None of 2 has one.*Expected a finite loss"):
         cycle.retrain(filled_workspace, KEY, "test", Tune(200, trials=2))
 
 

@@ -113,7 +113,7 @@ def test_a_keras_model_is_converted_judged_promoted_and_served(trained: Workspac
     assert registration.verdict.model_version == 2
     assert registration.verdict.decision in ("promote", "keep")
     assert registration.notes[0] == "Converted from a Keras model that takes 32 pixels, scaled as 0-255."
-    assert "1800 values" in registration.notes[1]
+    assert "1800 inputs" in registration.notes[1]
     pixels, labels = pictures(trained)
     expected = network.predict(pixels, verbose=0)
     assert registration.verdict.challenger_figure == pytest.approx((expected.argmax(axis=1) == labels).mean())

@@ -104,10 +104,12 @@ def _add_nights(connection: sa.Connection) -> None:
     _add(connection, tables.drift_checks, model_version=1, **DRIFT)
     told = {"kind": "retraining_failed", "event_key": "failed", "title": "A step failed", "body": "Its process died."}
     _add(connection, tables.alerts, **told)
+    _add(connection, tables.training_failures, request_key="another night", step="train", try_number=1)
 
 
 def _add_predictions(connection: sa.Connection) -> None:
     result = {"item_id": SHA256S[0], "model_version": 1, "probabilities": [0.9, 0.1]}
+    result |= {"top_class": "a", "confidence": 0.9, "margin": 0.8}
     result_id = _add(connection, tables.results, **result)
     prediction = _add(connection, tables.predictions, result_id=result_id, is_cached=False)
     _add(connection, tables.feedback, prediction_id=prediction, verdict="ok")

@@ -33,6 +33,7 @@ class PartFigures:
         confusion: rows are true labels, columns predicted, in the order of the champion's classes;
             None where an item may have several classes.
         shortfalls: the figures below their floor, as decided at the time of the evaluation.
+        figures: the task's own shares, by name; the main figure may be among them.
     """
 
     part: str
@@ -43,6 +44,7 @@ class PartFigures:
     per_class: Mapping[str, Mapping[str, float]]
     confusion: Sequence[Sequence[int]] | None
     shortfalls: Sequence[Shortfall]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

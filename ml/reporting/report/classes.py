@@ -15,12 +15,13 @@ _DARK = 0.6  # above this shade, white text is easier to read
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class of the evaluation set; recall and precision 0 to 1."""
+    """One class of the evaluation set; recall, precision and F1 from 0 to 1."""
 
     name: str
     image_count: int
     recall: float
     precision: float
+    f1: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Confusion:
 def class_figures(part: PartFigures) -> list[ClassFigures]:
     """Return the classes that have images, lowest recall first; at most MOST_CLASSES."""
     rows = [
-        ClassFigures(name, int(figures["image_count"]), figures["recall"], figures["precision"])
+        ClassFigures(name, int(figures["image_count"]), figures["recall"], figures["precision"], figures["f1"])
         for name, figures in part.per_class.items()
         if figures["image_count"]
     ]

@@ -45,9 +45,16 @@ def render(facts: Facts, in_airflow: bool = False) -> str:
         arrivals={width: plots.draw_arrivals(facts.arrivals, width) for width in (plots.WIDE, plots.NARROW)},
         deciding=health.deciding,
         main_figure=title_of(floor_of(facts.settings).figure),
+        further=_further_figures(facts),
         has_interval=find_task(facts.settings.task).counts_right_answers,
         figures=[figure for figure in NIGHTLY if figure.name in health.figures],
     )
+
+
+def _further_figures(facts: Facts) -> list[str]:
+    """Name the task's own figures besides its main one, which all parts have."""
+    parts = [set(part.figures) for part in facts.health.parts]
+    return sorted(set.intersection(*parts) - {floor_of(facts.settings).figure}) if parts else []
 
 
 def _draw_trend(facts: Facts, width: int) -> str:
@@ -72,6 +79,6 @@ def _interval(part: PartFigures) -> ObservedAccuracy | None:
 @cache
 def _template() -> Template:
     environment = page_environment(PackageLoader("ml.reporting.report"))
-    environment.filters |= {"interval": _interval, "origin_colour": of_origin}
+    environment.filters |= {"interval": _interval, "origin_colour": of_origin, "figure_title": title_of}
     environment.globals |= {"classes": classes, "wide": plots.WIDE, "narrow": plots.NARROW}
     return environment.get_template("report.html")

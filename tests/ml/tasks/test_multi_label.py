@@ -158,6 +158,7 @@ def test_a_night_of_another_task_ends_with_a_version_that_the_service_serves(
     page = make_report(colours.catalog, settings)
     assert '<td class="name">green</td>' in page
     assert "F1 samples, night by night" in page
+    assert '<th scope="col" class="number">Exact match</th>' in page
     assert not [word for word in ("onfusion", "95% interval") if word in page]
 
     shown = ("blue", "red")

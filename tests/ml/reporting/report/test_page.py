@@ -97,6 +97,17 @@ def test_every_figure_marked_as_reported_is_on_the_page(facts: Facts) -> None:
             assert told in words, figure.name
 
 
+def test_the_task_s_own_figures_stand_beside_the_main_one(facts: Facts, health: Health) -> None:
+    parts = [replace(part, figures={"exact_match": 0.437, "accuracy": 0.9}) for part in health.parts]
+    page = Page(render(replace(facts, health=replace(health, parts=parts))))
+    assert page.words.count("Exact match") == 1
+    assert page.words.count("43.7%") == len(parts)
+
+
+def test_each_class_has_its_f1(facts: Facts) -> None:
+    assert Page(render(facts)).words.count("88.7%") == 3
+
+
 def test_plots_have_alternative_texts(facts: Facts) -> None:
     trend, arrivals = (image["alt"] for image in Page(render(facts)).all("img"))
     assert trend == (

@@ -206,7 +206,9 @@ def test_a_post_whose_answer_is_lost_is_not_repeated(serve_script: Callable[...,
         paths.append(path)
         if path == "/auth/token":
             said = b'{"access_token": "one"}'
-            connection.sendall(f"HTTP/1.1 201 Created\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said)
+            # Without `Connection: close`, the client may send the next request before it notices that this one ended.
+            head = f"HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: {len(said)}\r\n\r\n"
+            connection.sendall(head.encode() + said)
 
     refusal(client_of(f"http://127.0.0.1:{serve_script(lose_runs)}"), AirflowUnavailableError)
     assert paths == ["/auth/token", "/api/v2/dags/finetune/dagRuns"]

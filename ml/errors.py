@@ -24,6 +24,7 @@
     │   ├── SnapshotExportError (OSError)    a snapshot cannot be written to the given folder
     │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
+    │   ├── ErasedAccountError (LookupError) the account of a request was erased meanwhile
     │   └── AccountError (ValueError)        login taken, bad role, weak password
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
@@ -149,6 +150,10 @@ class BackupError(CatalogError, ValueError):
 
 class EvaluationSetError(CatalogError, ValueError):
     """The evaluation set is empty or does not fit the model."""
+
+
+class ErasedAccountError(CatalogError, LookupError):
+    """The account of a request was erased while the request ran."""
 
 
 class AccountError(CatalogError, ValueError):

@@ -17,6 +17,7 @@ from ml.errors import (
     BusyError,
     CursorError,
     DatabaseUnavailableError,
+    ErasedAccountError,
     EvaluationSetError,
     EventError,
     FeedbackError,
@@ -63,6 +64,7 @@ _LATER: dict[type[MycoflowError], str] = {
 }
 _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     TargetRefusedError: (400, "target-refused"),
+    ErasedAccountError: (403, "account-erased"),
     ForbiddenError: (403, "forbidden"),
     NoPredictionsError: (404, "no-predictions"),
     TargetMissingError: (404, "target-missing"),

@@ -13,9 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg2 import sql
+from psycopg2.errors import ForeignKeyViolation
 from pydantic import SecretStr
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -24,7 +25,7 @@ from ml.catalog.home_choices import demand_home
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
-from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError
+from ml.errors import BusyError, DatabaseUnavailableError, ErasedAccountError, SchemaVersionError, SettingsError
 from ml.settings import Settings
 
 _USED_AT = "used_at"
@@ -70,7 +71,8 @@ class Catalog:
         Only read and write rows in the block. Compute, and send requests to other services, before or after it; if
         necessary under a `lock`.
 
-        Raises: DatabaseUnavailableError, the server does not answer, the connection broke, or the deadline passed.
+        Raises: DatabaseUnavailableError, the server does not answer, the connection broke, or the deadline passed;
+            ErasedAccountError, a row names an account that was erased.
         """
         with _translated_errors(), self.engine.begin() as connection:
             if self.deadline is not None:
@@ -130,6 +132,18 @@ def _translated_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError(f"All connections to PostgreSQL are in use: {error}") from error
+    except IntegrityError as error:
+        if not _names_erased_account(error):
+            raise
+        raise ErasedAccountError(
+            "Expected an account that exists, but this one was erased meanwhile. Nothing was stored."
+        ) from error
+
+
+def _names_erased_account(error: IntegrityError) -> bool:
+    """Whether a row refers to an account that does not exist: it was erased after the request was authenticated."""
+    cause = error.orig
+    return isinstance(cause, ForeignKeyViolation) and str(cause.diag.constraint_name).endswith("_account_id_fkey")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ml.catalog.accounts.user_accounts import Role
 from ml.errors import AccountError
 from ml.upkeep.erasing import erase_owner
 from webapi import application_state
-from webapi.access.authentication import current_account, requires
+from webapi.access.authentication import current_account, current_actor, requires
 from webapi.api.problem_answers import Problem, new_api
 from webapi.problems import ProblemError
 
@@ -120,7 +120,7 @@ def erase_user() -> Response:
     Raises: 409, it is the last admin account.
     """
     try:
-        erase_owner(application_state.current_catalog(), current_account())
+        erase_owner(application_state.current_catalog(), current_account(), current_actor())
     except AccountError as error:
         raise ProblemError(409, "last-admin", str(error)) from error
     return Response(status=204)

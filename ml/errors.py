@@ -26,6 +26,8 @@
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
     │   ├── ErasedAccountError (LookupError) the account of a request was erased meanwhile
     │   └── AccountError (ValueError)        login taken, bad role, weak password
+    │       ├── UnknownAccountError (LookupError)
+    │       └── LastAdminError               without this account, there would be no admin
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
@@ -158,6 +160,14 @@ class ErasedAccountError(CatalogError, LookupError):
 
 class AccountError(CatalogError, ValueError):
     """An account cannot be created or changed as asked."""
+
+
+class UnknownAccountError(AccountError, LookupError):
+    """No account has that login."""
+
+
+class LastAdminError(AccountError):
+    """The last admin cannot be erased or disabled, and stays admin."""
 
 
 class ServingError(MycoflowError):

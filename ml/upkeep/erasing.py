@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.accounts.user_accounts import Account, erase_account
+from ml.catalog.accounts.user_accounts import Account, demand_account, erase_account
 from ml.catalog.database import Catalog
-from ml.catalog.items.item_records import is_not_erased
-from ml.catalog.locks import image_lock, lock_membership
+from ml.catalog.items.item_records import drop_image, is_not_erased
+from ml.catalog.locks import UPKEEP, image_lock, lock_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import (
@@ -30,11 +30,22 @@ def erase_owner(catalog: Catalog, account: Account, actor: str) -> None:
     """Erase an account for good, with an event in the audit log. Its predictions and feedback stay, anonymous.
 
     Args: actor, who erases it, for the audit log.
-    Raises: AccountError, it is the last enabled admin, or gone; DatabaseUnavailableError.
+    Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already;
+        DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
         erase_account(connection, account)
         write_event(connection, "account.erased", actor, {"account": actor_name(account)})
+
+
+def erase_login(catalog: Catalog, login: str, actor: str) -> None:
+    """Erase the account with a login, as `erase_owner` does.
+
+    Raises: UnknownAccountError, and the errors of erase_owner.
+    """
+    with catalog.begin() as connection:
+        account = demand_account(connection, login)
+    erase_owner(catalog, account, actor)
 
 
 def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
@@ -42,6 +53,8 @@ def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
 
     Answers stay, anonymous. Another owner keeps the photo: an account that asked about the same photo, or the
     deployment, if it has the photo from a source of its own. Then only the link to this account goes.
+
+    A backup copies the files of all rows of its dump. While one runs, the bytes stay until it ends.
 
     Raises: UnknownImageError, the account has no prediction of such a photo; ImageStoreError, the bytes cannot be
         deleted now: ask again, or let a purge delete them; BusyError; DatabaseUnavailableError.
@@ -56,7 +69,7 @@ def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
                 write_event(connection, "image.unlinked", actor_name(account), {"image_sha256": sha256})
             else:
                 erase(connection, sha256, actor_name(account))
-        if not is_kept:
+        if not is_kept and not _is_upkeep_running(catalog):
             _delete_photo(catalog, sha256)
 
 
@@ -66,16 +79,25 @@ def find_unfinished(connection: sa.Connection) -> dict[str, int]:
     return dict(connection.execute(query.where(~is_not_erased())).tuples().all())
 
 
-def finish_erasure(catalog: Catalog, sha256: str) -> None:
-    """Delete a photo that `find_unfinished` found, unless somebody has sent it again.
+def finish_erasures(catalog: Catalog) -> None:
+    """Delete the photos that `find_unfinished` finds, except those that somebody sends again. Call it after an upkeep.
 
     Raises: ImageStoreError, DatabaseUnavailableError.
     """
-    with catalog.lock(image_lock(sha256)):
-        with catalog.begin() as connection:
-            is_erased = sha256 in find_unfinished(connection)
-        if is_erased:
-            _delete_photo(catalog, sha256)
+    with catalog.begin() as connection:
+        unfinished = find_unfinished(connection)
+    for sha256 in unfinished:
+        with catalog.lock(image_lock(sha256)):
+            with catalog.begin() as connection:
+                is_erased = sha256 in find_unfinished(connection)
+            if is_erased and not _is_upkeep_running(catalog):
+                _delete_photo(catalog, sha256)
+
+
+def _is_upkeep_running(catalog: Catalog) -> bool:
+    """Whether a backup or a purge is running. One that starts later finds the item erased already."""
+    with catalog.autocommit() as connection:  # the lock ends with the statement
+        return not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock_shared(*UPKEEP.key)))
 
 
 def _demand_own(connection: sa.Connection, account: Account, sha256: str) -> None:
@@ -106,7 +128,7 @@ def _delete_photo(catalog: Catalog, sha256: str) -> None:
     """Delete the bytes, then the rows that name them: a crash between the two leaves what a purge finishes."""
     catalog.store.delete(image_key(sha256))
     with catalog.begin() as connection:
-        connection.execute(sa.update(items).where(items.c.id == sha256).values(image_sha256=None))
+        drop_image(connection, sha256)
         connection.execute(sa.delete(features).where(features.c.part_sha256 == sha256))
         connection.execute(sa.delete(images).where(images.c.sha256 == sha256))  # thumbnail and hashes go with it
         connection.execute(sa.delete(harvests).where(harvests.c.item_id == sha256))  # sent again, it may be harvested

@@ -145,6 +145,12 @@ def add_predicted(connection: sa.Connection, item: ItemRecord, account_id: int |
     connection.execute(_ADD_PREDICTED, item.row())
 
 
+def drop_image(connection: sa.Connection, item_id: str) -> None:
+    """Take the image from an erased item, so that the image's row can be deleted."""
+    change = sa.update(items).where(items.c.id == item_id, items.c.held_back == "erased")
+    connection.execute(change.values(image_sha256=None))
+
+
 def demand_images(connection: sa.Connection, item_ids: Sequence[str]) -> list[str]:
     """Return the hash of each item's image, in the order of the items.
 

@@ -40,6 +40,7 @@ from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
 from ml.ingest.validation import sanitise
 from ml.training.recipes import Retrain
+from ml.upkeep.backup import back_up
 from ml.upkeep.erasing import erase_owner, erase_photo
 from ml.upkeep.purge import purge_workspace
 
@@ -244,3 +245,24 @@ def test_an_evaluated_photo_leaves_a_tombstone_and_figures_say_how_many_images_t
     assert (after != before, len(members) - len(remaining), again) == (True, 1, remaining)
     assert count(workspace, evaluation_set_items, evaluation_set_items.c.item_id == sha256) == 1
     assert {each.part: each.image_count for each in score_version(workspace, 1, before)} == {"anchor": 60}
+
+
+def test_during_a_backup_a_photo_is_erased_at_once_and_its_bytes_when_the_backup_ends(
+    workspace: Workspace, png: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    ada = new_account(workspace, "ada")
+    first, second = (send(workspace, ada, png(number)) for number in (1, 2))
+
+    def erase(done: int, total: int) -> None:
+        if done == 1:
+            erase_photo(workspace.catalog, ada, first)
+        with workspace.catalog.begin() as connection:
+            assert find_result(connection, first, 1) is None
+        assert is_stored(workspace, first)
+
+    back_up(workspace, tmp_path / "backup", erase)
+    assert (is_stored(workspace, first), is_stored(workspace, second)) == (False, True)
+    copied = [path.name for path in (tmp_path / "backup" / "store").rglob("*") if path.is_file()]
+    assert {first, second} <= set(copied)
+    back_up(workspace, tmp_path / "later")
+    assert first not in [path.name for path in (tmp_path / "later" / "store").rglob("*")]

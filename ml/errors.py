@@ -37,7 +37,7 @@
     │   └── FetchError                       the image at a URL cannot be downloaded
     │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
     │       ├── TargetMissingError (LookupError)      the host says that there is no such file
-    │       ├── TargetTooLargeError (ValueError)      the file has more than 4 MB
+    │       ├── TargetTooLargeError (ValueError)      the file is larger than an image may be
     │       ├── TargetTooSlowError (TimeoutError)     the download did not finish in time
     │       └── TargetFailedError (ConnectionError)   no such host, no answer, or an unusable answer
     └── ModelError

@@ -45,7 +45,7 @@ from ml.errors import (
 )
 
 _RETRY_AFTER_SECONDS = 5
-_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
+_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels", "too_complex"})
 # The messages of these errors are only for the logs, because they contain addresses.
 _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
     DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.preprocessing import to_pixels
+from ml.backbones.preprocessing import resize
 from ml.catalog.answers import Answer
-from ml.ingest import validation
-from ml.ingest.validation import SanitisedImage, sanitise
+from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.ingest.validation import SanitisedImage, sanitise_and_decode
 from ml.serving.serving_cache import run_id_of, version_of
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import Model, Output, Task
 
-MAX_IMAGE_BYTES = validation.MAX_BYTES
+MAX_IMAGE_BYTES = ANSWERING.bytes
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class LoadedModel:
         Args: content, the file as received.
         Raises: InvalidImageError.
         """
-        image = sanitise(content)
-        return DecodedImage(image, to_pixels(image.content, self.card.image_size))
+        image, decoded = sanitise_and_decode(content, ANSWERING)
+        return DecodedImage(image, resize(decoded, self.card.image_size))
 
     def predict(self, pixels: NDArray[np.uint8]) -> Output:
         """Compute answers and features of images. Several threads may call it at once.

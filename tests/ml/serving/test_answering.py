@@ -15,7 +15,7 @@ from ml.data.copies import near_copies
 from ml.data.image_statistics import measure
 from ml.deadlines import Deadline
 from ml.errors import BusyError, InvalidImageError
-from ml.ingest.validation import sanitise
+from ml.ingest.validation import sanitise, sanitise_and_decode
 from ml.serving import loaded_model
 from ml.serving.answering import Predictor, Stage
 from ml.serving.loaded_model import LoadedModel
@@ -95,7 +95,7 @@ def test_nothing_is_decoded_computed_or_measured_in_an_open_transaction(
     watch: TransactionWatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loaded_model, "sanitise", watch.watched(sanitise))
+    monkeypatch.setattr(loaded_model, "sanitise_and_decode", watch.watched(sanitise_and_decode))
     monkeypatch.setattr(near_copies, "measure", watch.watched(measure))  # by the harvest
     for verb in ("predict", "classify"):
         monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))

@@ -10,7 +10,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.item_records import ItemRecord, Split
 from ml.catalog.object_store import image_key
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.data.membership import read_states
 from ml.errors import InvalidImageError, LabelError
 from ml.ingest.contact_sheet import shrink

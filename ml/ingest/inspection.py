@@ -75,6 +75,7 @@ class Inspector:
         try:
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
+            file.demand_texts()
             annotation = self.reader.read_label(file.label)
             content = file.read()
             candidate = Candidate(sha256(content).hexdigest(), annotation, file.group)

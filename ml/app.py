@@ -8,7 +8,7 @@ from pathlib import Path
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
+from ml.catalog.models.model_versions import ModelVersion, find_model_version, run_ids, save_model_version
 from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings, load_settings
@@ -72,7 +72,7 @@ def mlflow_uri(settings: Settings) -> str:
 def load_version(workspace: Workspace, version: int) -> Model:
     """Download a version, unless this machine has it already, load it, and run one test prediction.
 
-    Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.
+    Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError, RegistryStateError.
     """
     return load_model(workspace.task, _fetch(workspace, version))
 
@@ -104,5 +104,34 @@ def remember_version(workspace: Workspace, version: int, snapshot_id: int | None
     return facts
 
 
+def known_runs(workspace: Workspace) -> dict[int, str]:
+    """Return the MLflow run of each version in the catalog."""
+    with workspace.catalog.begin() as connection:
+        return run_ids(connection)
+
+
+def demand_registered_model(workspace: Workspace, version: int) -> None:
+    """Refuse an MLflow without the registered model, although a version was in production.
+
+    Args: version, the last one in production.
+    Raises: RegistryStateError, the model was renamed or deleted, or this is another MLflow.
+    """
+    with workspace.catalog.begin() as connection:
+        known = find_model_version(connection, version)
+    workspace.registry.demand_model(version, None if known is None else known.mlflow_run_id)
+
+
+def demand_same_run(workspace: Workspace, version: int) -> None:
+    """Refuse a version of another MLflow run than the one that the catalog knows under this number.
+
+    Raises: RegistryStateError; UnknownVersionError, the registry has no such version.
+    """
+    with workspace.catalog.begin() as connection:
+        known = find_model_version(connection, version)
+    if known is not None:
+        workspace.registry.demand_run(version, known.mlflow_run_id)
+
+
 def _fetch(workspace: Workspace, version: int) -> Path:
+    demand_same_run(workspace, version)
     return workspace.registry.download(version, workspace.settings.mycoflow_home / "models")

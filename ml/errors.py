@@ -45,6 +45,7 @@
         ├── TrainingError (RuntimeError)     training diverged or took longer than allowed
         ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
         ├── RegistryUnavailableError (ConnectionError)
+        ├── RegistryStateError (RuntimeError) somebody changed in MLflow what Mycoflow needs
         ├── NoChampionError (LookupError)    no version carries the alias `production`
         ├── UnknownVersionError (LookupError)
         └── PromotionError (RuntimeError)
@@ -251,6 +252,10 @@ class ModelLoadError(ModelError, RuntimeError):
 
 class RegistryUnavailableError(ModelError, ConnectionError):
     """MLflow does not answer."""
+
+
+class RegistryStateError(ModelError, RuntimeError):
+    """Somebody deleted, renamed or replaced in MLflow what Mycoflow needs. The message says how to mend it."""
 
 
 class NoChampionError(ModelError, LookupError):

@@ -80,6 +80,7 @@ def init_app(app: Flask, settings: Settings) -> Service:
         settings.alias_poll_seconds,
         record.write,
         find_task(settings.task),
+        database.known_run,
     )
     admission = AdmissionControl(settings.model_queue_size)
     metrics = Metrics(models, admission)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ml.errors import RegistryUnavailableError
+from ml.errors import RegistryStateError, RegistryUnavailableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +59,11 @@ def point_mlflow_at(tracking_uri: str) -> None:
 
 @contextlib.contextmanager
 def translated_errors(tracking_uri: str) -> Iterator[None]:
-    """Raise RegistryUnavailableError for every MLflow error that means an outage; at once if the server is down."""
+    """Translate all errors of MLflow. If the server is down, fail at once.
+
+    Raises: RegistryUnavailableError, an outage; RegistryStateError, MLflow refuses a request, because somebody deleted
+        or changed what the request needs.
+    """
     _check_server(tracking_uri)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
@@ -68,7 +72,7 @@ def translated_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except (ConnectionError, TimeoutError, RequestException, MlflowException) as error:
         if isinstance(error, MlflowException) and not _is_outage(error):
-            raise
+            raise _refused(tracking_uri, error) from error
         raise _unavailable(tracking_uri, error) from error
 
 
@@ -114,11 +118,22 @@ def _schema_lock(tracking_uri: str) -> Iterator[None]:
         yield
 
 
-def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
-    where = without_userinfo(tracking_uri)
-    first_line = str(error).partition("\n")[0]
-    reason = first_line.replace(tracking_uri.rstrip("/"), where.rstrip("/"))  # MLflow's errors contain the URI
-    return RegistryUnavailableError(
-        f"Expected MLflow to answer at {where}. It does not ({type(error).__name__}: {reason}). "
-        "Start it, read its log, or correct MLFLOW_TRACKING_URI and its credentials."
+def _refused(tracking_uri: str, error: Exception) -> RegistryStateError:
+    return RegistryStateError(
+        f"Expected MLflow at {without_userinfo(tracking_uri)} to accept a request. It refused: "
+        f"{_reason(tracking_uri, error)} Somebody may have deleted or changed what the request needs. Look at it in "
+        "MLflow, restore it there, then try again."
     )
+
+
+def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
+    return RegistryUnavailableError(
+        f"Expected MLflow to answer at {without_userinfo(tracking_uri)}. It does not ({type(error).__name__}: "
+        f"{_reason(tracking_uri, error)}). Start it, read its log, or correct MLFLOW_TRACKING_URI and its credentials."
+    )
+
+
+def _reason(tracking_uri: str, error: Exception) -> str:
+    """Return the first line of an error, without the password of the tracking URI that MLflow repeats in it."""
+    first_line = str(error).partition("\n")[0]
+    return first_line.replace(tracking_uri.rstrip("/"), without_userinfo(tracking_uri).rstrip("/"))

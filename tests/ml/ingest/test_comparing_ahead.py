@@ -19,9 +19,9 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import items
 from ml.data.copies import compared, copy_hashes, near_copies
 from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.image_statistics import measure
 from ml.data.copies.thumbnails import Grey
 from ml.data.data_changes import Change, change_images, settle_batches
-from ml.data.image_statistics import measure
 from ml.data.opinions import judge_prediction
 from ml.ingest.folder import ingest_folder
 from ml.ingest.validation import sanitise

@@ -12,7 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.logs.results import find_result
 from ml.catalog.tables import images, predictions
 from ml.data.copies import near_copies
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.deadlines import Deadline
 from ml.errors import BusyError, InvalidImageError
 from ml.ingest.validation import sanitise

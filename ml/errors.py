@@ -27,6 +27,7 @@
     │   └── AccountError (ValueError)        login taken, bad role, weak password
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
+    │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
     │   └── ForbiddenError (PermissionError) the account may not do this
     ├── IngestError
@@ -162,6 +163,10 @@ class ServingError(MycoflowError):
 
 class BusyError(ServingError, TimeoutError):
     """Too many requests are in progress, or no slot was free in time. A later request may succeed."""
+
+
+class TimeOverError(ServingError, TimeoutError):
+    """The work was not finished in the time of a request. Nothing else is wrong."""
 
 
 class ScoringUnfinishedError(ServingError, TimeoutError):

@@ -40,6 +40,7 @@ from ml.errors import (
     TargetRefusedError,
     TargetTooLargeError,
     TargetTooSlowError,
+    TimeOverError,
     UnknownImageError,
     UnknownPredictionError,
     UnknownVersionError,
@@ -61,6 +62,7 @@ _LATER: dict[type[MycoflowError], str] = {
     NoChampionError: "no-model",
     RegistryUnavailableError: "registry-unavailable",  # only admins' routes raise it
     ScoringUnfinishedError: "scoring-unfinished",
+    TimeOverError: "time-over",
 }
 _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     TargetRefusedError: (400, "target-refused"),

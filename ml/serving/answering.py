@@ -77,7 +77,7 @@ class Predictor:
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         with self.admission.decoding.enter(self.deadline), self._timed("decode"):
-            decoded = self.model.decode(content)
+            decoded = self.model.decode(content, self.deadline)
         image, began_at = decoded.image, time.perf_counter()
         self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
         store_seconds = time.perf_counter() - began_at

@@ -329,5 +329,5 @@ def is_earlier_revision(revision: str) -> bool:
 
 def _alembic_config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # an ini file interpolates
     return config

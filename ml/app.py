@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
-from ml.catalog.models.model_versions import ModelVersion, find_model_version, save_model_version
+from ml.catalog.models.model_versions import ModelVersion, find_model_version, run_ids, save_model_version
 from ml.errors import UnknownVersionError
 from ml.registry.mlflow_registry import Registry
+from ml.registry.moved_files import follow_moved_files
 from ml.settings import Settings, load_settings
 from ml.tasks.card import load_card
 from ml.tasks.registered_tasks import find_task, load_model
@@ -52,8 +55,13 @@ def open_registry(settings: Settings) -> Registry:
     An MLflow server decides where model files are stored. A plain database does not: then the files go under
     MYCOFLOW_HOME.
     """
-    root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
+    root = artifact_root(settings) if is_mlflow_embedded(settings) else None
     return Registry(mlflow_uri(settings), root, settings.model_name)
+
+
+def artifact_root(settings: Settings) -> str:
+    """Return the file:// URI of the folder under MYCOFLOW_HOME where an embedded MLflow keeps its files."""
+    return (settings.mycoflow_home / "mlflow").as_uri()
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
@@ -62,17 +70,21 @@ def is_mlflow_embedded(settings: Settings) -> bool:
 
 
 def mlflow_uri(settings: Settings) -> str:
-    """Return MLflow's address. Start the embedded database if the settings name no address.
+    """Return MLflow's address. If the settings name none, start the embedded database, and follow a moved home.
 
     Raises: DatabaseUnavailableError, the embedded server cannot be started.
     """
-    return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
+    if settings.mlflow_tracking_uri is not None:
+        return settings.mlflow_tracking_uri
+    url = embedded_url(settings.mycoflow_home, "mlflow")
+    follow_moved_files(sa.make_url(url), artifact_root(settings))
+    return url
 
 
 def load_version(workspace: Workspace, version: int) -> Model:
     """Download a version, unless this machine has it already, load it, and run one test prediction.
 
-    Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError.
+    Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError, RegistryStateError.
     """
     return load_model(workspace.task, _fetch(workspace, version))
 
@@ -104,5 +116,34 @@ def remember_version(workspace: Workspace, version: int, snapshot_id: int | None
     return facts
 
 
+def known_runs(workspace: Workspace) -> dict[int, str]:
+    """Return the MLflow run of each version in the catalog."""
+    with workspace.catalog.begin() as connection:
+        return run_ids(connection)
+
+
+def demand_registered_model(workspace: Workspace, version: int) -> None:
+    """Refuse an MLflow without the registered model, although a version was in production.
+
+    Args: version, the last one in production.
+    Raises: RegistryStateError, the model was renamed or deleted, or this is another MLflow.
+    """
+    with workspace.catalog.begin() as connection:
+        known = find_model_version(connection, version)
+    workspace.registry.demand_model(version, None if known is None else known.mlflow_run_id)
+
+
+def demand_same_run(workspace: Workspace, version: int) -> None:
+    """Refuse a version of another MLflow run than the one that the catalog knows under this number.
+
+    Raises: RegistryStateError; UnknownVersionError, the registry has no such version.
+    """
+    with workspace.catalog.begin() as connection:
+        known = find_model_version(connection, version)
+    if known is not None:
+        workspace.registry.demand_run(version, known.mlflow_run_id)
+
+
 def _fetch(workspace: Workspace, version: int) -> Path:
+    demand_same_run(workspace, version)
     return workspace.registry.download(version, workspace.settings.mycoflow_home / "models")

@@ -13,12 +13,12 @@ even if an earlier run of it crashed.
 import logging
 from dataclasses import dataclass
 
-from ml.app import Workspace, load_version, remember_version
+from ml.app import Workspace, known_runs, load_version, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
 from ml.catalog.home_choices import keep_home
 from ml.catalog.logs.outbox import raise_alert
-from ml.catalog.models import attempts, model_versions, verdicts
+from ml.catalog.models import attempts, journal, model_versions, verdicts
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
@@ -26,7 +26,7 @@ from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
-from ml.errors import CatalogError, NoChampionError, RegistryUnavailableError
+from ml.errors import CatalogError, NoChampionError, RegistryStateError, RegistryUnavailableError
 from ml.evaluation import monitoring, promotion
 from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
@@ -38,10 +38,10 @@ from ml.ingest.validation import sanitise
 from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
 from ml.reporting import serving_notices, training_notices
-from ml.reporting.training_notices import tell_of_overdue
+from ml.reporting.training_notices import notify_overdue
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
-from ml.upkeep.crossing import CrossingReport, check_crossing
+from ml.upkeep.evaluation_leaks import LeakReport, remove_leaks
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     return batch_ids
 
 
-def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
+def check(workspace: Workspace, actor: str = "check") -> LeakReport:
     """Remove images from the pool whose copies are in the evaluation set, and mark the figures that they affected.
 
     Args: actor, who started the check, for the audit log.
     Raises: ImageStoreError.
     """
-    report = check_crossing(workspace.catalog, workspace.settings.mirrored_views, actor)
+    report = remove_leaks(workspace.catalog, workspace.settings.mirrored_views, actor)
     if report.withdrawn:
         logger.warning("%d images left the pool: the evaluation set has copies of them.", len(report.withdrawn))
     return report
@@ -193,7 +193,7 @@ def register(workspace: Workspace, attempt_id: int) -> int:
     if attempt.mlflow_run_id is None:
         raise _missing_step(attempt_id, "train")
     tags = {"verdict": "pending", TRAINED_HERE_TAG: str(attempt_id), "snapshot_id": str(attempt.snapshot_id)}
-    version = workspace.registry.register(attempt.mlflow_run_id, tags)
+    version = workspace.registry.register(attempt.mlflow_run_id, tags, known_runs(workspace))
     remember_version(workspace, version, attempt.snapshot_id)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, model_version=version)
@@ -308,11 +308,11 @@ def raise_due_alerts(workspace: Workspace) -> None:
     that is not served.
     """
     with workspace.catalog.begin() as connection:
-        tell_of_overdue(connection, workspace.settings.training_budget_minutes)
+        notify_overdue(connection, workspace.settings.training_budget_minutes)
     try:
         promotion.note_external_move(workspace)
-    except RegistryUnavailableError as error:
-        logger.warning("MLflow does not answer, so the next run checks for moves of the alias: %s", error)
+    except (RegistryUnavailableError, RegistryStateError) as error:
+        logger.warning("The alias cannot be read, so the next run checks for its moves: %s", error)
     with workspace.catalog.begin() as connection:  # a new transaction, which sees a move that was just recorded
         serving_notices.alert_if_unserved(connection)
 
@@ -333,11 +333,19 @@ def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list
 
 def _champion(workspace: Workspace) -> int:
     version = promotion.note_external_move(workspace)
-    if version is None:
-        raise NoChampionError(
-            "Expected a model in production, found none. Ingest images and train one with `mycoflow retrain`."
+    if version is not None:
+        return version
+    with workspace.catalog.begin() as connection:
+        former = journal.versions_ever_in_production(connection)
+    if former:
+        raise RegistryStateError(
+            f"Expected the alias production in MLflow, because versions {', '.join(map(str, former))} were in "
+            "production. The alias is gone, or its version was deleted. `mycoflow models` lists the versions; put one "
+            "into production with `mycoflow promote VERSION`."
         )
-    return version
+    raise NoChampionError(
+        "Expected a model in production, found none. Ingest images and train one with `mycoflow retrain`."
+    )
 
 
 def _attempt(workspace: Workspace, attempt_id: int) -> Attempt:

@@ -30,6 +30,7 @@
     │       └── LastAdminError               without this account, there would be no admin
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
+    │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
     │   └── ForbiddenError (PermissionError) the account may not do this
     ├── IngestError
@@ -40,7 +41,7 @@
     │   └── FetchError                       the image at a URL cannot be downloaded
     │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
     │       ├── TargetMissingError (LookupError)      the host says that there is no such file
-    │       ├── TargetTooLargeError (ValueError)      the file has more than 4 MB
+    │       ├── TargetTooLargeError (ValueError)      the file is larger than an image may be
     │       ├── TargetTooSlowError (TimeoutError)     the download did not finish in time
     │       └── TargetFailedError (ConnectionError)   no such host, no answer, or an unusable answer
     └── ModelError
@@ -48,6 +49,7 @@
         ├── TrainingError (RuntimeError)     training diverged or took longer than allowed
         ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
         ├── RegistryUnavailableError (ConnectionError)
+        ├── RegistryStateError (RuntimeError) somebody changed in MLflow what Mycoflow needs
         ├── NoChampionError (LookupError)    no version carries the alias `production`
         ├── UnknownVersionError (LookupError)
         └── PromotionError (RuntimeError)
@@ -178,6 +180,10 @@ class BusyError(ServingError, TimeoutError):
     """Too many requests are in progress, or no slot was free in time. A later request may succeed."""
 
 
+class TimeOverError(ServingError, TimeoutError):
+    """The work was not finished in the time of a request. Nothing else is wrong."""
+
+
 class ScoringUnfinishedError(ServingError, TimeoutError):
     """Too many images were not scored yet for one request. The scores are stored: another request continues."""
 
@@ -266,6 +272,10 @@ class ModelLoadError(ModelError, RuntimeError):
 
 class RegistryUnavailableError(ModelError, ConnectionError):
     """MLflow does not answer."""
+
+
+class RegistryStateError(ModelError, RuntimeError):
+    """Somebody deleted, renamed or replaced in MLflow what Mycoflow needs. The message says how to mend it."""
 
 
 class NoChampionError(ModelError, LookupError):

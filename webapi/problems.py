@@ -33,6 +33,7 @@ from ml.errors import (
     NoChampionError,
     NoPredictionsError,
     PromotionError,
+    RegistryStateError,
     RegistryUnavailableError,
     SchemaVersionError,
     ScoringUnfinishedError,
@@ -42,6 +43,7 @@ from ml.errors import (
     TargetRefusedError,
     TargetTooLargeError,
     TargetTooSlowError,
+    TimeOverError,
     UnknownAccountError,
     UnknownImageError,
     UnknownPredictionError,
@@ -49,7 +51,7 @@ from ml.errors import (
 )
 
 _RETRY_AFTER_SECONDS = 5
-_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
+_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels", "too_complex"})
 # The messages of these errors are only for the logs, because they contain addresses.
 _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
     DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),
@@ -64,6 +66,7 @@ _LATER: dict[type[MycoflowError], str] = {
     NoChampionError: "no-model",
     RegistryUnavailableError: "registry-unavailable",  # only admins' routes raise it
     ScoringUnfinishedError: "scoring-unfinished",
+    TimeOverError: "time-over",
 }
 _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     TargetRefusedError: (400, "target-refused"),
@@ -81,6 +84,7 @@ _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     ModelLoadError: (409, "model-does-not-load"),
     StaleChampionError: (409, "stale-champion"),
     PromotionError: (409, "promotion"),
+    RegistryStateError: (409, "registry-state"),
     TargetTooLargeError: (413, "too-large"),
     AccountError: (422, "invalid-request"),
     CursorError: (422, "invalid-request"),

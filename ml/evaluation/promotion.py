@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection
 
-from ml.app import Workspace, load_version, remember_version
+from ml.app import Workspace, demand_registered_model, demand_same_run, load_version, remember_version
 from ml.catalog.database import Catalog
 from ml.catalog.locks import PROMOTION
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import journal
-from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
+from ml.errors import PromotionError, PromotionHeldError, StaleChampionError, UnknownVersionError
 from ml.evaluation import champion_notices
 
 
@@ -53,7 +53,7 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
     """Put the previous version back into production, and hold automatic promotion until it is released.
 
     Returns: the version now in production.
-    Raises: PromotionError, there is no previous version.
+    Raises: PromotionError, there is no previous version, or it was deleted in MLflow.
     """
     current = note_external_move(workspace)
     with workspace.catalog.begin() as connection:
@@ -63,6 +63,7 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
             f"Expected an earlier version in production to go back to, found none (in production now: {current}). "
             "Choose one with `mycoflow promote VERSION`."
         )
+    _demand_registered(workspace, before)
     _move(workspace, "rollback", before, current, actor, reason)
     return before
 
@@ -83,6 +84,8 @@ def note_external_move(workspace: Workspace) -> int | None:
     """Record a move of the alias that the journal lacks: by hand in MLflow, or by a Mycoflow process that then died.
 
     Returns: the version in production; None if there is none.
+    Raises: RegistryStateError, the registered model was renamed or deleted, the version in production is the model of
+        another run than the catalog says, or this is another MLflow.
     """
     with workspace.catalog.lock(PROMOTION):
         return _reconcile(workspace)
@@ -113,10 +116,25 @@ def _move(
             _complete(connection, move_id)
 
 
+def _demand_registered(workspace: Workspace, version: int) -> None:
+    try:
+        demand_same_run(workspace, version)
+    except UnknownVersionError as error:
+        raise PromotionError(
+            f"Expected to go back to version {version}, which was deleted in MLflow. `mycoflow models` lists the "
+            "versions; choose one with `mycoflow promote VERSION`."
+        ) from error
+
+
 def _reconcile(workspace: Workspace) -> int | None:
     current = workspace.registry.champion()
     with workspace.catalog.begin() as connection:
         known = journal.last_move(connection)
+    if current is not None:
+        demand_same_run(workspace, current)
+    elif known is not None and known.to_version is not None:
+        demand_registered_model(workspace, known.to_version)
+    with workspace.catalog.begin() as connection:
         if current == (known.to_version if known else None):
             return current
         intent = journal.last_move(connection, completed_only=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.app import Workspace
+from ml.app import Workspace, known_runs
 from ml.backbones.features import BATCH_IMAGES, read_pixels
 from ml.backbones.onnx_runtime import Floats
 from ml.backbones.scales import PLAIN, SCALES
@@ -83,7 +83,7 @@ def register_run(
         mlflow_run_id, notes = _convert(workspace, mlflow_run_id, description)
     with workspace.catalog.begin() as connection:
         keep_home(connection, workspace.settings)
-    version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"})
+    version = workspace.registry.register(mlflow_run_id, {"verdict": "pending"}, known_runs(workspace))
     score_version(workspace, version, None, on_progress)
     verdict = judge_challenger(workspace, version)
     record_verdict(workspace, verdict)

@@ -4,15 +4,19 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ml.errors import RegistryUnavailableError
+from ml.errors import RegistryStateError, RegistryUnavailableError
+from ml.plain_paths import is_plain, plain_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CONNECT_TIMEOUT_SECONDS = 3
+_ROOT_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 _SCHEMA_LOCK = 0x6D6C666C  # "mlfl"; MLflow creates its tables without a lock of its own
 
 # Defaults for MLflow, which reads them only from the environment. Values that a deployment sets have priority.
@@ -28,19 +32,23 @@ _ENVIRONMENT = {
 }
 
 
-def connect(tracking_uri: str) -> "MlflowClient":
+def connect(tracking_uri: str, artifact_root: str | None = None) -> "MlflowClient":
     """Return a client. Create MLflow's tables first if the database is empty.
 
-    Args: tracking_uri, http(s):// of a server, or postgresql+psycopg2:// of its database.
+    Args:
+        tracking_uri: http(s):// of a server, or postgresql+psycopg2:// of its database.
+        artifact_root: a file:// URI for the files of the experiment that MLflow then creates; None for a server's own.
     Raises: RegistryUnavailableError, MLflow does not answer there.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _check_server(tracking_uri)
-    with _schema_lock(tracking_uri):
+    with _schema_lock(tracking_uri), _artifact_root(artifact_root):
         from mlflow import MlflowClient  # noqa: PLC0415
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+        if tracking_uri.startswith("postgresql"):
+            _use_plain_migrations()
         try:
             client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
             client.search_registered_models(max_results=1)
@@ -59,7 +67,11 @@ def point_mlflow_at(tracking_uri: str) -> None:
 
 @contextlib.contextmanager
 def translated_errors(tracking_uri: str) -> Iterator[None]:
-    """Raise RegistryUnavailableError for every MLflow error that means an outage; at once if the server is down."""
+    """Translate all errors of MLflow. If the server is down, fail at once.
+
+    Raises: RegistryUnavailableError, an outage; RegistryStateError, MLflow refuses a request, because somebody deleted
+        or changed what the request needs.
+    """
     _check_server(tracking_uri)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
@@ -68,7 +80,7 @@ def translated_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except (ConnectionError, TimeoutError, RequestException, MlflowException) as error:
         if isinstance(error, MlflowException) and not _is_outage(error):
-            raise
+            raise _refused(tracking_uri, error) from error
         raise _unavailable(tracking_uri, error) from error
 
 
@@ -114,11 +126,49 @@ def _schema_lock(tracking_uri: str) -> Iterator[None]:
         yield
 
 
-def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
-    where = without_userinfo(tracking_uri)
-    first_line = str(error).partition("\n")[0]
-    reason = first_line.replace(tracking_uri.rstrip("/"), where.rstrip("/"))  # MLflow's errors contain the URI
-    return RegistryUnavailableError(
-        f"Expected MLflow to answer at {where}. It does not ({type(error).__name__}: {reason}). "
-        "Start it, read its log, or correct MLFLOW_TRACKING_URI and its credentials."
+def _refused(tracking_uri: str, error: Exception) -> RegistryStateError:
+    return RegistryStateError(
+        f"Expected MLflow at {without_userinfo(tracking_uri)} to accept a request. It refused: "
+        f"{_reason(tracking_uri, error)} Somebody may have deleted or changed what the request needs. Look at it in "
+        "MLflow, restore it there, then try again."
     )
+
+
+def _use_plain_migrations() -> None:
+    """Let MLflow find its migrations although its own path contains a percent sign, which Alembic would interpolate."""
+    from mlflow.store.db import utils  # noqa: PLC0415
+
+    folder = Path(utils.__file__).parents[1] / "db_migrations"
+    if not is_plain(folder) and not isinstance(utils._get_alembic_config, partial):
+        utils._get_alembic_config = partial(utils._get_alembic_config, alembic_dir=str(plain_path(folder)))
+
+
+@contextlib.contextmanager
+def _artifact_root(root: str | None) -> Iterator[None]:
+    """Let MLflow take this root for its first experiment.
+
+    MLflow's default is `mlruns` in the current folder, whose path it writes into SQL: one with a ' fails.
+    """
+    former = os.environ.get(_ROOT_VARIABLE)
+    if root is not None:
+        os.environ[_ROOT_VARIABLE] = root
+    try:
+        yield
+    finally:
+        if former is None:
+            os.environ.pop(_ROOT_VARIABLE, None)
+        else:
+            os.environ[_ROOT_VARIABLE] = former
+
+
+def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:
+    return RegistryUnavailableError(
+        f"Expected MLflow to answer at {without_userinfo(tracking_uri)}. It does not ({type(error).__name__}: "
+        f"{_reason(tracking_uri, error)}). Start it, read its log, or correct MLFLOW_TRACKING_URI and its credentials."
+    )
+
+
+def _reason(tracking_uri: str, error: Exception) -> str:
+    """Return the first line of an error, without the password of the tracking URI that MLflow repeats in it."""
+    first_line = str(error).partition("\n")[0]
+    return first_line.replace(tracking_uri.rstrip("/"), without_userinfo(tracking_uri).rstrip("/"))

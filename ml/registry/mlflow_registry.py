@@ -5,10 +5,11 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionError
-from ml.registry import artifacts, foreign_runs
+from ml.errors import ModelLoadError, RegistryStateError, RegistryUnavailableError, UnknownVersionError
+from ml.registry import artifacts, foreign_runs, registry_state
 from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
 from ml.registry.mlflow_runs import Run, open_run
 from ml.registry.version_files import find_own_files
@@ -17,6 +18,8 @@ from ml.tasks.card import load_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_NAME = "mycoflow"
@@ -52,7 +55,10 @@ class RegisteredVersion:
 
 
 class Registry:
-    """The operations that Mycoflow needs of MLflow. Every method raises RegistryUnavailableError if MLflow is down.
+    """The operations that Mycoflow needs of MLflow.
+
+    Every method raises RegistryUnavailableError if MLflow is down, and RegistryStateError if MLflow refuses a request,
+    because somebody deleted or changed what it needs.
 
     Args:
         tracking_uri: http(s):// of an MLflow server, or postgresql+psycopg2:// of its database.
@@ -73,7 +79,25 @@ class Registry:
     def aliased(self, alias: str) -> int | None:
         """Return the number of the version with an alias; None if no version has it."""
         with self._connected_client() as client:
-            return _aliases(client, self.model_name).get(alias)
+            return (registry_state.find_registered(client, self.model_name) or {}).get(alias)
+
+    def demand_model(self, version: int, mlflow_run_id: str | None) -> None:
+        """Refuse an MLflow without the registered model. Args: of a version that was in production.
+
+        Raises: RegistryStateError, the model was renamed or deleted, or this is another MLflow.
+        """
+        with self._connected_client() as client:
+            registry_state.demand_model(client, self._tracking_uri, self.model_name, version, mlflow_run_id)
+
+    def demand_run(self, version: int, mlflow_run_id: str) -> None:
+        """Refuse a version of another run than this one, which the catalog names.
+
+        Raises: RegistryStateError, the model was created again, or this is another MLflow; UnknownVersionError, there
+            is no such version.
+        """
+        with self._connected_client() as client:
+            found = _find(client, self.model_name, version).run_id or ""
+        registry_state.demand_same_run(self.model_name, version, mlflow_run_id, found)
 
     def set_champion(self, version: int) -> None:
         """Move the alias `production`. Only ml.evaluation.promotion may call this, because it keeps the journal.
@@ -87,7 +111,7 @@ class Registry:
     def versions(self) -> list[RegisteredVersion]:
         """Return all versions, newest first."""
         with self._connected_client() as client:
-            aliases = _aliases(client, self.model_name)
+            aliases = registry_state.find_registered(client, self.model_name) or {}
             found = _search(client, f"name = '{self.model_name}'")
         versions = [
             RegisteredVersion(
@@ -117,6 +141,15 @@ class Registry:
                 self._fetch(artifacts_uri, bundle)
         return bundle
 
+    def files_uri(self, version: int) -> str:
+        """Return the location of a version's files.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._connected_client() as client:
+            _find(client, self.model_name, version)
+            return str(client.get_model_version_download_uri(self.model_name, str(version)))
+
     def download_logged(self, mlflow_run_id: str, folder: Path) -> Path:
         """Download the files that serving needs of a model that a run logged, registered or not.
 
@@ -124,7 +157,7 @@ class Registry:
             the model.
         """
         with self._connected_client() as client:
-            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            model = _logged_model(client, mlflow_run_id)
             bundle = folder / mlflow_run_id
             self._fetch(f"{model.artifact_location}/artifacts", bundle)
         return bundle
@@ -135,7 +168,7 @@ class Registry:
         Raises: UnknownVersionError, there is no such run, or it logged no model.
         """
         with self._connected_client() as client:
-            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            model = _logged_model(client, mlflow_run_id)
             return foreign_runs.holds_bundle(model.artifact_location, self._tracking_uri)
 
     def download_foreign(self, mlflow_run_id: str, folder: Path) -> Path:
@@ -144,7 +177,7 @@ class Registry:
         Raises: UnknownVersionError as above; ModelLoadError, they are too large.
         """
         with self._connected_client() as client:
-            model = client.get_logged_model(_logged_model_id(client, mlflow_run_id))
+            model = _logged_model(client, mlflow_run_id)
             return foreign_runs.download_model(model.artifact_location, self._tracking_uri, folder)
 
     def read_classes(self, mlflow_run_id: str) -> tuple[str, ...] | None:
@@ -153,6 +186,7 @@ class Registry:
         Raises: ModelLoadError, the run's tag is not a list of names.
         """
         with self._connected_client() as client:
+            _demand_run(client, mlflow_run_id)
             return foreign_runs.read_classes(client, mlflow_run_id)
 
     def find_conversion(self, mlflow_run_id: str, conversion: str) -> str | None:
@@ -215,24 +249,34 @@ class Registry:
         try:
             yield opened
         except BaseException:
-            with contextlib.suppress(RegistryUnavailableError), self._connected_client() as client:
+            with (
+                contextlib.suppress(RegistryUnavailableError, RegistryStateError),
+                self._connected_client() as client,
+            ):
                 client.set_terminated(opened.mlflow_run_id, "FAILED")
             raise
         with self._connected_client() as client:
             client.set_terminated(opened.mlflow_run_id, "FINISHED")
 
-    def register(self, mlflow_run_id: str, tags: Mapping[str, str]) -> int:
+    def register(
+        self, mlflow_run_id: str, tags: Mapping[str, str], known_runs: Mapping[int, str] = MappingProxyType({})
+    ) -> int:
         """Register the model that a run logged. If it is registered already, return that version.
 
+        Args:
+            known_runs: version -> run in the catalog. The number of a version of another run is not used again: MLflow
+                counts from 1 after its registered model was deleted.
         Returns: the version's number.
-        Raises: UnknownVersionError, the run logged no model.
+        Raises: UnknownVersionError, the run logged no model; RegistryStateError, its model was deleted.
         """
         with self._connected_client() as client:
             found = _search(client, f"name = '{self.model_name}' and run_id = '{mlflow_run_id}'")
-            if found:
-                return min(int(each.version) for each in found)
+            numbers = [int(each.version) for each in found]
+            usable = [number for number in numbers if known_runs.get(number, mlflow_run_id) == mlflow_run_id]
+            if usable:
+                return min(usable)
+            model_id = _logged_model(client, mlflow_run_id).model_id
             _ensure_model(client, self.model_name)
-            model_id = _logged_model_id(client, mlflow_run_id)
             run_tags = client.get_run(mlflow_run_id).data.tags
             inherited = {
                 name: value
@@ -240,10 +284,13 @@ class Registry:
                 if not name.startswith("mlflow.") and name not in RUN_TAGS
             }
             point_mlflow_at(self._tracking_uri)  # MLflow finds the logged model through this URI, not the client's
-            created = client.create_model_version(
-                self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
-            )
-        return int(created.version)
+            while True:
+                created = client.create_model_version(
+                    self.model_name, f"models:/{model_id}", mlflow_run_id, tags={**inherited, **tags}, model_id=model_id
+                )
+                if known_runs.get(int(created.version), mlflow_run_id) == mlflow_run_id:
+                    return int(created.version)
+                client.delete_model_version(self.model_name, created.version)  # MLflow never gives its number again
 
     def tag_version(self, version: int, tags: Mapping[str, str]) -> None:
         """Set the tags of a version and of the MLflow run that made it.
@@ -254,13 +301,14 @@ class Registry:
             run_id = _find(client, self.model_name, version).run_id
             for name, value in tags.items():
                 client.set_model_version_tag(self.model_name, str(version), name, value)
-                if run_id:  # a version that was registered by hand may have no run
+            if run_id and registry_state.takes_tags(client, run_id):  # a version registered by hand may have no run
+                for name, value in tags.items():
                     client.set_tag(run_id, name, value)
 
     @contextlib.contextmanager
     def _connected_client(self) -> Iterator["MlflowClient"]:
         if self._client is None:
-            self._client = connect(self._tracking_uri)
+            self._client = connect(self._tracking_uri, self._artifact_root)
         with translated_errors(self._tracking_uri):
             yield self._client
 
@@ -285,25 +333,12 @@ class Registry:
         missing = set(names) - {Path(file.path).name for file in listed}
         if missing:
             raise ModelLoadError(
-                f"Expected {', '.join(names)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. "
-                "Restore them from a backup, or train again."
+                f"Expected {', '.join(names)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. Restore them "
+                "from a backup, or train again. A model from elsewhere needs `mycoflow register RUN` first."
             )
         for name in names:
             uri = f"{artifacts_uri}/{name}"
             download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._tracking_uri)
-
-
-def _aliases(client: "MlflowClient", model_name: str) -> dict[str, int]:
-    """Return alias -> version."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
-    try:
-        aliases = client.get_registered_model(model_name).aliases
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return {}
-        raise
-    return {name: int(version) for name, version in aliases.items()}
 
 
 def _find(client: "MlflowClient", model_name: str, version: int) -> "ModelVersion":
@@ -344,15 +379,15 @@ def _ensure_model(client: "MlflowClient", model_name: str) -> None:
             raise
 
 
-def _logged_model_id(client: "MlflowClient", mlflow_run_id: str) -> str:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+def _demand_run(client: "MlflowClient", mlflow_run_id: str) -> "MlflowRun":
+    run = registry_state.find_run(client, mlflow_run_id)
+    if run is None:
+        raise UnknownVersionError(f"Expected the id of an MLflow run, got {mlflow_run_id}.")
+    return run
 
-    try:
-        outputs = client.get_run(mlflow_run_id).outputs
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise UnknownVersionError(f"Expected the id of an MLflow run, got {mlflow_run_id}.") from error
-    if not outputs or not outputs.model_outputs:
+
+def _logged_model(client: "MlflowClient", mlflow_run_id: str) -> "LoggedModel":
+    run = _demand_run(client, mlflow_run_id)
+    if not run.outputs or not run.outputs.model_outputs:
         raise UnknownVersionError(f"Expected a run that logged a model. Run {mlflow_run_id} did not. Train again.")
-    return str(outputs.model_outputs[-1].model_id)
+    return registry_state.find_logged_model(client, str(run.outputs.model_outputs[-1].model_id), mlflow_run_id)

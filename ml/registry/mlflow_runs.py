@@ -1,6 +1,7 @@
 """An MLflow run, in which a training or a scoring records its parameters, figures and files."""
 
 import json
+import logging
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from ml.tasks.card import load_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
 
 _DIGEST_LENGTH = 36  # the length of MLflow's column
 
@@ -122,7 +125,7 @@ def open_run(
     name: str,
     tags: Mapping[str, str],
 ) -> Run:
-    """Create a run, and its experiment if that does not exist.
+    """Create a run, and its experiment if that does not exist. Restore an experiment that was deleted in MLflow.
 
     Args:
         client, tracking_uri: the connection.
@@ -139,13 +142,18 @@ def _experiment_id(client: "MlflowClient", name: str, artifact_root: str | None)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     location = None if artifact_root is None else f"{artifact_root.rstrip('/')}/{name}"
-    if client.get_experiment_by_name(name) is None:
+    found = client.get_experiment_by_name(name)
+    if found is None:
         try:
-            client.create_experiment(name, artifact_location=location)
+            return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
-    return str(client.get_experiment_by_name(name).experiment_id)  # type: ignore[union-attr]
+        found = client.get_experiment_by_name(name)
+    elif found.lifecycle_stage == "deleted":  # no other experiment can have its name
+        client.restore_experiment(found.experiment_id)
+        logger.warning("The experiment %s was deleted in MLflow. It is restored, because this run belongs in it.", name)
+    return str(found.experiment_id)  # type: ignore[union-attr]
 
 
 def _source_tags() -> dict[str, str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ml.app import Workspace
-from ml.catalog.models import evaluations, model_versions
+from ml.app import Workspace, demand_registered_model
+from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
 from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
@@ -38,12 +38,19 @@ class ModelSummary:
 
 
 def list_models(workspace: Workspace) -> list[ModelSummary]:
-    """List the registered versions, newest first."""
+    """List the registered versions, newest first.
+
+    Raises: RegistryStateError, MLflow has no version, although one was in production.
+    """
     with workspace.catalog.begin() as connection:
         figures = evaluations.latest_main_figures(connection)
         snapshot_ids = model_versions.snapshot_ids(connection)
         verdicts = verdicts_by_version(connection)
         serving = living_processes(connection)
+        last = journal.last_move(connection)
+    registered = workspace.registry.versions()
+    if not registered and last is not None and last.to_version is not None:
+        demand_registered_model(workspace, last.to_version)
     served = {process.version for process in serving}
     errors = {process.refused_version: process.load_error for process in serving}
     return [
@@ -58,7 +65,7 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
-        for each in workspace.registry.versions()
+        for each in registered
     ]
 
 

@@ -77,7 +77,7 @@ class Predictor:
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         with self.admission.decoding.enter(self.deadline), self._timed("decode"):
-            decoded = self.model.decode(content)
+            decoded = self.model.decode(content, self.deadline)
         image = decoded.image
         # Wait for a request for the same image, in this process or another, and use its result.
         with self._catalog.lock(image_lock(image.sha256)):

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 
 from ml.catalog.database import Catalog, open_catalog
+from ml.catalog.models.model_versions import find_model_version
 from ml.errors import DatabaseUnavailableError, MycoflowError
 from ml.settings import Settings
 
@@ -43,6 +44,15 @@ class Database:
         except MycoflowError:
             return False
         return True
+
+    def known_run(self, version: int) -> str | None:
+        """Return the MLflow run of a model version in the catalog; None if it is not known, or the database is down."""
+        try:
+            with self.catalog().begin() as connection:
+                found = find_model_version(connection, version)
+        except DatabaseUnavailableError:
+            return None
+        return None if found is None else found.mlflow_run_id
 
     def close(self) -> None:
         """Close all connections."""

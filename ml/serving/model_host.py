@@ -14,6 +14,7 @@ from ml.errors import (
     ModelError,
     ModelLoadError,
     NoChampionError,
+    RegistryStateError,
     RegistryUnavailableError,
 )
 from ml.serving.loaded_model import LoadedModel
@@ -52,6 +53,9 @@ class ModelSource(Protocol):
     def download(self, version: int, folder: Path) -> Path:
         """Download a version's bundle to a folder, if it is not there yet."""
 
+    def demand_run(self, version: int, mlflow_run_id: str) -> None:
+        """Refuse a version of another run than this one."""
+
 
 class ModelHost:
     """Holds the served model, and the thread that swaps it.
@@ -62,6 +66,7 @@ class ModelHost:
         poll_seconds: time between two polls.
         record: called after each poll with the current state; it must not raise.
         task: the task of the models.
+        known_run: returns the MLflow run of a version in the catalog; None if the catalog does not know it.
     """
 
     def __init__(
@@ -71,12 +76,14 @@ class ModelHost:
         poll_seconds: float,
         record: Callable[[ServingState], None],
         task: Task,
+        known_run: Callable[[int], str | None],
     ) -> None:
         self._cache = cache
         self._open_registry = open_registry
         self._poll_seconds = poll_seconds
         self._record = record
         self._task = task
+        self._known_run = known_run
         self._current: LoadedModel | None = None
         self.figures = HostFigures()
         self._registry: ModelSource | None = None
@@ -164,7 +171,7 @@ class ModelHost:
             version = self._in_production = self._registry.champion()
             if version is not None and self._is_due(version):
                 self._swap_to(version, self._registry)
-        except (RegistryUnavailableError, DatabaseUnavailableError) as error:
+        except (RegistryUnavailableError, RegistryStateError, DatabaseUnavailableError) as error:
             self._log_outage(error)
         else:
             self._log_recovery()
@@ -190,6 +197,8 @@ class ModelHost:
     def _swap_to(self, version: int, registry: ModelSource) -> None:
         previous, began_at = self._current, time.perf_counter()
         try:
+            if (mlflow_run_id := self._known_run(version)) is not None:
+                registry.demand_run(version, mlflow_run_id)
             bundle = registry.download(version, self._cache.folder)
             if previous is None or previous.bundle != bundle:
                 self.serve(self._load(bundle))
@@ -230,10 +239,10 @@ class ModelHost:
 
     def _log_outage(self, error: Exception) -> None:
         if not self._is_registry_down:
-            _logger.warning("MLflow does not answer; the current model stays in service: %s", error)
+            _logger.warning("The alias cannot be read; the current model stays in service: %s", error)
         self._is_registry_down = True
 
     def _log_recovery(self) -> None:
         if self._is_registry_down:
-            _logger.info("MLflow answers again")
+            _logger.info("The alias can be read again")
         self._is_registry_down = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ml.app import Workspace
+from ml.app import Workspace, known_runs
 from ml.catalog import locks
 from ml.catalog.models import journal, model_versions
 from ml.catalog.object_store import ObjectStore, backbone_key, image_key
@@ -107,7 +107,12 @@ def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:
     older = workspace.registry.versions()[workspace.settings.retention_model_versions :]
     with workspace.catalog.begin() as connection:
         promoted = journal.versions_ever_in_production(connection)
-    return [each for each in older if not each.aliases and each.version not in promoted]
+    runs = known_runs(workspace)  # with another MLflow, a number may mean the version of another deployment
+    return [
+        each
+        for each in older
+        if not each.aliases and each.version not in promoted and runs.get(each.version) == each.mlflow_run_id
+    ]
 
 
 def _purge_versions(workspace: Workspace, is_dry_run: bool) -> tuple[Amount, Collection[int]]:

@@ -70,7 +70,9 @@ def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[M
         untried_images=4,
         drift=drift,
     )
-    models = ModelHost(ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None, TASK)
+    models = ModelHost(
+        ServingCache(tmp_path), lambda: open_registry(Settings()), 60, lambda _state: None, TASK, lambda _: None
+    )
     models.serve(LoadedModel.load(write_bundle(tmp_path / "1-run", 1), TASK))
     return [*Metrics(models, AdmissionControl(1)).registry.collect(), *health_metrics(health, Settings())]
 

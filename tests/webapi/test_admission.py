@@ -117,13 +117,18 @@ class Registry:
         self.classifiers[version] = Classifier.load(bundle)
         return bundle
 
+    def demand_run(self, version: int, mlflow_run_id: str) -> None:
+        """Accept any run."""
+
 
 def test_a_hundred_swaps_under_load_fail_no_request(
     app: Flask, post: Post, png: Png, write_bundle: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
     registry = Registry(write_bundle)
     current = application_state.current(app)
-    models = ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 60, current.record.write, TASK)
+    models = ModelHost(
+        ServingCache(tmp_path / "serving"), lambda: registry, 60, current.record.write, TASK, lambda _: None
+    )
     app.extensions["mycoflow"] = type(current)(**vars(current) | {"models": models})
     (tmp_path / "serving").mkdir()
     models.poll()

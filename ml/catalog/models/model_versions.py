@@ -74,6 +74,12 @@ def snapshot_ids(connection: sa.Connection) -> dict[int, int | None]:
     return dict(connection.execute(query).tuples().all())
 
 
+def run_ids(connection: sa.Connection) -> dict[int, str]:
+    """Return the MLflow run of each version."""
+    query = sa.select(model_versions.c.version, model_versions.c.mlflow_run_id)
+    return dict(connection.execute(query).tuples().all())
+
+
 def backbone_ids(connection: sa.Connection, excluded_versions: Collection[int]) -> list[str]:
     """Return the backbone ids of all registered versions except the excluded ones."""
     query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version.not_in(excluded_versions)).distinct()

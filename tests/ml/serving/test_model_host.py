@@ -10,6 +10,7 @@ import pytest
 
 from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
+from ml.registry.registry_state import demand_same_run
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
 from ml.tasks.classification.classification_task import TASK
@@ -29,6 +30,9 @@ class ScriptedRegistry:
         if self.is_down:
             raise RegistryUnavailableError("MLflow does not answer")
         return self.alias
+
+    def demand_run(self, version: int, mlflow_run_id: str) -> None:
+        demand_same_run("mycoflow", version, mlflow_run_id, f"{self.run_prefix}{version}")
 
     def download(self, version: int, folder: Path) -> Path:
         bundle = folder / f"{version}-{self.run_prefix}{version}"
@@ -52,9 +56,17 @@ def states() -> list[ServingState]:
 
 
 @pytest.fixture
-def new_host(tmp_path: Path, registry: ScriptedRegistry, states: list[ServingState]) -> Callable[[], ModelHost]:
+def known() -> dict[int, str]:
+    """The runs of the versions that the catalog knows."""
+    return {}
+
+
+@pytest.fixture
+def new_host(
+    tmp_path: Path, registry: ScriptedRegistry, states: list[ServingState], known: dict[int, str]
+) -> Callable[[], ModelHost]:
     """Return a function that simulates a restart on the same machine: it creates a host on the same cache."""
-    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, states.append, TASK)
+    return lambda: ModelHost(ServingCache(tmp_path / "serving"), lambda: registry, 0.02, states.append, TASK, known.get)
 
 
 def served(host: ModelHost) -> int | None:
@@ -124,9 +136,9 @@ def test_an_outage_is_told_once_and_ends_by_itself(
     registry.is_down, registry.alias = False, 2
     host.poll()
     assert served(host) == 2
-    assert [text for text in caplog.messages if "MLflow" in text] == [
-        "MLflow does not answer; the current model stays in service: MLflow does not answer",
-        "MLflow answers again",
+    assert [text for text in caplog.messages if "alias" in text] == [
+        "The alias cannot be read; the current model stays in service: MLflow does not answer",
+        "The alias can be read again",
     ]
 
 
@@ -223,6 +235,20 @@ def test_the_same_version_number_of_another_registry_is_another_model(
     host.poll()
     assert host.current is not None
     assert host.current.bundle.name == "1-other1"
+
+
+def test_a_version_of_another_run_than_the_catalogs_is_not_swapped_in(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], known: dict[int, str]
+) -> None:
+    known.update({1: "run1", 2: "run2"})
+    host = new_host()
+    registry.alias = 1
+    host.poll()
+    registry.run_prefix, registry.alias = "other", 2
+    host.poll()
+    assert served(host) == 1
+    assert registry.downloads == [1]
+    assert "correct MLFLOW_TRACKING_URI" in str(host.state.load_error)
 
 
 def test_the_thread_follows_the_alias_and_ends(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:

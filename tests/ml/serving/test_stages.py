@@ -28,7 +28,7 @@ def workspace(settings: Settings, catalog: Catalog, free_port: Callable[[], int]
 @pytest.fixture
 def models(workspace: Workspace) -> ModelHost:
     cache = ServingCache(workspace.settings.mycoflow_home / "serving")
-    return ModelHost(cache, lambda: workspace.registry, 60, lambda _: None, TASK)
+    return ModelHost(cache, lambda: workspace.registry, 60, lambda _: None, TASK, lambda _: None)
 
 
 def test_production_is_the_version_that_answers_and_the_catalog_learns_of_it(

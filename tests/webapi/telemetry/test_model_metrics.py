@@ -24,6 +24,9 @@ class OneBundle:
     def download(self, version: int, folder: Path) -> Path:
         return self.bundle
 
+    def demand_run(self, version: int, mlflow_run_id: str) -> None:
+        """Accept any run."""
+
 
 @pytest.fixture
 def bundle(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> Path:
@@ -32,7 +35,9 @@ def bundle(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> Path:
 
 @pytest.fixture
 def host(tmp_path: Path, bundle: Path) -> ModelHost:
-    return ModelHost(ServingCache(tmp_path / "serving"), lambda: OneBundle(bundle), 60, lambda _state: None, TASK)
+    return ModelHost(
+        ServingCache(tmp_path / "serving"), lambda: OneBundle(bundle), 60, lambda _state: None, TASK, lambda _: None
+    )
 
 
 @pytest.fixture

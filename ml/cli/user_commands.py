@@ -7,12 +7,12 @@ import typer
 from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
-from ml.catalog.accounts.role_changes import assign_role
 from ml.catalog.database import open_catalog
 from ml.cli.terminal import catalog_connection, out, person
 from ml.data.harvest import take_back
 from ml.settings import load_settings
 from ml.upkeep.erasing import erase_login
+from ml.upkeep.role_changes import assign_role
 
 user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
 

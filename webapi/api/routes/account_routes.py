@@ -9,9 +9,9 @@ from flask import Response, jsonify
 from pydantic import BaseModel, Field
 
 from ml.catalog.accounts.personal_data import Row, read_account, read_history
-from ml.catalog.accounts.role_changes import assign_role
 from ml.catalog.accounts.user_accounts import PASSWORD_MIN_LENGTH, Role
 from ml.upkeep.erasing import erase_login, erase_owner
+from ml.upkeep.role_changes import assign_role
 from webapi import application_state
 from webapi.access.authentication import current_account, current_actor, requires
 from webapi.access.sessions import change_own_password

@@ -76,7 +76,8 @@ class Predictor:
         return prediction
 
     def _compute(self, content: bytes, source: str) -> Prediction:
-        with self.admission.decoding.enter(self.deadline), self._timed("decode"):
+        seconds = self.model.estimate_decoding(content)
+        with self.admission.decoding.enter(self.deadline, seconds), self._timed("decode"):
             decoded = self.model.decode(content, self.deadline)
         image, began_at = decoded.image, time.perf_counter()
         self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 
 from ml.errors import InvalidImageError
 
@@ -33,7 +33,7 @@ def is_16_bit_colour(image: ImageFile.ImageFile) -> bool:
 
 def uses_12_bits_only(image: Image.Image) -> bool:
     """Whether the upper bytes of 16-bit colours show that only 12 bits are in use."""
-    return all(high <= _BITS_12 >> 8 for _, high in image.getextrema()[:3])  # type: ignore[misc]
+    return all(_is_12_bit(image.getchannel(each)) for each in "RGB")
 
 
 def read_lower_bytes(image: ImageFile.ImageFile) -> None:
@@ -42,13 +42,11 @@ def read_lower_bytes(image: ImageFile.ImageFile) -> None:
 
 
 def from_12_bit_colour(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    """Scale 12-bit colours in 16-bit values to 8 bits. A channel of transparency is dropped."""
-    high, low = (np.asarray(each.convert("RGB")) for each in (upper, lower))
-    bands = [
-        _scale(high[row : row + _BAND_ROWS].astype(np.uint16) << 8 | low[row : row + _BAND_ROWS], _BITS_12)
-        for row in range(0, len(high), _BAND_ROWS)
-    ]
-    return Image.fromarray(np.concatenate(bands))
+    """Bring 12-bit colours in 16-bit values to 8 bits. Transparency of 16 bits stays as it is."""
+    image = ImageChops.add(upper.point(lambda byte: min(16 * byte, 255)), lower.point(lambda byte: byte // 16))
+    if upper.mode == "RGBA" and not _is_12_bit(upper.getchannel("A")):
+        image.putalpha(upper.getchannel("A"))
+    return image
 
 
 def refuse_unscaled(image: Image.Image) -> None:
@@ -61,6 +59,10 @@ def refuse_unscaled(image: Image.Image) -> None:
             "not_convertible",
             f"expected 8- or 16-bit grey, palette, RGB or CMYK pixels, got mode {image.mode}: save it as 8-bit RGB",
         )
+
+
+def _is_12_bit(upper: Image.Image) -> bool:
+    return int(np.asarray(upper).max()) <= _BITS_12 >> 8
 
 
 def _white_of(highest: int, stated: int | None) -> int:

@@ -16,7 +16,7 @@ from ml.ingest.pictures import bit_depths
 from ml.ingest.pictures.colour_profiles import Profile, to_srgb
 from ml.ingest.pictures.heif_files import decode_heic
 from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged, too_complex
+from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged, out_of_memory
 from ml.ingest.pictures.picture_limits import Limits
 
 # Not Image.open: it tries formats, and warns about sizes that our limits allow.
@@ -58,7 +58,7 @@ def decode(file: PictureFile, profile: Profile | None, most_pixels: int, limits:
     except InvalidImageError:
         raise
     except MemoryError as error:
-        raise too_complex("megabytes of memory for a picture", limits.coefficient_bytes // 2**20) from error
+        raise out_of_memory() from error
     except Exception as error:  # decoders of hostile files raise anything
         raise damaged(file.file_format) from error
     method = _UPRIGHT.get(file.orientation)

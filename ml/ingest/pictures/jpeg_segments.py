@@ -16,7 +16,7 @@ from ml.ingest.pictures.picture_files import (
     orientation_of,
     too_complex,
 )
-from ml.ingest.pictures.picture_limits import MEGAPIXEL, Limits
+from ml.ingest.pictures.picture_limits import MEGABYTE, MEGAPIXEL, Limits
 from ml.ingest.pictures.tiff_directories import exif_orientation
 
 END = b"\xff\xd9"
@@ -29,10 +29,11 @@ _APPLICATION_DATA = frozenset([*range(0xE0, 0xF0), 0xFE])
 _END, _SCAN, _EXIF, _ICC, _JFIF, _ADOBE = 0xD9, 0xDA, 0xE1, 0xE2, 0xE0, 0xEE
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # not a stuffed byte, a restart or a padding
 _ICC_NAME, _XMP_NAME = b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0"
-# An encoder writes about ten. The decoder goes over the whole picture once per scan.
-_MOST_SCANS = 100
-_MOST_SCANNED_PIXELS = 1000 * MEGAPIXEL
+_MOST_SCANS = 100  # an encoder writes about ten
 _MOST_STORED_SCANS = 20
+_MOST_STORED_COEFFICIENT_BYTES = 40 * MEGABYTE
+_MOST_BYTES_PER_PIXEL = 5  # noise at the best quality takes 3; what is more holds something else
+_TABLE_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,27 @@ class JpegFile(PictureFile):
     def demand_size(self, limits: Limits) -> None:
         super().demand_size(limits)
         pixels = self.width * self.height
-        if self.is_progressive and 2 * self.samples_per_pixel * pixels > limits.coefficient_bytes:
+        if self._coefficient_bytes > limits.coefficient_bytes:
             most = limits.coefficient_bytes / (2 * self.samples_per_pixel * MEGAPIXEL)
             raise InvalidImageError(
                 "too_many_pixels",
                 f"expected at most {most:.0f} megapixels in such a progressive JPEG, got {self.width}x{self.height}: "
                 "send a smaller copy, or save it without progressive",
             )
-        if len(self.scans) > 1 and len(self.scans) * pixels > _MOST_SCANNED_PIXELS:
-            raise too_complex("scans of a JPEG of this size", _MOST_SCANNED_PIXELS // pixels)
+        if len(self.scans) * pixels > limits.scanned_pixels:
+            raise too_complex("scans in a JPEG of this size", limits.scanned_pixels // pixels)
 
     @property
     def may_be_stored(self) -> bool:
         """Whether the file without its metadata can be shown and decoded by anyone, at little cost."""
-        return self.is_common and self.component_count in (1, 3) and len(self.scans) <= _MOST_STORED_SCANS
+        has_photo_size = len(self.content) <= _MOST_BYTES_PER_PIXEL * self.width * self.height + _TABLE_BYTES
+        is_cheap = len(self.scans) <= _MOST_STORED_SCANS and self._coefficient_bytes <= _MOST_STORED_COEFFICIENT_BYTES
+        return self.is_common and self.component_count in (1, 3) and is_cheap and has_photo_size
+
+    @property
+    def _coefficient_bytes(self) -> float:
+        """The memory that a decoder needs for the coefficients, if it keeps all of them."""
+        return 2 * self.samples_per_pixel * self.width * self.height if self.is_progressive else 0
 
     @property
     def has_every_scan(self) -> bool:

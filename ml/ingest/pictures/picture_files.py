@@ -70,6 +70,11 @@ def too_complex(what: str, most: int) -> InvalidImageError:
     )
 
 
+def out_of_memory() -> InvalidImageError:
+    """Return the refusal of a file that needs more memory than there is for a picture."""
+    return InvalidImageError("too_complex", "expected a picture that decodes in less memory: send a smaller copy")
+
+
 def several_frames() -> InvalidImageError:
     """Return the refusal of an animation, or of a document with pages."""
     return InvalidImageError("animated", "expected one still picture, got several frames or pages")

@@ -14,6 +14,7 @@ class Limits:
     Args:
         bytes: size of the file.
         jpeg_pixels: of a JPEG. Its decoder can shrink while it reads, so it needs little memory.
+        scanned_pixels: of all scans of a JPEG together. The decoder goes over the whole picture once per scan.
         coefficient_bytes: memory for the coefficients of a progressive JPEG, which the decoder keeps all at once.
         pixels: of the formats that are decoded whole before they are shrunk.
         webp_pixels: of a WebP or a HEIC. Their decoders need up to 20 bytes per pixel.
@@ -23,6 +24,7 @@ class Limits:
 
     bytes: int
     jpeg_pixels: int
+    scanned_pixels: int
     coefficient_bytes: int
     pixels: int
     webp_pixels: int
@@ -39,6 +41,7 @@ class Limits:
 INGESTION = Limits(
     bytes=50 * MEGABYTE,
     jpeg_pixels=100 * MEGAPIXEL,
+    scanned_pixels=2000 * MEGAPIXEL,
     coefficient_bytes=600 * MEGABYTE,
     pixels=100 * MEGAPIXEL,
     webp_pixels=100 * MEGAPIXEL,
@@ -49,8 +52,9 @@ INGESTION = Limits(
 ANSWERING = Limits(
     bytes=4 * MEGABYTE,
     jpeg_pixels=100 * MEGAPIXEL,
+    scanned_pixels=500 * MEGAPIXEL,
     coefficient_bytes=160 * MEGABYTE,
-    pixels=25 * MEGAPIXEL,
+    pixels=16 * MEGAPIXEL,
     webp_pixels=13 * MEGAPIXEL,
     kept_pixels=16 * MEGAPIXEL,
     stored_pixels=4 * MEGAPIXEL,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
+from ml.catalog.socket_folders import close_to_others, demand_startable, use_plain_socket_folders
 from ml.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def embedded_url(home: Path, database: str) -> str:
         home: MYCOFLOW_HOME.
         database: name of the database.
     Returns: a SQLAlchemy URL over the server's Unix socket.
-    Raises: DatabaseUnavailableError, the server cannot be started.
+    Raises: DatabaseUnavailableError, the server cannot be started; SettingsError, never in such a folder.
     """
     try:
         with warnings.catch_warnings():
@@ -35,6 +36,8 @@ def embedded_url(home: Path, database: str) -> str:
             "Set DATABASE_URL, or install requirements.txt."
         ) from error
     folder = home / "postgres"
+    demand_startable(folder)
+    use_plain_socket_folders()
     home.mkdir(parents=True, exist_ok=True)
     try:
         server = get_server(folder, cleanup_mode="stop")
@@ -42,6 +45,7 @@ def embedded_url(home: Path, database: str) -> str:
         raise DatabaseUnavailableError(
             f"The embedded PostgreSQL in {folder} did not start: {error}. Its log is {folder / 'log'}."
         ) from error
+    close_to_others(server)
     _remove_dead_processes(server)
     try:
         _create_database(server.get_uri(), database)

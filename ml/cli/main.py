@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ml import cycle
 from ml.app import open_workspace
@@ -73,7 +73,7 @@ def main() -> None:
     try:
         app()
     except MycoflowError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("Error:", "bold red"), f" {error}"), highlight=False)
         sys.exit(1)
 
 
@@ -199,7 +199,7 @@ def predict(
     with open_workspace() as workspace:
         version, entries = cycle.predict(workspace, file.read_bytes(), count)
     for entry in entries:
-        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False, markup=False)
+        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False)
     out.print(f"(version {version})")
 
 
@@ -242,10 +242,10 @@ def _print_ingest_report(report: IngestReport) -> None:
     if report.copies:
         out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
-        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False, markup=False)
+        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False)
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:
-        out.print(f"  {reject.path}: {reject.message}", highlight=False, markup=False)
+        out.print(f"  {reject.path}: {reject.message}", highlight=False)
     if len(report.rejects) > REJECTS_SHOWN:
         out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")

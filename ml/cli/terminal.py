@@ -13,7 +13,8 @@ from ml.catalog.database import open_catalog
 from ml.progress import Progress, StepProgress
 from ml.settings import load_settings
 
-out = Console()
+# Nothing printed is markup: a path or the name of a class may contain [brackets] or :colons:.
+out = Console(markup=False, emoji=False)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def score_loaded(
     known = [member for member in members if member.annotation.is_known(classes)]
     if not known:
         raise EvaluationSetError(
-            f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
+            f"Expected images of the classes of version {version} in the evaluation set ({', '.join(map(repr, classes))}), found "
             "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     answers = answer_items(catalog, task, version, [member.item_id for member in known], open_model, on_progress)

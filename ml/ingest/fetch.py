@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin
@@ -26,8 +27,8 @@ from ml.errors import (
     TargetTooSlowError,
 )
 from ml.ingest.addresses import demand_global, resolve
+from ml.ingest.pictures.picture_limits import ANSWERING, MEGABYTE, Limits
 from ml.ingest.targets import Target, read_location, read_target
-from ml.ingest.validation import MAX_BYTES
 
 FETCH_SECONDS = 5.0
 MAX_REDIRECTS = 3
@@ -65,7 +66,7 @@ class _Moved:
     location: str
 
 
-def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
+def fetch_image(url: str, allowed_hosts: str, deadline: Deadline, limits: Limits = ANSWERING) -> bytes:
     """Fetch the content of a URL. `ml.ingest.validation` checks later whether it is an image.
 
     Args:
@@ -73,15 +74,15 @@ def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
         allowed_hosts: `host` or `host:port`, separated by commas: hosts that may have any address. A port other than
             80 and 443 must be named with its host, because something other than a web server may listen there.
         deadline: the fetch ends at the deadline, or after FETCH_SECONDS if that is sooner.
-    Returns: at most MAX_BYTES.
+        limits: how large the content may be.
     Raises:
         TargetRefusedError: it is no such URL, or the host is outside the public internet.
         TargetMissingError: the host answers that there is nothing at this URL.
-        TargetTooLargeError: the content has more than MAX_BYTES.
+        TargetTooLargeError: the content is larger than the limits allow.
         TargetTooSlowError: the content did not arrive in time.
         TargetFailedError: the host does not exist, does not answer correctly, or redirects too often.
     """
-    return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), _read_body) or b""
+    return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), partial(_read_body, limits)) or b""
 
 
 def fetch_file(
@@ -179,12 +180,13 @@ def _read(response: httpcore.Response, read_body: _BodyReader[Result], known: Va
     return read_body(headers, response.iter_stream())
 
 
-def _read_body(_headers: _Headers, chunks: Iterable[bytes]) -> bytes:
+def _read_body(limits: Limits, _headers: _Headers, chunks: Iterable[bytes]) -> bytes:
     content = bytearray()
     for chunk in chunks:
         content += chunk
-        if len(content) > MAX_BYTES:
-            raise TargetTooLargeError(f"Expected at most {MAX_BYTES:,} bytes (4 MB) at this URL, got more.")
+        if len(content) > limits.bytes:
+            most = f"{limits.bytes:,} bytes ({limits.bytes // MEGABYTE} MB)"
+            raise TargetTooLargeError(f"Expected at most {most} at this URL, got more. Use the URL of a smaller copy.")
     return bytes(content)
 
 

@@ -23,6 +23,7 @@ from ml.errors import (
     TargetTooLargeError,
 )
 from ml.ingest.fetch import FETCH_SECONDS, NO_VALIDATORS, fetch_image
+from ml.ingest.pictures.picture_limits import INGESTION
 from ml.ingest.sources.arrivals import ArrivedFile, Rights
 from ml.ingest.sources.nightly_files import (
     asked_again,
@@ -116,7 +117,8 @@ class TablePhotos:
         for _ in range(_TRIES):
             time.sleep(PAUSE_SECONDS)
             try:
-                return fetch_image(f"{self.photos_url}/{photo.path}", self.allowed_hosts, Deadline(FETCH_SECONDS))
+                url = f"{self.photos_url}/{photo.path}"
+                return fetch_image(url, self.allowed_hosts, Deadline(FETCH_SECONDS), INGESTION)
             except TargetMissingError as missing:
                 raise InvalidImageError("missing", f"expected a photo at {photo.path}: {missing}") from missing
             except TargetTooLargeError as too_large:

@@ -27,7 +27,7 @@ from ml.errors import (
     TargetTooSlowError,
 )
 from ml.ingest.fetch import fetch_file, fetch_image
-from ml.ingest.validation import MAX_BYTES
+from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION, Limits
 
 Script = Callable[[str, socket.socket], None]
 Serve = Callable[[Script], int]
@@ -150,14 +150,19 @@ def test_what_only_looks_like_a_redirect_is_not_followed(status: int, serve_scri
         fetch(serve_script(answer(f"{status} Other", "Location: /there", "Content-Length: 0")))
 
 
-def test_an_image_may_have_as_many_bytes_as_allowed_and_not_one_more(serve_script: Serve) -> None:
-    assert len(fetch(serve_script(found(bytes(MAX_BYTES))))) == MAX_BYTES
-    with pytest.raises(TargetTooLargeError):
-        fetch(serve_script(found(bytes(MAX_BYTES + 1))))
+@pytest.mark.parametrize("limits", [ANSWERING, INGESTION])
+def test_an_image_may_have_as_many_bytes_as_allowed_and_not_one_more(limits: Limits, serve_script: Serve) -> None:
+    def fetch_of(byte_count: int) -> bytes:
+        port = serve_script(found(bytes(byte_count)))
+        return fetch_image(f"http://127.0.0.1:{port}/photo", f"127.0.0.1:{port}", Deadline(SECONDS), limits)
+
+    assert len(fetch_of(limits.bytes)) == limits.bytes
+    with pytest.raises(TargetTooLargeError, match=f"at most {limits.bytes:,} bytes"):
+        fetch_of(limits.bytes + 1)
 
 
 def test_a_file_is_fetched_whole_however_large_it_is(serve_script: Serve, tmp_path: Path) -> None:
-    content = bytes(range(256)) * (MAX_BYTES // 128)
+    content = bytes(range(256)) * (ANSWERING.bytes // 128)
     port = serve_script(found(content))
     fetch_file(f"http://127.0.0.1:{port}/data", tmp_path / "data", f"127.0.0.1:{port}", Deadline(SECONDS))
     assert (tmp_path / "data").read_bytes() == content

@@ -24,7 +24,10 @@
     │   ├── SnapshotExportError (OSError)    a snapshot cannot be written to the given folder
     │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
+    │   ├── ErasedAccountError (LookupError) the account of a request was erased meanwhile
     │   └── AccountError (ValueError)        login taken, bad role, weak password
+    │       ├── UnknownAccountError (LookupError)
+    │       └── LastAdminError               without this account, there would be no admin
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
     │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
@@ -153,8 +156,20 @@ class EvaluationSetError(CatalogError, ValueError):
     """The evaluation set is empty or does not fit the model."""
 
 
+class ErasedAccountError(CatalogError, LookupError):
+    """The account of a request was erased while the request ran."""
+
+
 class AccountError(CatalogError, ValueError):
     """An account cannot be created or changed as asked."""
+
+
+class UnknownAccountError(AccountError, LookupError):
+    """No account has that login."""
+
+
+class LastAdminError(AccountError):
+    """The last admin cannot be erased or disabled, and stays admin."""
 
 
 class ServingError(MycoflowError):

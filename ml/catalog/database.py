@@ -13,10 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg2 import sql
-from psycopg2.errors import QueryCanceled
+from psycopg2.errors import ForeignKeyViolation, QueryCanceled
 from pydantic import SecretStr
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -25,7 +25,14 @@ from ml.catalog.home_choices import demand_home
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
-from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError, TimeOverError
+from ml.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    ErasedAccountError,
+    SchemaVersionError,
+    SettingsError,
+    TimeOverError,
+)
 from ml.settings import Settings
 
 _USED_AT = "used_at"
@@ -73,7 +80,7 @@ class Catalog:
         necessary under a `lock`.
 
         Raises: DatabaseUnavailableError, the server does not answer, or the connection broke; TimeOverError, the
-            deadline passed.
+            deadline passed; ErasedAccountError, a row names an account that was erased.
         """
         with _translated_errors(self.deadline), self.engine.begin() as connection:
             if self.deadline is not None:
@@ -137,6 +144,18 @@ def _translated_errors(deadline: Deadline | None = None) -> Iterator[None]:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError(f"All connections to PostgreSQL are in use: {error}") from error
+    except IntegrityError as error:
+        if not _names_erased_account(error):
+            raise
+        raise ErasedAccountError(
+            "Expected an account that exists, but this one was erased meanwhile. Nothing was stored."
+        ) from error
+
+
+def _names_erased_account(error: IntegrityError) -> bool:
+    """Whether a row refers to an account that does not exist: it was erased after the request was authenticated."""
+    cause = error.orig
+    return isinstance(cause, ForeignKeyViolation) and str(cause.diag.constraint_name).endswith("_account_id_fkey")
 
 
 @contextmanager

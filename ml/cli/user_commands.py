@@ -10,8 +10,9 @@ from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
 from ml.cli.terminal import catalog_connection, out, person
 from ml.data.harvest import take_back
-from ml.errors import AccountError
 from ml.settings import load_settings
+from ml.upkeep.erasing import erase_login
+from ml.upkeep.role_changes import assign_role
 
 user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
 
@@ -31,13 +32,15 @@ def add_user(
 
 @user_app.command("list")
 def list_users() -> None:
-    """List the accounts."""
+    """List the accounts. The audit log names an account by its id: `account:7`."""
     with catalog_connection() as connection:
         stored = user_accounts.list_accounts(connection)
-    table = Table("login", "role", "created", "state")
+    table = Table("id", "login", "role", "created", "state")
     for row in stored:
         created = row.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(row.account.login, row.account.role, created, "disabled" if row.is_disabled else "")
+        table.add_row(
+            str(row.account.id), row.account.login, row.account.role, created, "disabled" if row.is_disabled else ""
+        )
     out.print(table if stored else "No account yet. Create one with `mycoflow user add`.")
 
 
@@ -58,14 +61,29 @@ def reset_user(login: Login) -> None:
     out.print(f"Account {login} has a new password.")
 
 
+@user_app.command("role")
+def change_role(
+    login: Login, role: Annotated[user_accounts.Role, typer.Argument(help="The new role; it decides the rights.")]
+) -> None:
+    """Give an account another role."""
+    with open_catalog(load_settings()) as catalog:
+        account = assign_role(catalog, login, role, person())
+    out.print(f"Account {account.login} is {account.role} now.")
+
+
+@user_app.command("erase")
+def erase_user(login: Login) -> None:
+    """Erase an account for good, with its sessions. Its predictions and feedback stay, anonymous."""
+    with open_catalog(load_settings()) as catalog:
+        erase_login(catalog, login, person())
+    out.print(f"Account {login} is erased.")
+
+
 @user_app.command("take-back")
 def take_back_images(login: Login) -> None:
     """Remove all images of an account from the pool and the evaluation set. They wait for another person's decision."""
     with catalog_connection() as connection:
-        stored = user_accounts.find_account(connection, login)
-        if stored is None:
-            raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
-        count = take_back(connection, stored.account.id, person())
+        count = take_back(connection, user_accounts.demand_account(connection, login).id, person())
     out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
 
 

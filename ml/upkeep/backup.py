@@ -25,6 +25,7 @@ from ml.errors import BackupError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
+from ml.upkeep.erasing import finish_erasures
 from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.stored_objects import object_keys
 
@@ -56,6 +57,7 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    finish_erasures(workspace.catalog)
     return manifest
 
 

@@ -22,6 +22,7 @@ from ml.serving.picture_decoder import decoder_process
 from ml.serving.picture_decoder.decoder_process import DecoderProcess
 from tests.ml.ingest.pictures.hostile_pictures import HOSTILE
 from tests.ml.ingest.pictures.picture_making import (
+    FATAL_HEIC,
     HEIC,
     adobe_rgb,
     bmp_32_bit,
@@ -103,9 +104,12 @@ def test_a_picture_gets_a_few_seconds_of_computing(
     assert decoder.decode(content, SIDE, Deadline(60)).image.width == 4000
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+@pytest.mark.parametrize(
+    ("sign", "reason"),
+    [(signal.SIGKILL, "too_complex"), (signal.SIGSEGV, "unreadable"), (signal.SIGABRT, "unreadable")],
+)
 def test_where_a_picture_ends_the_process_only_that_picture_is_refused(
-    sign: signal.Signals, decoder: DecoderProcess, picture: Image.Image
+    sign: signal.Signals, reason: str, decoder: DecoderProcess, picture: Image.Image
 ) -> None:
     decoder.start()
     pid = decoder.demand_pid()
@@ -117,7 +121,7 @@ def test_where_a_picture_ends_the_process_only_that_picture_is_refused(
         os.kill(pid, signal.SIGCONT)
         with pytest.raises(InvalidImageError) as refused:
             asked.result()
-    assert refused.value.reason == "too_complex"
+    assert refused.value.reason == reason
     assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
 
 
@@ -128,6 +132,13 @@ def test_a_process_that_does_not_start_is_no_fault_of_the_picture(
     with pytest.raises(RuntimeError, match="ends with status 1"):
         DecoderProcess().decode(write(picture, "PNG"), SIDE, Deadline(60))
     assert "no_such_module" in capfd.readouterr().err
+
+
+def test_a_heic_that_makes_its_decoder_fail_is_damaged(decoder: DecoderProcess, picture: Image.Image) -> None:
+    with pytest.raises(InvalidImageError) as refused:
+        decoder.decode(FATAL_HEIC, SIDE, Deadline(60))
+    assert refused.value.reason == "unreadable"
+    assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
 
 
 def test_many_threads_share_the_process(decoder: DecoderProcess, picture: Image.Image) -> None:

@@ -37,7 +37,7 @@ def tiles(count: int) -> bytes:
 
 
 def many_frames(file_format: str) -> bytes:
-    frames = [Image.new("P", (64, 64), number % 7) for number in range(1000)]
+    frames = [Image.new("L", (32, 32), number % 251) for number in range(1000)]
     return write(frames[0], file_format, save_all=True, append_images=frames[1:], duration=20)
 
 
@@ -54,7 +54,8 @@ def grey(pixels: int, **options: bool) -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "a lossless WebP of 50 megapixels in 42 bytes": lambda: webp_of_size(7070),
+    "a lossless WebP of 50 megapixels in 34 bytes": lambda: webp_of_size(7070),
+    "the largest lossless WebP": lambda: webp_of_size(3600),
     "an RGBA PNG of 50 megapixels": lambda: empty_png(7070),
     "the largest RGBA PNG": lambda: empty_png(4000),
     "the largest RGBA PNG of 16 bits": lambda: empty_png(4000, depth=16),
@@ -66,6 +67,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "90 scans of 16 megapixels": lambda: with_more_scans(grey(16_000_000, progressive=True), 84),
     "an animated GIF": lambda: many_frames("GIF"),
     "an animated PNG": lambda: many_frames("PNG"),
+    "an animated WebP": lambda: many_frames("WEBP"),
+    "a TIFF of many pages": lambda: many_frames("TIFF"),
     "a directory of a TIFF that follows itself": lambda: looped_tiff(0),
     "a directory of a TIFF that follows nothing": lambda: looped_tiff(2**32 - 2),
     "63,000 tiles": lambda: tiles(62_500),

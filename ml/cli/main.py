@@ -1,5 +1,6 @@
 """`mycoflow ...`: all commands. A command parses its arguments, calls ml.cycle or a lower module, and prints."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,7 +22,7 @@ from ml.cli.grafana_commands import grafana_app
 from ml.cli.model_commands import model_app
 from ml.cli.report_commands import report_app
 from ml.cli.snapshot_commands import snapshot_app
-from ml.cli.terminal import out, progress
+from ml.cli.terminal import SafeConsole, SafeFormatter, out, progress
 from ml.cli.training_progress import run_training
 from ml.cli.tuning_commands import tuning_app
 from ml.cli.upkeep_commands import upkeep_app
@@ -68,10 +68,13 @@ class Split(StrEnum):
 
 def main() -> None:
     """Run the console script. An expected error becomes one message and exit status 1."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         app()
     except MycoflowError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        SafeConsole(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 
@@ -121,7 +124,7 @@ def monitor() -> None:
     if drift.estimated_accuracy is not None:
         out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
     for reason in report.reasons:
-        out.print(f"Retraining is due: {reason}")
+        out.print(f"Retraining is due: {reason}", markup=False)
     if report.reasons:
         out.print("Run it with `mycoflow retrain`.")
 
@@ -229,7 +232,7 @@ def status() -> None:
         facts = describe_state(workspace)
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     out.print(table)
 
 

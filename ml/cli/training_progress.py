@@ -33,7 +33,7 @@ def run_training(
         names: names of the training's steps, in order.
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
-    out.print(f"Request {key}")
+    out.print(f"Request {escape(key)}")
     found = _find_attempt(workspace, key)
     if found is not None:
         recipe = _resume(command, found, recipe)

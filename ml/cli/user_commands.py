@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
@@ -26,7 +27,7 @@ def add_user(
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
         account = user_accounts.add_account(catalog, login, role, password)
-    out.print(f"Account {account.login} ({account.role}) created.")
+    out.print(f"Account {account.login} ({account.role}) created.", markup=False)
 
 
 @user_app.command("list")
@@ -37,7 +38,7 @@ def list_users() -> None:
     table = Table("login", "role", "created", "state")
     for row in stored:
         created = row.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(row.account.login, row.account.role, created, "disabled" if row.is_disabled else "")
+        table.add_row(escape(row.account.login), row.account.role, created, "disabled" if row.is_disabled else "")
     out.print(table if stored else "No account yet. Create one with `mycoflow user add`.")
 
 
@@ -46,7 +47,7 @@ def disable_user(login: Login) -> None:
     """Disable an account and end its sessions. Its predictions and feedback stay."""
     with catalog_connection() as connection:
         user_accounts.disable_account(connection, login)
-    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.")
+    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.", markup=False)
 
 
 @user_app.command("reset")
@@ -55,7 +56,7 @@ def reset_user(login: Login) -> None:
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
         user_accounts.reset_account(catalog, login, password)
-    out.print(f"Account {login} has a new password.")
+    out.print(f"Account {login} has a new password.", markup=False)
 
 
 @user_app.command("take-back")

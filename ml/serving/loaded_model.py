@@ -13,7 +13,7 @@ from ml.backbones.preprocessing import to_pixels
 from ml.catalog.answers import Answer
 from ml.ingest import validation
 from ml.ingest.validation import SanitisedImage, sanitise
-from ml.serving.serving_cache import run_id_of, version_of
+from ml.registry.local_copies import run_id_of, version_of
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import Model, Output, Task

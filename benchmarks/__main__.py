@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks import bench_report
 from benchmarks.bench_settings import BenchSettings, load_settings
@@ -86,7 +87,7 @@ def main() -> None:
     try:
         run(told.parts or list(PARTS), load_settings(told.data, quick=told.quick), ROOT / "var" / "bench", Console())
     except MycoflowError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 

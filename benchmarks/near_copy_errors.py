@@ -28,9 +28,9 @@ from ml.catalog.images.copy_index import propose_copies
 from ml.data.copies import copy_hashes
 from ml.data.copies.compared import sought_in_index
 from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.image_statistics import measure
 from ml.data.copies.near_copies import MOST_PROPOSALS
 from ml.data.copies.thumbnails import Grey, as_grey
-from ml.data.image_statistics import measure
 from ml.ingest.digits import write_digits
 from ml.settings import load_settings
 

@@ -22,7 +22,7 @@ _RETRIES = ExceptionRetryPolicy(
 )
 
 
-def tell_failure(context: Any) -> None:
+def notify_failure(context: Any) -> None:
     """Alert people to a failed task. Airflow calls this in the task's process, and only logs its errors."""
     from ml.reporting import task_failures
     from ml.settings import load_settings
@@ -37,11 +37,11 @@ def tell_failure(context: Any) -> None:
         is_training="training" in context["dag"].tags,
         error=context.get("exception"),
     )
-    task_failures.tell_failure(load_settings(), failed)
+    task_failures.notify_failure(load_settings(), failed)
 
 
 TASK_DEFAULTS: dict[str, Any] = {
-    "on_failure_callback": tell_failure,
+    "on_failure_callback": notify_failure,
     "retries": 2,
     "retry_delay": timedelta(seconds=30),
     "retry_policy": _RETRIES,

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
@@ -12,6 +14,7 @@ from ml.catalog.models.model_versions import ModelVersion, find_model_version, r
 from ml.errors import ModelLoadError, UnknownVersionError
 from ml.registry import local_copies
 from ml.registry.mlflow_registry import Registry
+from ml.registry.moved_files import follow_moved_files
 from ml.settings import Settings, load_settings
 from ml.tasks.card import load_card
 from ml.tasks.registered_tasks import find_task, load_model
@@ -53,8 +56,13 @@ def open_registry(settings: Settings) -> Registry:
     An MLflow server decides where model files are stored. A plain database does not: then the files go under
     MYCOFLOW_HOME.
     """
-    root = (settings.mycoflow_home / "mlflow").as_uri() if is_mlflow_embedded(settings) else None
+    root = artifact_root(settings) if is_mlflow_embedded(settings) else None
     return Registry(mlflow_uri(settings), root, settings.model_name)
+
+
+def artifact_root(settings: Settings) -> str:
+    """Return the file:// URI of the folder under MYCOFLOW_HOME where an embedded MLflow keeps its files."""
+    return (settings.mycoflow_home / "mlflow").as_uri()
 
 
 def is_mlflow_embedded(settings: Settings) -> bool:
@@ -63,11 +71,15 @@ def is_mlflow_embedded(settings: Settings) -> bool:
 
 
 def mlflow_uri(settings: Settings) -> str:
-    """Return MLflow's address. Start the embedded database if the settings name no address.
+    """Return MLflow's address. If the settings name none, start the embedded database, and follow a moved home.
 
     Raises: DatabaseUnavailableError, the embedded server cannot be started.
     """
-    return settings.mlflow_tracking_uri or embedded_url(settings.mycoflow_home, "mlflow")
+    if settings.mlflow_tracking_uri is not None:
+        return settings.mlflow_tracking_uri
+    url = embedded_url(settings.mycoflow_home, "mlflow")
+    follow_moved_files(sa.make_url(url), artifact_root(settings))
+    return url
 
 
 def load_version(workspace: Workspace, version: int) -> Model:

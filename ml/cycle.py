@@ -38,10 +38,10 @@ from ml.ingest.validation import sanitise
 from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
 from ml.reporting import serving_notices, training_notices
-from ml.reporting.training_notices import tell_of_overdue
+from ml.reporting.training_notices import notify_overdue
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
-from ml.upkeep.crossing import CrossingReport, check_crossing
+from ml.upkeep.evaluation_leaks import LeakReport, remove_leaks
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
     return batch_ids
 
 
-def check(workspace: Workspace, actor: str = "check") -> CrossingReport:
+def check(workspace: Workspace, actor: str = "check") -> LeakReport:
     """Remove images from the pool whose copies are in the evaluation set, and mark the figures that they affected.
 
     Args: actor, who started the check, for the audit log.
     Raises: ImageStoreError.
     """
-    report = check_crossing(workspace.catalog, workspace.settings.mirrored_views, actor)
+    report = remove_leaks(workspace.catalog, workspace.settings.mirrored_views, actor)
     if report.withdrawn:
         logger.warning("%d images left the pool: the evaluation set has copies of them.", len(report.withdrawn))
     return report
@@ -308,7 +308,7 @@ def raise_due_alerts(workspace: Workspace) -> None:
     that is not served.
     """
     with workspace.catalog.begin() as connection:
-        tell_of_overdue(connection, workspace.settings.training_budget_minutes)
+        notify_overdue(connection, workspace.settings.training_budget_minutes)
     try:
         promotion.note_external_move(workspace)
     except (RegistryUnavailableError, RegistryStateError) as error:

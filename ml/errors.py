@@ -24,9 +24,13 @@
     │   ├── SnapshotExportError (OSError)    a snapshot cannot be written to the given folder
     │   ├── BackupError (ValueError)         a backup cannot be made or restored as asked
     │   ├── EvaluationSetError (ValueError)  the evaluation set is empty or does not fit the model
+    │   ├── ErasedAccountError (LookupError) the account of a request was erased meanwhile
     │   └── AccountError (ValueError)        login taken, bad role, weak password
+    │       ├── UnknownAccountError (LookupError)
+    │       └── LastAdminError               without this account, there would be no admin
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
+    │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
     │   └── ForbiddenError (PermissionError) the account may not do this
     ├── IngestError
@@ -37,7 +41,7 @@
     │   └── FetchError                       the image at a URL cannot be downloaded
     │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
     │       ├── TargetMissingError (LookupError)      the host says that there is no such file
-    │       ├── TargetTooLargeError (ValueError)      the file has more than 4 MB
+    │       ├── TargetTooLargeError (ValueError)      the file is larger than an image may be
     │       ├── TargetTooSlowError (TimeoutError)     the download did not finish in time
     │       └── TargetFailedError (ConnectionError)   no such host, no answer, or an unusable answer
     └── ModelError
@@ -152,8 +156,20 @@ class EvaluationSetError(CatalogError, ValueError):
     """The evaluation set is empty or does not fit the model."""
 
 
+class ErasedAccountError(CatalogError, LookupError):
+    """The account of a request was erased while the request ran."""
+
+
 class AccountError(CatalogError, ValueError):
     """An account cannot be created or changed as asked."""
+
+
+class UnknownAccountError(AccountError, LookupError):
+    """No account has that login."""
+
+
+class LastAdminError(AccountError):
+    """The last admin cannot be erased or disabled, and stays admin."""
 
 
 class ServingError(MycoflowError):
@@ -162,6 +178,10 @@ class ServingError(MycoflowError):
 
 class BusyError(ServingError, TimeoutError):
     """Too many requests are in progress, or no slot was free in time. A later request may succeed."""
+
+
+class TimeOverError(ServingError, TimeoutError):
+    """The work was not finished in the time of a request. Nothing else is wrong."""
 
 
 class ScoringUnfinishedError(ServingError, TimeoutError):

@@ -69,7 +69,11 @@ class Settings(BaseSettings):
     )
     new_images_threshold: int = Field(500, ge=1, description="Retrain at this many new pool images")
     review_interval_days: int = Field(30, ge=0, description="Retrain when the model is this old; 0 for never")
-    snapshot_size: int = Field(1000, ge=2, description="Number of pool images in a snapshot, the newest first")
+    snapshot_size: int | None = Field(
+        None,
+        ge=2,
+        description="Number of pool images in a snapshot, the newest first; grows with the classes when empty",
+    )
     validation_ratio: float = Field(0.20, gt=0, lt=1, description="Share of groups in the validation fold")
     harvest_confidence: float = Field(0.70, ge=0, le=1, description="Harvest predictions above this confidence")
     harvest_share: float = Field(

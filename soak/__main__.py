@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from ml import cycle
@@ -51,14 +52,15 @@ def main() -> None:
     try:
         nights, settings = run(FOLDER, NIGHTS, console)
     except MycoflowError as error:
-        errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+        errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
     draw_nights(nights, settings, DRIFT_FROM, FOLDER / "nights.png")
     (FOLDER / "nights.json").write_text(json.dumps([asdict(night) for night in nights], indent=1) + "\n")
     found = surprises(nights, settings, DRIFT_FROM)
     for surprise in found:
-        errors.print(f"[bold red]Unexpected:[/] {surprise}", highlight=False)
-    console.print(f"{(time.monotonic() - began) / 60:.1f} minutes; the picture is {FOLDER / 'nights.png'}.")
+        errors.print(f"[bold red]Unexpected:[/] {escape(str(surprise))}", highlight=False)
+    picture = escape(str(FOLDER / "nights.png"))
+    console.print(f"{(time.monotonic() - began) / 60:.1f} minutes; the picture is {picture}.")
     console.print(tell(nights, DRIFT_FROM), highlight=False, soft_wrap=True)
     sys.exit(1 if found else 0)
 

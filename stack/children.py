@@ -1,12 +1,11 @@
 """The processes of the stack, each with its command."""
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml.settings import Settings
-from stack.environment import Addresses
+from stack.environment import Addresses, python_program
 from stack.ports import HOST
 from stack.prometheus import find_prometheus, prometheus_command
 
@@ -48,7 +47,7 @@ def list_children(settings: Settings, addresses: Addresses) -> list[Child]:
 
 
 def _python(name: str, *arguments: str) -> Child:
-    return Child(name, (sys.executable, "-m", *arguments))
+    return Child(name, (python_program(), "-m", *arguments))
 
 
 def _service(port: int) -> tuple[str, ...]:

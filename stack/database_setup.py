@@ -1,7 +1,6 @@
 """Bring the three databases to what this code expects, before any server looks at them."""
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from ml.catalog.database import open_catalog
 from ml.errors import DatabaseUnavailableError
 from ml.settings import Settings
-from stack.environment import Addresses
+from stack.environment import Addresses, python_program
 
 
 def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[str, str], logs: Path) -> None:
@@ -27,7 +26,7 @@ def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[s
         running = {}
         for name, arguments in commands.items():
             log = stack.enter_context((logs / f"{name}.log").open("w"))
-            command = [sys.executable, "-m", *arguments]
+            command = [python_program(), "-m", *arguments]
             running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
         try:
             with open_catalog(settings):

@@ -2,18 +2,27 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from ml.app import mlflow_uri
 from ml.catalog.embedded import embedded_url
+from ml.plain_paths import plain_path
 from ml.settings import STACK_MARK, Settings, variable, without_settings
 from stack.ports import HOST
 from stack.prometheus import find_prometheus
 from stack.secret_files import ADMIN, SERVICE, AirflowSecrets
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def python_program() -> str:
+    """Return this Python under a path that Airflow's and MLflow's configuration can contain."""
+    prefix, program = Path(sys.prefix), Path(sys.executable)
+    return str(plain_path(prefix) / program.relative_to(prefix) if program.is_relative_to(prefix) else program)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ def find_addresses(settings: Settings) -> Addresses:
     home, given = settings.mycoflow_home, settings.database_url
     return Addresses(
         catalog=given.get_secret_value() if given else embedded_url(home, "mycoflow"),
-        mlflow_store=settings.mlflow_tracking_uri or embedded_url(home, "mlflow"),
+        mlflow_store=mlflow_uri(settings),
         airflow_database=embedded_url(home, "airflow"),
         airflow=f"http://{HOST}:{settings.airflow_port}",
         mlflow=f"http://{HOST}:{settings.mlflow_port}",
@@ -58,7 +67,7 @@ def child_environment(settings: Settings, addresses: Addresses, secrets: Airflow
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(plain_path(ROOT)), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
         STACK_MARK: str(settings.mycoflow_home),
@@ -89,17 +98,18 @@ def _write(value: object) -> str:
 
 
 def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) -> dict[str, str]:
+    airflow_home = plain_path(settings.mycoflow_home / "airflow")
     options = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",
-        "CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "CORE__DAGS_FOLDER": str(plain_path(ROOT) / "dags"),
+        "CORE__PLUGINS_FOLDER": str(plain_path(ROOT) / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__EXECUTION_API_SERVER_URL": f"{addresses.airflow}/execution/",
         "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{SERVICE}:user",
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(secrets.password_file),
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / secrets.password_file.name),
         "DATABASE__SQL_ALCHEMY_CONN": addresses.airflow_database,
         # Only the API's "wait for a run" needs an asynchronous driver. Without this line, Airflow requires asyncpg.
         "DATABASE__SQL_ALCHEMY_CONN_ASYNC": "",
@@ -115,5 +125,5 @@ def _airflow(settings: Settings, addresses: Addresses, secrets: AirflowSecrets) 
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
     }
-    home = {"AIRFLOW_HOME": str(settings.mycoflow_home / "airflow")}
+    home = {"AIRFLOW_HOME": str(airflow_home)}
     return home | {f"AIRFLOW__{name}": value for name, value in options.items()}

@@ -3,6 +3,7 @@
 It is optional: the stack runs without it if it is not installed, if its port is in use, or if it ends.
 """
 
+import glob
 import shutil
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _configuration(settings: Settings) -> dict[str, object]:
     ports = {"webapi": settings.metrics_port, "prometheus": settings.prometheus_port}
     return {
         "global": production["global"],
-        "rule_files": [str(CONFIGURATION.parent / pattern) for pattern in production["rule_files"]],
+        "rule_files": [f"{glob.escape(str(CONFIGURATION.parent))}/{pattern}" for pattern in production["rule_files"]],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [f"{HOST}:{port}"]}]} for job, port in ports.items()
         ],

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.embedded import is_running, restart
@@ -62,7 +63,7 @@ def _supervise(settings: Settings, console: Console) -> int:
     home = settings.mycoflow_home
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    console.print(f"Starting on {home} (logs in {logs}) ...", highlight=False, soft_wrap=True)
+    console.print(f"Starting on {escape(str(home))} (logs in {escape(str(logs))}) ...", highlight=False, soft_wrap=True)
     secrets = airflow_secrets(home / "airflow")
     addresses = find_addresses(settings)
     environment = child_environment(settings, addresses, secrets)
@@ -75,7 +76,8 @@ def _supervise(settings: Settings, console: Console) -> int:
     for name in supervisor.died:
         log = logs / f"{name}.log"
         console.print(
-            f"[bold red]{name} ended by itself[/], so all others were stopped. Its last lines in {log}:", soft_wrap=True
+            f"[bold red]{name} ended by itself[/], so all others were stopped. Its last lines in {escape(str(log))}:",
+            soft_wrap=True,
         )
         console.print(
             "".join(log.read_text(errors="replace").splitlines(keepends=True)[-12:]), markup=False, soft_wrap=True
@@ -108,7 +110,7 @@ def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets,
     started, is_warned = time.monotonic(), False
     while missing := list_missing(settings, addresses):
         if not is_warned and time.monotonic() - started > SLOW_START_SECONDS:
-            console.print(f"Still waiting for {', '.join(missing)}: see {settings.mycoflow_home / 'logs'}")
+            console.print(f"Still waiting for {', '.join(missing)}: see {escape(str(settings.mycoflow_home / 'logs'))}")
             is_warned = True
         time.sleep(0.5)
     table = Table(title=f"Mycoflow is up ({time.monotonic() - started:.0f} s). Ctrl-C stops it.")
@@ -122,6 +124,6 @@ def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets,
     if addresses.prometheus:
         is_ready = is_answering(f"{addresses.prometheus}/-/ready")
         log = settings.mycoflow_home / "logs" / "prometheus.log"
-        log_in = "none: this machine only" if is_ready else f"it does not answer: see {log}"
+        log_in = "none: this machine only" if is_ready else f"it does not answer: see {escape(str(log))}"
         table.add_row("Prometheus", addresses.prometheus, log_in)
     console.print(table)

@@ -14,6 +14,7 @@ from ml.reporting.airflow_api import AirflowClient, open_airflow
 from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
+from ml.serving.picture_decoder.decoder_process import shared_decoder
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.settings import Settings
@@ -58,12 +59,14 @@ class Service:
             self.database.catalog()
         except DatabaseUnavailableError as error:
             _logger.error("The service starts without the database, and tries it again at each request: %s", error)
+        shared_decoder().start()
         self.models.load_cached()
         self.models.start()
 
     def stop(self) -> None:
         """Stop the threads and close the connections."""
         self.models.stop()
+        shared_decoder().close()
         self.record.end()
         self.metrics.close()  # before the database: a scrape would open it again
         self.database.close()

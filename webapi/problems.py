@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from ml.errors import (
+    AccountError,
     AirflowError,
     AirflowUnavailableError,
     BusyError,
     CursorError,
     DatabaseUnavailableError,
+    ErasedAccountError,
     EvaluationSetError,
     EventError,
     FeedbackError,
@@ -25,6 +27,7 @@ from ml.errors import (
     ImageStoreError,
     InvalidImageError,
     LabelError,
+    LastAdminError,
     ModelLoadError,
     MycoflowError,
     NoChampionError,
@@ -40,13 +43,15 @@ from ml.errors import (
     TargetRefusedError,
     TargetTooLargeError,
     TargetTooSlowError,
+    TimeOverError,
+    UnknownAccountError,
     UnknownImageError,
     UnknownPredictionError,
     UnknownVersionError,
 )
 
 _RETRY_AFTER_SECONDS = 5
-_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels"})
+_TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels", "too_complex"})
 # The messages of these errors are only for the logs, because they contain addresses.
 _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
     DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),
@@ -61,22 +66,27 @@ _LATER: dict[type[MycoflowError], str] = {
     NoChampionError: "no-model",
     RegistryUnavailableError: "registry-unavailable",  # only admins' routes raise it
     ScoringUnfinishedError: "scoring-unfinished",
+    TimeOverError: "time-over",
 }
 _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     TargetRefusedError: (400, "target-refused"),
+    ErasedAccountError: (403, "account-erased"),
     ForbiddenError: (403, "forbidden"),
     NoPredictionsError: (404, "no-predictions"),
     TargetMissingError: (404, "target-missing"),
+    UnknownAccountError: (404, "unknown-account"),
     UnknownImageError: (404, "unknown-image"),
     UnknownPredictionError: (404, "unknown-prediction"),
     UnknownVersionError: (404, "unknown-version"),
     EvaluationSetError: (409, "no-evaluation-set"),
     ImageChangeError: (409, "image-change"),
+    LastAdminError: (409, "last-admin"),
     ModelLoadError: (409, "model-does-not-load"),
     StaleChampionError: (409, "stale-champion"),
     PromotionError: (409, "promotion"),
     RegistryStateError: (409, "registry-state"),
     TargetTooLargeError: (413, "too-large"),
+    AccountError: (422, "invalid-request"),
     CursorError: (422, "invalid-request"),
     EventError: (422, "invalid-request"),
     FeedbackError: (422, "invalid-request"),

@@ -11,6 +11,7 @@ from ml.backbones.preprocessing import to_pixels
 from ml.backbones.views import VIEWS
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, Vectors, claim_images, load_features, save_features
+from ml.catalog.items.image_records import keep_images
 from ml.catalog.object_store import image_key
 from ml.progress import Progress
 
@@ -98,7 +99,8 @@ class _Worker:
                 stored = load_features(connection, mine, self.backbone_id, self.views)
             computed = self._compute([(sha256, view) for view in self.views for sha256 in mine], stored)
             with self.catalog.begin() as connection:
-                save_features(connection, computed, self.backbone_id)
+                kept = set(keep_images(connection, mine))  # the others were erased meanwhile
+                save_features(connection, {key: computed[key] for key in computed if key[0] in kept}, self.backbone_id)
         return stored | computed
 
     def _compute(self, wanted: Sequence[tuple[str, str]], stored: Vectors) -> Vectors:

@@ -28,11 +28,16 @@ def to_pixels(content: bytes, image_size: int) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR)
+            return resize(image, image_size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidImageError(
             "unreadable",
             f"Expected the bytes of an image file. Received {len(content)} bytes that do not decode ({error}). "
             "Ingest the image again, or exclude it.",
         ) from error
+
+
+def resize(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
+    """Resize a decoded image to the network's square input. Args and result as for `to_pixels`."""
+    resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(resized)

@@ -15,10 +15,24 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg2 import sql
-from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
+from psycopg2.errors import (
+    ForeignKeyViolation,
+    InvalidSchemaName,
+    QueryCanceled,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from pydantic import SecretStr
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -27,7 +41,14 @@ from ml.catalog.home_choices import demand_home, demand_restored
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
-from ml.errors import BusyError, DatabaseUnavailableError, SchemaVersionError, SettingsError
+from ml.errors import (
+    BusyError,
+    DatabaseUnavailableError,
+    ErasedAccountError,
+    SchemaVersionError,
+    SettingsError,
+    TimeOverError,
+)
 from ml.settings import Settings
 
 _USED_AT = "used_at"
@@ -42,6 +63,7 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+_TIME_OVER = "The request was not finished in its time. Try again."
 MIGRATIONS = Path(__file__).parent / "migrations"
 _OTHER_SCHEMA = (UndefinedTable, UndefinedColumn, UndefinedFunction, InvalidSchemaName)
 _EARLIER_REVISION = re.compile(r"000[1-9]")  # migrations before the first release, which `schema_0001` replaced
@@ -74,9 +96,10 @@ class Catalog:
         Only read and write rows in the block. Compute, and send requests to other services, before or after it; if
         necessary under a `lock`.
 
-        Raises: DatabaseUnavailableError, the server does not answer, the connection broke, or the deadline passed.
+        Raises: DatabaseUnavailableError, the server does not answer, or the connection broke; TimeOverError, the
+            deadline passed; ErasedAccountError, a row names an account that was erased.
         """
-        with _translated_errors(), self.engine.begin() as connection:
+        with _translated_errors(self.deadline), self.engine.begin() as connection:
             if self.deadline is not None:
                 milliseconds = str(round(1000 * self.deadline.remaining()) or 1)  # 0 would mean no limit
                 connection.execute(sa.select(sa.func.set_config("statement_timeout", milliseconds, True)))
@@ -127,10 +150,14 @@ def _acquire(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _translated_errors(deadline: Deadline | None = None) -> Iterator[None]:
+    if deadline is not None and deadline.remaining() == 0:
+        raise TimeOverError(_TIME_OVER)
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        if deadline is not None and isinstance(error.orig, QueryCanceled):
+            raise TimeOverError(_TIME_OVER) from error
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
     except ProgrammingError as error:
         if not isinstance(error.orig, _OTHER_SCHEMA):
@@ -141,6 +168,18 @@ def _translated_errors() -> Iterator[None]:
         ) from error
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError(f"All connections to PostgreSQL are in use: {error}") from error
+    except IntegrityError as error:
+        if not _names_erased_account(error):
+            raise
+        raise ErasedAccountError(
+            "Expected an account that exists, but this one was erased meanwhile. Nothing was stored."
+        ) from error
+
+
+def _names_erased_account(error: IntegrityError) -> bool:
+    """Whether a row refers to an account that does not exist: it was erased after the request was authenticated."""
+    cause = error.orig
+    return isinstance(cause, ForeignKeyViolation) and str(cause.diag.constraint_name).endswith("_account_id_fkey")
 
 
 @contextmanager
@@ -377,5 +416,5 @@ def is_earlier_revision(revision: str) -> bool:
 
 def _alembic_config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # an ini file interpolates
     return config

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
+from ml.catalog.socket_folders import close_to_others, demand_startable, use_plain_socket_folders
 from ml.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def embedded_url(home: Path, database: str) -> str:
         home: MYCOFLOW_HOME.
         database: name of the database.
     Returns: a SQLAlchemy URL over the server's Unix socket.
-    Raises: DatabaseUnavailableError, the server cannot be started.
+    Raises: DatabaseUnavailableError, the server cannot be started; SettingsError, never in such a folder.
     """
     try:
         with warnings.catch_warnings():
@@ -49,6 +50,8 @@ def embedded_url(home: Path, database: str) -> str:
             "Set DATABASE_URL, or install requirements.txt."
         ) from error
     folder = home / "postgres"
+    demand_startable(folder)
+    use_plain_socket_folders()
     try:
         home.mkdir(parents=True, exist_ok=True)
         with _one_thread:
@@ -57,6 +60,7 @@ def embedded_url(home: Path, database: str) -> str:
             server = get_server(folder, cleanup_mode="stop")
             with server._lock:
                 server.ensure_postgres_running()  # get_server starts a server only once per process
+            close_to_others(server)
             _remove_dead_processes(server)
     except Exception as error:
         raise DatabaseUnavailableError(

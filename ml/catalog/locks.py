@@ -35,9 +35,9 @@ def recipe_lock(recipe: str) -> Lock:
     return Lock([_BACKBONE, sa.func.hashtext(recipe)])
 
 
-def result_lock(sha256: str, model_version: int) -> Lock:
-    """Return the lock of a result: only its holder computes this version's answer for this image."""
-    return Lock([sa.func.hashtext(sha256), model_version])
+def image_lock(sha256: str) -> Lock:
+    """Return the lock of an image: only its holder computes an answer for this image, or erases it."""
+    return Lock([sa.func.hashtextextended(sha256, 0)])
 
 
 def claim_locks(session: sa.Connection, texts: Sequence[str]) -> set[str]:

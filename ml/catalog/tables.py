@@ -95,7 +95,7 @@ items = Table(
     *_annotation(is_optional=True),
     Column("label_origin", Text),  # curated, confirmed, harvested, or stated (by a source only)
     Column("entered_pool_at", DateTime(timezone=True)),  # null while the item is not in the pool
-    # The reason why an item with an annotation is in no split: suspended, excluded, waiting, copy or superseded.
+    # The reason why an item is in no split: suspended, excluded, waiting, copy, superseded; erased: it has no parts.
     Column("held_back", Text),
     # The original of a copy. If both have a split, they have the same group.
     Column("copy_of", Text, ForeignKey("training.items.id", ondelete="SET NULL")),
@@ -125,6 +125,8 @@ images = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("byte_count", Integer, nullable=False),
+    # The account that sent it first. Its quota counts the image.
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
     _at("received_at"),
     schema="training",
 )

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.database import open_catalog
@@ -23,7 +22,7 @@ def alerts(count: Annotated[int, typer.Option(min=1, help="Number of alerts, new
     table = Table("raised", "kind", "what", "sent")
     for alert in latest:
         raised = alert.raised_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(raised, alert.kind, escape(alert.title), escape(_describe(alert)))
+        table.add_row(raised, alert.kind, alert.title, _describe(alert))
     out.print(table if latest else "No alert yet.")
     if settings.alert_urls is None and any(alert.sent_at is None for alert in latest):
         out.print("MYCOFLOW_ALERT_URLS is empty here, so this machine sends no alerts.")

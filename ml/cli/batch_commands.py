@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.database import open_catalog
@@ -32,7 +31,7 @@ def list_all(count: Annotated[int, typer.Option(min=1, help="Number of batches a
         rejected = batch.counts.get("rejected", 0)
         ingested = batch.ingested_at.strftime("%Y-%m-%d %H:%M")
         figures = (str(sum(batch.counts.values())), f"{rejected} ({batch.reject_share:.0%})", str(batch.waiting))
-        table.add_row(str(batch.id), escape(batch.source), ingested, *figures, batch.state)
+        table.add_row(str(batch.id), batch.source, ingested, *figures, batch.state)
     out.print(table if batches else "No batch yet. The DAG ingest_images fetches them from MYCOFLOW_INGEST_SOURCES.")
 
 
@@ -47,7 +46,7 @@ def show(
     with open_catalog(load_settings()) as catalog:
         with catalog.begin() as connection:
             batch, files = load_batch(connection, batch_id), load_files(connection, batch_id)
-        out.print(f"Batch {batch.id} from {escape(batch.source)}: {batch.state}, {batch.waiting} images wait.")
+        out.print(f"Batch {batch.id} from {batch.source}: {batch.state}, {batch.waiting} images wait.")
         _print_counts(files)
         _print_rejects([file for file in files if file.outcome == "rejected"])
         if contact_sheet is not None:
@@ -77,17 +76,17 @@ def _write_contact_sheet(store: ObjectStore, batch: Batch, path: Path) -> None:
         out.print(f"Batch {batch.id} has no contact sheet, because none of its files was rejected. Wrote nothing.")
         return
     path.write_bytes(store.get(batch.contact_sheet_key))
-    out.print(f"Wrote the contact sheet of the rejects to {escape(str(path))}.")
+    out.print(f"Wrote the contact sheet of the rejects to {path}.")
 
 
 def _print_counts(files: Sequence[FileOutcome]) -> None:
     counts = Counter((file.outcome, file.reason) for file in files)
     for (outcome, reason), count in counts.most_common():
-        out.print(escape(f"  {outcome}{f' ({reason})' if reason else ''}: {count}"))
+        out.print(f"  {outcome}{f' ({reason})' if reason else ''}: {count}")
 
 
 def _print_rejects(rejects: Sequence[FileOutcome]) -> None:
     for file in rejects[:FILES_SHOWN]:
-        out.print(f"  {file.name}: {file.message}", highlight=False, markup=False)
+        out.print(f"  {file.name}: {file.message}", highlight=False)
     if len(rejects) > FILES_SHOWN:
         out.print(f"  ... and {len(rejects) - FILES_SHOWN} more")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ml import cycle
 from ml.app import open_workspace
@@ -22,7 +22,7 @@ from ml.cli.grafana_commands import grafana_app
 from ml.cli.model_commands import model_app
 from ml.cli.report_commands import report_app
 from ml.cli.snapshot_commands import snapshot_app
-from ml.cli.terminal import SafeConsole, SafeFormatter, out, progress
+from ml.cli.terminal import SafeConsole, SafeFormatter, out, progress, show_controls
 from ml.cli.training_progress import run_training
 from ml.cli.tuning_commands import tuning_app
 from ml.cli.upkeep_commands import upkeep_app
@@ -74,7 +74,8 @@ def main() -> None:
     try:
         app()
     except MycoflowError as error:
-        SafeConsole(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        text = Text.assemble(("Error:", "bold red"), f" {show_controls(str(error))}")
+        SafeConsole(stderr=True, soft_wrap=True).print(text, highlight=False)
         sys.exit(1)
 
 
@@ -124,7 +125,7 @@ def monitor() -> None:
     if drift.estimated_accuracy is not None:
         out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
     for reason in report.reasons:
-        out.print(f"Retraining is due: {reason}", markup=False)
+        out.print(f"Retraining is due: {reason}")
     if report.reasons:
         out.print("Run it with `mycoflow retrain`.")
 
@@ -200,7 +201,7 @@ def predict(
     with open_workspace() as workspace:
         version, entries = cycle.predict(workspace, file.read_bytes(), count)
     for entry in entries:
-        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False, markup=False)
+        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False)
     out.print(f"(version {version})")
 
 
@@ -232,7 +233,7 @@ def status() -> None:
         facts = describe_state(workspace)
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     out.print(table)
 
 
@@ -243,10 +244,10 @@ def _print_ingest_report(report: IngestReport) -> None:
     if report.copies:
         out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
-        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False, markup=False)
+        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False)
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:
-        out.print(f"  {reject.path}: {reject.message}", highlight=False, markup=False)
+        out.print(f"  {reject.path}: {reject.message}", highlight=False)
     if len(report.rejects) > REJECTS_SHOWN:
         out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")

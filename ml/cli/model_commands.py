@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ml.app import open_workspace
@@ -46,10 +45,10 @@ def register(
         registration = register_run(workspace, run_id, description, on_progress)
     verdict = registration.verdict
     for note in registration.notes:
-        out.print(escape(note), highlight=False)
+        out.print(note, highlight=False)
     out.print(f"Version {verdict.model_version}: {verdict.decision}.")
     for line in [*verdict.reasons, *verdict.warnings]:
-        out.print(f"  {escape(line)}")
+        out.print(f"  {line}")
     out.print(f"Put it into production with `mycoflow promote {verdict.model_version}`.")
 
 
@@ -87,11 +86,11 @@ def models() -> None:
         figure = "" if row.main_figure is None else f"{row.main_figure:.1%}"
         snapshot = "" if row.snapshot_id is None else str(row.snapshot_id)
         registered = row.registered_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(row.version), _state(row), escape(row.verdict), figure, snapshot, registered)
+        table.add_row(str(row.version), _state(row), row.verdict, figure, snapshot, registered)
     out.print(table if rows else "No model version yet. Train one with `mycoflow retrain`.")
     for row in rows:
         if row.load_error is not None:
-            out.print(f"Version {row.version} does not load: {row.load_error}", highlight=False, markup=False)
+            out.print(f"Version {row.version} does not load: {row.load_error}", highlight=False)
 
 
 def _state(model: ModelSummary) -> str:

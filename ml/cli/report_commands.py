@@ -30,4 +30,4 @@ def report(
     with open_catalog(settings) as catalog:
         page = make_report(catalog, settings)
     html.write_text(page, encoding="utf-8")
-    out.print(f"The report is in {html}.", highlight=False, markup=False)
+    out.print(f"The report is in {html}.", highlight=False)

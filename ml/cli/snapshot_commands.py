@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.database import open_catalog
@@ -52,7 +51,7 @@ def show(snapshot_id: SnapshotId) -> None:
         members = load_members(connection, snapshot_id)
     table = Table("class", "images", *_FOLDS, *_ORIGINS)
     for label, of_class in groupby(members, key=lambda member: member.annotation.label):  # sorted by class
-        table.add_row(escape(label), *_figures(list(of_class)))
+        table.add_row(label, *_figures(list(of_class)))
     table.add_section()
     table.add_row("all", *_figures(members))
     out.print(f"{_title(summary)} of {summary.requested_size} requested. Versions: {_versions(summary) or 'none'}.")
@@ -95,7 +94,7 @@ def export(
     """Write a snapshot's images by fold and class, with a manifest of hashes, texts, labels and origins."""
     with open_catalog(load_settings()) as catalog, progress("Exporting") as on_progress:
         count = export_snapshot(catalog, snapshot_id, target, on_progress)
-    out.print(f"{count} items of snapshot {snapshot_id} are in {target}.", highlight=False, markup=False)
+    out.print(f"{count} items of snapshot {snapshot_id} are in {target}.", highlight=False)
 
 
 def _title(summary: SnapshotSummary) -> str:
@@ -130,7 +129,7 @@ def _compare(
     counts = [Counter(map(key, members)) for members in (before, after, changes.added, changes.removed)]
     table = Table(what, *names, "added", "removed")
     for name in sorted(set(counts[0]) | set(counts[1])):
-        table.add_row(escape(name), *(str(count[name]) for count in counts))
+        table.add_row(name, *(str(count[name]) for count in counts))
     return table
 
 
@@ -141,4 +140,4 @@ def _print_images(changes: SnapshotDiff) -> None:
         *(f"~ {old.item_id} {old.annotation.label} -> {new.annotation.label}" for old, new in changes.relabelled),
     ]
     for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)

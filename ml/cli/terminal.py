@@ -19,7 +19,7 @@ from ml.settings import load_settings
 
 
 class SafeConsole(Console):
-    """A console that shows control characters of texts as codes: names of files and classes come from elsewhere."""
+    """A console for texts from elsewhere, such as names of files and classes: it shows control characters as codes."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a printable text of each string that is printed, also in tables. rich removes only a few controls."""
@@ -39,7 +39,8 @@ class SafeFormatter(logging.Formatter):
         return show_controls(super().format(record))
 
 
-out = SafeConsole()
+# Nothing printed is markup: a path or the name of a class may contain [brackets] or :colons:.
+out = SafeConsole(markup=False, emoji=False)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC
 
 import typer
-from rich.markup import escape
 
 from ml import cycle
 from ml.app import Workspace
@@ -33,7 +32,7 @@ def run_training(
         names: names of the training's steps, in order.
     """
     key = request_key or f"cli-{uuid.uuid4().hex[:12]}"
-    out.print(f"Request {escape(key)}")
+    out.print(f"Request {key}")
     found = _find_attempt(workspace, key)
     if found is not None:
         recipe = _resume(command, found, recipe)
@@ -44,7 +43,7 @@ def run_training(
         out.print(f"This request ended at {ended_at}: nothing was trained now. Its verdict was:")
     out.print(f"Version {report.model_version}: {report.verdict.decision}.")
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
-        out.print(f"  {escape(line)}")
+        out.print(f"  {line}")
     out.print(f"In production: version {report.production_version}.")
     with workspace.catalog.begin() as connection:
         is_promoted = report.model_version in journal.versions_ever_in_production(connection)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
 
 from ml import cycle
@@ -58,7 +57,7 @@ def backup(folder: Folder) -> None:
     """Write database, images, backbones and models into a new folder. Services may keep running."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
         manifest = back_up(workspace, folder, on_progress)
-    out.print(f"{len(manifest.files)} files in {escape(str(folder))}.", highlight=False)
+    out.print(f"{len(manifest.files)} files in {folder}.", highlight=False)
     _print_mlflow_note(manifest)
 
 

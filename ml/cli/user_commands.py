@@ -4,15 +4,15 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ml.catalog.accounts import user_accounts
 from ml.catalog.database import open_catalog
 from ml.cli.terminal import catalog_connection, out, person
 from ml.data.harvest import take_back
-from ml.errors import AccountError
 from ml.settings import load_settings
+from ml.upkeep.erasing import erase_login
+from ml.upkeep.role_changes import assign_role
 
 user_app = typer.Typer(help="Accounts of the prediction service.", no_args_is_help=True)
 
@@ -27,18 +27,20 @@ def add_user(
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
         account = user_accounts.add_account(catalog, login, role, password)
-    out.print(f"Account {account.login} ({account.role}) created.", markup=False)
+    out.print(f"Account {account.login} ({account.role}) created.")
 
 
 @user_app.command("list")
 def list_users() -> None:
-    """List the accounts."""
+    """List the accounts. The audit log names an account by its id: `account:7`."""
     with catalog_connection() as connection:
         stored = user_accounts.list_accounts(connection)
-    table = Table("login", "role", "created", "state")
+    table = Table("id", "login", "role", "created", "state")
     for row in stored:
         created = row.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(escape(row.account.login), row.account.role, created, "disabled" if row.is_disabled else "")
+        table.add_row(
+            str(row.account.id), row.account.login, row.account.role, created, "disabled" if row.is_disabled else ""
+        )
     out.print(table if stored else "No account yet. Create one with `mycoflow user add`.")
 
 
@@ -47,7 +49,7 @@ def disable_user(login: Login) -> None:
     """Disable an account and end its sessions. Its predictions and feedback stay."""
     with catalog_connection() as connection:
         user_accounts.disable_account(connection, login)
-    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.", markup=False)
+    out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.")
 
 
 @user_app.command("reset")
@@ -56,17 +58,32 @@ def reset_user(login: Login) -> None:
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
         user_accounts.reset_account(catalog, login, password)
-    out.print(f"Account {login} has a new password.", markup=False)
+    out.print(f"Account {login} has a new password.")
+
+
+@user_app.command("role")
+def change_role(
+    login: Login, role: Annotated[user_accounts.Role, typer.Argument(help="The new role; it decides the rights.")]
+) -> None:
+    """Give an account another role."""
+    with open_catalog(load_settings()) as catalog:
+        account = assign_role(catalog, login, role, person())
+    out.print(f"Account {account.login} is {account.role} now.")
+
+
+@user_app.command("erase")
+def erase_user(login: Login) -> None:
+    """Erase an account for good, with its sessions. Its predictions and feedback stay, anonymous."""
+    with open_catalog(load_settings()) as catalog:
+        erase_login(catalog, login, person())
+    out.print(f"Account {login} is erased.")
 
 
 @user_app.command("take-back")
 def take_back_images(login: Login) -> None:
     """Remove all images of an account from the pool and the evaluation set. They wait for another person's decision."""
     with catalog_connection() as connection:
-        stored = user_accounts.find_account(connection, login)
-        if stored is None:
-            raise AccountError(f"Expected the login of an account, got {login!r}. `mycoflow user list` shows them.")
-        count = take_back(connection, stored.account.id, person())
+        count = take_back(connection, user_accounts.demand_account(connection, login).id, person())
     out.print(f"{count} images taken out. POST /data/update certifies those with correct labels.")
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from ml.catalog.annotations import Annotation, label_of
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import find_waiting, load_batch
+from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
 from ml.catalog.tables import items
@@ -122,7 +123,7 @@ def decide_batches(
 
 
 def _demand_known(connection: sa.Connection, item_ids: set[str]) -> None:
-    known = set(connection.scalars(sa.select(items.c.id).where(items.c.id.in_(item_ids))))
+    known = set(connection.scalars(sa.select(items.c.id).where(items.c.id.in_(item_ids), is_not_erased())))
     if unknown := sorted(item_ids - known):
         raise UnknownImageError(f"Expected hashes of known images, got {', '.join(unknown)}. Nothing was changed.")
 

@@ -26,7 +26,7 @@ def change_description(connection: sa.Connection, item_id: str, text: TextRecord
     """
     lock_membership(connection, "pool")
     state = read_states(connection, [item_id]).get(item_id)
-    if state is None:
+    if state is None or state.held_back == "erased":
         raise UnknownImageError(f"Expected the id of a known item, got {item_id}. Nothing was changed.")
     record = _record(connection, item_id, state, text)
     if record.id == item_id:

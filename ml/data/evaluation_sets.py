@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.annotations import Annotation, read_annotation
-from ml.catalog.items.item_records import ItemParts
+from ml.catalog.items.item_records import ItemParts, is_not_erased
 from ml.catalog.tables import evaluation_set_items, evaluation_sets, items
 from ml.errors import EvaluationSetError
 
@@ -58,12 +58,12 @@ def deciding_part(members: Iterable[EvaluationItem]) -> str:
 
 
 def load_evaluation_set(connection: sa.Connection, version: int) -> list[EvaluationItem]:
-    """Return the items of one version, ordered by id."""
+    """Return the items of one version, ordered by id, without those whose photo was erased."""
     table = evaluation_set_items
     query = (
         sa.select(*_PARTS, table.c.class_names, table.c.annotation, table.c.part)
         .join_from(table, items)
-        .where(table.c.version == version)
+        .where(table.c.version == version, is_not_erased())
         .order_by(items.c.id)
     )
     return [_item(row) for row in connection.execute(query)]

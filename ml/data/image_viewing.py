@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
+from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import images, items, predictions, results
 from ml.errors import UnknownImageError
@@ -40,7 +41,8 @@ def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
     Raises: UnknownImageError, no image has this hash, or the account may not see it; ImageStoreError;
         DatabaseUnavailableError.
     """
-    query = sa.select(images.c.media_type).join_from(images, items).where(images.c.sha256 == sha256)
+    query = sa.select(images.c.media_type).join_from(images, items)
+    query = query.where(images.c.sha256 == sha256, is_not_erased())
     with catalog.begin() as connection:
         media_type = connection.execute(query.where(may_be_seen_by(account)).limit(1)).scalar_one_or_none()
     if media_type is None:

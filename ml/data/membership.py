@@ -13,6 +13,7 @@ after.
     withdraw  pool                            ->  held back as `copy` of an item of the evaluation set
     hold_out  pool                            ->  recent part of the evaluation set
     supersede all                             ->  held back for good, no split; the new version takes over the state
+    erase     all                             ->  a tombstone: no split, no annotation, and soon no photo
 """
 
 import hashlib
@@ -37,8 +38,11 @@ RECENT_SHARE = 0.20
 HumanOrigin = Literal["confirmed", "curated"]
 
 _LABELLING = ("entered", "harvested", "confirmed")  # transitions that set an annotation
+# The parts too: an erased item has lost them.
+_ARRIVING = ("image_sha256", "text_sha256", "group_key", "copy_of", "class_names", "annotation")
 _ANNOTATION_COLUMNS = ("class_names", "annotation", "origin", "said_by", "said_at")
 _NOT_IN_POOL: dict[str, Any] = {"entered_pool_at": None}
+_FINAL = ("superseded", "erased")  # reasons that no later decision about the item changes
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def confirm(
     (state,) = read_states(connection, [item_id]).values()
     is_human = state.label_origin in HUMAN_ORIGINS
     is_settled = is_human and state.annotation == annotation and state.held_back is None
-    is_out = state.held_back == "superseded" or (state.held_back == "excluded" and not is_readmitted)
+    is_out = state.held_back in _FINAL or (state.held_back == "excluded" and not is_readmitted)
     if is_settled or is_out:
         return False
     copies = copies_of(connection, item_id, mirrored)
@@ -221,6 +225,16 @@ def supersede(connection: sa.Connection, item_id: str, record: ItemRecord, actor
     _inherit(connection, item_id, record.id)
     _change(connection, "superseded", actor, [item_id], out, successor=record.id)
     _record(connection, "took_over", actor, before, [record.id], {"former": item_id})
+
+
+def erase(connection: sa.Connection, item_id: str, actor: str) -> None:
+    """Turn an item into a tombstone. Snapshots and evaluation sets keep its row, which then stands for no photo.
+
+    Its group stays, because its companions must stay in their split.
+    """
+    gone = {"class_names": None, "annotation": None, "label_origin": None, "copy_of": None}
+    becomes = {"held_back": "erased", "split": None, "evaluation_part": None} | gone | _NOT_IN_POOL
+    _change(connection, "erased", actor, [item_id], becomes)
 
 
 def choose_split(connection: sa.Connection, item_id: str, group_key: str) -> Split:
@@ -337,7 +351,7 @@ def _write(
         for each in arrivals
     ]
     statement = insert(items).values(rows)
-    set_ = {name: statement.excluded[name] for name in ("group_key", "copy_of", "class_names", "annotation", *becomes)}
+    set_ = {name: statement.excluded[name] for name in (*_ARRIVING, *becomes)}
     connection.execute(statement.on_conflict_do_update(index_elements=[items.c.id], set_=set_))
     _record(connection, kind, actor, before, ids, {})
 
@@ -350,12 +364,15 @@ def _change(
     becomes: Mapping[str, Any],
     **detail: object,
 ) -> int:
-    """Change known items, and return the number of changed ones. The hold of a former version does not change."""
+    """Change known items, and return the number of changed ones.
+
+    The hold of a former version and of an erased item does not change.
+    """
     lock_membership(connection, "pool")
     before = read_states(connection, item_ids)
     change = sa.update(items).where(items.c.id.in_(item_ids)).values(**becomes)
     if "held_back" in becomes:
-        change = change.where(items.c.held_back.is_distinct_from("superseded"))
+        change = change.where(sa.func.coalesce(items.c.held_back, "").not_in(_FINAL))
     connection.execute(change)
     return _record(connection, kind, actor, before, item_ids, detail)
 

@@ -14,7 +14,6 @@ from ml.data.class_sampling import count_items_by_class
 from ml.data.evaluation_sets import current_members
 from ml.data.membership import hold_out, is_held_out, share_position
 from ml.data.pool import count_by_class, count_each_class
-from ml.data.selection import fold_of
 
 NEW_CLASS_IMAGES = 50
 NEW_CLASS_EVALUATION_IMAGES = 10
@@ -24,16 +23,12 @@ logger = logging.getLogger(__name__)
 Groups = Mapping[str, int]  # group key -> number of items
 
 
-def admit_new_classes(
-    connection: sa.Connection, champion_classes: Collection[str], validation_ratio: float
-) -> list[str]:
+def admit_new_classes(connection: sa.Connection, champion_classes: Collection[str]) -> list[str]:
     """Return the class names that join the champion's classes, after holding out items for the evaluation set.
 
     A class name qualifies with NEW_CLASS_IMAGES human-labelled items, in the pool or held out of it. If the evaluation
     set has fewer than NEW_CLASS_EVALUATION_IMAGES items of the class, items are moved there from the pool. A class
     waits if there are not enough items to move. Call `locks.lock_pool_for_snapshot` first.
-
-    Args: validation_ratio, of the snapshot that is being created.
     """
     lock_membership(connection, "pool")
     qualified = sorted(large_classes(connection) - set(champion_classes))
@@ -43,7 +38,7 @@ def admit_new_classes(
     for name in qualified:
         missing = NEW_CLASS_EVALUATION_IMAGES - evaluated[name]
         if missing > 0:
-            _hold_out(connection, name, missing, validation_ratio)
+            _hold_out(connection, name, missing)
     measured = count_items_by_class(member.annotation for member in current_members(connection))
     return [name for name in qualified if measured[name] >= NEW_CLASS_EVALUATION_IMAGES]
 
@@ -82,15 +77,18 @@ def _count(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Coun
     return count_each_class({tuple(class_names): count for class_names, count in connection.execute(query)})
 
 
-def _hold_out(connection: sa.Connection, name: str, wanted: int, validation_ratio: float) -> None:
+def _hold_out(connection: sa.Connection, name: str, wanted: int) -> None:
     """Move groups of a class from the pool to the evaluation set, unless too few items would stay for training."""
     fresh = _fresh_groups(connection, name)
     chosen = choose_groups(fresh, wanted)
     stays = {key: count for key, count in _groups(connection, name).items() if key not in set(chosen)}
     held_out = sum(fresh[key] for key in chosen)
-    has_both_folds = len({fold_of(key, validation_ratio) for key in stays}) == 2
-    if held_out < wanted or sum(stays.values()) < held_out or not has_both_folds:
-        logger.warning("The label %s waits: too few groups of images that no model has learned from.", name)
+    if held_out < wanted or sum(stays.values()) < held_out or len(stays) < 2:  # each fold needs a group
+        logger.warning(
+            "The label %r waits: its images are in too few groups (such as observations) that no model has learned "
+            "from. Some groups are for the evaluation set, and two or more for training.",
+            name,
+        )
         return
     hold_out(connection, chosen, "retrain")
     write_event(connection, "class.held_out", "retrain", {"label": name, "images": held_out, "groups": chosen})

@@ -48,6 +48,7 @@ def newest_labelled(
     classes: Collection[str] | None = None,
     since: datetime | None = None,
     showing: str | None = None,
+    outside_groups: Collection[str] = (),
 ) -> list[PoolItem]:
     """Return the newest human-labelled items of the pool, newest first.
 
@@ -56,9 +57,12 @@ def newest_labelled(
         classes: only items that show no other classes; None for all.
         since: only items that entered the pool at this time or later.
         showing: only items that show this class.
+        outside_groups: only items of other groups.
     """
     is_labelled = _IS_LABELLED if showing is None else _IS_CLASS_LABELLED
     query = _newest(classes, since, showing).where(is_labelled).limit(count)
+    if outside_groups:
+        query = query.where(items.c.group_key.not_in(outside_groups))
     return [_item(row) for row in connection.execute(query)]
 
 

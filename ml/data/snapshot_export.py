@@ -37,7 +37,8 @@ def export_snapshot(catalog: Catalog, snapshot_id: int, target: Path, on_progres
     """Write `<fold>/<class>/<hash>.<jpg or png>` for each image, and `manifest.json`. After an error, nothing is left.
 
     The files are the stored images: upright, without metadata. The manifest has the texts, and an item without an image
-    has no file. The export of a snapshot always has the same bytes.
+    has no file. The export of a snapshot always has the same bytes, unless a photo was erased since; the manifest says
+    so.
 
     Args:
         target: a path that does not exist; a ZIP archive if it ends in .zip, else a folder.
@@ -95,6 +96,7 @@ def _entry(member: Member, content: bytes | None, texts: Mapping[str, str]) -> d
         "sha256": member.item_id,  # of the received bytes if the item is an image alone
         "text": texts.get(member.text_sha256 or ""),
         "label": member.annotation.label,
+        **({"erased": True} if member.is_erased else {}),
         **({} if member.annotation.detail is None else {"annotation": member.annotation.detail}),
         "label_origin": member.label_origin,
         "fold": member.fold,

@@ -1,22 +1,23 @@
 """Create snapshots: immutable, stored lists of (item, annotation, fold), which record each model's training data."""
 
 import logging
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from ml.catalog import locks
-from ml.catalog.images.label_origins import NewImages
-from ml.catalog.snapshots.stored_snapshots import SnapshotItem
+from ml.catalog.images.label_origins import HUMAN_ORIGINS, NewImages
 from ml.catalog.tables import snapshot_items, snapshots
 from ml.data import pool
 from ml.data.class_sampling import count_items_by_class
+from ml.data.folds import divide_groups
 from ml.data.new_classes import admit_new_classes, large_classes
-from ml.data.selection import SnapshotRules, fold_of, select_harvested, select_items, select_labelled
+from ml.data.selection import SelectedItems, SnapshotRules, select_harvested, select_items, select_labelled
 from ml.errors import SnapshotError
 from ml.settings import Settings
+
+_CAUSES_SHOWN = 10
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +34,20 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         rules: selection, size and shares.
         champion_classes: classes that the snapshot must have; None before the first model, when all classes count.
     Returns: the snapshot's id.
-    Raises: SnapshotError, there are fewer than two classes, a class has no items in one of the folds, the selection has
-        no items, or the size is smaller than the number of classes.
+    Raises: SnapshotError, there are fewer than two classes, all items of a class are in one group, the selection has no
+        items, or the size is smaller than the number of classes.
     """
     cutoff = locks.lock_pool_for_snapshot(connection)
     classes = _classes(connection, rules, champion_classes)
-    rows = _assign_folds(connection, rules, classes)
-    learned = _demand_both_folds(rows, classes, champion_classes)
+    selected = select_items(connection, rules, classes)
+    learned = _demand_both_folds(selected, classes, champion_classes)
     if learned != classes:
-        rows = _assign_folds(connection, rules, learned)
+        selected = select_items(connection, rules, learned)
     snapshot_id: int = connection.execute(
         sa.insert(snapshots)
         .values(
             cutoff=cutoff,
-            requested_size=rules.size if rules.selection.has_size else len(rows),
+            requested_size=rules.size_for(len(learned)) or len(selected.items),
             strategy=str(rules.selection),
             classes=learned,
             pool_state=pool.pool_state(connection),
@@ -58,12 +59,12 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         [
             {
                 "snapshot_id": snapshot_id,
-                "item_id": row.item_id,
-                **row.annotation.columns(),
-                "label_origin": row.label_origin,
-                "fold": row.fold,
+                "item_id": item.item_id,
+                **item.annotation.columns(),
+                "label_origin": item.label_origin,
+                "fold": selected.fold_of(item),
             }
-            for row in rows
+            for item in selected.items
         ],
     )
     return snapshot_id
@@ -85,17 +86,19 @@ def count_new_images(
     if not pool.is_harvested_since(connection, since):
         return NewImages(human, 0)
     classes = sorted(classes)
-    taken = select_harvested(connection, rules, classes, select_labelled(connection, rules, classes))
+    chosen = select_labelled(connection, rules, classes)
+    folds = divide_groups(connection, chosen, rules.validation_ratio)
+    taken = select_harvested(connection, rules, classes, chosen, folds)
     return NewImages(human, sum(item.entered_pool_at > since for item in taken))
 
 
 def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None) -> list[str]:
     if champion_classes is not None:
-        classes = sorted({*champion_classes, *admit_new_classes(connection, champion_classes, rules.validation_ratio)})
+        classes = sorted({*champion_classes, *admit_new_classes(connection, champion_classes)})
     elif rules.selection.mode == "balanced":
         classes = list(pool.count_by_class(connection))
     else:
-        size = rules.size if rules.selection.has_size else None
+        size = rules.size_for(len(pool.count_by_class(connection)))
         found = pool.newest_labelled(connection, size, since=rules.selection.since)
         classes = sorted(count_items_by_class(item.annotation for item in found))
     if len(classes) < 2:
@@ -107,37 +110,38 @@ def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: 
     return classes
 
 
-def _assign_folds(connection: sa.Connection, rules: SnapshotRules, classes: Sequence[str]) -> list[SnapshotItem]:
-    return [
-        SnapshotItem(
-            item.item_id,
-            item.image_sha256,
-            item.text_sha256,
-            item.annotation,
-            item.label_origin,
-            fold_of(item.group_key, rules.validation_ratio),
-        )
-        for item in select_items(connection, rules, classes)
-    ]
-
-
 def _demand_both_folds(
-    rows: Iterable[SnapshotItem], classes: Sequence[str], champion_classes: Collection[str] | None
+    selected: SelectedItems, classes: Sequence[str], champion_classes: Collection[str] | None
 ) -> list[str]:
     """Return the classes with items in both folds. A new class without them waits; for another class it is an error."""
-    counts = Counter((name, row.fold) for row in rows for name in set(row.annotation.class_names))
-    short = [label for label in classes if not counts[label, "train"] or not counts[label, "validation"]]
-    waiting = [label for label in short if champion_classes is not None and label not in champion_classes]
-    missed = [
-        f"{label} ({counts[label, 'train']} train, {counts[label, 'validation']} validation)"
-        for label in short
-        if label not in waiting
-    ]
+    folds: dict[str, set[str]] = {name: set() for name in classes}
+    for item in selected.items:
+        for name in item.annotation.class_names:
+            folds[name].add(selected.fold_of(item))
+    short = [name for name in classes if len(folds[name]) < 2]
+    causes = {name: _why_one_fold(selected, name) for name in short}
+    waiting = [name for name in short if champion_classes is not None and name not in champion_classes]
+    missed = [causes[name] for name in short if name not in waiting]
     if missed:
+        more = f"; and {len(missed) - _CAUSES_SHOWN} classes more" if len(missed) > _CAUSES_SHOWN else ""
         raise SnapshotError(
-            f"Expected images of each class in both folds, got too few of: {', '.join(missed)}. "
-            "Ingest more images of these classes (about 20 or more each), or take the classes out of the pool."
+            "Expected images of each class in both folds, training and validation. A group of images that belong "
+            "together, such as one observation, is never divided, so a class needs two groups or more. Received: "
+            f"{'; '.join(missed[:_CAUSES_SHOWN])}{more}. "
+            "Ingest images of another group for each of these classes, or take the classes out of the pool."
         )
-    for label in waiting:
-        logger.warning("The label %s waits: its images in this snapshot are all of one fold.", label)
-    return [label for label in classes if label not in waiting]
+    for name in waiting:
+        logger.warning("The label %r waits for images of another group: %s.", name, causes[name])
+    return [name for name in classes if name not in waiting]
+
+
+def _why_one_fold(selected: SelectedItems, name: str) -> str:
+    """Say why a class has items in one fold only, in words that follow "Received:"."""
+    shown = [item for item in selected.items if name in item.annotation.class_names]
+    labelled = [item for item in shown if item.label_origin in HUMAN_ORIGINS]
+    groups = sorted({item.group_key for item in labelled})
+    if len(labelled) < 2:
+        return f"{name!r} has {len(labelled) or 'no'} image that a person labelled"
+    if len(groups) == 1:
+        return f"all {len(labelled)} images of {name!r} are in the group {groups[0]!r}"
+    return f"the {len(groups)} groups of {name!r} hold images of other classes too, which need them in the same fold"

@@ -11,7 +11,7 @@ from ml.data import membership
 from ml.data.copies.near_copies import NearCopies, find_near_copies, index_items
 from ml.data.membership import Arrival, read_states
 from ml.errors import InvalidImageError
-from ml.ingest.guard import Candidate, demand_no_crossing, is_known_to_person, is_known_to_source
+from ml.ingest.guard import Candidate, is_known_to_person, is_known_to_source, refuse_leaks
 from ml.ingest.inspection import Accepted
 
 
@@ -35,7 +35,7 @@ def admit_from_person(
     original = copies.original_in(split)
     group_key = candidate.group_key if original is None else original.group_key
     try:
-        obstacles = demand_no_crossing(connection, candidate, split, copies, group_key)
+        obstacles = refuse_leaks(connection, candidate, split, copies, group_key)
     except InvalidImageError:
         _confirm_harvested(connection, candidate, known, accepted.record.source, mirrored)
         raise

@@ -7,15 +7,19 @@ Source: OWASP, Server-Side Request Forgery Prevention Cheat Sheet.
 """
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import httpcore
 
 from ml.deadlines import Deadline
 from ml.errors import (
+    FetchError,
     TargetFailedError,
     TargetMissingError,
     TargetRefusedError,
@@ -23,19 +27,46 @@ from ml.errors import (
     TargetTooSlowError,
 )
 from ml.ingest.addresses import demand_global, resolve
-from ml.ingest.targets import Target, read_target
-from ml.ingest.validation import MAX_BYTES
+from ml.ingest.pictures.picture_limits import ANSWERING, MEGABYTE, Limits
+from ml.ingest.targets import Target, read_location, read_target
 
 FETCH_SECONDS = 5.0
 MAX_REDIRECTS = 3
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MISSING = frozenset({404, 410})
+_NOT_MODIFIED = 304
+_SHOWN = 200  # characters of a URL in a message
 
-_BodyReader = Callable[[Iterable[bytes]], bytes]  # consumes a body; returns the bytes to keep in memory
+Result = TypeVar("Result")
+_Headers = Mapping[bytes, bytes]  # names in lower case
+_BodyReader = Callable[[_Headers, Iterable[bytes]], Result]
 
 
-def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
+@dataclass(frozen=True)
+class Validators:
+    """What a server said of a file's version. It tells whether the file changed since."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers that ask for the file only if it changed."""
+        found = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return [(name, value) for name, value in found.items() if value]
+
+
+NO_VALIDATORS = Validators()
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A redirect. Args: location, a URL or a part of one."""
+
+    location: str
+
+
+def fetch_image(url: str, allowed_hosts: str, deadline: Deadline, limits: Limits = ANSWERING) -> bytes:
     """Fetch the content of a URL. `ml.ingest.validation` checks later whether it is an image.
 
     Args:
@@ -43,52 +74,74 @@ def fetch_image(url: str, allowed_hosts: str, deadline: Deadline) -> bytes:
         allowed_hosts: `host` or `host:port`, separated by commas: hosts that may have any address. A port other than
             80 and 443 must be named with its host, because something other than a web server may listen there.
         deadline: the fetch ends at the deadline, or after FETCH_SECONDS if that is sooner.
-    Returns: at most MAX_BYTES.
+        limits: how large the content may be.
     Raises:
         TargetRefusedError: it is no such URL, or the host is outside the public internet.
         TargetMissingError: the host answers that there is nothing at this URL.
-        TargetTooLargeError: the content has more than MAX_BYTES.
+        TargetTooLargeError: the content is larger than the limits allow.
         TargetTooSlowError: the content did not arrive in time.
         TargetFailedError: the host does not exist, does not answer correctly, or redirects too often.
     """
-    return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), _read_body)
+    return _fetch(url, allowed_hosts, deadline.sooner(FETCH_SECONDS), partial(_read_body, limits)) or b""
 
 
-def fetch_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> None:
+def fetch_file(
+    url: str, path: Path, allowed_hosts: str, deadline: Deadline, known: Validators = NO_VALIDATORS
+) -> Validators | None:
     """Fetch the content of a URL into a file, of any size. A failure may leave an incomplete file.
 
-    Args: as fetch_image, but only `deadline` limits the time; path, of the file to write.
+    Args: as fetch_image, but only `deadline` limits the time; path, of the file to write; known, of the version that is
+        there already.
+    Returns: the validators of the version; None if it is the known one, and then nothing is written.
     Raises: as fetch_image, except TargetTooLargeError; OSError, the disk is full.
     """
 
-    def write(chunks: Iterable[bytes]) -> bytes:
+    def write(headers: _Headers, chunks: Iterable[bytes]) -> Validators:
         with path.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-        return b""
+        # A request can repeat only ASCII.
+        found = (headers.get(name, b"") for name in (b"etag", b"last-modified"))
+        return Validators(*(value.decode() if value and value.isascii() else None for value in found))
 
-    _fetch(url, allowed_hosts, deadline, write)
+    return _fetch(url, allowed_hosts, deadline, write, known)
 
 
-def _fetch(url: str, allowed_hosts: str, deadline: Deadline, read_body: _BodyReader) -> bytes:
+def _fetch(
+    url: str,
+    allowed_hosts: str,
+    deadline: Deadline,
+    read_body: _BodyReader[Result],
+    known: Validators = NO_VALIDATORS,
+) -> Result | None:
+    current, is_redirected = url, False
     for _ in range(MAX_REDIRECTS + 1):
-        found = _get(read_target(url, allowed_hosts), deadline, read_body)
-        if isinstance(found, bytes):
-            return found
-        url = _join(url, found)
-    raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects, got more. Use the final URL.")
+        try:
+            found = _get(read_target(current, allowed_hosts), deadline, read_body, known)
+            if not isinstance(found, _Moved):
+                return found
+            is_redirected = True
+            current = _join(current, found.location)
+        except FetchError as error:
+            if not is_redirected:
+                raise
+            # The other URL is not the user's: only the server that redirects knows what it means.
+            raise type(error)(f"{url[:_SHOWN]} redirects to another URL, which fails. {error}") from error
+    raise TargetFailedError(f"Expected at most {MAX_REDIRECTS} redirects from {url[:_SHOWN]}, got more.")
 
 
-def _get(target: Target, deadline: Deadline, read_body: _BodyReader) -> bytes | str:
-    """Return the content, or the URL that the target redirects to."""
+def _get(
+    target: Target, deadline: Deadline, read_body: _BodyReader[Result], known: Validators
+) -> Result | _Moved | None:
+    """Return the content, the redirect, or None if the known version is still the current one."""
     addresses = resolve(target.host, target.port, deadline)
     if not target.is_allowed:
         demand_global(addresses)
     try:
         with closing(_connection(target, addresses, deadline)) as connection:
             url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-            with connection.stream("GET", url, headers=_headers(target)) as response:
-                return _read(response, read_body)
+            with connection.stream("GET", url, headers=[*_headers(target), *known.headers()]) as response:
+                return _read(response, read_body, known)
     except httpcore.TimeoutException as error:
         raise _too_slow() from error
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
@@ -111,26 +164,29 @@ def _headers(target: Target) -> list[tuple[str, str]]:
     ]
 
 
-def _read(response: httpcore.Response, read_body: _BodyReader) -> bytes | str:
-    headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+def _read(response: httpcore.Response, read_body: _BodyReader[Result], known: Validators) -> Result | _Moved | None:
+    headers = {name.lower(): value for name, value in response.headers}
     if response.status in _REDIRECTS and b"location" in headers:
-        return headers[b"location"]
+        return _Moved(read_location(headers[b"location"]))
+    if response.status == _NOT_MODIFIED and known.headers():
+        return None
     if response.status in _MISSING:
         raise TargetMissingError(f"Expected something at this URL, got status {response.status}. Check the URL.")
     if response.status != 200:
         raise TargetFailedError(f"Expected status 200 from this URL, got {response.status}.")
-    if headers.get(b"content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         # Decompressed, it could be a thousand times as large. Images are compressed already.
         raise TargetFailedError("Expected no content encoding, got one that was not requested.")
-    return read_body(response.iter_stream())
+    return read_body(headers, response.iter_stream())
 
 
-def _read_body(chunks: Iterable[bytes]) -> bytes:
+def _read_body(limits: Limits, _headers: _Headers, chunks: Iterable[bytes]) -> bytes:
     content = bytearray()
     for chunk in chunks:
         content += chunk
-        if len(content) > MAX_BYTES:
-            raise TargetTooLargeError(f"Expected at most {MAX_BYTES:,} bytes (4 MB) at this URL, got more.")
+        if len(content) > limits.bytes:
+            most = f"{limits.bytes:,} bytes ({limits.bytes // MEGABYTE} MB)"
+            raise TargetTooLargeError(f"Expected at most {most} at this URL, got more. Use the URL of a smaller copy.")
     return bytes(content)
 
 

@@ -18,7 +18,7 @@ from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.inspection import Accepted, Inspector
-from ml.ingest.sources.arrivals import ArrivedFile
+from ml.ingest.sources.arrivals import ArrivedFile, printable
 from ml.progress import Progress
 
 BATCH_SIZE = 64  # files per transaction: a crash loses at most one batch, and memory holds one
@@ -68,7 +68,7 @@ class IngestReport:
 
     def refuse(self, path: Path, error: InvalidImageError) -> None:
         """Record that a file was refused."""
-        self.rejects.append(Reject(_printable(path), error.reason, str(error)))
+        self.rejects.append(Reject(printable(str(path)), error.reason, str(error)))
 
     def count(self, path: Path, copies: NearCopies | None) -> None:
         """Record an accepted file and its copies; if copies is None, a duplicate."""
@@ -76,7 +76,7 @@ class IngestReport:
             self.duplicates += 1
             return
         self.accepted += 1
-        self.copies += [CopyFound(_printable(path), each.item_id) for each in copies.found[:1]]
+        self.copies += [CopyFound(printable(str(path)), each.item_id) for each in copies.found[:1]]
 
     def add(self, other: "IngestReport") -> None:
         """Add the outcomes of another report."""
@@ -186,7 +186,3 @@ def _check_received_at(catalog: Catalog, received_at: datetime | None) -> None:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     if received_at > now:
         raise SourceError(f"received_at: expected a time up to now ({now}), got {received_at}, in the future.")
-
-
-def _printable(path: Path) -> str:
-    return str(path).encode(errors="backslashreplace").decode()

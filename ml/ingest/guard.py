@@ -77,7 +77,7 @@ def is_known_to_source(candidate: Candidate, known: State | None) -> bool:
     return True
 
 
-def demand_no_crossing(
+def refuse_leaks(
     connection: sa.Connection, candidate: Candidate, split: Split, copies: NearCopies, group_key: str
 ) -> Obstacles:
     """Refuse an image that has a copy, or an image of its group, in the other split.

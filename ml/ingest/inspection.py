@@ -10,7 +10,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.item_records import ItemRecord, Split
 from ml.catalog.object_store import image_key
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.data.membership import read_states
 from ml.errors import InvalidImageError, LabelError
 from ml.ingest.contact_sheet import shrink
@@ -75,6 +75,7 @@ class Inspector:
         try:
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
+            file.demand_texts()
             annotation = self.reader.read_label(file.label)
             content = file.read()
             candidate = Candidate(sha256(content).hexdigest(), annotation, file.group)

@@ -29,7 +29,7 @@ from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.admitting import admit_from_source
 from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
 from ml.ingest.inspection import Inspected, Inspector
-from ml.ingest.sources.arrivals import ArrivedFile, Source
+from ml.ingest.sources.arrivals import ArrivedFile, Source, printable
 
 BATCH_FILES = 200  # a person checks one batch at a time, and a crash loses at most one
 
@@ -200,9 +200,10 @@ def _enter_or_wait(
     connection: sa.Connection, source: str, found: Inspected, rules: BatchRules, is_quarantined: bool
 ) -> FileOutcome:
     """Put an accepted image into the pool or the evaluation set unless it must wait. Return the file's outcome."""
-    stated = found.file.name, found.file.version, found.file.label
+    label = None if found.file.label is None else printable(found.file.label)
+    stated = found.file.name, found.file.version, label
     if found.error is not None:
-        return FileOutcome(*stated, "rejected", found.error.reason, str(found.error))
+        return FileOutcome(*stated, "rejected", found.error.reason, printable(str(found.error)))
     if found.accepted is None:
         return FileOutcome(*stated, "duplicate", item_id=found.known_id)
     item_id, annotation = found.accepted.record.id, found.accepted.candidate.annotation

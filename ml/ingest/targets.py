@@ -8,6 +8,8 @@ from ml.errors import TargetRefusedError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
+_BLANKS = "".join(map(chr, range(0x21)))
+_ASCII = "".join(map(chr, range(0x80)))
 _KEPT = "/?%:@!$&'()*+,;=~[]-._"  # characters with a meaning in a path or query, and % of escaped ones
 
 
@@ -59,6 +61,21 @@ def read_target(url: str, allowed_hosts: str) -> Target:
         raise TargetRefusedError(f"Expected port 80 or 443, got {port}. Upload the image instead.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port, quote(path, safe=_KEPT), is_allowed)
+
+
+def read_location(header: bytes) -> str:
+    """Read the Location header of a redirect as browsers do: with raw UTF-8, other bytes, blanks and backslashes.
+
+    Returns: a URL or a part of one, without blanks and control characters.
+    Source: the URL Standard (url.spec.whatwg.org), basic URL parser.
+    """
+    try:
+        text = header.decode()
+    except UnicodeDecodeError:
+        text = quote(header, safe=_ASCII)
+    text = re.sub(r"[\t\r\n]", "", text.strip(_BLANKS))
+    place = re.match(r"[^?#]*", text)[0]  # type: ignore[index]  # it matches any text
+    return _UNPRINTABLE.sub(lambda found: quote(found[0]), place.replace("\\", "/") + text[len(place) :])
 
 
 def _is_named(host: str, port: int, allowed_hosts: str) -> bool:

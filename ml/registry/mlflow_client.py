@@ -4,15 +4,19 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ml.errors import RegistryStateError, RegistryUnavailableError
+from ml.plain_paths import is_plain, plain_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CONNECT_TIMEOUT_SECONDS = 3
+_ROOT_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 _SCHEMA_LOCK = 0x6D6C666C  # "mlfl"; MLflow creates its tables without a lock of its own
 
 # Defaults for MLflow, which reads them only from the environment. Values that a deployment sets have priority.
@@ -28,19 +32,23 @@ _ENVIRONMENT = {
 }
 
 
-def connect(tracking_uri: str) -> "MlflowClient":
+def connect(tracking_uri: str, artifact_root: str | None = None) -> "MlflowClient":
     """Return a client. Create MLflow's tables first if the database is empty.
 
-    Args: tracking_uri, http(s):// of a server, or postgresql+psycopg2:// of its database.
+    Args:
+        tracking_uri: http(s):// of a server, or postgresql+psycopg2:// of its database.
+        artifact_root: a file:// URI for the files of the experiment that MLflow then creates; None for a server's own.
     Raises: RegistryUnavailableError, MLflow does not answer there; RegistryStateError, its schema is of another MLflow.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _check_server(tracking_uri)
-    with _schema_lock(tracking_uri):
+    with _schema_lock(tracking_uri), _artifact_root(artifact_root):
         from mlflow import MlflowClient  # noqa: PLC0415
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+        if tracking_uri.startswith("postgresql"):
+            _use_plain_migrations()
         try:
             client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
             client.search_registered_models(max_results=1)
@@ -133,6 +141,33 @@ def _other_schema(tracking_uri: str, error: Exception) -> RegistryStateError:
         f"Expected MLflow's database to have the schema of this MLflow. {_reason(tracking_uri, error)} If an older "
         f"MLflow made the schema, run `mlflow db upgrade`. If a newer one did, install that release of Mycoflow."
     )
+
+
+def _use_plain_migrations() -> None:
+    """Let MLflow find its migrations although its own path contains a percent sign, which Alembic would interpolate."""
+    from mlflow.store.db import utils  # noqa: PLC0415
+
+    folder = Path(utils.__file__).parents[1] / "db_migrations"
+    if not is_plain(folder) and not isinstance(utils._get_alembic_config, partial):
+        utils._get_alembic_config = partial(utils._get_alembic_config, alembic_dir=str(plain_path(folder)))
+
+
+@contextlib.contextmanager
+def _artifact_root(root: str | None) -> Iterator[None]:
+    """Let MLflow take this root for its first experiment.
+
+    MLflow's default is `mlruns` in the current folder, whose path it writes into SQL: one with a ' fails.
+    """
+    former = os.environ.get(_ROOT_VARIABLE)
+    if root is not None:
+        os.environ[_ROOT_VARIABLE] = root
+    try:
+        yield
+    finally:
+        if former is None:
+            os.environ.pop(_ROOT_VARIABLE, None)
+        else:
+            os.environ[_ROOT_VARIABLE] = former
 
 
 def _unavailable(tracking_uri: str, error: Exception) -> RegistryUnavailableError:

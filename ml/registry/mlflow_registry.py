@@ -152,6 +152,15 @@ class Registry:
                 self._fetch(artifacts_uri, bundle, files_sha256)
         return bundle
 
+    def files_uri(self, version: int) -> str:
+        """Return the location of a version's files.
+
+        Raises: UnknownVersionError, there is no such version.
+        """
+        with self._connected_client() as client:
+            _find(client, self.model_name, version)
+            return str(client.get_model_version_download_uri(self.model_name, str(version)))
+
     def download_logged(self, mlflow_run_id: str, folder: Path) -> Path:
         """Download the files that serving needs of a model that a run logged, registered or not.
 
@@ -311,7 +320,7 @@ class Registry:
     @contextlib.contextmanager
     def _connected_client(self) -> Iterator["MlflowClient"]:
         if self._client is None:
-            self._client = connect(self._tracking_uri)
+            self._client = connect(self._tracking_uri, self._artifact_root)
         with translated_errors(self._tracking_uri):
             yield self._client
 

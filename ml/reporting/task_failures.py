@@ -35,7 +35,7 @@ class FailedTask:
     error: object
 
 
-def tell_failure(settings: Settings, failed: FailedTask) -> None:
+def notify_failure(settings: Settings, failed: FailedTask) -> None:
     """Record a training's failure and alert people through the outbox, or directly if the database cannot be written.
 
     Raises: MycoflowError, neither worked.

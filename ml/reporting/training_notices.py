@@ -7,7 +7,7 @@ from ml.catalog.models import attempts
 from ml.errors import MycoflowError
 
 
-def tell_of_overdue(connection: sa.Connection, budget_minutes: float) -> None:
+def notify_overdue(connection: sa.Connection, budget_minutes: float) -> None:
     """Raise an alert for each training that should have a verdict by now, except those with a failed step."""
     for request_key in attempts.overdue_requests(connection, budget_minutes):
         raise_alert(connection, *retraining_overdue(request_key, budget_minutes))

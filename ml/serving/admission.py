@@ -11,8 +11,8 @@ from ml.backbones.cpus import usable_cpus
 from ml.deadlines import Deadline
 from ml.errors import BusyError
 
-# To decode an image of 50 megapixels and encode it again takes seconds, and about 1 GB of memory.
-_DECODED_AT_ONCE = 2
+# One process decodes, with up to 400 MB.
+_DECODED_AT_ONCE = 1
 _FETCHED_AT_ONCE = 4
 
 

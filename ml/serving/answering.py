@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ml.catalog.database import Catalog
-from ml.catalog.locks import result_lock
+from ml.catalog.locks import image_lock
 from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
 from ml.ingest.fetch import fetch_image
@@ -77,14 +77,15 @@ class Predictor:
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         with self.admission.decoding.enter(self.deadline), self._timed("decode"):
-            decoded = self.model.decode(content)
-        image, began_at = decoded.image, time.perf_counter()
-        self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
-        store_seconds = time.perf_counter() - began_at
-        # Wait for a request for the same image and version, in this process or another, and use its result.
-        with self._catalog.lock(result_lock(image.sha256, self.model.version)):
+            decoded = self.model.decode(content, self.deadline)
+        image = decoded.image
+        # Wait for a request for the same image, in this process or another, and use its result.
+        with self._catalog.lock(image_lock(image.sha256)):
             if prediction := self._store.find(image.sha256):
                 return prediction
+            began_at = time.perf_counter()
+            self.catalog.store.put(image_key(image.sha256), image.content)  # before the row that names it
+            store_seconds = time.perf_counter() - began_at
             with self.admission.computing.enter(self.deadline), self._timed("inference"):
                 output = self.model.predict(decoded.pixels[np.newaxis])
             computed_at = time.perf_counter()

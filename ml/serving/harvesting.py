@@ -8,7 +8,7 @@ from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.harvest import harvest, is_harvestable
 from ml.deadlines import Deadline
-from ml.errors import CatalogError
+from ml.errors import CatalogError, TimeOverError
 from ml.ingest.photo_quality import has_good_quality
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
@@ -41,7 +41,7 @@ class Harvester:
             return
         try:
             self._add_to_pool(sha256, annotation)
-        except CatalogError as error:  # the next request for this image tries again
+        except (CatalogError, TimeOverError) as error:  # the next request for this image tries again
             _logger.warning("Image %s is not harvested this time: %s", sha256, error)
 
     def _add_to_pool(self, sha256: str, annotation: Annotation) -> None:

@@ -9,29 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.backbones.preprocessing import to_pixels
 from ml.catalog.answers import Answer
-from ml.ingest import validation
-from ml.ingest.validation import SanitisedImage, sanitise
+from ml.deadlines import Deadline
+from ml.ingest.pictures.picture_limits import ANSWERING
 from ml.registry.local_copies import run_id_of, version_of
+from ml.serving.picture_decoder.decoder_process import DecodedImage, shared_decoder
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import Model, Output, Task
 
-MAX_IMAGE_BYTES = validation.MAX_BYTES
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """A decoded image file.
-
-    Args:
-        image: the sanitised image that is stored.
-        pixels: the model's input, uint8 RGB, (image_size, image_size, 3).
-    """
-
-    image: SanitisedImage
-    pixels: NDArray[np.uint8]
+MAX_IMAGE_BYTES = ANSWERING.bytes
 
 
 @dataclass(frozen=True)
@@ -51,14 +38,13 @@ class LoadedModel:
         """
         return cls(version_of(bundle), bundle, load_model(task, bundle), task)
 
-    def decode(self, content: bytes) -> DecodedImage:
-        """Decode an image file.
+    def decode(self, content: bytes, deadline: Deadline) -> DecodedImage:
+        """Decode an image file, in the process that decodes for all.
 
         Args: content, the file as received.
-        Raises: InvalidImageError.
+        Raises: InvalidImageError; TimeOverError, the deadline passed.
         """
-        image = sanitise(content)
-        return DecodedImage(image, to_pixels(image.content, self.card.image_size))
+        return shared_decoder().decode(content, self.card.image_size, deadline)
 
     def predict(self, pixels: NDArray[np.uint8]) -> Output:
         """Compute answers and features of images. Several threads may call it at once.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY, load_features, save_features
-from ml.catalog.items.item_records import ItemRecord, add_predicted
+from ml.catalog.items.item_records import ItemRecord, add_predicted, keep_item
 from ml.catalog.logs.results import find_result, save_prediction, save_result
 from ml.ingest.validation import SanitisedImage
 from ml.serving.loaded_model import LoadedModel
@@ -64,7 +64,7 @@ class PredictionStore:
             return None
         answer = self.model.answer(features)
         with self.catalog.begin() as connection:
-            return self._save(connection, sha256, answer)
+            return self._save(connection, sha256, answer) if keep_item(connection, sha256) else None
 
     def keep(self, image: SanitisedImage, source: str, features: NDArray[np.float32], answer: Answer) -> Prediction:
         """Store features and answer of an image whose bytes are stored.
@@ -73,7 +73,7 @@ class PredictionStore:
         Raises: DatabaseUnavailableError.
         """
         with self.catalog.begin() as connection:
-            add_predicted(connection, ItemRecord(source, image.record))
+            add_predicted(connection, ItemRecord(source, image.record), self.account_id)
             save_features(connection, {(image.sha256, IDENTITY): features}, self.model.card.backbone_id)
             return self._save(connection, image.sha256, answer)
 

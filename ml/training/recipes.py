@@ -70,7 +70,7 @@ class Retrain:
     """Train a new head on an unchanged backbone.
 
     Args:
-        snapshot_size: number of images for the selections `newest` and `balanced`, from 2.
+        snapshot_size: number of images for the selections `newest` and `balanced`, from 2; None: see `SnapshotRules`.
         seed: for the initial head, the shuffling and the dropout, from 0.
         base_backbone: use the settings' backbone even if the champion's backbone was fine-tuned.
         selection: which pool images, as ml.data.selection reads it: `newest`, `balanced`, `all` or `since:DATE`.
@@ -79,7 +79,7 @@ class Retrain:
     """
 
     kind: ClassVar[str] = RETRAIN
-    snapshot_size: int
+    snapshot_size: int | None
     seed: int = 0
     base_backbone: bool = False
     selection: str = str(NEWEST)
@@ -118,7 +118,7 @@ class Finetune:
     """Train the last layers of a model's backbone further, and then a new head.
 
     Args:
-        snapshot_size: number of the newest pool images, from 2.
+        snapshot_size: number of the newest pool images, from 2; None: see `SnapshotRules`.
         layers: number of the backbone's last layers to train, from 1; `check` knows the upper limit.
         epochs: passes over the training fold, from 1.
         learning_rate: for Adam, above 0, up to 1.
@@ -129,7 +129,7 @@ class Finetune:
     """
 
     kind: ClassVar[str] = FINETUNE
-    snapshot_size: int
+    snapshot_size: int | None
     layers: int
     epochs: int
     learning_rate: float = LEARNING_RATE
@@ -187,7 +187,7 @@ class Tune:
     """Search for the hyperparameters of a new head, and train the head with the best ones.
 
     Args:
-        snapshot_size: number of the newest pool images, from 2.
+        snapshot_size: number of the newest pool images, from 2; None: see `SnapshotRules`.
         trials: number of heads to train in the search, from 1.
         seed: for every trial's initial head, shuffling and dropout, from 0.
         model_version: set by `pin`, so that the search's workers and the training after them use the same backbone.
@@ -197,7 +197,7 @@ class Tune:
     """
 
     kind: ClassVar[str] = TUNE
-    snapshot_size: int
+    snapshot_size: int | None
     trials: int
     seed: int = 0
     model_version: int | None = None
@@ -311,12 +311,12 @@ def _demand_start(model_version: int | None, champion: int | None) -> int:
     return start
 
 
-def _rules(size: int, settings: Settings, selection: Selection) -> SnapshotRules:
+def _rules(size: int | None, settings: Settings, selection: Selection) -> SnapshotRules:
     return SnapshotRules(size, settings.validation_ratio, settings.harvest_share, selection)
 
 
-def _check(snapshot_size: int, seed: int) -> None:
-    if snapshot_size < 2:
+def _check(snapshot_size: int | None, seed: int) -> None:
+    if snapshot_size is not None and snapshot_size < 2:
         raise SettingsError(f"snapshot_size: expected 2 or more, got {snapshot_size}.")
     if not 0 <= seed < 2**32:
         raise SettingsError(f"seed: expected 0 to 4294967295, got {seed}.")

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ml.app import Workspace, is_mlflow_embedded, mlflow_uri
+from ml.app import Workspace, artifact_root, is_mlflow_embedded, mlflow_uri
 from ml.catalog.database import Catalog, head_revision
 from ml.catalog.locks import PROMOTION
 from ml.errors import BackupError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
+from ml.upkeep.erasing import finish_erasures
 from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.stored_objects import object_keys
 
@@ -39,8 +40,8 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
         folder: missing or empty. It appears under this name only when the backup is complete. Only its owner may read
             it, because it contains the hashes of passwords and tokens.
         on_progress: called with (objects copied, objects to copy).
-    Raises: BackupError, the folder is not empty or a tool fails; CatalogError, a purge or another backup is running;
-        ImageStoreError, an object cannot be read.
+    Raises: BackupError, the folder is not empty, a tool fails, or the champion's files are elsewhere; CatalogError, a
+        purge or another backup is running; ImageStoreError, an object cannot be read.
     """
     with lock_upkeep(workspace.catalog):  # first of all, because a running backup may use the same folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -56,12 +57,15 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    finish_erasures(workspace.catalog)
     return manifest
 
 
 def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> Manifest:
     settings, catalog = workspace.settings, workspace.catalog
     has_mlflow = is_mlflow_embedded(settings)
+    if has_mlflow:
+        _demand_files_of_champion(workspace)
     with catalog.lock(PROMOTION):
         dump_database(catalog.engine.url, folder / CATALOG_DUMP)
         if has_mlflow:
@@ -79,6 +83,23 @@ def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> 
         mlflow_root=root.as_uri() if has_mlflow else None,
         files=hash_files(folder),
     )
+
+
+def _demand_files_of_champion(workspace: Workspace) -> None:
+    """Refuse a backup without the files of the version in production.
+
+    Raises: BackupError.
+    """
+    version = workspace.registry.champion()
+    if version is None:
+        return
+    root, found = artifact_root(workspace.settings), workspace.registry.files_uri(version)
+    if not found.startswith(f"{root}/"):
+        raise BackupError(
+            f"Expected the files of version {version}, which is in production, under {root}, because a backup copies "
+            f"that folder. They are at {found}. Register its run again with `mycoflow register`, or train a version "
+            "here, and promote that one."
+        )
 
 
 def _copy_objects(catalog: Catalog, keys: Sequence[str], folder: Path, on_progress: Progress | None) -> None:

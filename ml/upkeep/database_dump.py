@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.errors import BackupError, DatabaseUnavailableError
+from ml.registry.moved_files import replace_root
 
 # A dump contains grants to these roles but does not create them, because roles belong to the whole server.
 _ROLES = ("web", "training", "grafana_ro")
@@ -85,22 +86,12 @@ def create_roles(url: sa.URL) -> None:
 
 
 def move_uris(url: sa.URL, old_root: str, new_root: str) -> None:
-    """Replace the root of all URIs in a database's text columns, because MLflow stores absolute URIs.
+    """Replace the root of MLflow's URIs, because they are absolute.
 
     Raises: DatabaseUnavailableError.
     """
-    columns = sa.text(
-        "SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables "
-        "USING (table_schema, table_name) WHERE table_schema = 'public' AND table_type = 'BASE TABLE' "
-        "AND data_type IN ('text', 'character varying')"
-    )
     with _begin(url) as connection:
-        for table_name, column_name in connection.execute(columns).all():
-            column: sa.ColumnClause[str] = sa.column(column_name, sa.Text)
-            moved = sa.func.concat(new_root, sa.func.substr(column, len(old_root) + 1))
-            table = sa.table(table_name, column, schema="public")
-            is_below = sa.func.starts_with(column, f"{old_root}/")
-            connection.execute(sa.update(table).where(is_below).values({column_name: moved}))
+        replace_root(connection, old_root, new_root)
 
 
 def _create_role(connection: sa.Connection, role: str) -> None:

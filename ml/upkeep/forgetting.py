@@ -191,7 +191,8 @@ def _is_live(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:
 
 
 def _is_forgettable(days: int) -> sa.ColumnElement[bool]:
-    was_predicted = (items.c.held_back == "superseded") & items.c.split.is_(None) & items.c.class_names.is_(None)
+    is_former = items.c.held_back.in_(("superseded", "erased"))
+    was_predicted = is_former & items.c.split.is_(None) & items.c.class_names.is_(None)
     of_item = (results.c.item_id == items.c.id) & (predictions.c.result_id == results.c.id)
     has_feedback = sa.exists().where(of_item, feedback.c.prediction_id == predictions.c.id)
     asked_lately = sa.exists().where(of_item, ~_is_before(predictions.c.requested_at, days))

@@ -17,6 +17,7 @@ from ml.catalog.models import journal, model_versions
 from ml.catalog.object_store import ObjectStore, backbone_key, image_key
 from ml.registry.mlflow_registry import RegisteredVersion
 from ml.upkeep import forgetting
+from ml.upkeep.erasing import find_unfinished, finish_erasures
 from ml.upkeep.forgetting import Amount
 
 FILES_TAG = "files"
@@ -42,7 +43,10 @@ def purge_workspace(workspace: Workspace, *, is_dry_run: bool) -> list[Removal]:
     Raises: CatalogError, another purge or a backup is running; RegistryUnavailableError.
     """
     with forgetting.lock_upkeep(workspace.catalog):
-        return list(_steps(workspace, is_dry_run))
+        removals = list(_steps(workspace, is_dry_run))
+    if not is_dry_run:
+        finish_erasures(workspace.catalog)
+    return removals
 
 
 def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
@@ -52,6 +56,8 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("events", older, _purge_events(workspace, is_dry_run))
     days = f"not asked for in {settings.retention_days_images} days"
     yield Removal("images only predicted", days, _purge_images(workspace, is_dry_run))
+    unfinished = "erased by their owners, and not deleted then"
+    yield Removal("erased photos", unfinished, _count_erased(workspace))
     newest = f"trained here, never in production, no alias, not of the newest {settings.retention_model_versions}"
     versions, without_files = _purge_versions(workspace, is_dry_run)
     yield Removal("files of model versions", newest, versions)
@@ -75,6 +81,13 @@ def _purge_images(workspace: Workspace, is_dry_run: bool) -> Amount:
             return Amount(count, byte_count)
         _delete_objects(catalog.store, map(image_key, forgotten.image_bytes))
         count, byte_count = count + forgotten.count, byte_count + sum(forgotten.image_bytes.values())
+
+
+def _count_erased(workspace: Workspace) -> Amount:
+    """Count the photos that `finish_erasures` deletes after the purge."""
+    with workspace.catalog.begin() as connection:
+        unfinished = find_unfinished(connection)
+    return Amount(len(unfinished), sum(unfinished.values()))
 
 
 def _purge_predictions(workspace: Workspace, is_dry_run: bool) -> Amount:

@@ -4,6 +4,7 @@ import signal
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 
 from ml.catalog.accounts.user_accounts import put_demo_accounts
 from ml.catalog.database import Catalog, open_catalog
@@ -35,7 +36,7 @@ def play(console: Console) -> int:
         summary.phase_seconds, summary.wall_seconds = watch.seconds, watch.total
         summary.write(home / "summary.json")
     print_summary(summary, console)
-    console.print(f"All figures: {home / 'summary.json'}", soft_wrap=True)
+    console.print(f"All figures: {escape(str(home / 'summary.json'))}", soft_wrap=True)
     return 0
 
 
@@ -43,7 +44,7 @@ def _introduce(settings: Settings, console: Console) -> None:
     side = settings.image_size
     console.print(f"Backbone: [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
     console.print("photos need pretrained weights (see MYCOFLOW_WEIGHTS in the README).")
-    console.print(f"State: {settings.mycoflow_home}", soft_wrap=True)
+    console.print(f"State: {escape(str(settings.mycoflow_home))}", soft_wrap=True)
 
 
 def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:

@@ -74,7 +74,7 @@ def test_every_task_of_every_dag_raises_an_alert_when_it_fails(described: dict[s
         for name, task in dag["tasks"].items()
     }
     assert len(tells) > 20
-    assert {task for task, callbacks in tells.items() if callbacks != ["tell_failure"]} == set()
+    assert {task for task, callbacks in tells.items() if callbacks != ["notify_failure"]} == set()
 
 
 def test_retrain_is_started_by_the_asset_and_runs_its_steps_in_order(described: dict[str, Any]) -> None:

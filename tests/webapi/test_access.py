@@ -18,6 +18,9 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /user": "user",
     "GET /user/data": "user",
     "DELETE /user": "user",
+    "PUT /user/password": "user",
+    "PATCH /users/{login}": "admin",
+    "DELETE /users/{login}": "admin",
     "GET /predictions": "user",
     "POST /predictions": "user",
     "POST /predictions/{prediction_id}/feedback": "user",
@@ -29,6 +32,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "POST /finetune": "admin",
     "GET /data/query": "expert",
     "GET /images/{sha256}": "user",
+    "DELETE /images/{sha256}": "user",
     "POST /data/update": "admin",
     "GET /models": "admin",
     "POST /model/update": "admin",
@@ -47,7 +51,7 @@ def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, lis
     """The status and the challenges of an answer to a request without parameters."""
     method, path = route.split()
     with client.open(
-        path.replace("{prediction_id}", "1").replace("{sha256}", "0" * 64), method=method, **arguments
+        path.format(prediction_id="1", sha256="0" * 64, login="nobody"), method=method, **arguments
     ) as answer:
         return answer.status_code, answer.headers.getlist("WWW-Authenticate")
 

@@ -4,6 +4,7 @@ schemathesis makes up requests from the document: good and bad ones, at the edge
 the wrong method, and in sequences that use what earlier answers said.
 """
 
+import io
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -33,7 +34,7 @@ from webapi.access import maintenance_gate
 CLASSES = ["amanita", "boletus", "cantharellus", "russula"]
 PASSWORD = "correct horse battery"
 UNLIMITED = "1000000 per minute"
-ENDS_THE_TOKEN = {"POST /auth/logout", "DELETE /user"}
+ENDS_THE_TOKEN = {"POST /auth/logout", "DELETE /user", "PUT /user/password"}
 NEEDS_AIRFLOW = "POST /finetune"  # which is not here: 503, as documented
 CHECKS = {
     # The document cannot say what a URL leads to, which bytes are an image, or how many classes the model has.
@@ -126,11 +127,16 @@ def known(
     app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png
 ) -> Known:
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
-    add_account("a-client", "user")
+    others = [f"client-{number}" for number in range(50)]  # some are erased
+    for login in ("a-client", *others):
+        add_account(login, "user")
     photo = f"http://{photo_host}/photo.png"
     headers = {"Authorization": f"Bearer {token}"}
     prediction_sha256 = sha256_of(png(1)).hexdigest()
     prediction: Any = app.test_client().post("/predictions", json={"url": photo}, headers=headers).json
+    for seed in (2, 3):  # so that the caller may erase them
+        file = {"file": (io.BytesIO(png(seed)), "photo.png")}
+        assert app.test_client().post("/predictions", data=file, headers=headers).status_code == 200
     return {
         "query.file": [photo],
         "body.url": [photo],
@@ -139,6 +145,7 @@ def known(
         "body.corrected_label": CLASSES,
         "body.changes[*].sha256": ingested,
         "body.changes[*].label": CLASSES,
+        "path.login": others,
         "body.login": ["a-client"],
         "body.password": [PASSWORD],
         "body.version": [1, 2],

@@ -1,13 +1,20 @@
+import io
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 from markupsafe import escape
+from PIL import Image
 from werkzeug.test import TestResponse
 
+from ml.catalog.database import Catalog
+from ml.catalog.tables import images
 from ml.errors import BusyError
-from tests.application import add_to_api
+from ml.settings import Settings
+from tests.application import add_to_api, application_as_web
+from webapi import application_state
 from webapi.access.authentication import public, requires
 from webapi.problems import record_problem
 
@@ -111,3 +118,34 @@ def test_an_error_is_rendered_by_the_blueprint_that_it_occurs_in(app: Flask) -> 
     private = client.get("/pages/private")
     assert (private.status_code, private.mimetype) == (401, "text/html")
     assert problem(client.get("/pages/nowhere")) == (404, "not-found")
+
+
+def test_a_request_over_its_time_says_so_and_not_that_the_database_is_down(
+    settings: Settings,
+    user: FlaskClient,
+    catalog: Catalog,
+    serve_version: Callable[[int], None],
+    app: Flask,
+    png: Callable[[int], bytes],
+) -> None:
+    serve_version(1)
+    with application_as_web(settings.model_copy(update={"request_seconds": 2})) as hasty, catalog.begin() as connection:
+        application_state.current(hasty).models.serve(application_state.current(app).models.demand_current())
+        connection.execute(sa.text(f"LOCK TABLE {images.fullname} IN ACCESS EXCLUSIVE MODE"))
+        data = {"file": (io.BytesIO(png(1)), "photo.png")}
+        answer = hasty.test_client().post("/predictions", data=data, environ_base=user.environ_base)
+    assert problem(answer) == (503, "time-over")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("length", [20, 100, 400])
+def test_a_refusal_names_no_object_of_the_library(
+    length: int, post: Callable[..., TestResponse], serve_version: Callable[[int], None]
+) -> None:
+    serve_version(1)
+    for file_format in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"):
+        buffer = io.BytesIO()
+        Image.effect_noise((64, 64), 50).save(buffer, file_format)
+        answer = post(buffer.getvalue()[:length])
+        assert problem(answer)[0] == 415
+        assert not any(word in answer.text for word in ("0x", "BytesIO", "PIL", "object at"))

@@ -11,7 +11,14 @@ from weakref import WeakValueDictionary
 
 from cachetools import TTLCache
 
-from ml.catalog.accounts.user_accounts import Account, StoredAccount, find_account, rehash_password, verify_password
+from ml.catalog.accounts.user_accounts import (
+    Account,
+    StoredAccount,
+    change_password,
+    find_account,
+    rehash_password,
+    verify_password,
+)
 from ml.serving.lazy_catalog import Database
 from webapi.access.limits import Throttle
 from webapi.problems import unavailable
@@ -50,19 +57,30 @@ class PasswordChecker:
         fingerprint = self._fingerprint(login, password, stored)
         with self._lock_for(fingerprint):  # concurrent requests with the same credentials need one argon2 computation
             if not self._is_remembered(fingerprint):
-                if not self._is_right(database, login, password, stored):
+                if self._verify(database, login, password, stored) is None:
                     return None
                 with self._memory:
                     self._remembered[fingerprint] = True
         return _enabled(stored)
 
-    def check(self, database: Database, login: str, password: str) -> Account | None:
+    def check(self, database: Database, login: str, password: str) -> StoredAccount | None:
         """Return the account if the credentials are right, without the cache. Otherwise return None.
 
         Raises: the errors of check_remembered.
         """
-        stored = _find(database, login)
-        return _enabled(stored) if self._is_right(database, login, password, stored) else None
+        stored = self._verify(database, login, password, _find(database, login))
+        return None if _enabled(stored) is None else stored
+
+    def change(self, database: Database, login: str, password: str, new_password: str) -> bool:
+        """Set a new password if the present one is right. Return whether it was.
+
+        Raises: the errors of check_remembered; AccountError, the new password is too short.
+        """
+        stored = self.check(database, login, password)
+        if stored is None:
+            return False
+        with self._hashing:
+            return change_password(database.catalog(), stored, new_password)
 
     def _fingerprint(self, login: str, password: str, stored: StoredAccount | None) -> bytes:
         parts = (login, password, stored.password_hash if stored else "")
@@ -77,18 +95,19 @@ class PasswordChecker:
             lock: threading.Lock = self._locks.setdefault(fingerprint, threading.Lock())
             return lock
 
-    def _is_right(self, database: Database, login: str, password: str, stored: StoredAccount | None) -> bool:
+    def _verify(
+        self, database: Database, login: str, password: str, stored: StoredAccount | None
+    ) -> StoredAccount | None:
+        """Return the account, with its current hash, if the password is right."""
         self._throttle.count_login(login)
         if not self._waiting.acquire(blocking=False):
             raise unavailable("busy", "Too many passwords are being checked at once. Try again in a moment.")
         try:
             with self._hashing:
                 is_right = verify_password(stored, password)
-                if stored is not None and is_right:
-                    rehash_password(database.catalog(), stored, password)
+                return rehash_password(database.catalog(), stored, password) if stored and is_right else None
         finally:
             self._waiting.release()
-        return is_right
 
 
 def _find(database: Database, login: str) -> StoredAccount | None:

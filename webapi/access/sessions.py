@@ -1,10 +1,12 @@
-"""Log in and out: exchange a password for a bearer token."""
+"""Log in and out: exchange a password for a bearer token. Change the password."""
 
 from datetime import timedelta
 
 from ml.catalog.accounts.tokens import IssuedToken, issue_token, revoke_token
+from ml.catalog.accounts.user_accounts import Account, is_unchanged
 from webapi import application_state
 from webapi.access.authentication import password_checker, unauthorized
+from webapi.problems import ProblemError
 
 
 def log_in(login: str, password: str) -> IssuedToken:
@@ -14,11 +16,23 @@ def log_in(login: str, password: str) -> IssuedToken:
         DatabaseUnavailableError.
     """
     service = application_state.current()
-    account = password_checker().check(service.database, login, password)
-    if account is None:
-        raise unauthorized("The login or the password is wrong, or the account is disabled.")
+    stored = password_checker().check(service.database, login, password)
     with application_state.current_catalog().begin() as connection:
-        return issue_token(connection, account.id, timedelta(hours=service.settings.token_hours))
+        # Meanwhile the password may have been changed, which ended all sessions: this one must not outlive it.
+        if stored is None or not is_unchanged(connection, stored):
+            raise unauthorized("The login or the password is wrong, or the account is disabled.")
+        return issue_token(connection, stored.account.id, timedelta(hours=service.settings.token_hours))
+
+
+def change_own_password(account: Account, password: str, new_password: str) -> None:
+    """Set a new password for an account, and end all its sessions.
+
+    Raises: ProblemError, 403 the present password is wrong, 429 too many attempts, 503 too many at once;
+        AccountError, the new password is too short; DatabaseUnavailableError.
+    """
+    database = application_state.current().database
+    if not password_checker().change(database, account.login, password, new_password):
+        raise ProblemError(403, "wrong-password", "Expected the present password of this account, got another one.")
 
 
 def log_out(token: str) -> None:

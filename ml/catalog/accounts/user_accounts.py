@@ -3,7 +3,7 @@
 import re
 import secrets
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from ml.catalog.accounts.tokens import is_valid_token, revoke_tokens, token_digest
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts, tokens
-from ml.errors import AccountError
+from ml.errors import AccountError, LastAdminError, UnknownAccountError
 
 Role = Literal["user", "expert", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each role includes the rights of the roles before it
@@ -57,15 +57,14 @@ def add_account(catalog: Catalog, login: str, role: str, password: str) -> Accou
             "Login: expected 1 to 64 lower-case letters, digits or . _ @ -, "
             f"starting with a letter or digit, got {login!r}."
         )
-    if role not in ROLES:
-        raise AccountError(f"Role: expected one of {', '.join(ROLES)}, got {role!r}.")
+    known_role = _read_role(role)
     row = sa.insert(accounts).values(login=login, role=role, password_hash=_hash(password))
     try:
         with catalog.begin() as connection:
             account_id = connection.execute(row.returning(accounts.c.id)).scalar_one()
     except IntegrityError as error:
         raise AccountError(f"Login: {login!r} is taken. Choose another.") from error
-    return Account(account_id, login, role)
+    return Account(account_id, login, known_role)
 
 
 def find_account(connection: sa.Connection, login: str) -> StoredAccount | None:
@@ -74,6 +73,17 @@ def find_account(connection: sa.Connection, login: str) -> StoredAccount | None:
         return None
     row = connection.execute(sa.select(accounts).where(accounts.c.login == login)).one_or_none()
     return None if row is None else _read_account(row)
+
+
+def demand_account(connection: sa.Connection, login: str) -> Account:
+    """Return the account with a login, even if it is disabled.
+
+    Raises: UnknownAccountError.
+    """
+    stored = find_account(connection, login)
+    if stored is None:
+        raise _unknown(login)
+    return stored.account
 
 
 # Built once, because nearly every request runs it.
@@ -104,45 +114,93 @@ def verify_password(stored: StoredAccount | None, password: str) -> bool:
         return False
 
 
-def rehash_password(catalog: Catalog, stored: StoredAccount, password: str) -> None:
-    """Store a new hash of the right password if the stored hash has older parameters than the current ones."""
+def rehash_password(catalog: Catalog, stored: StoredAccount, password: str) -> StoredAccount:
+    """Store a new hash of the right password if the stored hash has older parameters than the current ones.
+
+    Returns: the account with its current hash.
+    """
     if not _HASHER.check_needs_rehash(stored.password_hash):
-        return
-    is_unchanged = (accounts.c.id == stored.account.id) & (accounts.c.password_hash == stored.password_hash)
-    change = sa.update(accounts).where(is_unchanged).values(password_hash=_HASHER.hash(password))
+        return stored
+    rehashed = replace(stored, password_hash=_HASHER.hash(password))
     with catalog.begin() as connection:
-        connection.execute(change)
+        change = sa.update(accounts).where(_is_unchanged(stored)).values(password_hash=rehashed.password_hash)
+        return rehashed if connection.execute(change).rowcount else stored
+
+
+def is_unchanged(connection: sa.Connection, stored: StoredAccount) -> bool:
+    """Return whether an account still has its password and is enabled. If so, it keeps both in this transaction."""
+    query = sa.select(accounts.c.id).where(_is_unchanged(stored), accounts.c.disabled_at.is_(None))
+    return connection.execute(query.with_for_update(read=True)).scalar_one_or_none() is not None
+
+
+def _is_unchanged(stored: StoredAccount) -> sa.ColumnElement[bool]:
+    return (accounts.c.id == stored.account.id) & (accounts.c.password_hash == stored.password_hash)
 
 
 def disable_account(connection: sa.Connection, login: str) -> None:
     """Disable an account, and revoke its tokens.
 
-    Raises: AccountError, no account has that login.
+    Raises: UnknownAccountError; LastAdminError, it is the last enabled admin.
     """
+    _demand_other_admin(connection, demand_account(connection, login))
     _change(connection, login, disabled_at=sa.func.clock_timestamp())
 
 
 def reset_account(catalog: Catalog, login: str, password: str) -> None:
     """Set a new password, revoke the account's tokens, and enable the account if it was disabled.
 
-    Raises: AccountError, no account has that login, or the password is too short.
+    Raises: UnknownAccountError; AccountError, the password is too short.
     """
     password_hash = _hash(password)
     with catalog.begin() as connection:
         _change(connection, login, password_hash=password_hash, disabled_at=None)
 
 
+def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> bool:
+    """Set a new password for an account whose owner gave the right one, and revoke its tokens.
+
+    Returns: False if the account has got another password since it was read, was disabled or erased.
+    Raises: AccountError, the password is too short.
+    """
+    password_hash = _hash(password)
+    with catalog.begin() as connection:
+        if not is_unchanged(connection, stored):
+            return False
+        _change(connection, stored.account.login, password_hash=password_hash)
+        return True
+
+
+def change_role(connection: sa.Connection, login: str, role: str) -> Account:
+    """Give an account another role, which its requests have at once. Return the account as it was before.
+
+    Raises: UnknownAccountError; AccountError, there is no such role; LastAdminError, the last enabled admin would get
+        another role.
+    """
+    _read_role(role)
+    account = demand_account(connection, login)
+    if role != "admin":
+        _demand_other_admin(connection, account)
+    connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(role=role))
+    return account
+
+
 def erase_account(connection: sa.Connection, account: Account) -> None:
     """Delete an account and its tokens. Its predictions and feedback stay without a link to the account.
 
-    Raises: AccountError, it is the last enabled admin.
+    Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already.
     """
+    _demand_other_admin(connection, account)
+    if not connection.execute(sa.delete(accounts).where(accounts.c.id == account.id)).rowcount:
+        raise _unknown(account.login)
+
+
+def _demand_other_admin(connection: sa.Connection, account: Account) -> None:
+    """Demand an enabled admin besides this account, unless it is none itself."""
     admins = sa.select(accounts.c.id).where(accounts.c.role == "admin", accounts.c.disabled_at.is_(None))
     # The row locks make two admins who leave at the same time wait for each other.
     ids = connection.execute(admins.order_by(accounts.c.id).with_for_update()).scalars().all()
     if list(ids) == [account.id]:
-        raise AccountError(f"{account.login!r} is the last admin. Create another admin before erasing this one.")
-    connection.execute(sa.delete(accounts).where(accounts.c.id == account.id))
+        raise LastAdminError(f"{account.login!r} is the last admin. Create another admin first.")
 
 
 def put_demo_accounts(catalog: Catalog) -> dict[str, str]:
@@ -186,5 +244,16 @@ def _change(connection: sa.Connection, login: str, **values: object) -> None:
         sa.update(accounts).where(accounts.c.login == login).values(**values).returning(accounts.c.id)
     ).scalar_one_or_none()
     if account_id is None:
-        raise AccountError(f"Login: expected an existing account, got {login!r}. `mycoflow user list` names them.")
+        raise _unknown(login)
     revoke_tokens(connection, account_id)
+
+
+def _unknown(login: str) -> UnknownAccountError:
+    return UnknownAccountError(f"Login: expected an existing account, got {login!r}. `mycoflow user list` names them.")
+
+
+def _read_role(role: str) -> Role:
+    for known in ROLES:
+        if known == role:
+            return known
+    raise AccountError(f"Role: expected one of {', '.join(ROLES)}, got {role!r}.")

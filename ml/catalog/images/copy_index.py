@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ml.catalog.items.image_records import keep_images
 from ml.catalog.items.item_records import is_only_predicted
 from ml.catalog.tables import copy_hashes, image_statistics, items
 
@@ -80,12 +81,13 @@ def load_statistics(connection: sa.Connection, item_ids: Collection[str]) -> dic
 
 
 def save_statistics(connection: sa.Connection, statistics: Mapping[str, ImageStatistics]) -> None:
-    """Store image statistics. The images' rows must be stored already.
+    """Store image statistics, except those of images that were erased meanwhile.
 
     Args: statistics, SHA-256 of an image -> its statistics.
     """
-    if statistics:
-        rows = [{"image_sha256": sha256, **vars(found)} for sha256, found in sorted(statistics.items())]
+    kept = keep_images(connection, statistics)
+    if kept:
+        rows = [{"image_sha256": sha256, **vars(statistics[sha256])} for sha256 in kept]
         connection.execute(insert(image_statistics).on_conflict_do_nothing(), rows)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, read_annotation
+from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.keyset_pages import Order, read_page
 from ml.catalog.tables import images, item_classes, items
 
@@ -77,6 +78,7 @@ _MEANINGS: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
     "split": lambda split: items.c.split.is_(None) if split == "none" else items.c.split == split,
     "held_back": lambda why: items.c.held_back == why,
 }
+_HAS_IMAGE = items.c.image_sha256.is_not(None) & is_not_erased()
 _ORDER = Order(items.c.received_at, items.c.id)
 _ORDER_OF_CLASS = Order(item_classes.c.received_at, item_classes.c.item_id)
 
@@ -96,7 +98,7 @@ def query_images(
         visible: a condition that all items must meet besides the filter.
     Raises: CursorError, the cursor is not a `next_cursor`.
     """
-    query, order, indexed = sa.select(*_COLUMNS).where(items.c.image_sha256.is_not(None)), _ORDER, items
+    query, order, indexed = sa.select(*_COLUMNS).where(_HAS_IMAGE), _ORDER, items
     if wanted.class_name is not None:  # the index of item_classes has the order, the times and the origins
         query, order, indexed = query.join(item_classes), _ORDER_OF_CLASS, item_classes
     conditions = _conditions(wanted, indexed) + ([] if visible is None else [visible])

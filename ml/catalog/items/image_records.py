@@ -1,6 +1,11 @@
 """Images as parts of items."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml.catalog.tables import images
 
 
 @dataclass(frozen=True)
@@ -17,3 +22,13 @@ class ImageRecord:
     width: int
     height: int
     byte_count: int
+
+    def row(self, account_id: int | None) -> dict[str, object]:
+        """Return the image's columns in training.images."""
+        return {**vars(self), "account_id": account_id}
+
+
+def keep_images(connection: sa.Connection, sha256s: Collection[str]) -> list[str]:
+    """Return which of some images are stored, in order. Nobody erases them until this transaction ends."""
+    query = sa.select(images.c.sha256).where(images.c.sha256.in_(sha256s)).order_by(images.c.sha256)
+    return list(connection.scalars(query.with_for_update(read=True, key_share=True)))

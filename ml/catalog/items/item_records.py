@@ -17,7 +17,17 @@ Split = Literal["pool", "evaluation"]
 
 _ADD_IMAGES = insert(images).on_conflict_do_nothing()
 _ADD_TEXTS = insert(texts).on_conflict_do_nothing()
-_ADD_ITEMS = insert(items).on_conflict_do_nothing()
+_ADD_ITEM = insert(items)
+# The photo of an erased item was sent again.
+_ADD_PREDICTED = _ADD_ITEM.on_conflict_do_update(
+    index_elements=[items.c.id],
+    set_={
+        **{name: _ADD_ITEM.excluded[name] for name in ("image_sha256", "text_sha256", "group_key", "source")},
+        "held_back": None,
+        "received_at": sa.func.clock_timestamp(),
+    },
+    where=items.c.held_back == "erased",
+)
 
 
 def item_id(image_sha256: str | None, text_sha256: str | None) -> str:
@@ -99,10 +109,13 @@ def is_only_predicted() -> sa.ColumnElement[bool]:
     return items.c.split.is_(None) & items.c.class_names.is_(None) & items.c.held_back.is_(None)
 
 
-def add_parts(connection: sa.Connection, records: Sequence[ItemRecord]) -> None:
-    """Store the parts of items. A part that is stored already does not change."""
+def add_parts(connection: sa.Connection, records: Sequence[ItemRecord], account_id: int | None = None) -> None:
+    """Store the parts of items. A part that is stored already does not change.
+
+    Args: account_id, of the account that sent the images; None for images of people and sources of the deployment.
+    """
     # All writers use one order, so they never deadlock.
-    found_images = {each.image.sha256: vars(each.image) for each in records if each.image is not None}
+    found_images = {each.image.sha256: each.image.row(account_id) for each in records if each.image is not None}
     found_texts = {each.text.sha256: vars(each.text) for each in records if each.text is not None}
     if found_images:
         connection.execute(_ADD_IMAGES, [found_images[sha256] for sha256 in sorted(found_images)])
@@ -110,10 +123,32 @@ def add_parts(connection: sa.Connection, records: Sequence[ItemRecord]) -> None:
         connection.execute(_ADD_TEXTS, [found_texts[sha256] for sha256 in sorted(found_texts)])
 
 
-def add_predicted(connection: sa.Connection, item: ItemRecord) -> None:
-    """Store an item of a prediction, without a split and an annotation. A known item does not change."""
-    add_parts(connection, [item])
-    connection.execute(_ADD_ITEMS, item.row())
+def is_not_erased() -> sa.ColumnElement[bool]:
+    """Return the SQL condition for items whose photo nobody has erased."""
+    return items.c.held_back.is_distinct_from("erased")
+
+
+def keep_item(connection: sa.Connection, item_id: str) -> bool:
+    """Return whether an item is stored and not erased. If so, it can be neither until this transaction ends."""
+    query = sa.select(items.c.id).where(items.c.id == item_id, is_not_erased())
+    return connection.execute(query.with_for_update(read=True, key_share=True)).scalar_one_or_none() is not None
+
+
+def add_predicted(connection: sa.Connection, item: ItemRecord, account_id: int | None = None) -> None:
+    """Store an item of a prediction, without a split and an annotation. A known item does not change.
+
+    Args: account_id, of the account that sent it; its quota counts a new image.
+    """
+    if keep_item(connection, item.id):  # before the insert, which does not wait for a purge
+        return
+    add_parts(connection, [item], account_id)
+    connection.execute(_ADD_PREDICTED, item.row())
+
+
+def drop_image(connection: sa.Connection, item_id: str) -> None:
+    """Take the image from an erased item, so that the image's row can be deleted."""
+    change = sa.update(items).where(items.c.id == item_id, items.c.held_back == "erased")
+    connection.execute(change.values(image_sha256=None))
 
 
 def demand_images(connection: sa.Connection, item_ids: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.answers import Answer
-from ml.catalog.items.item_records import is_only_predicted
+from ml.catalog.items.item_records import is_not_erased, is_only_predicted
 from ml.catalog.tables import items, predictions, results
 
 
@@ -37,14 +37,20 @@ _ANSWER = (
     results.c.novelty,
     results.c.answer,
 )
-_FIND_RESULT = sa.select(results.c.id, is_only_predicted(), *_ANSWER).join(items).where(_ONE_RESULT)
+# The lock keeps a purge and an erasure from deleting the item before the transaction ends.
+_FIND_RESULT = (
+    sa.select(results.c.id, is_only_predicted(), *_ANSWER)
+    .join(items)
+    .where(_ONE_RESULT, is_not_erased())
+    .with_for_update(read=True, key_share=True, of=items)
+)
 _FIND_ID = sa.select(results.c.id).where(_ONE_RESULT)
 _SAVE_RESULT = insert(results).on_conflict_do_nothing().returning(results.c.id)
 _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 
 
 def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
-    """Return the stored result of one item, or None."""
+    """Return the stored result of one item, or None. The item then stays until this transaction ends."""
     row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
     return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
 

@@ -51,6 +51,11 @@ class Member:
     text_sha256: str | None
     media_type: str | None
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether the photo was erased, so that nothing of the item is left."""
+        return self.image_sha256 is None and self.text_sha256 is None
+
 
 @dataclass(frozen=True)
 class SnapshotDiff:

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, read_annotation
-from ml.catalog.items.item_records import ItemParts
+from ml.catalog.items.item_records import ItemParts, is_not_erased
 from ml.catalog.tables import items, snapshot_items, snapshots
 from ml.errors import SnapshotError
 
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
-    """Load a stored snapshot with its items.
+    """Load a stored snapshot with its items, without those whose photo was erased.
 
     Raises: SnapshotError, no snapshot has this id.
     """
@@ -50,7 +50,7 @@ def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
             snapshot_items.c.fold,
         )
         .join_from(snapshot_items, items)
-        .where(snapshot_items.c.snapshot_id == snapshot_id)
+        .where(snapshot_items.c.snapshot_id == snapshot_id, is_not_erased())
         .order_by(snapshot_items.c.item_id)
     )
     return Snapshot(

@@ -25,7 +25,7 @@ from ml.catalog.items.item_records import find_item_images
 from ml.catalog.object_store import image_key
 from ml.data.copies import copy_hashes
 from ml.data.copies.compared import alike, evidence_of, sought_in_index, stored_hashes
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.errors import ImageStoreError
 
 _AT_ONCE = 200

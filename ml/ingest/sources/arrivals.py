@@ -4,11 +4,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ml.errors import InvalidImageError
+
 REASONS = {
+    "invalid_text": "the source states a label, group, licence or holder that is damaged or too long to store",
     "missing": "the source names the file and does not have it",
     "unreachable": "the file's server did not answer, asked several times; it is asked again another day",
     "refused": "the source names the file and does not hand it out; it is asked again another day",
 }
+
+_LONGEST_INDEXED = 500  # characters; PostgreSQL's indices take 2704 bytes
+_LONGEST_RIGHT = 2000
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,26 @@ class ArrivedFile:
     group: str | None
     read: Callable[[], bytes]
     rights: Rights | None = None
+
+    def demand_texts(self) -> None:
+        """Check what the source states in words. The database has no place for other words, and then for no file.
+
+        Raises: InvalidImageError, invalid_text.
+        """
+        rights = self.rights or Rights("", "")
+        indexed = {"label": self.label, "group": self.group}
+        for name, text in {**indexed, "licence": rights.licence, "holder": rights.holder}.items():
+            longest = _LONGEST_INDEXED if name in indexed else _LONGEST_RIGHT
+            if text is not None and (len(text) > longest or printable(text) != text):
+                shown = f"{text[:_SHOWN]!r}{f' and {len(text) - _SHOWN} more' if len(text) > _SHOWN else ''}"
+                raise InvalidImageError(
+                    "invalid_text", f"expected a {name} of up to {longest} characters without NUL, got {shown}"
+                )
+
+
+def printable(text: str) -> str:
+    """A text with escapes for what can be neither stored nor printed: NUL, and bytes that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 class Source(Protocol):

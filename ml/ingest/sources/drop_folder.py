@@ -9,7 +9,7 @@ from pathlib import Path
 from ml.errors import InvalidImageError
 from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.groups import GROUPS_FILE
-from ml.ingest.sources.arrivals import ArrivedFile
+from ml.ingest.sources.arrivals import ArrivedFile, printable
 
 # A file that changed later than this may still be on its way, and half an image counts as a damaged one. Longer than
 # a slow network lets a copy stand still, and nothing to a run that comes every hour.
@@ -37,7 +37,7 @@ class DropFolder:
                 continue
             name = file.path.relative_to(self.folder).as_posix()
             read = partial(_read, self.folder, file.path)
-            yield ArrivedFile(_printable(name), _version(file), file.label, file.group, read)
+            yield ArrivedFile(printable(name), _version(file), file.label, file.group, read)
 
 
 def _read(folder: Path, path: Path) -> bytes:
@@ -66,7 +66,3 @@ def _version(file: SourceFile) -> str:
     except OSError:  # a broken link, or gone already: reading it says so
         return "unreadable"
     return f"{found.st_size} bytes, {found.st_mtime_ns}"
-
-
-def _printable(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()

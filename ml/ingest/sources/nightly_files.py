@@ -1,6 +1,8 @@
-"""Large files that a site publishes every night: each is pulled once a night, also where that fails midway."""
+"""Large files that a site publishes every night or month: each is asked for once a night, and pulled if it changed."""
 
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from ml.deadlines import Deadline
@@ -11,7 +13,7 @@ from ml.errors import (
     TargetMissingError,
     TargetRefusedError,
 )
-from ml.ingest.fetch import fetch_file
+from ml.ingest.fetch import NO_VALIDATORS, Validators, fetch_file
 
 _NIGHT_HOURS = 20  # a run at three in the morning must not miss the files of that night
 
@@ -22,7 +24,7 @@ def is_tonights(path: Path) -> bool:
 
 
 def pull_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> None:
-    """Fetch a file, whole or not at all, unless tonight's is there.
+    """Fetch a file, whole or not at all, unless tonight's is there or the site says that ours is still the current one.
 
     A server that sends nothing may be asked again at once. One that had begun to send is left alone for the night: the
     same gigabytes every hour would be much to ask of it.
@@ -39,8 +41,11 @@ def pull_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> N
     unfinished.unlink(missing_ok=True)
     try:
         _write_note(path, "the download was interrupted.")  # what stays if this process is killed
-        fetch_file(url, unfinished, allowed_hosts, deadline)
-        unfinished.replace(path)
+        found = fetch_file(url, unfinished, allowed_hosts, deadline, read_validators(path))
+        if found is None:
+            path.touch()
+        else:
+            _replace(path, unfinished, found)
         note.unlink()
     except (FetchError, OSError) as error:
         has_begun = unfinished.exists()
@@ -52,15 +57,41 @@ def pull_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> N
         raise kind(f"{url} cannot be had now: {error}") from error
 
 
+def read_validators(path: Path) -> Validators:
+    """What the site said of the version of a file that is here; nothing where there is no file."""
+    version = _validators(path)
+    if not (path.exists() and version.exists()):
+        return NO_VALIDATORS
+    return Validators(**json.loads(version.read_text(encoding="utf-8")))
+
+
+def discard_unless_comparable(path: Path) -> None:
+    """Remove a file that the site cannot compare with its own: it will be pulled again anyhow."""
+    if read_validators(path) == NO_VALIDATORS:
+        path.unlink()
+
+
 def give_up(path: Path, reason: str) -> None:
     """Remove a file that is not what it should be, and leave the site alone for the night."""
     path.unlink()
+    _validators(path).unlink(missing_ok=True)
     _write_note(path, reason)
 
 
 def asked_again(path: Path) -> str:
     """When a file that failed is asked for again, for people."""
     return f"It is asked for again after {_NIGHT_HOURS} hours, or once {_note(path)} is removed."
+
+
+def _replace(path: Path, unfinished: Path, validators: Validators) -> None:
+    _validators(path).unlink(missing_ok=True)  # first: those of the old file must never be said of the new one
+    unfinished.replace(path)
+    if validators != NO_VALIDATORS:
+        _validators(path).write_text(json.dumps(asdict(validators)), encoding="utf-8")
+
+
+def _validators(path: Path) -> Path:
+    return path.with_name(f"{path.name}.version")
 
 
 def _note(path: Path) -> Path:

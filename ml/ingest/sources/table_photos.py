@@ -1,14 +1,16 @@
 """A collection that publishes tables of its observations and photos, such as Mushroom Observer's nightly ones.
 
-Tables are gigabytes: each is pulled once a night at most, also where that fails midway. They are joined into an index
-of the photos that are wanted, which are then taken slowly, in the order of their numbers.
+Tables are gigabytes: each is asked for once a night at most, also where that fails midway, and pulled only if it
+changed. They are joined into an index of the photos that are wanted, which are then taken slowly, in the order of their
+numbers. The first line of the index says what it was made of.
 """
 
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from ml.deadlines import Deadline
@@ -20,9 +22,17 @@ from ml.errors import (
     TargetRefusedError,
     TargetTooLargeError,
 )
-from ml.ingest.fetch import FETCH_SECONDS, fetch_image
+from ml.ingest.fetch import FETCH_SECONDS, NO_VALIDATORS, fetch_image
+from ml.ingest.pictures.picture_limits import INGESTION
 from ml.ingest.sources.arrivals import ArrivedFile, Rights
-from ml.ingest.sources.nightly_files import asked_again, give_up, is_tonights, pull_file
+from ml.ingest.sources.nightly_files import (
+    asked_again,
+    discard_unless_comparable,
+    give_up,
+    is_tonights,
+    pull_file,
+    read_validators,
+)
 from ml.ingest.sources.photo_formats import Photo, PhotoFormat
 from ml.ingest.sources.published_tables import read_table
 
@@ -63,23 +73,37 @@ class TablePhotos:
         if not is_tonights(index):
             self._pull(index)
         with index.open(encoding="utf-8") as lines:
-            for line in lines:
+            for line in islice(lines, 1, None):
                 yield Photo(**json.loads(line))
 
     def _pull(self, index: Path) -> None:
-        """Write the index anew. A table that is there already is not asked for again, also after a failure."""
+        """Write the index anew if a table or the labels changed. A table of tonight is not asked for again, also after
+        a failure.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         deadline = Deadline(_DOWNLOAD_SECONDS)
         tables = {name: self.folder / name for name in self.published.tables}
         for name, path in tables.items():
             pull_file(f"{self.tables_url}/{name}", path, self.allowed_hosts, deadline)
+        origin = self._describe_origin(tables.values())
+        if origin is not None and _first_line(index) == origin:
+            index.touch()
+            return
         photos = self.published.read(lambda name, *columns: self._rows(tables[name], columns), self.labels)
         unfinished = index.with_suffix(".part")
         with unfinished.open("w", encoding="utf-8") as file:
+            file.write(f"{origin or ''}\n")
             file.writelines(f"{json.dumps(asdict(photo))}\n" for photo in sorted(photos, key=lambda each: each.id))
         unfinished.replace(index)
         for path in tables.values():
-            path.unlink()
+            discard_unless_comparable(path)
+
+    def _describe_origin(self, tables: Iterable[Path]) -> str | None:
+        """What an index of these tables is made of; None where the site does not say which version a table has."""
+        versions = [read_validators(path) for path in tables]
+        if NO_VALIDATORS in versions:
+            return None
+        return json.dumps({"labels": sorted(self.labels), "tables": [asdict(each) for each in versions]})
 
     def _rows(self, path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         try:
@@ -93,7 +117,8 @@ class TablePhotos:
         for _ in range(_TRIES):
             time.sleep(PAUSE_SECONDS)
             try:
-                return fetch_image(f"{self.photos_url}/{photo.path}", self.allowed_hosts, Deadline(FETCH_SECONDS))
+                url = f"{self.photos_url}/{photo.path}"
+                return fetch_image(url, self.allowed_hosts, Deadline(FETCH_SECONDS), INGESTION)
             except TargetMissingError as missing:
                 raise InvalidImageError("missing", f"expected a photo at {photo.path}: {missing}") from missing
             except TargetTooLargeError as too_large:
@@ -103,3 +128,11 @@ class TablePhotos:
             except FetchError as failed:
                 error = failed
         raise InvalidImageError("unreachable", f"expected a photo at {photo.path} within {_TRIES} tries: {error}")
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().rstrip("\n")
+    except FileNotFoundError:
+        return None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.backbones.preprocessing import to_pixels
+from ml.backbones.preprocessing import INPUT_CHANNELS, to_pixels
 from ml.errors import InvalidImageError
 
 
@@ -25,6 +25,7 @@ def test_pixels_are_rgb_squares_of_the_requested_size() -> None:
 
 def test_a_grey_image_gets_three_equal_channels() -> None:
     pixels = to_pixels(encode(np.full((8, 8), 90, np.uint8)), 32)
+    assert pixels.shape == (32, 32, INPUT_CHANNELS)
     assert (pixels == 90).all()
 
 

@@ -104,7 +104,7 @@ def test_the_migration_mends_stored_names_everywhere(new_database: Callable[[], 
     with engine.begin() as connection:
         config = _alembic_config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "schema_0010")
+        command.upgrade(config, "schema_0011")
         connection.execute(sa.text(OLD_ROWS))
         command.upgrade(config, "head")
         read = {

@@ -81,7 +81,7 @@ def test_a_batch_is_shown_with_its_reasons_and_contact_sheet(
     assert status == 0
     assert "rejected (not_an_image): 25" in said
     assert "waiting (quarantine): 2" in said
-    assert "bad 0.txt: expected one of JPEG" in said
+    assert "bad 0.txt: expected a JPEG" in said
     assert "... and 5 more" in said
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.format == "JPEG"

@@ -1,5 +1,6 @@
 """`mycoflow user ...`: arguments in, text out."""
 
+import getpass
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,9 +11,9 @@ from typer.testing import CliRunner
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import find_account, find_token_account, put_demo_accounts, verify_password
 from ml.catalog.database import Catalog
-from ml.catalog.tables import accounts
+from ml.catalog.tables import accounts, events
 from ml.cli.user_commands import user_app
-from ml.errors import AccountError
+from ml.errors import AccountError, LastAdminError, UnknownAccountError
 from ml.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -67,10 +68,40 @@ def test_a_disabled_account_and_its_tokens_are_refused_until_a_reset(run: Run, c
         assert find_token_account(connection, token) is None
 
 
-@pytest.mark.parametrize("command", ["disable", "reset"])
+@pytest.mark.parametrize("command", ["disable", "reset", "role", "erase", "take-back"])
 def test_an_unknown_login_is_refused(run: Run, command: str) -> None:
-    with pytest.raises(AccountError, match="mycoflow user list"):
-        run(command, "nobody", stdin=f"{PASSWORD}\n")
+    with pytest.raises(UnknownAccountError, match="mycoflow user list"):
+        run(command, "nobody", *(["user"] if command == "role" else []), stdin=f"{PASSWORD}\n")
+
+
+def test_the_list_gives_the_id_that_the_audit_log_names(run: Run, catalog: Catalog) -> None:
+    run("add", "alice", "--role", "user", stdin=f"{PASSWORD}\n")
+    with catalog.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE users.accounts ALTER COLUMN id RESTART WITH 4711"))
+    run("add", "bob", "--role", "user", stdin=f"{PASSWORD}\n")
+    assert "4711" in run("list")[1]
+
+
+def test_a_role_is_changed_and_an_account_erased_with_a_trace(run: Run, catalog: Catalog) -> None:
+    run("add", "alice", "--role", "user", stdin=f"{PASSWORD}\n")
+    assert run("role", "alice", "expert") == (0, "Account alice is expert now.\n")
+    assert "expert" in run("list")[1]
+    assert run("erase", "alice") == (0, "Account alice is erased.\n")
+    assert "No account yet" in run("list")[1]
+    with catalog.begin() as connection:
+        told = connection.execute(sa.select(events.c.kind, events.c.actor, events.c.detail)).all()
+    assert [row.kind for row in told] == ["account.role_changed", "account.erased"]
+    assert {row.actor for row in told} == {getpass.getuser()}
+    assert "alice" not in str([row.detail for row in told])
+
+
+@pytest.mark.parametrize("arguments", [("disable", "bob"), ("erase", "bob"), ("role", "bob", "user")])
+def test_the_last_admin_stays_until_there_is_another(run: Run, arguments: tuple[str, ...]) -> None:
+    run("add", "bob", "--role", "admin", stdin=f"{PASSWORD}\n")
+    with pytest.raises(LastAdminError, match="Create another admin first"):
+        run(*arguments)
+    run("add", "alice", "--role", "admin", stdin=f"{PASSWORD}\n")
+    assert run(*arguments)[0] == 0
 
 
 def test_a_short_password_changes_nothing(run: Run, catalog: Catalog) -> None:

@@ -13,7 +13,7 @@ from ml.catalog.images.label_origins import NewImages
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import items
 from ml.data import pool
-from ml.data.selection import SnapshotRules, fold_of, most_harvested, parse_selection, select_items
+from ml.data.selection import SnapshotRules, most_harvested, parse_selection, select_items
 from ml.data.snapshot_rules import count_new_images, create_snapshot
 from ml.errors import SnapshotError
 
@@ -110,9 +110,8 @@ def test_the_newest_harvested_images_of_a_class_come_first(catalog: Catalog, add
     older = set(add_images("a", 100, "harvested", at=LATER))
     newer = set(add_images("a", 20, "harvested", at=LATER + timedelta(days=1)))
     taken = {image.item_id for image in snap(catalog).items}
-    learnable = {sha256 for sha256 in newer if fold_of(sha256, 0.2) == "train"}
-    assert learnable <= taken
-    assert len(taken & older) == 30 - len(learnable)
+    assert newer <= taken
+    assert len(taken & older) == 30 - len(newer)
 
 
 def test_harvested_images_before_the_date_stay_out(catalog: Catalog, add_images: AddImages) -> None:
@@ -128,12 +127,11 @@ def test_a_large_harvested_group_of_the_validation_fold_does_not_hide_the_others
     for label in CLASSES:
         add_images(label, 70, at=LONG_AGO)
     add_images("a", 40, "harvested", at=LONG_AGO)
-    held = next(name for name in map(str, range(100)) if fold_of(name, 0.2) == "validation")
-    add_images("a", 1200, "harvested", at=LATER, group=held)
-    with catalog.begin() as connection:
-        is_harvested = sa.select(items.c.group_key).where(items.c.label_origin == "harvested")
-        learnable = [key for key in connection.scalars(is_harvested) if fold_of(key, 0.2) == "train"]
-    assert counts(snap(catalog))["a", "harvested"] == min(30, len(learnable)) > 20
+    held = next(image for image in snap(catalog, classes=None).items if image.fold == "validation")
+    hidden = set(add_images("a", 1200, "harvested", at=LATER, group=held.item_id))
+    taken = snap(catalog)
+    assert counts(taken)["a", "harvested"] == 30
+    assert not hidden & {image.item_id for image in taken.items}
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -252,7 +250,7 @@ def test_a_starved_class_is_topped_up_to_two_at_least_and_takes_no_guesses_beyon
         add_images(label, 10, at=LONG_AGO)
         add_images(label, 10, "harvested", at=LATER)
     with catalog.begin() as connection:
-        taken = select_items(connection, rules("balanced", size=2), CLASSES)
+        taken = select_items(connection, rules("balanced", size=2), CLASSES).items
     assert Counter((image.annotation.label, image.label_origin) for image in taken) == {
         ("a", "curated"): 2,
         ("b", "curated"): 2,
@@ -260,7 +258,7 @@ def test_a_starved_class_is_topped_up_to_two_at_least_and_takes_no_guesses_beyon
     for label in ("c", "d"):
         add_images(label, 1, at=LONG_AGO)
     with catalog.begin() as connection:  # one of each, one more of two: a place is left, of neither
-        taken = select_items(connection, rules("balanced", size=7), [*CLASSES, "c", "d"])
+        taken = select_items(connection, rules("balanced", size=7), [*CLASSES, "c", "d"]).items
     assert Counter(image.annotation.label for image in taken) == {"a": 2, "b": 2, "c": 1, "d": 1}
 
 

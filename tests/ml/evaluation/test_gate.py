@@ -126,6 +126,12 @@ def test_the_p_value_of_images_in_groups_of_their_own_is_mcnemars(lost: int, won
     assert p_value == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("lost", [0.25, 0.75])
+def test_answers_that_are_partly_right_are_compared_by_permutations(lost: float) -> None:
+    names = np.array(["a", "b", "c"])
+    assert loss_p_value(np.full(3, 1 - lost), np.ones(3), names) == pytest.approx(1 / 2**3)
+
+
 def test_photos_of_one_observation_are_one_piece_of_luck() -> None:
     comparison = compare(400, 8, 0, 92)
     assert verdict(comparison).decision == "keep"

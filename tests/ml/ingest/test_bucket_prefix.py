@@ -16,6 +16,7 @@ from ml.catalog.tables import ingest_batches
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.intake import BatchRules, ingest_source
+from ml.ingest.pictures.picture_limits import INGESTION
 from ml.ingest.sources import bucket_prefix
 from ml.ingest.sources.arrivals import ArrivedFile, Source
 from ml.ingest.sources.opening import open_source
@@ -171,7 +172,7 @@ def test_a_prefix_is_taken_in_once_and_a_changed_object_again(
 
 def test_an_object_that_is_gone_or_too_large_is_refused_alone(bucket: Bucket) -> None:
     bucket.put("a/gone.png", b"1")
-    bucket.put("a/large.png", bytes(5_000_000))
+    bucket.put("a/large.png", bytes(INGESTION.bytes + 1))
     found = offered(bucket)
     bucket.delete("a/gone.png")
     with pytest.raises(InvalidImageError) as refusal:

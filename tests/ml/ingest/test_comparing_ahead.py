@@ -19,13 +19,13 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import items
 from ml.data.copies import compared, copy_hashes, near_copies
 from ml.data.copies.copy_comparison import copy_evidence
+from ml.data.copies.image_statistics import measure
 from ml.data.copies.thumbnails import Grey
 from ml.data.data_changes import Change, change_images, settle_batches
-from ml.data.image_statistics import measure
 from ml.data.opinions import judge_prediction
 from ml.ingest.folder import ingest_folder
 from ml.ingest.validation import sanitise
-from ml.upkeep.crossing import check_crossing
+from ml.upkeep.evaluation_leaks import remove_leaks
 from tests.ml.data.copies.test_copy_comparison import scene
 from tests.ml.ingest.arriving import CERTIFIED, TRUSTED, pull
 from tests.transaction_watch import TransactionWatch
@@ -196,6 +196,6 @@ def test_the_check_for_crossing_copies_compares_in_no_transaction(
         connection.execute(sa.update(items).where(items.c.id == copy).values(crossing))
     compared._evidence.clear()  # they came long ago
     compares.clear()
-    assert list(check_crossing(catalog, True, "test").withdrawn.values()) == [copy]
+    assert list(remove_leaks(catalog, True, "test").withdrawn.values()) == [copy]
     assert compares
     assert comparisons.open == []

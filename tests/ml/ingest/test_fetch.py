@@ -27,7 +27,7 @@ from ml.errors import (
     TargetTooSlowError,
 )
 from ml.ingest.fetch import fetch_file, fetch_image
-from ml.ingest.validation import MAX_BYTES
+from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION, Limits
 
 Script = Callable[[str, socket.socket], None]
 Serve = Callable[[Script], int]
@@ -95,20 +95,74 @@ def test_every_kind_of_redirect_is_followed(status: int, serve_script: Serve) ->
     assert fetch(serve_script(script)) == b"here"
 
 
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/fotos/grün.jpg".encode(), "/fotos/gr%C3%BCn.jpg"),
+        ("/fotos/grün.jpg".encode("latin-1"), "/fotos/gr%FCn.jpg"),
+        ("/写真/きのこ.jpg?大=1".encode(), "/%E5%86%99%E7%9C%9F/%E3%81%8D%E3%81%AE%E3%81%93.jpg?%E5%A4%A7=1"),
+        (b"/a photo of one.jpg", "/a%20photo%20of%20one.jpg"),
+        (b"  /here.jpg \t", "/here.jpg"),
+        (b"/a\tb.jpg", "/ab.jpg"),
+        (b"/a?x=y z", "/a?x=y%20z"),
+        (b"/already%20written%C3%BC.jpg", "/already%20written%C3%BC.jpg"),
+        (b"/100%.jpg", "/100%.jpg"),
+        (b"\\photos\\one.jpg?a\\b", "/photos/one.jpg?a%5Cb"),
+        (b"there.jpg#part \xc3\xbc", "/there.jpg"),
+        (b"?size=large", "/photo?size=large"),
+    ],
+)
+def test_a_redirect_is_followed_as_browsers_do(location: bytes, asked: str, serve_script: Serve) -> None:
+    def script(path: str, connection: socket.socket) -> None:
+        if path == "/photo":
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
+        else:
+            found(path.encode())(path, connection)
+
+    assert fetch(serve_script(script)) == asked.encode()
+
+
+@pytest.mark.parametrize(
+    ("location", "error"),
+    [
+        ("/gone.jpg", TargetMissingError),
+        ("http://127.0.0.1:1/secret", TargetRefusedError),
+        ("http://[", TargetRefusedError),
+        ("ftp://images.example/", TargetRefusedError),
+        ("http://a b.example/", FetchError),
+        ("http://images..example/", TargetRefusedError),
+    ],
+)
+def test_what_fails_behind_a_redirect_is_said_of_the_url_that_the_user_sent(
+    location: str, error: type[FetchError], serve_script: Serve
+) -> None:
+    def script(path: str, connection: socket.socket) -> None:
+        (redirect_to(location) if path == "/photo" else answer("404 No", "Content-Length: 0"))(path, connection)
+
+    port = serve_script(script)
+    with pytest.raises(error, match=rf"^http://127\.0\.0\.1:{port}/photo redirects to another URL, which fails\. "):
+        fetch(port)
+
+
 @pytest.mark.parametrize("status", [300, 304, 305, 306])
 def test_what_only_looks_like_a_redirect_is_not_followed(status: int, serve_script: Serve) -> None:
     with pytest.raises(TargetFailedError, match=f"got {status}"):
         fetch(serve_script(answer(f"{status} Other", "Location: /there", "Content-Length: 0")))
 
 
-def test_an_image_may_have_as_many_bytes_as_allowed_and_not_one_more(serve_script: Serve) -> None:
-    assert len(fetch(serve_script(found(bytes(MAX_BYTES))))) == MAX_BYTES
-    with pytest.raises(TargetTooLargeError):
-        fetch(serve_script(found(bytes(MAX_BYTES + 1))))
+@pytest.mark.parametrize("limits", [ANSWERING, INGESTION])
+def test_an_image_may_have_as_many_bytes_as_allowed_and_not_one_more(limits: Limits, serve_script: Serve) -> None:
+    def fetch_of(byte_count: int) -> bytes:
+        port = serve_script(found(bytes(byte_count)))
+        return fetch_image(f"http://127.0.0.1:{port}/photo", f"127.0.0.1:{port}", Deadline(SECONDS), limits)
+
+    assert len(fetch_of(limits.bytes)) == limits.bytes
+    with pytest.raises(TargetTooLargeError, match=f"at most {limits.bytes:,} bytes"):
+        fetch_of(limits.bytes + 1)
 
 
 def test_a_file_is_fetched_whole_however_large_it_is(serve_script: Serve, tmp_path: Path) -> None:
-    content = bytes(range(256)) * (MAX_BYTES // 128)
+    content = bytes(range(256)) * (ANSWERING.bytes // 128)
     port = serve_script(found(content))
     fetch_file(f"http://127.0.0.1:{port}/data", tmp_path / "data", f"127.0.0.1:{port}", Deadline(SECONDS))
     assert (tmp_path / "data").read_bytes() == content

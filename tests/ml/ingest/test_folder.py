@@ -22,6 +22,7 @@ from ml.catalog.tables import annotations, images, items
 from ml.errors import ImageStoreError, SourceError
 from ml.ingest import folder as folder_module
 from ml.ingest.folder import ingest_folder
+from ml.ingest.pictures.picture_limits import INGESTION
 
 MakeFolder = Callable[[str, dict[str, list[int]]], Path]
 
@@ -122,7 +123,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(catalog: Catalog, image_fol
     (folder / "a" / "empty.png").write_bytes(b"")
     (folder / "a" / "text.jpg").write_text("not an image")
     (folder / "a" / "half.png").write_bytes(good[: len(good) // 2])
-    (folder / "b" / "huge.jpg").write_bytes(bytes(5_000_000))
+    (folder / "b" / "huge.jpg").write_bytes(bytes(INGESTION.bytes + 1))
     (folder / "b" / "broken link.png").symlink_to(folder / "nowhere.png")
     os.mkfifo(folder / "b" / "pipe.png")
     (folder / "readme.txt").write_text("notes")
@@ -136,7 +137,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(catalog: Catalog, image_fol
         "too_large": 1,
     }
     refused = {Path(reject.path).name: reject for reject in report.rejects}
-    assert "expected at most 4,194,304 bytes (4 MB), got 5,000,000" in refused["huge.jpg"].message
+    assert "expected at most 52,428,800 bytes (50 MB), got 52,428,801" in refused["huge.jpg"].message
     assert all("expected" in reject.message for reject in report.rejects)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.errors import InvalidImageError
 from ml.ingest.photo_quality import REASONS, check_quality
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from ml.errors import InvalidImageError
-from ml.ingest.validation import MAX_BYTES, REASONS, sanitise
+from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.ingest.validation import REASONS, sanitise
 
 Encode = Callable[..., bytes]
 Photo = Callable[..., Image.Image]
@@ -148,10 +149,12 @@ def test_an_empty_file_is_refused() -> None:
     assert reason_for(b"") == "zero_byte"
 
 
-def test_four_megabytes_are_the_limit(photo: Photo, encode: Encode) -> None:
+def test_four_megabytes_are_the_limit_of_a_request(photo: Photo, encode: Encode) -> None:
     content = encode(photo(), "PNG")
-    assert sanitise(content + bytes(MAX_BYTES - len(content))).width == 48
-    assert reason_for(content + bytes(MAX_BYTES - len(content) + 1)) == "too_large"
+    assert sanitise(content + bytes(ANSWERING.bytes - len(content)), ANSWERING).width == 48
+    with pytest.raises(InvalidImageError) as refused:
+        sanitise(content + bytes(ANSWERING.bytes - len(content) + 1), ANSWERING)
+    assert refused.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("content", [b"hello", b"%PDF-1.7", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0" * 500])
@@ -184,9 +187,14 @@ def test_thirty_two_pixels_are_the_least(photo: Photo, encode: Encode) -> None:
     assert reason_for(encode(photo(size=(500, 31)), "PNG")) == "too_small"
 
 
-@pytest.mark.parametrize("side", [7072, 10_000, 60_000])
+@pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
 def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     assert reason_for(png_of_size(side, side)) == "too_many_pixels"
+
+
+def test_a_request_may_bring_fewer_pixels_than_ingestion() -> None:
+    with pytest.raises(InvalidImageError, match="at most 16 megapixels in a PNG, got 4001x4000"):
+        sanitise(png_of_size(4001, 4000), ANSWERING)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])

@@ -18,7 +18,7 @@ from ml.errors import SnapshotError
 from ml.evaluation.champion_notices import raise_nightly_alerts
 from ml.evaluation.floor import Floor
 from ml.reporting import training_notices
-from ml.reporting.training_notices import tell_of_overdue
+from ml.reporting.training_notices import notify_overdue
 from ml.settings import Settings
 
 
@@ -104,7 +104,7 @@ def grow_old(catalog: Catalog, minutes: float) -> None:
 
 def tell_overdue(catalog: Catalog) -> list[str]:
     with catalog.begin() as connection:
-        tell_of_overdue(connection, 30)
+        notify_overdue(connection, 30)
     return titles(catalog)
 
 

@@ -10,7 +10,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.tables import training_failures
 from ml.errors import SnapshotError
-from ml.reporting.task_failures import FailedTask, tell_failure
+from ml.reporting.task_failures import FailedTask, notify_failure
 from ml.settings import Settings
 
 STEP = FailedTask("retrain", "run-1", "train", -1, 3, is_training=True, error=SnapshotError("The pool is empty."))
@@ -32,12 +32,12 @@ def recorded(catalog: Catalog) -> tuple[list[tuple[str, str, int]], list[str]]:
 
 def test_each_failed_try_of_a_step_is_recorded_once_with_its_alert(worker: Settings, catalog: Catalog) -> None:
     for failed in (STEP, STEP, replace(STEP, try_number=6)):
-        tell_failure(worker, failed)
+        notify_failure(worker, failed)
     assert recorded(catalog) == ([("run-1", "train", 3), ("run-1", "train", 6)], ["retraining_failed"] * 2)
 
 
 def test_a_failed_task_of_another_dag_is_no_failed_training(worker: Settings, catalog: Catalog) -> None:
-    tell_failure(worker, replace(STEP, dag_id="monitor_production", is_training=False))
+    notify_failure(worker, replace(STEP, dag_id="monitor_production", is_training=False))
     assert recorded(catalog) == ([], ["task_failed"])
 
 
@@ -52,5 +52,5 @@ def full_outbox(catalog: Catalog) -> Iterator[None]:
 @pytest.mark.usefixtures("full_outbox")
 def test_a_failure_without_its_alert_is_not_recorded(worker: Settings, catalog: Catalog) -> None:
     with pytest.raises(sa.exc.IntegrityError, match="is_full"):
-        tell_failure(worker, STEP)
+        notify_failure(worker, STEP)
     assert recorded(catalog) == ([], [])

@@ -12,7 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.logs.results import find_result
 from ml.catalog.tables import images, predictions
 from ml.data.copies import near_copies
-from ml.data.image_statistics import measure
+from ml.data.copies.image_statistics import measure
 from ml.deadlines import Deadline
 from ml.errors import BusyError, InvalidImageError
 from ml.ingest.validation import sanitise
@@ -51,7 +51,7 @@ def test_a_version_with_the_same_backbone_answers_from_the_features(
     other = replace(predictor, model=load_model(2))
     found = other.predict_upload(png(1))
     assert stages == []
-    expected = other.model.predict(other.model.decode(png(1)).pixels[None]).probabilities[0]
+    expected = other.model.predict(other.model.decode(png(1), Deadline(60)).pixels[None]).probabilities[0]
     assert found.answer.probabilities == pytest.approx(expected, abs=1e-5)
 
 
@@ -75,7 +75,7 @@ def test_where_all_places_are_taken_only_what_is_known_is_answered(predictor: Pr
 
 def test_a_request_whose_time_is_over_does_not_wait_for_its_turn(predictor: Predictor, png: Png) -> None:
     late, decoding = replace(predictor, deadline=Deadline(0.5)), predictor.admission.decoding
-    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)), pytest.raises(BusyError, match="too busy"):
+    with decoding.enter(Deadline(1)), pytest.raises(BusyError, match="too busy"):
         late.predict_upload(png(1))
 
 
@@ -95,7 +95,7 @@ def test_nothing_is_decoded_computed_or_measured_in_an_open_transaction(
     watch: TransactionWatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loaded_model, "sanitise", watch.watched(sanitise))
+    monkeypatch.setattr(LoadedModel, "decode", watch.watched(LoadedModel.decode))
     monkeypatch.setattr(near_copies, "measure", watch.watched(measure))  # by the harvest
     for verb in ("predict", "classify"):
         monkeypatch.setattr(Classifier, verb, watch.watched(getattr(Classifier, verb)))

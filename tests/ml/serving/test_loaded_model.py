@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ml.catalog.answers import Answer
+from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, ModelLoadError
 from ml.serving.loaded_model import LoadedModel
 from ml.tasks.classification.classification_task import TASK
@@ -28,7 +29,7 @@ def test_a_damaged_bundle_is_refused(write_bundle: Callable[[Path, int], Path], 
 def test_a_file_is_decoded_to_what_is_stored_and_what_the_model_looks_at(
     model: LoadedModel, png: Callable[[int], bytes]
 ) -> None:
-    decoded = model.decode(png(1))
+    decoded = model.decode(png(1), Deadline(60))
     assert (decoded.image.sha256, decoded.image.media_type) == (sha256(png(1)).hexdigest(), "image/png")
     assert (decoded.image.width, decoded.image.height) == (48, 40)
     assert (decoded.pixels.shape, decoded.pixels.dtype) == ((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
@@ -37,11 +38,11 @@ def test_a_file_is_decoded_to_what_is_stored_and_what_the_model_looks_at(
 @pytest.mark.parametrize("content", [b"", b"GIF89a but no more", bytes(100)])
 def test_what_is_no_image_is_not_decoded(model: LoadedModel, content: bytes) -> None:
     with pytest.raises(InvalidImageError):
-        model.decode(content)
+        model.decode(content, Deadline(60))
 
 
 def test_known_features_give_the_answer_that_pixels_give(model: LoadedModel, png: Callable[[int], bytes]) -> None:
-    pixels = np.stack([model.decode(png(seed)).pixels for seed in range(3)])
+    pixels = np.stack([model.decode(png(seed), Deadline(60)).pixels for seed in range(3)])
     output = model.predict(pixels)
     assert output.probabilities.shape == (3, len(CLASSES))
     np.testing.assert_allclose(output.probabilities.sum(axis=1), 1, rtol=1e-5)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.tables import items, predictions
+from ml.deadlines import Deadline
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
 
@@ -20,7 +21,7 @@ def store(catalog: Catalog, model: LoadedModel, account_id: int) -> PredictionSt
 
 
 def keep(store: PredictionStore, content: bytes) -> tuple[str, Prediction]:
-    decoded = store.model.decode(content)
+    decoded = store.model.decode(content, Deadline(60))
     output = store.model.predict(decoded.pixels[np.newaxis])
     answer = output.answers[0]
     return decoded.image.sha256, store.keep(decoded.image, "upload", output.features[0], answer)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
         assert (again.model_version, again.verdict.champion_version) == (2, 1)
         assert cycle.retrain(restored, "first", "test", PARAMETERS).model_version == 1
     assert list(fresh.mycoflow_home.glob("mlflow/mycoflow-training/models/*"))
+
+
+def test_a_backup_that_would_lack_the_champion_s_files_is_refused(trained: Workspace, folder: Path) -> None:
+    moved = trained.settings.mycoflow_home.with_name("it's [moved]")
+    trained.settings.mycoflow_home.rename(moved)
+    elsewhere = replace(trained, settings=trained.settings.model_copy(update={"mycoflow_home": moved}))
+    with pytest.raises(BackupError, match=r"version 1, which is in production, under file://.*They are at file://"):
+        back_up(elsewhere, folder)
+    assert not folder.exists()
 
 
 def test_texts_and_the_versions_of_items_come_back(workspace: Workspace, fresh: Settings, folder: Path) -> None:

@@ -251,7 +251,7 @@ def test_no_table_has_a_text_once_its_items_are_forgotten(workspace: Workspace) 
         save_prediction(connection, save_result(connection, record.id, 1, ANSWER).id, account_id, False)
         change_description(connection, record.id, read_text("Ada Lovelace signs"), f"account:{account_id}")
     assert tables_with(workspace, "Lovelace") == {"training.texts"}
-    erase_owner(workspace.catalog, Account(account_id, "ada", "user"))
+    erase_owner(workspace.catalog, Account(account_id, "ada", "user"), "test")
     with workspace.catalog.begin() as connection:
         connection.execute(sa.update(items).values(received_at=sa.func.now() - LONG_AGO))
         connection.execute(sa.update(predictions).values(requested_at=sa.func.now() - LONG_AGO))

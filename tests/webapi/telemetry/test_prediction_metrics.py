@@ -96,7 +96,7 @@ def test_the_wait_for_a_turn_is_no_part_of_a_stage(
 ) -> None:
     serve_version(1)
     decoding = application_state.current(app).admission.decoding
-    with decoding.enter(Deadline(1)), decoding.enter(Deadline(1)):
+    with decoding.enter(Deadline(1)):
         assert post(png(0)).status_code == 503
     assert counted(scrape(), "mycoflow_stage_duration_seconds") == {}
 

@@ -1,4 +1,4 @@
-"""The caller's account, and the data that is stored about its owner (GDPR, articles 15, 17 and 20)."""
+"""Accounts, and the data that is stored about their owners (GDPR, articles 15, 17 and 20)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ml.catalog.accounts.personal_data import Row, read_account, read_history
-from ml.catalog.accounts.user_accounts import Role
-from ml.errors import AccountError
-from ml.upkeep.erasing import erase_owner
+from ml.catalog.accounts.user_accounts import PASSWORD_MIN_LENGTH, Role
+from ml.upkeep.erasing import erase_login, erase_owner
+from ml.upkeep.role_changes import assign_role
 from webapi import application_state
-from webapi.access.authentication import current_account, requires
+from webapi.access.authentication import current_account, current_actor, requires
+from webapi.access.sessions import change_own_password
+from webapi.api.parameters import Strict
 from webapi.api.problem_answers import Problem, new_api
-from webapi.problems import ProblemError
 
 api = new_api("users", __name__, "general")
 
@@ -82,6 +83,25 @@ class EventData(BaseModel):
     happened_at: datetime
 
 
+class NewPassword(Strict):
+    """The present password of the caller, and the new one."""
+
+    password: str = Field(max_length=1024)
+    new_password: str = Field(min_length=PASSWORD_MIN_LENGTH, max_length=1024)
+
+
+class NewRole(Strict):
+    """The role to give to an account."""
+
+    role: Role
+
+
+class AccountPath(BaseModel):
+    """The login of an account."""
+
+    login: str = Field(max_length=64)
+
+
 class PersonalData(BaseModel):
     """All data about the account's owner, oldest first."""
 
@@ -119,10 +139,40 @@ def erase_user() -> Response:
 
     Raises: 409, it is the last admin account.
     """
-    try:
-        erase_owner(application_state.current_catalog(), current_account())
-    except AccountError as error:
-        raise ProblemError(409, "last-admin", str(error)) from error
+    erase_owner(application_state.current_catalog(), current_account(), current_actor())
+    return Response(status=204)
+
+
+@api.put("/user/password", responses={204: None, 503: Problem})
+@requires("user")
+def put_password(body: NewPassword) -> Response:
+    """Change the caller's password. This ends all sessions of the account: its tokens are invalid from now on.
+
+    Raises: 403, the present password is wrong; 429, too many attempts.
+    """
+    change_own_password(current_account(), body.password, body.new_password)
+    return Response(status=204)
+
+
+@api.patch("/users/<login>", responses={200: Identity, 404: Problem, 409: Problem})
+@requires("admin")
+def patch_account(path: AccountPath, body: NewRole) -> Response:
+    """Change the role of an account. The next request of its owner has the new role.
+
+    Raises: 404, there is no such account; 409, it is the last admin account.
+    """
+    account = assign_role(application_state.current_catalog(), path.login, body.role, current_actor())
+    return jsonify(login=account.login, role=account.role)
+
+
+@api.delete("/users/<login>", responses={204: None, 404: Problem, 409: Problem})
+@requires("admin")
+def erase_other(path: AccountPath) -> Response:
+    """Erase an account for good, as its owner may. Its predictions and feedback stay, but without a link to it.
+
+    Raises: 404, there is no such account; 409, it is the last admin account.
+    """
+    erase_login(application_state.current_catalog(), path.login, current_actor())
     return Response(status=204)
 
 

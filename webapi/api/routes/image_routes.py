@@ -4,6 +4,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from ml.data.image_viewing import read_photo
+from ml.upkeep.erasing import erase_photo
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import Sha256
@@ -35,3 +36,16 @@ def get_image(path: ImagePath) -> Response:
     """
     photo = read_photo(application_state.current_catalog(), current_account(), path.sha256)
     return Response(photo.content, mimetype=photo.media_type, headers=_CACHING)
+
+
+@api.delete("/images/<sha256>", responses={204: None, 404: Problem})
+@requires("user")
+def delete_image(path: ImagePath) -> Response:
+    """Erase a photo that the caller asked about: its bytes, thumbnail and features, and the link to the account.
+
+    The answers stay, but anonymous. A photo that somebody else sent too stays for that person.
+
+    Raises: 404, the caller asked about no such photo.
+    """
+    erase_photo(application_state.current_catalog(), current_account(), path.sha256)
+    return Response(status=204)

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from ml.data.copies import copy_hashes
 from ml.data.copies.copy_comparison import copy_evidence
 from ml.data.copies.copy_hashes import SOUGHT_AMONG, sought_hashes, stored_hashes
+from ml.data.copies.image_statistics import measure
 from ml.data.copies.thumbnails import Grey, as_grey
-from ml.data.image_statistics import measure
 from ml.ingest.digits import write_digits
 
 PAIRS = 20

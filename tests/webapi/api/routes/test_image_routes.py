@@ -124,3 +124,42 @@ def test_bytes_that_are_gone_are_an_outage_that_names_no_place(user: FlaskClient
     assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:image-store-unavailable")
     assert asked not in answer.text
     assert "/" not in answer.json["detail"]
+
+
+def test_one_erases_one_s_own_photo(user: FlaskClient, admin: FlaskClient, asked: str, post: Post, png: Png) -> None:
+    assert user.delete(f"/images/{asked}").status_code == 204
+    assert statuses(asked, user, admin) == [404, 404]
+    assert user.delete(f"/images/{asked}").status_code == 404
+    data: Any = user.get("/user/data").json
+    assert data["predictions"] == []
+    assert post(png(1)).status_code == 200  # sent again, it is stored again
+    assert statuses(asked, user) == [200]
+
+
+def test_nobody_erases_somebody_else_s_photo(
+    client: FlaskClient, log_in: Callable[..., FlaskClient], expert: FlaskClient, admin: FlaskClient, asked: str,
+    user: FlaskClient,
+) -> None:  # fmt: skip
+    others = [client, log_in("user"), expert, admin]
+    assert [each.delete(f"/images/{asked}").status_code for each in others] == [401, 404, 404, 404]
+    assert [user.delete(f"/images/{each}").status_code for each in ("0" * 64, "no-hash")] == [404, 422]
+    assert statuses(asked, user) == [200]
+
+
+def test_a_photo_that_another_sent_too_stays_for_that_person(
+    user: FlaskClient, log_in: Callable[..., FlaskClient], asked: str, png: Png
+) -> None:
+    other = log_in("user")
+    other.post("/predictions", data={"file": (io.BytesIO(png(1)), "same.png")})
+    assert user.delete(f"/images/{asked}").status_code == 204
+    assert statuses(asked, user, other) == [404, 200]
+    assert other.delete(f"/images/{asked}").status_code == 204
+    assert statuses(asked, other) == [404]
+
+
+def test_an_admin_changes_nothing_of_an_erased_photo(user: FlaskClient, admin: FlaskClient, asked: str) -> None:
+    assert user.delete(f"/images/{asked}").status_code == 204
+    change = {"sha256": asked, "action": "relabel", "label": "amanita"}
+    assert admin.post("/data/update", json={"changes": [change]}).status_code == 404
+    assert admin.get("/data/query?kind=images").json == {"images": [], "next_cursor": None}
+    assert len(admin.get("/data/query?kind=predictions").json["predictions"]) == 1  # type: ignore[index]

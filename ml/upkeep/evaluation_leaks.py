@@ -13,7 +13,7 @@ from ml.data.membership import withdraw
 
 
 @dataclass(frozen=True)
-class CrossingReport:
+class LeakReport:
     """The result of a check.
 
     Args:
@@ -25,7 +25,7 @@ class CrossingReport:
     marked_evaluations: int
 
 
-def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingReport:
+def remove_leaks(catalog: Catalog, mirrored: bool, actor: str) -> LeakReport:
     """Remove from the pool all items with a copy or a group in the evaluation set. Existing snapshots do not change.
 
     Args:
@@ -35,7 +35,7 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
     """
     measure_all(catalog)
     withdrawn = {}
-    for item_id, original in _find_crossing(catalog, mirrored).items():
+    for item_id, original in _find_leaks(catalog, mirrored).items():
         with catalog.begin() as connection:
             lock_membership(connection, "pool")
             if _is_in_pool(connection, item_id) and withdraw(connection, item_id, original, actor):
@@ -44,10 +44,10 @@ def check_crossing(catalog: Catalog, mirrored: bool, actor: str) -> CrossingRepo
         _mark_evaluations(connection)
         query = sa.select(sa.func.count()).select_from(evaluations).where(evaluations.c.learned_copies > 0)
         marked: int = connection.execute(query).scalar_one()
-    return CrossingReport(withdrawn, marked)
+    return LeakReport(withdrawn, marked)
 
 
-def _find_crossing(catalog: Catalog, mirrored: bool) -> dict[str, str]:
+def _find_leaks(catalog: Catalog, mirrored: bool) -> dict[str, str]:
     """Return pool item id -> id of an item of the evaluation set that is a copy of it or of the same group."""
     with catalog.begin() as connection:
         evaluated = list(connection.scalars(sa.select(items.c.id).where(items.c.split == "evaluation")))

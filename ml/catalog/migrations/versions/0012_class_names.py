@@ -5,8 +5,8 @@ from alembic import op
 
 from ml.catalog.class_names import mend_class_name
 
-revision = "schema_0011"
-down_revision = "schema_0010"
+revision = "schema_0012"
+down_revision = "schema_0011"
 branch_labels = None
 depends_on = None
 

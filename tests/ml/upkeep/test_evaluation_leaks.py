@@ -18,7 +18,7 @@ from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.membership import Arrival, enter
 from ml.data.snapshot_rules import SnapshotRules, create_snapshot
 from ml.ingest.folder import ingest_folder
-from ml.upkeep.crossing import check_crossing
+from ml.upkeep.evaluation_leaks import remove_leaks
 from tests.ml.data.copies.test_copy_comparison import scene
 
 
@@ -72,17 +72,17 @@ def test_copies_leave_the_pool_and_snapshots_stay(leaking: Catalog) -> None:
     with leaking.begin() as connection:
         snapshot_id = create_snapshot(connection, SnapshotRules(100, 0.20, 0.30), None)
     count = sa.text(f"SELECT count(*) FROM training.snapshot_items WHERE snapshot_id = {snapshot_id}")
-    report = check_crossing(leaking, mirrored=True, actor="check")
+    report = remove_leaks(leaking, mirrored=True, actor="check")
     assert len(report.withdrawn) == 3
     with leaking.begin() as connection:
         held = connection.execute(sa.select(items.c.id, items.c.copy_of).where(items.c.held_back == "copy"))
         assert dict(held.tuples().all()) == report.withdrawn
         assert connection.execute(count).scalar_one() == 43
-    assert check_crossing(leaking, mirrored=True, actor="check").withdrawn == {}
+    assert remove_leaks(leaking, mirrored=True, actor="check").withdrawn == {}
 
 
 def test_mirror_images_stay_where_left_and_right_differ(leaking: Catalog) -> None:
-    assert len(check_crossing(leaking, mirrored=False, actor="check").withdrawn) == 2
+    assert len(remove_leaks(leaking, mirrored=False, actor="check").withdrawn) == 2
 
 
 def test_figures_that_stood_on_a_learned_copy_are_marked_and_no_others(leaking: Catalog) -> None:
@@ -92,7 +92,7 @@ def test_figures_that_stood_on_a_learned_copy_are_marked_and_no_others(leaking: 
         for version, snapshot in ((1, snapshot_id), (2, None)):
             connection.execute(sa.text(MODEL), {"version": version, "snapshot": snapshot})
             save_figures(connection, version, set_version)
-    assert check_crossing(leaking, mirrored=True, actor="check").marked_evaluations == 1
+    assert remove_leaks(leaking, mirrored=True, actor="check").marked_evaluations == 1
     with leaking.begin() as connection:
         marks = connection.execute(sa.select(evaluations.c.model_version, evaluations.c.learned_copies))
         assert dict(marks.tuples().all()) == {1: 3, 2: 0}
@@ -113,13 +113,13 @@ def test_a_learned_photo_marks_figures_whatever_text_it_had_and_texts_alone_cros
         first_set, _ = current_evaluation_set(connection)
         connection.execute(sa.text(MODEL), {"version": 1, "snapshot": snapshot_id})
         save_figures(connection, 1, first_set)
-    report = check_crossing(catalog, mirrored=True, actor="check")
+    report = remove_leaks(catalog, mirrored=True, actor="check")
     assert report.withdrawn.keys() == {version}
     with catalog.begin() as connection:
         change_description(connection, report.withdrawn[version], read_text("a stool of oak"), "test")
         second_set, _ = current_evaluation_set(connection)
         save_figures(connection, 1, second_set)
-    assert check_crossing(catalog, mirrored=True, actor="check").withdrawn == {}
+    assert remove_leaks(catalog, mirrored=True, actor="check").withdrawn == {}
     with catalog.begin() as connection:
         marks = connection.execute(sa.select(evaluations.c.evaluation_set_version, evaluations.c.learned_copies))
         assert dict(marks.tuples().all()) == {first_set: 2, second_set: 2}
@@ -129,6 +129,6 @@ def test_a_group_on_both_sides_leaves_the_pool(catalog: Catalog, add_images: Cal
     (crossing,) = add_images("a", 1, group="walk 7")
     (stays,) = add_images("a", 1, group="walk 8")
     (original,) = add_images("a", 1, split="evaluation", part="anchor", group="walk 7")
-    assert check_crossing(catalog, mirrored=True, actor="check").withdrawn == {crossing: original}
+    assert remove_leaks(catalog, mirrored=True, actor="check").withdrawn == {crossing: original}
     with catalog.begin() as connection:
         assert connection.scalar(sa.select(items.c.held_back).where(items.c.id == stays)) is None

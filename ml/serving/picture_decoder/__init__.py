@@ -1,0 +1,1 @@
+"""Decode pictures that strangers sent in a process of its own, which a picture may kill without harm."""

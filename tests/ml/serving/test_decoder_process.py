@@ -1,0 +1,237 @@
+"""Decoding in a process of its own: what hostile pictures cost, and what they cannot do."""
+
+import io
+import os
+import signal
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from ml.backbones.preprocessing import to_pixels
+from ml.deadlines import Deadline
+from ml.errors import InvalidImageError, TimeOverError
+from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.serving.picture_decoder import decoder_process
+from ml.serving.picture_decoder.decoder_process import DecoderProcess
+from tests.ml.ingest.pictures.picture_making import (
+    HEIC,
+    adobe_rgb,
+    bmp_32_bit,
+    chunk,
+    directory,
+    png_16_bit,
+    webp_of_size,
+    with_chunks,
+    with_more_scans,
+    with_segments,
+    write,
+)
+
+SIDE = 64
+PEAK_BYTES = 600_000_000  # of the process; a container has 1 GB, and the service itself takes 300 MB
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[DecoderProcess]:
+    decoder = DecoderProcess()
+    yield decoder
+    decoder.close()
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8))
+
+
+def empty_png(side: int, colour_type: int = 6, depth: int = 8, is_interlaced: bool = False) -> bytes:
+    """A PNG of zeros. Its pixels take a thousand times its size."""
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    pixels = side * (1 + side * bits // 8) + 20 * side
+    header = struct.pack(">IIBBBBB", side, side, depth, colour_type, 0, 0, is_interlaced)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(pixels), 9)), chunk(b"IEND", b"")]
+    )
+
+
+def tiles(count: int) -> bytes:
+    """A TIFF whose tiles all lie at the same place."""
+    at = 8 + 256
+    places, sizes = struct.pack(f"<{count}L", *[8] * count), struct.pack(f"<{count}L", *[256] * count)
+    fields = [(256, 4, 1, 4000), (257, 4, 1, 4000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]
+    fields += [(322, 3, 1, 16), (323, 3, 1, 16), (324, 4, count, at), (325, 4, count, at + len(places))]
+    head = b"II*\0" + struct.pack("<L", at + len(places) + len(sizes))
+    return head + bytes(256) + places + sizes + directory(fields)
+
+
+def many_frames(file_format: str) -> bytes:
+    frames = [Image.new("P", (64, 64), number % 7) for number in range(1000)]
+    return write(frames[0], file_format, save_all=True, append_images=frames[1:], duration=20)
+
+
+def looped_tiff(next_at: int) -> bytes:
+    content = write(Image.new("RGB", (64, 64)), "TIFF")
+    at = struct.unpack_from("<L", content, 4)[0]
+    end = at + 2 + 12 * struct.unpack_from("<H", content, at)[0]
+    return content[:end] + struct.pack("<L", next_at or at) + content[end + 4 :]
+
+
+def grey(pixels: int, **options: bool) -> bytes:
+    side = int(pixels**0.5)
+    return write(Image.new("L", (side, side), 77), "JPEG", quality=20, **options)
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "a lossless WebP of 50 megapixels in 42 bytes": lambda: webp_of_size(7070),
+    "an RGBA PNG of 50 megapixels": lambda: empty_png(7070),
+    "the largest RGBA PNG": lambda: empty_png(4000),
+    "the largest RGBA PNG of 16 bits": lambda: empty_png(4000, depth=16),
+    "the largest interlaced PNG": lambda: empty_png(4000, is_interlaced=True),
+    "a grey JPEG of 50 megapixels": lambda: grey(50_000_000),
+    "a grey progressive JPEG of 50 megapixels": lambda: grey(50_000_000, progressive=True),
+    "a grey progressive JPEG of 100 megapixels": lambda: grey(100_000_000, progressive=True),
+    "9000 scans": lambda: with_more_scans(write(Image.new("RGB", (1000, 1000)), "JPEG", progressive=True), 9000),
+    "90 scans of 16 megapixels": lambda: with_more_scans(grey(16_000_000, progressive=True), 84),
+    "an animated GIF": lambda: many_frames("GIF"),
+    "an animated PNG": lambda: many_frames("PNG"),
+    "a directory of a TIFF that follows itself": lambda: looped_tiff(0),
+    "a directory of a TIFF that follows nothing": lambda: looped_tiff(2**32 - 2),
+    "63,000 tiles": lambda: tiles(62_500),
+    "20,000 tiles": lambda: tiles(20_000),
+    "900,000 comments": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 900_000,
+    "340,000 texts": lambda: empty_png(64)[:33] + chunk(b"tEXt", b"") * 340_000,
+    "4 MB of half a marker": lambda: grey(4096)[:-2] + b"\xff" * 4_000_000,
+    "an inflated text": lambda: with_chunks(empty_png(64), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**9)))),
+    "an inflated profile": lambda: with_chunks(empty_png(64), chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**9)))),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_picture_takes_little_time_and_memory(name: str, decoder: DecoderProcess) -> None:
+    content = HOSTILE[name]()
+    assert len(content) <= ANSWERING.bytes + 100_000
+    decoder.start()
+    running = psutil.Process(decoder.demand_pid())
+    before = running.cpu_times()
+    try:
+        decoder.decode(content, SIDE, Deadline(120))
+    except InvalidImageError as error:
+        assert error.reason in ("too_many_pixels", "too_complex", "animated", "unreadable")
+    after = running.cpu_times()  # the process goes on
+    assert after.user + after.system - before.user - before.system < 1
+    peak = next(line for line in Path(f"/proc/{running.pid}/status").read_text().splitlines() if "VmHWM" in line)
+    assert int(peak.split()[1]) * 1024 < PEAK_BYTES
+
+
+def test_every_format_arrives_as_the_model_sees_its_stored_bytes(decoder: DecoderProcess, picture: Image.Image) -> None:
+    array = np.asarray(picture)
+    contents = [write(picture, each) for each in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")]
+    contents += [HEIC, bmp_32_bit(array, 0), png_16_bit(array.astype(np.uint16) * 16)]
+    contents += [write(picture, "JPEG", icc_profile=adobe_rgb(), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")]
+    for content in contents:
+        decoded = decoder.decode(content, SIDE, Deadline(60))
+        assert np.array_equal(decoded.pixels, to_pixels(decoded.image.content, SIDE))
+        stored = Image.open(io.BytesIO(decoded.image.content))
+        assert stored.size == (decoded.image.width, decoded.image.height)
+
+
+def test_a_picture_that_is_not_decoded_at_the_deadline_is_given_up_and_the_next_one_is_answered(
+    decoder: DecoderProcess, picture: Image.Image
+) -> None:
+    content = write(picture.resize((4000, 4000)), "PNG", compress_level=1)[: ANSWERING.bytes]
+    decoder.start()
+    began_at = time.monotonic()
+    os.kill(decoder.demand_pid(), signal.SIGSTOP)  # a picture that never ends
+    with pytest.raises(TimeOverError, match="in the time of a request"):
+        decoder.decode(content, SIDE, Deadline(0.3))
+    assert time.monotonic() - began_at < 30
+    assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
+
+
+def test_a_picture_gets_a_few_seconds_of_computing(
+    decoder: DecoderProcess, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = write(picture.resize((4000, 3000)), "JPEG", quality=60)
+    with monkeypatch.context() as few:
+        few.setattr(decoder_process, "CPU_SECONDS", 0.02)
+        with pytest.raises(InvalidImageError, match="seconds of computing") as refused:
+            decoder.decode(content, SIDE, Deadline(60))
+    assert refused.value.reason == "too_complex"
+    assert decoder.decode(content, SIDE, Deadline(60)).image.width == 4000
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_where_a_picture_ends_the_process_only_that_picture_is_refused(
+    sign: signal.Signals, decoder: DecoderProcess, picture: Image.Image
+) -> None:
+    decoder.start()
+    pid = decoder.demand_pid()
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(decoder.decode, write(picture, "PNG"), SIDE, Deadline(60))
+        time.sleep(0.3)
+        os.kill(pid, sign)
+        os.kill(pid, signal.SIGCONT)
+        with pytest.raises(InvalidImageError) as refused:
+            asked.result()
+    assert refused.value.reason == "too_complex"
+    assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_picture(
+    picture: Image.Image, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoder_process, "_CHILD", "ml.no_such_module")
+    with pytest.raises(RuntimeError, match="ends with status 1"):
+        DecoderProcess().decode(write(picture, "PNG"), SIDE, Deadline(60))
+    assert "no_such_module" in capfd.readouterr().err
+
+
+def test_many_threads_share_the_process(decoder: DecoderProcess, picture: Image.Image) -> None:
+    contents = [write(picture.rotate(angle), "PNG") for angle in range(0, 240, 10)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda each: decoder.decode(each, SIDE, Deadline(60)), contents))
+    for content, decoded in zip(contents, found, strict=True):
+        assert np.array_equal(decoded.pixels, to_pixels(content, SIDE))
+
+
+def test_the_process_has_no_secrets_and_ends_with_the_service(
+    picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://a:secret@host/b")
+    decoder = DecoderProcess()
+    decoder.decode(write(picture, "PNG"), SIDE, Deadline(60))
+    running = psutil.Process(decoder.demand_pid())
+    assert "secret" not in str(running.environ())
+    decoder.close()
+    assert not running.is_running()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG"])
+def test_odd_metadata_writes_no_line(
+    kind: str, decoder: DecoderProcess, picture: Image.Image, capfd: pytest.CaptureFixture[str]
+) -> None:
+    decoder.start()
+    if kind == "TIFF":
+        content = odd_tiff(10_000)
+    elif kind == "JPEG":
+        content = with_segments(write(picture, "JPEG"), (0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 5000))
+    else:
+        content = with_chunks(write(picture, "PNG"), *[chunk(b"zTXt", b"a\0\0broken")] * 1000)
+    decoder.decode(content, SIDE, Deadline(60))
+    assert capfd.readouterr() == ("", "")
+
+
+def odd_tiff(count: int) -> bytes:
+    """A TIFF with tags that nobody knows, and with some that have more values than they may."""
+    fields = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+    fields += [(277, 3, 1, 1), (278, 4, 1, 64), (279, 4, 1, 4096), (282, 5, 90_000, 8), (305, 2, 2**31, 8)]
+    fields += [(40_000 + number, 4, 1, 8) for number in range(count)]
+    return b"II*\0" + struct.pack("<L", 8 + 4096) + bytes(4096) + directory(fields)

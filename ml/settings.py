@@ -79,10 +79,13 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
+    image_size: int | None = Field(
+        None, ge=1, le=512, description="Side of the network's square input, pixels; the backbone's own when empty"
+    )
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
-        None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
+        None,
+        description="imagenet, bundled, random, or a .weights.h5 or .pth file; chosen once for the home when empty",
     )
     model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
@@ -179,9 +182,9 @@ class Settings(BaseSettings):
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, value: str | None) -> str | None:
-        if value is None or value in ("imagenet", "bundled", "random") or value.endswith(".weights.h5"):
+        if value is None or value in ("imagenet", "bundled", "random") or value.endswith((".weights.h5", ".pth")):
             return value
-        raise ValueError(f"expected imagenet, bundled, random or a path ending in .weights.h5, got {value!r}")
+        raise ValueError(f"expected imagenet, bundled, random, or a path ending in .weights.h5 or .pth, got {value!r}")
 
     @field_validator("rate_limit_storage")
     @classmethod

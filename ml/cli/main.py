@@ -17,6 +17,7 @@ from ml import cycle
 from ml.app import open_workspace
 from ml.catalog.database import migrate as migrate_database
 from ml.cli.alert_commands import alerts_app
+from ml.cli.backbone_commands import backbone_app
 from ml.cli.batch_commands import batch_app
 from ml.cli.grafana_commands import grafana_app
 from ml.cli.model_commands import model_app
@@ -50,6 +51,7 @@ app.add_typer(batch_app, name="batch")
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(grafana_app, name="grafana")
 app.add_typer(model_app)
+app.add_typer(backbone_app)
 app.add_typer(upkeep_app)
 app.add_typer(alerts_app)
 app.add_typer(report_app)

@@ -226,9 +226,14 @@ def load_settings(**overrides: object) -> Settings:
     Raises: SettingsError, it names each wrong value with what was expected and what came, and each unknown name with
         the right one.
     """
-    wrong = list_wrong_names()
     try:
+        wrong = list_wrong_names()
         settings = Settings(**overrides)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"Expected the file .env in {str(Path.cwd())!r} to be text in UTF-8. It cannot be read: {error}. Write it "
+            "again, or remove it."
+        ) from error
     except ValidationError as error:
         raise wrong_settings(wrong + describe_errors(error)) from error
     if wrong:

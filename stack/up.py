@@ -70,7 +70,7 @@ def _supervise(settings: Settings, console: Console) -> int:
     migrate_all(settings, addresses, environment, logs)
     announcer = threading.Thread(target=_announce, args=(settings, addresses, secrets, console), daemon=True)
     announcer.start()
-    with (logs / "honcho.log").open("w") as output, _database_kept_running(home, console):
+    with (logs / "honcho.log").open("w") as output, database_kept_running(home, console):
         supervisor = Supervisor(list_children(settings, addresses), environment, str(home), logs, output)
         supervisor.loop()
     for name in supervisor.died:
@@ -88,7 +88,7 @@ def _supervise(settings: Settings, console: Console) -> int:
 
 
 @contextmanager
-def _database_kept_running(home: Path, console: Console) -> Iterator[None]:
+def database_kept_running(home: Path, console: Console) -> Iterator[None]:
     """Start the embedded PostgreSQL again if it ends during the block. The children know only its address."""
     is_over = threading.Event()
 

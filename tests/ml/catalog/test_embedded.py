@@ -8,17 +8,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
 
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url, is_running, restart
 from ml.errors import DatabaseUnavailableError
 from ml.serving.lazy_catalog import Database
 from ml.settings import Settings
+from stack.up import DATABASE_CHECK_SECONDS, database_kept_running
 from tests.memory import memory_folder
 
 pytestmark = pytest.mark.heavy
@@ -95,6 +98,21 @@ def test_a_running_server_is_not_started_again(own_home: Path) -> None:
 def give_the_id_to_another_process(folder: Path) -> None:
     _, *rest = (folder / "postmaster.pid").read_text().splitlines()
     (folder / "postmaster.pid").write_text("\n".join([str(os.getpid()), *rest]))
+
+
+def test_a_stack_starts_its_server_again_and_not_while_it_ends(own_home: Path) -> None:
+    embedded_url(own_home, "mycoflow")
+    printed = StringIO()
+    with database_kept_running(own_home, Console(file=printed)):
+        kill(own_home)
+        deadline = time.monotonic() + 60
+        while not is_running(own_home) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert is_running(own_home)
+    assert "PostgreSQL had ended by itself" in printed.getvalue()
+    stop(own_home)
+    time.sleep(DATABASE_CHECK_SECONDS + 1)
+    assert not is_running(own_home)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {

@@ -27,6 +27,7 @@ _READERS: tuple[tuple[bytes, Callable[[bytes], PictureFile]], ...] = (
     (b"MM\0+", read_tiff),
 )
 _HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"])
+_AVIF_BRANDS = frozenset([b"avif", b"avis"])
 # Formats that people take for pictures of ours: the refusal names them.
 _OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -59,9 +60,9 @@ def read_picture_file(content: bytes) -> PictureFile:
             return read_webp(content)
         raise _no_picture("another RIFF file, such as a sound or a video")
     brands = _brands(content)
-    if b"avif" in brands or b"avis" in brands:
+    if brands & _AVIF_BRANDS:
         raise _no_picture("an AVIF")
-    if brands & _HEIC_BRANDS:
+    if is_heic(content):
         return read_heic(content)
     if brands:
         raise _no_picture("a video")
@@ -71,6 +72,12 @@ def read_picture_file(content: bytes) -> PictureFile:
     if any(signature.startswith(content) for signature, _ in _READERS):
         raise damaged("picture")
     raise _no_picture(f"bytes that begin {content[:8]!r}")
+
+
+def is_heic(content: bytes) -> bool:
+    """Whether a file is a HEIC."""
+    brands = _brands(content)
+    return bool(brands & _HEIC_BRANDS) and not brands & _AVIF_BRANDS
 
 
 def _brands(content: bytes) -> set[bytes]:

@@ -1,6 +1,7 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -165,7 +166,12 @@ class Settings(BaseSettings):
     @field_validator("mycoflow_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return Path(os.path.realpath(value.expanduser()))  # Path.resolve raises an error for a loop of links
+        except RuntimeError as error:
+            raise ValueError(
+                f"expected a folder, got ~ and a name that no user of this machine has: {error}"
+            ) from error
 
     @field_validator("class_floors", mode="before")
     @classmethod

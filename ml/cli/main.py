@@ -247,6 +247,12 @@ def _print_ingest_report(report: IngestReport) -> None:
         out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
         out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False)
+    for label, group in list(report.single_groups.items())[:COPIES_SHOWN]:
+        out.print(
+            f"  {label!r}: all its images in the pool are in the group {group!r}. A training needs a second group "
+            "of each class, because it never divides one.",
+            highlight=False,
+        )
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:

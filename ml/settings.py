@@ -1,6 +1,7 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -165,7 +166,12 @@ class Settings(BaseSettings):
     @field_validator("mycoflow_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return Path(os.path.realpath(value.expanduser()))  # Path.resolve raises an error for a loop of links
+        except RuntimeError as error:
+            raise ValueError(
+                f"expected a folder, got ~ and a name that no user of this machine has: {error}"
+            ) from error
 
     @field_validator("class_floors", mode="before")
     @classmethod
@@ -226,9 +232,14 @@ def load_settings(**overrides: object) -> Settings:
     Raises: SettingsError, it names each wrong value with what was expected and what came, and each unknown name with
         the right one.
     """
-    wrong = list_wrong_names()
     try:
+        wrong = list_wrong_names()
         settings = Settings(**overrides)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"Expected the file .env in {str(Path.cwd())!r} to be text in UTF-8. It cannot be read: {error}. Write it "
+            "again, or remove it."
+        ) from error
     except ValidationError as error:
         raise wrong_settings(wrong + describe_errors(error)) from error
     if wrong:

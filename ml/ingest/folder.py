@@ -16,6 +16,7 @@ from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
 from ml.data.copies.near_copies import NearCopies, compare_ahead, measure_all
 from ml.data.feedback import list_spellings
+from ml.data.pool import find_single_groups
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
 from ml.ingest.inspection import Accepted, Inspector
@@ -57,12 +58,16 @@ class CopyFound:
 
 @dataclass
 class IngestReport:
-    """The outcome of all files: accepted, duplicates and rejects add up to their number. Copies are accepted too."""
+    """The outcome of all files: accepted, duplicates and rejects add up to their number. Copies are accepted too.
+
+    Args: single_groups, classes of the folder whose images in the pool are all in one group, with that group.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     copies: list[CopyFound] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    single_groups: dict[str, str] = field(default_factory=dict)
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -127,6 +132,10 @@ def ingest_folder(
         for done in run.ingest(files[start : start + BATCH_SIZE]):
             if on_progress is not None:
                 on_progress(start + done, len(files))
+    if split == "pool":
+        labels = {spellings.settle(file.label) for file in files if file.label is not None}
+        with catalog.begin() as connection:
+            run.report.single_groups = find_single_groups(connection, labels)
     return run.report
 
 

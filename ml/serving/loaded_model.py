@@ -14,8 +14,8 @@ from ml.deadlines import Deadline
 from ml.ingest.pictures.decoding_work import estimate_seconds
 from ml.ingest.pictures.picture_limits import ANSWERING
 from ml.ingest.validation import check_byte_count
+from ml.registry.local_copies import run_id_of, version_of
 from ml.serving.picture_decoder.decoder_process import DecodedImage, shared_decoder
-from ml.serving.serving_cache import run_id_of, version_of
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import Model, Output, Task

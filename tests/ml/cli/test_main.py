@@ -34,7 +34,7 @@ def run(
         "MYCOFLOW_IMAGE_SIZE": "32",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(main, "out", main.Console(width=200))
+    monkeypatch.setattr(main, "out", main.SafeConsole(width=200))
 
     def run_command(*arguments: str, stdin: str = "") -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["mycoflow", *arguments])

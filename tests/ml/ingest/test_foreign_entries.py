@@ -14,7 +14,7 @@ from PIL import Image
 
 from ml.catalog.class_names import ClassSpellings, find_fault, same_class_key
 from ml.catalog.database import Catalog
-from ml.errors import SourceError
+from ml.errors import SettingsError, SourceError
 from ml.ingest.folder import ingest_folder
 from ml.ingest.layout.class_folders import list_files
 from ml.ingest.layout.litter import is_litter
@@ -201,6 +201,18 @@ print(json.dumps(found))
         "closed": "unreadable_folder",
         "listed.png": "unreadable",
     }
+
+
+def test_a_source_that_is_a_loop_itself_is_told_when_it_is_listed(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for url in (str(loop), loop.as_uri()):
+        with pytest.raises(SourceError, match="is no folder"):
+            list(open_source(url, Settings(), []).files())
+    with pytest.raises(SourceError, match="is no folder"):
+        list_files(loop)
+    with pytest.raises(SettingsError, match="MYCOFLOW_INGEST_SOURCES: expected a folder, got '~nobody-at-all/x'"):
+        open_source("~nobody-at-all/x", Settings(), [])
 
 
 VARIANTS = ["Amanita muscaria", "amanita muscaria", "Amanita_muscaria", " Amanita  muscaria ", "\uff21manita muscaria"]

@@ -11,7 +11,8 @@ from ml.backbones.registered import find_backbone
 from ml.catalog.database import Catalog, open_catalog
 from ml.catalog.embedded import embedded_url
 from ml.catalog.models.model_versions import ModelVersion, find_model_version, run_ids, save_model_version
-from ml.errors import UnknownVersionError
+from ml.errors import ModelLoadError, UnknownVersionError
+from ml.registry import local_copies
 from ml.registry.mlflow_registry import Registry
 from ml.registry.moved_files import follow_moved_files
 from ml.settings import Settings, load_settings
@@ -86,7 +87,12 @@ def load_version(workspace: Workspace, version: int) -> Model:
 
     Raises: UnknownVersionError, ModelLoadError, RegistryUnavailableError, RegistryStateError.
     """
-    return load_model(workspace.task, _fetch(workspace, version))
+    bundle = _fetch(workspace, version)
+    try:
+        return load_model(workspace.task, bundle)
+    except ModelLoadError:  # the files of an older release have no hashes, so that damage shows here
+        local_copies.remove(bundle)
+        return load_model(workspace.task, _fetch(workspace, version))
 
 
 def remember_version(workspace: Workspace, version: int, snapshot_id: int | None = None) -> ModelVersion:

@@ -1,6 +1,7 @@
 """One typed Settings object, read from the environment and from `.env`."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -79,10 +80,13 @@ class Settings(BaseSettings):
     harvest_share: float = Field(
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
-    image_size: int = Field(160, ge=1, le=512, description="Side of the network's square input, pixels")
+    image_size: int | None = Field(
+        None, ge=1, le=512, description="Side of the network's square input, pixels; the backbone's own when empty"
+    )
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(
-        None, description="imagenet, bundled, random, or a .weights.h5 file; chosen once for the home when empty"
+        None,
+        description="imagenet, bundled, random, or a .weights.h5 or .pth file; chosen once for the home when empty",
     )
     model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
@@ -165,7 +169,12 @@ class Settings(BaseSettings):
     @field_validator("mycoflow_home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return Path(os.path.realpath(value.expanduser()))  # Path.resolve raises an error for a loop of links
+        except RuntimeError as error:
+            raise ValueError(
+                f"expected a folder, got ~ and a name that no user of this machine has: {error}"
+            ) from error
 
     @field_validator("class_floors", mode="before")
     @classmethod
@@ -182,9 +191,9 @@ class Settings(BaseSettings):
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, value: str | None) -> str | None:
-        if value is None or value in ("imagenet", "bundled", "random") or value.endswith(".weights.h5"):
+        if value is None or value in ("imagenet", "bundled", "random") or value.endswith((".weights.h5", ".pth")):
             return value
-        raise ValueError(f"expected imagenet, bundled, random or a path ending in .weights.h5, got {value!r}")
+        raise ValueError(f"expected imagenet, bundled, random, or a path ending in .weights.h5 or .pth, got {value!r}")
 
     @field_validator("rate_limit_storage")
     @classmethod
@@ -226,9 +235,14 @@ def load_settings(**overrides: object) -> Settings:
     Raises: SettingsError, it names each wrong value with what was expected and what came, and each unknown name with
         the right one.
     """
-    wrong = list_wrong_names()
     try:
+        wrong = list_wrong_names()
         settings = Settings(**overrides)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"Expected the file .env in {str(Path.cwd())!r} to be text in UTF-8. It cannot be read: {error}. Write it "
+            "again, or remove it."
+        ) from error
     except ValidationError as error:
         raise wrong_settings(wrong + describe_errors(error)) from error
     if wrong:

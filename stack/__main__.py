@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ml.cli.terminal import SafeConsole
 from ml.errors import MycoflowError
 from stack.demo.play_demo import play
 from stack.up import run_stack
@@ -27,11 +28,11 @@ def demo() -> None:
 
 
 def _reporting(action: Callable[[Console], int]) -> int:
-    console = Console()
+    console = SafeConsole()
     try:
         return action(console)
     except MycoflowError as error:
-        Console(stderr=True).print(
+        SafeConsole(stderr=True).print(
             f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False, soft_wrap=True
         )
         return 1

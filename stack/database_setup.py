@@ -28,9 +28,14 @@ def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[s
             log = stack.enter_context((logs / f"{name}.log").open("w"))
             command = [python_program(), "-m", *arguments]
             running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
-        with open_catalog(settings):
-            pass
-        failed = [name for name, process in running.items() if process.wait() != 0]
+        try:
+            with open_catalog(settings):
+                pass
+        finally:
+            failed = [name for name, process in running.items() if process.wait() != 0]
     if failed:
         paths = ", ".join(str(logs / f"{name}.log") for name in failed)
-        raise DatabaseUnavailableError(f"Expected the databases to migrate, but {' and '.join(failed)} failed: {paths}")
+        raise DatabaseUnavailableError(
+            f"Expected the databases to migrate, but {' and '.join(failed)} failed: {paths}. If a newer release "
+            "migrated them, install that release."
+        )

@@ -16,10 +16,17 @@ def exclusive(home: Path, what: str) -> Iterator[None]:
     Args:
         home: the folder to lock; the lock is the file `<what>.lock` in it.
         what: what runs under the lock, one word, for the message.
-    Raises: SettingsError, another process holds the lock.
+    Raises: SettingsError, another process holds the lock, or it cannot be written.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / f"{what}.lock").open("a+") as file:
+    path = home / f"{what}.lock"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SettingsError(
+            f"Expected to write the lock {path}. Received: {error}. Move away what is there, or make it writable."
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.errors import SettingsError
+
 ADMIN = "admin"
 SERVICE = "service"  # the prediction service's account in Airflow
 
@@ -21,7 +23,10 @@ class AirflowSecrets:
 
 
 def airflow_secrets(airflow_home: Path) -> AirflowSecrets:
-    """Read the secrets of an Airflow home, and generate those that do not exist yet."""
+    """Read the secrets of an Airflow home, and generate those that do not exist yet.
+
+    Raises: SettingsError, a file of them is damaged.
+    """
     airflow_home.mkdir(parents=True, exist_ok=True)
     password_file = airflow_home / "passwords.json"
     passwords = _passwords(password_file)
@@ -35,7 +40,13 @@ def airflow_secrets(airflow_home: Path) -> AirflowSecrets:
 
 def _passwords(path: Path) -> dict[str, str]:
     new = {login: secrets.token_urlsafe(12) for login in (ADMIN, SERVICE)}
-    stored: dict[str, str] = json.loads(_read_or_make(path, json.dumps(new)))
+    text = _read_or_make(path, json.dumps(new))
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict) or not all(isinstance(value, str) for value in stored.values()):
+        raise _damaged(path, "JSON with a password for each login")
     if missing := new.keys() - stored.keys():  # the folder of an earlier version of Mycoflow
         stored |= {login: new[login] for login in missing}
         path.write_text(json.dumps(stored))
@@ -43,8 +54,18 @@ def _passwords(path: Path) -> dict[str, str]:
 
 
 def _read_or_make(path: Path, content: str) -> str:
-    if not path.exists():
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-    return path.read_text()
+    try:
+        if not path.exists():
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, "a readable text file") from error
+    if not text.strip():
+        raise _damaged(path, "a secret")
+    return text
+
+
+def _damaged(path: Path, expected: str) -> SettingsError:
+    return SettingsError(f"Expected {expected} in {path}, got something else. Delete it: the next start makes another.")

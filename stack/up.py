@@ -4,11 +4,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml.catalog.embedded import is_running, restart
 from ml.settings import Settings, load_settings
 from stack.children import list_children
 from stack.database_setup import migrate_all
@@ -22,6 +26,7 @@ from stack.secret_files import ADMIN, AirflowSecrets, airflow_secrets
 from stack.supervisor import Supervisor
 
 SLOW_START_SECONDS = 120
+DATABASE_CHECK_SECONDS = 2
 
 
 def run_stack(console: Console) -> int:
@@ -65,7 +70,7 @@ def _supervise(settings: Settings, console: Console) -> int:
     migrate_all(settings, addresses, environment, logs)
     announcer = threading.Thread(target=_announce, args=(settings, addresses, secrets, console), daemon=True)
     announcer.start()
-    with (logs / "honcho.log").open("w") as output:
+    with (logs / "honcho.log").open("w") as output, database_kept_running(home, console):
         supervisor = Supervisor(list_children(settings, addresses), environment, str(home), logs, output)
         supervisor.loop()
     for name in supervisor.died:
@@ -80,6 +85,25 @@ def _supervise(settings: Settings, console: Console) -> int:
     if not supervisor.died:
         console.print("Stopped. `make up` starts again with the same data.")
     return 1 if supervisor.died else 0
+
+
+@contextmanager
+def database_kept_running(home: Path, console: Console) -> Iterator[None]:
+    """Start the embedded PostgreSQL again if it ends during the block. The children know only its address."""
+    is_over = threading.Event()
+
+    def keep() -> None:
+        while not is_over.wait(DATABASE_CHECK_SECONDS):
+            if not is_running(home) and restart(home):
+                console.print("PostgreSQL had ended by itself, and was started again.")
+
+    keeper = threading.Thread(target=keep, name="database-keeper", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        keeper.join()
 
 
 def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets, console: Console) -> None:

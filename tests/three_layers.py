@@ -1,7 +1,7 @@
 """A backbone of three small convolutions with random weights: for tests in which the arithmetic is not the question."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,9 +24,11 @@ class ThreeLayers:
     name = NAME
     feature_count = CHANNELS[-1]
     minimum_image_size = 32
+    default_image_size = 32
     pixel_scaling = PixelScaling((127.0, 127.0, 127.0), (1 / 128, 1 / 128, 1 / 128))
     kept_in_fp32 = ("third_pool", "global_average_pool", "flatten")
     tunable_layers = LAYERS
+    weight_sources: ClassVar = {"random": "there are no others"}
 
     def choose_weights(self) -> tuple[str, str]:
         return "random", "there are no others"

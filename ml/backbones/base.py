@@ -51,6 +51,10 @@ class Backbone(Protocol):
         """The smallest side of the square input, pixels."""
 
     @property
+    def default_image_size(self) -> int:
+        """The side that suits photos, where MYCOFLOW_IMAGE_SIZE is empty; pixels."""
+
+    @property
     def pixel_scaling(self) -> PixelScaling:
         """The first operation of the network, the same in Keras and in ONNX."""
 
@@ -61,6 +65,10 @@ class Backbone(Protocol):
     @property
     def tunable_layers(self) -> Sequence[str]:
         """Names of the Keras layers that fine-tuning can train, input first. Fine-tuning trains at most all of them."""
+
+    @property
+    def weight_sources(self) -> Mapping[str, str]:
+        """What MYCOFLOW_WEIGHTS may be: a word, or the end of a file's name -> what these weights are, for people."""
 
     def choose_weights(self) -> tuple[str, str]:
         """Choose the weights of a home whose settings name none.

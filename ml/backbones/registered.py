@@ -1,4 +1,7 @@
-"""The list of backbones, one line each: the name, and the module whose BACKBONE implements it."""
+"""The list of backbones, one line each: the name, and the module whose BACKBONE implements it.
+
+A home whose settings name none takes the first whose ImageNet weights are available.
+"""
 
 from importlib import import_module
 
@@ -7,8 +10,9 @@ from ml.errors import SettingsError
 
 REGISTERED = {
     "vgg16": "ml.backbones.vgg16.vgg16_backbone",
+    "efficientnet_lite0": "ml.backbones.efficientnet_lite.efficientnet_lite_backbone",
 }
-# The default of a home that names no backbone, and of models from the time when a model did not name its backbone.
+# The backbone of models from the time when a model did not name its backbone.
 FIRST_BACKBONE = "vgg16"
 
 
@@ -24,3 +28,21 @@ def find_backbone(name: str) -> Backbone:
         )
     backbone: Backbone = import_module(REGISTERED[name]).BACKBONE
     return backbone
+
+
+def choose_backbone(weights: str | None) -> tuple[str, str]:
+    """Choose the backbone of a home whose settings name none.
+
+    Args: weights, MYCOFLOW_WEIGHTS.
+    Returns: its name, and the reason for the choice.
+    """
+    if weights in (None, "imagenet"):
+        for name in REGISTERED:
+            if find_backbone(name).choose_weights()[0] == "imagenet":
+                return name, "it is the first backbone of `mycoflow backbones` with ImageNet weights here."
+    possible = [name for name in REGISTERED if weights is None or _has_source(find_backbone(name), weights)]
+    return (possible or [FIRST_BACKBONE])[0], f"MYCOFLOW_BACKBONE is empty, and MYCOFLOW_WEIGHTS is {weights!r}."
+
+
+def _has_source(backbone: Backbone, weights: str) -> bool:
+    return any(weights == each or (each.startswith(".") and weights.endswith(each)) for each in backbone.weight_sources)

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from ml.backbones.base import Backbone, BackboneWeights
 from ml.backbones.cpus import int8_saturates
 from ml.backbones.features import read_pixels
+from ml.backbones.int8.parity import compare_backbones
+from ml.backbones.int8.quantisation import CALIBRATION_IMAGES, quantise_backbone
 from ml.backbones.onnx_runtime import OnnxBackbone
-from ml.backbones.parity import compare_backbones
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
-from ml.backbones.quantisation import CALIBRATION_IMAGES, quantise_backbone
 from ml.backbones.registered import find_backbone
 from ml.catalog import locks
 from ml.catalog.database import Catalog

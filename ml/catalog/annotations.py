@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ml.catalog.class_names import read_class_name
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -45,7 +47,7 @@ class AnnotationReader(Protocol):
         What `Annotation.label` writes is read as the same class names; the texts that have more to say than names,
         such as boxes, are the task's.
 
-        Raises: LabelError, the task cannot read it.
+        Raises: LabelError, the task cannot read it, or `ml.catalog.class_names` refuses a name in it.
         """
 
 
@@ -55,7 +57,7 @@ class OneClass:
     is_exclusive = True
 
     def read_label(self, label: str, /) -> Annotation:
-        return Annotation((label,))
+        return Annotation((read_class_name(label),))
 
 
 ONE_CLASS = OneClass()

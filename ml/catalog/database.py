@@ -6,22 +6,38 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from psycopg2 import sql
-from psycopg2.errors import ForeignKeyViolation, QueryCanceled
+from psycopg2.errors import (
+    ForeignKeyViolation,
+    InvalidSchemaName,
+    QueryCanceled,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from pydantic import SecretStr
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ml.catalog.embedded import embedded_url
-from ml.catalog.home_choices import demand_home
+from ml.catalog.embedded import embedded_url, restart
+from ml.catalog.home_choices import demand_home, demand_restored
 from ml.catalog.locks import Lock, lock_migrations
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
@@ -49,6 +65,7 @@ _CONNECTION = {
 }
 _TIME_OVER = "The request was not finished in its time. Try again."
 MIGRATIONS = Path(__file__).parent / "migrations"
+_OTHER_SCHEMA = (UndefinedTable, UndefinedColumn, UndefinedFunction, InvalidSchemaName)
 _EARLIER_REVISION = re.compile(r"000[1-9]")  # migrations before the first release, which `schema_0001` replaced
 
 
@@ -142,6 +159,13 @@ def _translated_errors(deadline: Deadline | None = None) -> Iterator[None]:
         if deadline is not None and isinstance(error.orig, QueryCanceled):
             raise TimeOverError(_TIME_OVER) from error
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+    except ProgrammingError as error:
+        if not isinstance(error.orig, _OTHER_SCHEMA):
+            raise
+        raise SchemaVersionError(
+            f"The database lacks what this code expects: {_first_line(error)}. Another release migrated it while this "
+            "process ran: restart this process with that release."
+        ) from error
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError(f"All connections to PostgreSQL are in use: {error}") from error
     except IntegrityError as error:
@@ -169,8 +193,9 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
         DatabaseUnavailableError: the server does not answer.
         SchemaVersionError: an external database is at another migration, or a newer release or a checkout before the
             first release made the database.
-        SettingsError: the home belongs to another task or another model.
+        SettingsError: the home belongs to another task or another model, or a restore into it was killed.
     """
+    demand_restored(settings)
     engine, singles = create_engine(settings), create_engine(settings, "AUTOCOMMIT")
     try:
         if settings.database_url is None:
@@ -210,9 +235,27 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
         pool_timeout=5,
         connect_args=_CONNECTION,
     )
+    if settings.database_url is None:
+        _restart_when_down(engine, settings.mycoflow_home)
     sa.event.listen(engine, "connect", _set_time_zone)
     _ping_idle_connections(engine)
     return engine
+
+
+def _restart_when_down(engine: sa.Engine, home: Path) -> None:
+    """Start the embedded server again when a new connection shows that it has ended."""
+
+    def connect(
+        dialect: sa.Dialect, _record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.OperationalError:
+            if not restart(home):
+                raise
+            return dialect.connect(*arguments, **options)
+
+    sa.event.listen(engine, "do_connect", connect)
 
 
 def _set_time_zone(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -257,6 +300,7 @@ def migrate(settings: Settings) -> None:
     Raises: DatabaseUnavailableError; SchemaVersionError, a newer release or a checkout before the first release made
         the database.
     """
+    demand_restored(settings)
     engine = create_engine(settings)
     try:
         _migrate(engine, settings)
@@ -268,7 +312,7 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
             lock_migrations(connection)
-            current = _current_revision(connection)
+            current = _current_revision(connection, settings)
             if current != head_revision():
                 _demand_known_revision(current, settings)
                 config = _alembic_config()
@@ -277,14 +321,24 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
             _set_passwords(connection, settings)
     except OperationalError as error:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+    except (ProgrammingError, InternalError) as error:
+        raise SchemaVersionError(
+            f"{_name_database(settings)} cannot be migrated: {_first_line(error)}. Expected an empty database, or one "
+            "of Mycoflow, and a user who owns it. Correct DATABASE_URL, or restore a backup."
+        ) from error
 
 
 def _demand_current_schema(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.connect() as connection:
-            current = _current_revision(connection)
+            current = _current_revision(connection, settings)
     except OperationalError as error:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error
+    except ProgrammingError as error:
+        raise SchemaVersionError(
+            f"The migration of the database cannot be read: {_first_line(error)}. Run `mycoflow migrate` as the user "
+            "who owns the database."
+        ) from error
     if current != head_revision():
         _demand_known_revision(current, settings)
         raise SchemaVersionError(
@@ -296,9 +350,8 @@ def _demand_known_revision(current: str | None, settings: Settings) -> None:
     """Refuse a database at a migration that this code cannot continue from. A database without a migration is new."""
     if current is None or is_known_revision(current):
         return
-    name, remedy = "The database that DATABASE_URL names", "name an empty database there, then run `mycoflow migrate`"
+    name, remedy = _name_database(settings), "name an empty database there, then run `mycoflow migrate`"
     if settings.database_url is None:
-        name = f"The embedded database in {settings.mycoflow_home}"
         remedy = "move that folder away or set MYCOFLOW_HOME to a new one; every command creates the files it needs"
     if is_earlier_revision(current):
         raise SchemaVersionError(
@@ -327,8 +380,23 @@ def _set_passwords(connection: sa.Connection, settings: Settings) -> None:
                 cursor.execute(statement)
 
 
-def _current_revision(connection: sa.Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def _current_revision(connection: sa.Connection, settings: Settings) -> str | None:
+    try:
+        return MigrationContext.configure(connection).get_current_revision()
+    except CommandError as error:
+        raise SchemaVersionError(
+            f"Expected one migration in alembic_version. {_name_database(settings)} has several: restore a backup."
+        ) from error
+
+
+def _name_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        return f"The embedded database in {settings.mycoflow_home}"
+    return "The database that DATABASE_URL names"
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0]
 
 
 def head_revision() -> str:

@@ -1,5 +1,8 @@
 """Choices of a home (MYCOFLOW_HOME) that apply where the settings are empty, such as its task and backbone."""
 
+import os
+from pathlib import Path
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -30,6 +33,28 @@ def change_choice(connection: sa.Connection, name: str, value: str, reason: str)
     statement = insert(home_choices).values(name=name, value=value, reason=reason)
     changed = {"value": value, "reason": reason, "chosen_at": sa.func.clock_timestamp()}
     connection.execute(statement.on_conflict_do_update(index_elements=[home_choices.c.name], set_=changed))
+
+
+def unfinished_restore(settings: Settings) -> Path:
+    """Return the path of the file that exists in a home while a restore runs, and after it was killed."""
+    return settings.mycoflow_home / "restore.unfinished"
+
+
+def has_unfinished_restore(settings: Settings) -> bool:
+    """Return whether a restore into the home runs, or was killed."""
+    return os.path.lexists(unfinished_restore(settings))
+
+
+def demand_restored(settings: Settings) -> None:
+    """Refuse a home whose restore has not ended, because a part of its data is missing.
+
+    Raises: SettingsError.
+    """
+    if has_unfinished_restore(settings):
+        raise SettingsError(
+            f"Expected a home whose restore has ended. A restore into {settings.mycoflow_home} is running, or was "
+            "killed. Wait for it, or run `mycoflow restore FOLDER` again. To give it up, delete the home's folder."
+        )
 
 
 def demand_home(connection: sa.Connection, settings: Settings) -> None:

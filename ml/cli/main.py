@@ -1,5 +1,6 @@
 """`mycoflow ...`: all commands. A command parses its arguments, calls ml.cycle or a lower module, and prints."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,12 +17,13 @@ from ml import cycle
 from ml.app import open_workspace
 from ml.catalog.database import migrate as migrate_database
 from ml.cli.alert_commands import alerts_app
+from ml.cli.backbone_commands import backbone_app
 from ml.cli.batch_commands import batch_app
 from ml.cli.grafana_commands import grafana_app
 from ml.cli.model_commands import model_app
 from ml.cli.report_commands import report_app
 from ml.cli.snapshot_commands import snapshot_app
-from ml.cli.terminal import out, progress
+from ml.cli.terminal import SafeConsole, SafeFormatter, out, progress, show_controls
 from ml.cli.training_progress import run_training
 from ml.cli.tuning_commands import tuning_app
 from ml.cli.upkeep_commands import upkeep_app
@@ -50,6 +51,7 @@ app.add_typer(batch_app, name="batch")
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(grafana_app, name="grafana")
 app.add_typer(model_app)
+app.add_typer(backbone_app)
 app.add_typer(upkeep_app)
 app.add_typer(alerts_app)
 app.add_typer(report_app)
@@ -68,10 +70,14 @@ class Split(StrEnum):
 
 def main() -> None:
     """Run the console script. An expected error becomes one message and exit status 1."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         app()
     except MycoflowError as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("Error:", "bold red"), f" {error}"), highlight=False)
+        text = Text.assemble(("Error:", "bold red"), f" {show_controls(str(error))}")
+        SafeConsole(stderr=True, soft_wrap=True).print(text, highlight=False)
         sys.exit(1)
 
 
@@ -241,6 +247,12 @@ def _print_ingest_report(report: IngestReport) -> None:
         out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
         out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False)
+    for label, group in list(report.single_groups.items())[:COPIES_SHOWN]:
+        out.print(
+            f"  {label!r}: all its images in the pool are in the group {group!r}. A training needs a second group "
+            "of each class, because it never divides one.",
+            highlight=False,
+        )
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:

@@ -109,6 +109,13 @@ def known_labels(connection: sa.Connection) -> set[str]:
     return set(connection.scalars(of_items)) | set(connection.scalars(of_models))
 
 
+def list_spellings(connection: sa.Connection) -> list[str]:
+    """Return the names of all classes: first those that are known labels, then those that only sources state."""
+    known = sorted(known_labels(connection))
+    stated = sa.select(sa.func.unnest(items.c.class_names)).where(items.c.label_origin == "stated").distinct()
+    return known + sorted(set(connection.scalars(stated)).difference(known))
+
+
 def give_feedback(
     connection: sa.Connection,
     prediction: StoredPrediction,

@@ -153,6 +153,22 @@ def count_by_class(connection: sa.Connection, among: Collection[str] | None = No
     return dict(sorted(rows.tuples().all()))
 
 
+def find_single_groups(connection: sa.Connection, among: Collection[str]) -> dict[str, str]:
+    """Return the classes whose human-labelled pool items, two or more, are all in one group: class name -> group.
+
+    Args: among, only these classes.
+    """
+    query = (
+        sa.select(item_classes.c.class_name, sa.func.min(items.c.group_key))
+        .join(items)
+        .where(item_classes.c.class_name.in_(among), item_classes.c.entered_pool_at.is_not(None), _IS_CLASS_LABELLED)
+        .group_by(item_classes.c.class_name)
+        .having(sa.func.count() > 1, sa.func.count(sa.distinct(items.c.group_key)) == 1)
+        .order_by(item_classes.c.class_name)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
 def count_each_class(by_names: Mapping[tuple[str, ...], int]) -> Counter[str]:
     """Count the items that show each class. An item that shows a class twice counts once.
 

@@ -104,7 +104,7 @@ def _classes(connection: sa.Connection, rules: SnapshotRules, champion_classes: 
     if len(classes) < 2:
         raise SnapshotError(
             "Expected images of at least two classes in the pool, "
-            f"found {len(classes)} ({', '.join(classes) or 'none'}) for the selection {rules.selection}. "
+            f"found {len(classes)} ({', '.join(map(repr, classes)) or 'none'}) for the selection {rules.selection}. "
             "Ingest more with `mycoflow ingest DIR --split pool`."
         )
     return classes

@@ -30,12 +30,7 @@ def promote_automatically(
 
     Raises: PromotionHeldError, a rollback holds automatic promotion; StaleChampionError as above.
     """
-    if is_promotion_held(workspace.catalog):
-        raise PromotionHeldError(
-            f"Version {version} was not promoted, because a rollback holds automatic promotion. "
-            f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
-        )
-    promote(workspace, version, expected_current=expected_current, actor=actor, reason=reason)
+    _move(workspace, "promotion", version, expected_current, actor, reason, is_automatic=True)
 
 
 def promote_by_hand(workspace: Workspace, version: int, *, actor: str, reason: str) -> None:
@@ -70,7 +65,7 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
 
 def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
     """Allow automatic promotion again after a rollback."""
-    with workspace.catalog.begin() as connection:
+    with workspace.catalog.lock(PROMOTION), workspace.catalog.begin() as connection:
         journal.complete_move(connection, journal.write_intent(connection, "release", None, None, actor, reason))
 
 
@@ -98,11 +93,17 @@ def _move(
     expected_current: int | None,
     actor: str,
     reason: str,
+    is_automatic: bool = False,
 ) -> None:
     with workspace.catalog.lock(PROMOTION):
         current = _reconcile(workspace)
         if current == version:
             return
+        if is_automatic and is_promotion_held(workspace.catalog):  # under the lock: a rollback may have just ended
+            raise PromotionHeldError(
+                f"Version {version} was not promoted, because a rollback holds automatic promotion. "
+                f"Release it with `mycoflow release`, or choose with `mycoflow promote {version}`."
+            )
         if current != expected_current:
             raise StaleChampionError(
                 f"Version {version} was not put into production: expected version {expected_current} there, "

@@ -104,11 +104,11 @@ def _convert(workspace: Workspace, mlflow_run_id: str, description: ModelDescrip
         scale_name = _choose_scale(original.scales_itself, description.scale)
         scale = SCALES[scale_name]
         outputs = _answer_evaluation_set(workspace, lambda pixels: original.answer(scale.apply(pixels)), image_size)
-        classes = description.classes or registry.read_classes(mlflow_run_id) or ()
-        check_classes(classes, outputs.shape[1])
+        stated = description.classes or registry.read_classes(mlflow_run_id) or ()
+        classes = check_classes(stated, outputs.shape[1])
         bundle = Path(folder) / "bundle"
         bundle.mkdir()
-        network = ForeignNetwork(mlflow_run_id, original.onnx, image_size, scale_name, tuple(classes), outputs)
+        network = ForeignNetwork(mlflow_run_id, original.onnx, image_size, scale_name, classes, outputs)
         converted = demand_converting(workspace.task).convert(network, bundle)
         notes = _describe(original.kind, image_size, scale_name, converted)
         conversion = hashlib.sha256(json.dumps([image_size, scale_name, classes]).encode()).hexdigest()

@@ -69,8 +69,8 @@ def score_loaded(
     known = [member for member in members if member.annotation.is_known(classes)]
     if not known:
         raise EvaluationSetError(
-            f"Expected images of the classes of version {version} in the evaluation set ({', '.join(classes)}), found "
-            "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
+            f"Expected images of the classes of version {version} ({', '.join(map(repr, classes))}) in the evaluation "
+            "set, found none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     answers = answer_items(catalog, task, version, [member.item_id for member in known], open_model, on_progress)
     deciding = deciding_part(known)

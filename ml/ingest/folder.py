@@ -10,15 +10,19 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ml.catalog.annotations import ONE_CLASS, AnnotationReader
+from ml.catalog.class_names import ClassSpellings
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import Split
 from ml.catalog.locks import lock_membership
 from ml.data.copies.near_copies import NearCopies, compare_ahead, measure_all
+from ml.data.feedback import list_spellings
+from ml.data.pool import find_single_groups
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
-from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.inspection import Accepted, Inspector
-from ml.ingest.sources.arrivals import ArrivedFile, printable
+from ml.ingest.layout.class_folders import SourceFile, demand_inside, list_files, read_content
+from ml.ingest.layout.printable_names import printable
+from ml.ingest.sources.arrivals import ArrivedFile
 from ml.progress import Progress
 
 BATCH_SIZE = 64  # files per transaction: a crash loses at most one batch, and memory holds one
@@ -54,12 +58,16 @@ class CopyFound:
 
 @dataclass
 class IngestReport:
-    """The outcome of all files: accepted, duplicates and rejects add up to their number. Copies are accepted too."""
+    """The outcome of all files: accepted, duplicates and rejects add up to their number. Copies are accepted too.
+
+    Args: single_groups, classes of the folder whose images in the pool are all in one group, with that group.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     copies: list[CopyFound] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    single_groups: dict[str, str] = field(default_factory=dict)
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -114,11 +122,20 @@ def ingest_folder(
     files = list_files(folder)
     _check_received_at(catalog, received_at)
     measure_all(catalog)
-    run = _Run(catalog, folder, split, received_at, mirrored, reader)
+    with catalog.begin() as connection:
+        spellings = ClassSpellings(list_spellings(connection))
+    for file in files:
+        if file.label is not None:
+            spellings.settle(file.label)  # all warnings come before anything is taken
+    run = _Run(catalog, folder, split, received_at, mirrored, reader, spellings)
     for start in range(0, len(files), BATCH_SIZE):
         for done in run.ingest(files[start : start + BATCH_SIZE]):
             if on_progress is not None:
                 on_progress(start + done, len(files))
+    if split == "pool":
+        labels = {spellings.settle(file.label) for file in files if file.label is not None}
+        with catalog.begin() as connection:
+            run.report.single_groups = find_single_groups(connection, labels)
     return run.report
 
 
@@ -130,11 +147,14 @@ class _Run:
     received_at: datetime | None
     mirrored: bool
     reader: AnnotationReader
+    spellings: ClassSpellings
     report: IngestReport = field(default_factory=IngestReport)
 
     def ingest(self, batch: Sequence[SourceFile]) -> Iterator[int]:
         """Ingest one batch: store the bytes, then the rows that name them. Yield the number of files done so far."""
-        inspector = Inspector(self.catalog, f"folder:{self.folder.resolve().name}", self.reader, self.split)
+        inspector = Inspector(
+            self.catalog, f"folder:{self.folder.resolve().name}", self.reader, self.split, self.spellings
+        )
         found: list[tuple[Path, Accepted]] = []
         for done, file in enumerate(batch, start=1):
             accepted = self._inspect(inspector, file)
@@ -149,6 +169,8 @@ class _Run:
     def _inspect(self, inspector: Inspector, file: SourceFile) -> Accepted | None:
         """Inspect one file, and record it unless it is accepted."""
         try:
+            if file.problem is not None:
+                raise file.problem
             demand_inside(self.folder, file.path)
         except InvalidImageError as error:
             self.report.refuse(file.path, error)

@@ -6,6 +6,7 @@ from hashlib import sha256
 from PIL import Image
 
 from ml.catalog.annotations import AnnotationReader
+from ml.catalog.class_names import ClassSpellings
 from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.item_records import ItemRecord, Split
@@ -60,12 +61,14 @@ class Inspector:
         reader: reads their labels.
         split: the split that a person chose for them; None for a source that nobody watches: then photos of bad
             quality are refused too.
+        spellings: which spelling of a label is used.
     """
 
     catalog: Catalog
     origin: str
     reader: AnnotationReader
     split: Split | None
+    spellings: ClassSpellings
 
     def inspect(self, file: ArrivedFile) -> Inspected:
         """Read and check a file, and store its bytes if it is accepted.
@@ -73,10 +76,12 @@ class Inspector:
         Raises: SourceError, SourceUnavailableError, ImageStoreError.
         """
         try:
+            if file.problem is not None:
+                raise file.problem
             if file.label is None:
                 raise InvalidImageError("outside_class_folder", "expected a file in a class folder")
             file.demand_texts()
-            annotation = self.reader.read_label(file.label)
+            annotation = self.reader.read_label(self.spellings.settle(file.label))
             content = file.read()
             candidate = Candidate(sha256(content).hexdigest(), annotation, file.group)
             if self._is_known(candidate):

@@ -9,6 +9,7 @@ from itertools import islice
 import sqlalchemy as sa
 
 from ml.catalog.annotations import ONE_CLASS, Annotation, AnnotationReader
+from ml.catalog.class_names import ClassSpellings
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import (
     DOWNLOAD_FAILURES,
@@ -22,14 +23,16 @@ from ml.catalog.locks import lock_membership
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.object_store import report_key
 from ml.data.copies.near_copies import compare_ahead, measure_all
-from ml.data.feedback import is_known_label
+from ml.data.feedback import is_known_label, list_spellings
 from ml.data.membership import confirm
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.admitting import admit_from_source
 from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
 from ml.ingest.inspection import Inspected, Inspector
-from ml.ingest.sources.arrivals import ArrivedFile, Source, printable
+from ml.ingest.layout.class_folders import FOREIGN_REASONS
+from ml.ingest.layout.printable_names import printable
+from ml.ingest.sources.arrivals import ArrivedFile, Source
 
 BATCH_FILES = 200  # a person checks one batch at a time, and a crash loses at most one
 
@@ -43,6 +46,7 @@ REASONS = {
 _UNREACHABLE_IN_A_ROW = 3
 # Fewer rejects cause no quarantine: in a small batch, a single bad file is a large share.
 _QUARANTINE_REJECTS = 5
+_UNJUDGED = frozenset({*DOWNLOAD_FAILURES, *FOREIGN_REASONS, "near_duplicate", "near_evaluation"})
 _LOOKUP_SIZE = 1000  # names per database query; a collection may offer a hundred thousand
 
 
@@ -80,7 +84,7 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
     while deadline.remaining() and (chunk := list(islice(files, BATCH_FILES))):
         if inspector is None:
             measure_all(catalog)
-            inspector = Inspector(catalog, source.url, rules.reader, split=None)
+            inspector = Inspector(catalog, source.url, rules.reader, None, _read_spellings(catalog))
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))
@@ -99,6 +103,11 @@ def _new_files(catalog: Catalog, source: Source) -> Iterator[ArrivedFile]:
         yield from (file for file in chunk if (file.name, file.version) not in taken)
         again += [file for file in chunk if taken.get((file.name, file.version))]
     yield from again
+
+
+def _read_spellings(catalog: Catalog) -> ClassSpellings:
+    with catalog.begin() as connection:
+        return ClassSpellings(list_spellings(connection))
 
 
 def _inspect(
@@ -167,10 +176,11 @@ def _demand_access(found: Sequence[Inspected]) -> None:
 def _count_rejects(found: Sequence[Inspected]) -> tuple[int, float]:
     """Count the rejects, and compute their share of the files that were judged.
 
-    Duplicates do not count, because they say nothing about the new images. Failed downloads do not count either.
+    Duplicates and copies of known photos do not count, because they say nothing about the new images. Failed downloads
+    and entries that are no files do not count either.
     """
     reasons = [each.error and each.error.reason for each in found if each.known_id is None]
-    judged = [reason for reason in reasons if reason not in DOWNLOAD_FAILURES]
+    judged = [reason for reason in reasons if reason not in _UNJUDGED]
     rejects = sum(reason is not None for reason in judged)
     return rejects, rejects / len(judged) if judged else 0.0
 

@@ -1,8 +1,12 @@
 """Validate every image, ingested or sent to the service, before any other code reads it."""
 
-from dataclasses import dataclass
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
@@ -12,9 +16,11 @@ from ml.ingest.pictures.colour_profiles import Profile, open_profile
 from ml.ingest.pictures.decoding import decode
 from ml.ingest.pictures.encoding import encode
 from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile
+from ml.ingest.pictures.picture_files import PictureFile, damaged
 from ml.ingest.pictures.picture_limits import INGESTION, MEGABYTE, Limits
-from ml.ingest.pictures.recognition import FORMATS, read_picture_file
+from ml.ingest.pictures.recognition import FORMATS, is_heic, read_picture_file
+
+_ROOT = Path(__file__).parents[2]
 
 REASONS = {
     "zero_byte": "the file is empty",
@@ -58,7 +64,8 @@ def sanitise(content: bytes, limits: Limits = INGESTION) -> SanitisedImage:
     Args: content, the file's bytes as received.
     Raises: InvalidImageError, with one of REASONS.
     """
-    return sanitise_and_decode(content, limits)[0]
+    check_byte_count(len(content), limits)
+    return _sanitise_apart(content, limits) if is_heic(content) else sanitise_and_decode(content, limits)[0]
 
 
 def sanitise_and_decode(content: bytes, limits: Limits) -> tuple[SanitisedImage, Image.Image]:
@@ -67,6 +74,8 @@ def sanitise_and_decode(content: bytes, limits: Limits) -> tuple[SanitisedImage,
     A JPEG that is upright and in sRGB keeps its coded pixels; only its metadata is left out. Other images are decoded
     and written anew: a JPEG as JPEG (quality 95, full colour resolution), anything else as PNG. A PNG that took far
     more space than the file becomes a JPEG.
+
+    A damaged HEIC can end the process: call `sanitise`, unless this process is there to be ended.
 
     Raises: InvalidImageError, with one of REASONS.
     """
@@ -94,6 +103,28 @@ def check_byte_count(byte_count: int, limits: Limits = INGESTION) -> None:
     if byte_count > limits.bytes:
         most = f"{limits.bytes:,} bytes ({limits.bytes // MEGABYTE} MB)"
         raise InvalidImageError("too_large", f"expected at most {most}, got {byte_count:,}: send a smaller copy")
+
+
+def _sanitise_apart(content: bytes, limits: Limits) -> SanitisedImage:
+    """Sanitise in a process of its own."""
+    command = [sys.executable, "-P", "-m", "ml.ingest.heic_child", json.dumps(asdict(limits))]
+    done = subprocess.run(  # noqa: S603 - no part is a stranger's
+        command,
+        input=content,
+        capture_output=True,
+        env={"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        check=False,
+    )
+    if done.returncode < 0:
+        raise damaged("HEIC")
+    if done.returncode > 0:
+        raise RuntimeError(f"Expected a process that reads HEIC, got: {done.stderr.decode(errors='replace')[-500:]}")
+    line, _, stored = done.stdout.partition(b"\n")
+    facts = json.loads(line)
+    if "reason" in facts:
+        raise InvalidImageError(facts["reason"], facts["message"])
+    sha256_of_received = sha256(content).hexdigest()
+    return SanitisedImage(stored, facts["media_type"], facts["width"], facts["height"], sha256_of_received)
 
 
 def _may_keep_bytes(file: PictureFile, profile: Profile | None, limits: Limits) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.errors import ModelLoadError
+from ml.catalog.class_names import read_class_name
+from ml.errors import LabelError, ModelLoadError
 from ml.registry import artifacts
 from ml.tasks.card import FILE_NAME as CARD_NAME
 
@@ -83,17 +84,23 @@ def parse_classes(file: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def check_classes(classes: Sequence[str], count: int) -> None:
-    """Check that each output has one name of its own.
+def check_classes(stated: Sequence[str], count: int) -> tuple[str, ...]:
+    """Check that each output has one valid name of its own.
 
+    Returns: the names in Unicode's composed form.
     Raises: ModelLoadError.
     """
+    try:
+        classes = tuple(map(read_class_name, stated))
+    except LabelError as error:
+        raise ModelLoadError(f"{error} Correct the list of class names, or give --classes.") from error
     if len(classes) != count or len(set(classes)) < len(classes) or count < 2:
         shown = ", ".join(map(repr, classes[:10])) + (" ..." if len(classes) > 10 else "")
         raise ModelLoadError(
             f"Expected {count} distinct class names, at least two, one for each output of the network. "
             f"Received {len(classes)}: {shown}. Give --classes."
         )
+    return classes
 
 
 def find_conversion(client: "MlflowClient", mlflow_run_id: str, conversion: str) -> str | None:

@@ -38,7 +38,7 @@ def connect(tracking_uri: str, artifact_root: str | None = None) -> "MlflowClien
     Args:
         tracking_uri: http(s):// of a server, or postgresql+psycopg2:// of its database.
         artifact_root: a file:// URI for the files of the experiment that MLflow then creates; None for a server's own.
-    Raises: RegistryUnavailableError, MLflow does not answer there.
+    Raises: RegistryUnavailableError, MLflow does not answer there; RegistryStateError, its schema is of another MLflow.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -53,6 +53,8 @@ def connect(tracking_uri: str, artifact_root: str | None = None) -> "MlflowClien
             client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
             client.search_registered_models(max_results=1)
         except (OSError, MlflowException) as error:
+            if "database schema" in str(error):
+                raise _other_schema(tracking_uri, error) from error
             raise _unavailable(tracking_uri, error) from error
         return client
 
@@ -131,6 +133,13 @@ def _refused(tracking_uri: str, error: Exception) -> RegistryStateError:
         f"Expected MLflow at {without_userinfo(tracking_uri)} to accept a request. It refused: "
         f"{_reason(tracking_uri, error)} Somebody may have deleted or changed what the request needs. Look at it in "
         "MLflow, restore it there, then try again."
+    )
+
+
+def _other_schema(tracking_uri: str, error: Exception) -> RegistryStateError:
+    return RegistryStateError(
+        f"Expected MLflow's database to have the schema of this MLflow. {_reason(tracking_uri, error)} If an older "
+        f"MLflow made the schema, run `mlflow db upgrade`. If a newer one did, install that release of Mycoflow."
     )
 
 

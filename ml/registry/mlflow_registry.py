@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ml.errors import ModelLoadError, RegistryStateError, RegistryUnavailableError, UnknownVersionError
-from ml.registry import artifacts, foreign_runs, registry_state
+from ml.registry import artifacts, file_hashes, foreign_runs, local_copies, registry_state
+from ml.registry.file_hashes import FILES_SHA256_TAG, check_tag
 from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
 from ml.registry.mlflow_runs import Run, open_run
 from ml.registry.version_files import find_own_files
@@ -128,17 +129,27 @@ class Registry:
     def download(self, version: int, folder: Path) -> Path:
         """Download the files of a version that serving needs, all or none. A downloaded version is not fetched again.
 
+        A downloaded version whose files are damaged is fetched again.
+
         Args: folder, for downloaded versions; created if it does not exist.
         Returns: the bundle, a folder in it with model.json and the files that model.json names.
-        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are missing.
+        Raises: UnknownVersionError, there is no such version; ModelLoadError, its files are missing, or not those that
+            were logged.
         """
         with self._connected_client() as client:
-            run_id = _find(client, self.model_name, version).run_id
-            bundle = folder / f"{version}-{run_id}"  # a new registry counts versions from 1 again; run ids are unique
-            if not bundle.exists():
+            found = _find(client, self.model_name, version)
+            run_id = found.run_id or ""
+            tag = found.tags.get(FILES_SHA256_TAG)
+            if tag is None and run_id:  # registered by hand, in MLflow's pages
+                run = registry_state.find_run(client, run_id)
+                tag = None if run is None else run.data.tags.get(FILES_SHA256_TAG)
+            files_sha256 = check_tag(tag, f"version {version}")
+            bundle = folder / local_copies.name_copy(version, run_id, files_sha256)
+            if not local_copies.is_whole(bundle):
+                local_copies.make_folder(folder)
+                local_copies.remove(bundle)
                 artifacts_uri = client.get_model_version_download_uri(self.model_name, str(version)) + "/artifacts"
-                folder.mkdir(parents=True, exist_ok=True)
-                self._fetch(artifacts_uri, bundle)
+                self._fetch(artifacts_uri, bundle, files_sha256)
         return bundle
 
     def files_uri(self, version: int) -> str:
@@ -158,8 +169,9 @@ class Registry:
         """
         with self._connected_client() as client:
             model = _logged_model(client, mlflow_run_id)
+            tag = _demand_run(client, mlflow_run_id).data.tags.get(FILES_SHA256_TAG)
             bundle = folder / mlflow_run_id
-            self._fetch(f"{model.artifact_location}/artifacts", bundle)
+            self._fetch(f"{model.artifact_location}/artifacts", bundle, check_tag(tag, f"run {mlflow_run_id}"))
         return bundle
 
     def holds_bundle(self, mlflow_run_id: str) -> bool:
@@ -312,25 +324,38 @@ class Registry:
         with translated_errors(self._tracking_uri):
             yield self._client
 
-    def _fetch(self, artifacts_uri: str, bundle: Path) -> None:
+    def _fetch(self, artifacts_uri: str, bundle: Path, files_sha256: str | None) -> None:
         with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".download-") as temporary:
             partial = Path(temporary) / "bundle"
             partial.mkdir()
+            listed = self._list_files(artifacts_uri)
+            if files_sha256 is not None or file_hashes.FILE_NAME in listed:
+                self._download(artifacts_uri, [file_hashes.FILE_NAME], listed, partial)
+                hashes = file_hashes.read_hashes(partial, files_sha256)
+                file_hashes.check_names(hashes, listed - {file_hashes.FILE_NAME}, artifacts_uri)
             # model.keras is left out: scoring and serving do not read it, and it would double the download.
-            self._download(artifacts_uri, [CARD_NAME], partial)
-            self._download(artifacts_uri, load_card(partial).files, partial)
+            self._download(artifacts_uri, [CARD_NAME], listed, partial)
+            file_hashes.check_files(partial, files_sha256)  # before the card is trusted
+            self._download(artifacts_uri, load_card(partial).files, listed, partial)
+            file_hashes.check_files(partial, files_sha256)
             try:
                 partial.rename(bundle)
             except OSError:
                 if not bundle.exists():  # if it exists, another process was faster
                     raise
 
-    def _download(self, artifacts_uri: str, names: Sequence[str], folder: Path) -> None:
-        from mlflow.artifacts import download_artifacts, list_artifacts  # noqa: PLC0415
+    def _list_files(self, artifacts_uri: str) -> set[str]:
+        from mlflow.artifacts import list_artifacts  # noqa: PLC0415
 
         # List the files first: a failed download does not show whether files are missing or the store is down.
-        listed = list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
-        missing = set(names) - {Path(file.path).name for file in listed}
+        return {
+            Path(file.path).name for file in list_artifacts(artifact_uri=artifacts_uri, tracking_uri=self._tracking_uri)
+        }
+
+    def _download(self, artifacts_uri: str, names: Sequence[str], listed: Collection[str], folder: Path) -> None:
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415
+
+        missing = set(names) - set(listed)
         if missing:
             raise ModelLoadError(
                 f"Expected {', '.join(names)} at {artifacts_uri}. Missing: {', '.join(sorted(missing))}. Restore them "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.registry.file_hashes import FILES_SHA256_TAG, write_hashes
 from ml.registry.mlflow_client import translated_errors
 from ml.tasks.card import load_card
 
@@ -96,10 +97,13 @@ class Run:
     def log_model(self, bundle: Path) -> None:
         """Log a bundle as the run's model: an MLflow pyfunc that any MLflow client loads and serves.
 
+        Add the hashes of its files, and tag the run with the hash of their list.
+
         Args: bundle, the folder that `write_bundle` filled.
         """
         from ml.registry.pyfunc import log_bundle  # noqa: PLC0415
 
+        self.tag({FILES_SHA256_TAG: write_hashes(bundle)})  # first: MLflow marks a run with a model as finished
         with translated_errors(self._tracking_uri):
             log_bundle(self._tracking_uri, self.mlflow_run_id, bundle, load_card(bundle))
 

@@ -3,6 +3,9 @@
 It needs only ONNX Runtime, NumPy and MLflow, and nothing of Mycoflow. No module imports it.
 """
 
+import hashlib
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import onnxruntime
@@ -14,8 +17,12 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     _skip_type_hint_validation = True  # the signature has the types; MLflow would warn at each load
 
     def load_context(self, context):  # type: ignore[no-untyped-def]
-        """Open the network once per process."""
-        self.session = onnxruntime.InferenceSession(context.artifacts["model.onnx"], providers=["CPUExecutionProvider"])
+        """Check the network's file against the list of hashes, and open it once per process."""
+        path = Path(context.artifacts["model.onnx"])
+        line = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  model.onnx"
+        if line not in Path(context.artifacts["SHA256SUMS"]).read_text(encoding="utf-8").splitlines():
+            raise ValueError(f"Expected {path} to have its hash in SHA256SUMS. It was changed. Restore it, or retrain.")
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.names = [output.name for output in self.session.get_outputs()]
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]

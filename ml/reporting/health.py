@@ -86,6 +86,7 @@ class Health:
     # About the champion:
     classes: Sequence[str] = ()
     precision: str | None = None
+    backbone: str | None = None
     backbone_weights: str | None = None
     image_size: int | None = None
     parts: Sequence[PartFigures] = ()
@@ -149,6 +150,7 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
         health,
         classes=champion.classes,
         precision=champion.precision,
+        backbone=None if backbone is None else backbone.backbone,
         backbone_weights=None if backbone is None else backbone.weights_recipe,
         image_size=champion.image_size,
         parts=_latest_parts(connection, champion.version),

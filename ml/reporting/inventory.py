@@ -100,4 +100,5 @@ def _describe_backbone(backbone: StoredBackbone | None) -> dict[str, str]:
     if backbone is None:
         return {}  # no champion, or one from outside Mycoflow
     reason = "" if backbone.parity is None else f"; {backbone.parity['reason']}"
-    return {"its backbone": f"{backbone.weights_recipe}, {backbone.image_size} px, {backbone.precision}{reason}"}
+    made = f"{backbone.backbone}, {backbone.weights_recipe}, {backbone.image_size} px, {backbone.precision}"
+    return {"its backbone": made + reason}

@@ -3,6 +3,8 @@
 A server needs more threads than places, so that a thread is free to refuse requests and to answer /status.
 """
 
+import heapq
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,26 +25,43 @@ _LEAST_PER_ACCOUNT = 2
 
 
 class ConcurrencyLimit:
-    """A limit on the number of requests in an expensive step.
+    """A limit on the number of requests in an expensive step. The shortest work goes first, then who came first.
 
     Args: at_once, the maximum number.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._slots = threading.Semaphore(at_once)
+        self._free = at_once
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[float, int]] = []  # a heap of tickets
+        self._numbers = itertools.count()
 
     @contextmanager
-    def enter(self, deadline: Deadline) -> Iterator[None]:
+    def enter(self, deadline: Deadline, seconds: float = 0.0) -> Iterator[None]:
         """Wait for a slot, and hold it for the duration of the block.
 
+        Args: seconds, about how long the work takes.
         Raises: BusyError, no slot was free before the deadline.
         """
-        if not self._slots.acquire(timeout=deadline.remaining()):
-            raise BusyError("The service is too busy to finish this request in time. Try again.")
+        self._acquire(deadline, seconds)
         try:
             yield
         finally:
-            self._slots.release()
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+    def _acquire(self, deadline: Deadline, seconds: float) -> None:
+        with self._changed:
+            ticket = (seconds, next(self._numbers))
+            heapq.heappush(self._waiting, ticket)
+            is_next = self._changed.wait_for(lambda: self._free and self._waiting[0] == ticket, deadline.remaining())
+            self._waiting.remove(ticket)
+            heapq.heapify(self._waiting)
+            self._changed.notify_all()  # another one is the next now
+            if not is_next:
+                raise BusyError("The service is too busy to finish this request in time. Try again.")
+            self._free -= 1
 
 
 class Places:

@@ -89,7 +89,8 @@ class Predictor:
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         demand_image_quota(self._catalog, self.settings, self.account_id, sha256_of(content).hexdigest())
-        with self.admission.decoding.enter(self.deadline), self._timed("decode"):
+        seconds = self.model.estimate_decoding(content)
+        with self.admission.decoding.enter(self.deadline, seconds), self._timed("decode"):
             decoded = self.model.decode(content, self.deadline)
         image = decoded.image
         # Wait for a request for the same image, in this process or another, and use its result.

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ml.catalog.answers import Answer
 from ml.deadlines import Deadline
+from ml.ingest.pictures.decoding_work import estimate_seconds
 from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.ingest.validation import check_byte_count
+from ml.registry.local_copies import run_id_of, version_of
 from ml.serving.picture_decoder.decoder_process import DecodedImage, shared_decoder
-from ml.serving.serving_cache import run_id_of, version_of
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import Model, Output, Task
@@ -37,6 +39,15 @@ class LoadedModel:
         Raises: ModelLoadError.
         """
         return cls(version_of(bundle), bundle, load_model(task, bundle), task)
+
+    def estimate_decoding(self, content: bytes) -> float:
+        """Return about how many seconds it takes to decode an image file.
+
+        Args: content, the file as received.
+        Raises: InvalidImageError, a file that is refused without decoding it.
+        """
+        check_byte_count(len(content), ANSWERING)
+        return estimate_seconds(content, ANSWERING)
 
     def decode(self, content: bytes, deadline: Deadline) -> DecodedImage:
         """Decode an image file, in the process that decodes for all.

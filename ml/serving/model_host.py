@@ -17,6 +17,7 @@ from ml.errors import (
     RegistryStateError,
     RegistryUnavailableError,
 )
+from ml.registry.local_copies import check_copy
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.serving_cache import ServingCache
 from ml.tasks.task import Task
@@ -139,8 +140,9 @@ class ModelHost:
         if bundle is None:
             return
         try:
+            check_copy(bundle)
             self.serve(self._load(bundle))
-        except ModelLoadError as error:
+        except (ModelLoadError, OSError) as error:
             _logger.error("The cached model does not load and is deleted: %s", error)
             self._cache.remove(bundle)
 
@@ -197,6 +199,7 @@ class ModelHost:
     def _swap_to(self, version: int, registry: ModelSource) -> None:
         previous, began_at = self._current, time.perf_counter()
         try:
+            self._cache.make_folder()
             if (mlflow_run_id := self._known_run(version)) is not None:
                 registry.demand_run(version, mlflow_run_id)
             bundle = registry.download(version, self._cache.folder)

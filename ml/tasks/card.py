@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ml.backbones.preprocessing import PREPROCESSING_VERSION
 from ml.backbones.registered import FIRST_BACKBONE
+from ml.catalog.class_names import mend_class_names
 from ml.errors import ModelLoadError
 
 FILE_NAME = "model.json"
@@ -66,16 +67,19 @@ def load_card(folder: Path) -> ModelCard:
             f"Expected a model card at {path}. It does not load ({error}). Download the model version again."
         ) from error
     _check(card, path)
-    return replace(card, classes=tuple(card.classes), files=tuple(card.files))
+    return replace(card, classes=tuple(mend_class_names(card.classes)), files=tuple(card.files))
 
 
 def _check(card: ModelCard, path: Path) -> None:
     classes = card.classes
-    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
-        raise ModelLoadError(f"Expected a list of two or more distinct classes in {path}. Received: {classes!r}.")
+    is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not is_list or len(classes) < 2 or len(set(mend_class_names(classes))) < len(classes):
+        raise ModelLoadError(f"Expected a list of two or more distinct class names in {path}. Received: {classes!r}.")
     if not isinstance(card.image_size, int) or card.image_size < 1:
         raise ModelLoadError(f"Expected an image_size of 1 or more in {path}. Received: {card.image_size!r}.")
-    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in card.files):
+    if not isinstance(card.files, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in card.files
+    ):
         raise ModelLoadError(f"Expected names of files without a folder in {path}. Received: {card.files!r}.")
     if card.preprocessing != PREPROCESSING_VERSION:
         raise ModelLoadError(

@@ -131,7 +131,7 @@ def _evaluation_sample(catalog: Catalog, classes: Sequence[str]) -> list[Evaluat
     chosen = [each for each in members if each.annotation.is_known(classes)][:COMPARED_IMAGES]
     if not chosen:
         raise EvaluationSetError(
-            f"Expected images of the classes {', '.join(classes)} in the evaluation set, found none. "
+            f"Expected images of the classes {', '.join(map(repr, classes))} in the evaluation set, found none. "
             "Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     return chosen

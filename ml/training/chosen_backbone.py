@@ -4,7 +4,7 @@ import logging
 
 from ml.app import Workspace
 from ml.backbones.base import Backbone
-from ml.backbones.registered import FIRST_BACKBONE, find_backbone
+from ml.backbones.registered import choose_backbone, find_backbone
 from ml.backbones.served_backbone import ServedBackbone, finetuned_weights, make_served_backbone
 from ml.catalog import home_choices
 from ml.catalog.database import Catalog
@@ -41,7 +41,7 @@ def ensure_backbone(
         settings,
         backbone,
         weights,
-        settings.image_size,
+        settings.image_size or backbone.default_image_size,
         snapshot,
         lambda done, total: report("backbone", done, total),
     )
@@ -50,18 +50,28 @@ def ensure_backbone(
 def chosen_backbone(catalog: Catalog, settings: Settings) -> Backbone:
     """Return the backbone that the settings name, and keep it as the home's choice. Without a name, return that choice.
 
+    The cached features depend on the backbone. So weights that become available later do not change the choice.
+
     Raises: SettingsError, there is no such backbone.
     """
-    with catalog.begin() as connection:
-        kept = home_choices.find_choice(connection, _BACKBONE)
-    name = settings.backbone or kept or FIRST_BACKBONE
+    kept = kept_backbone(catalog)
+    if settings.backbone is None and kept is not None:
+        return find_backbone(kept)
+    name, reason = (
+        (settings.backbone, "MYCOFLOW_BACKBONE names it.") if settings.backbone else choose_backbone(settings.weights)
+    )
     backbone = find_backbone(name)
     if name != kept:
-        reason = "MYCOFLOW_BACKBONE names it." if settings.backbone else "MYCOFLOW_BACKBONE is empty."
         with catalog.begin() as connection:
             home_choices.change_choice(connection, _BACKBONE, name, reason)
         logger.warning("This home uses MYCOFLOW_BACKBONE=%s from now on: %s", name, reason)
     return backbone
+
+
+def kept_backbone(catalog: Catalog) -> str | None:
+    """Return the name of the backbone that this home has chosen; None before its first training."""
+    with catalog.begin() as connection:
+        return home_choices.find_choice(connection, _BACKBONE)
 
 
 def chosen_weights(catalog: Catalog, settings: Settings, backbone: Backbone) -> str:

@@ -47,6 +47,8 @@ def load_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**json.loads((folder / FILE_NAME).read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise BackupError(f"Expected a folder that `mycoflow backup` made, got {folder}: {error}") from error
+    if not isinstance(manifest.files, dict) or not isinstance(manifest.schema_revision, str):
+        raise BackupError(f"Expected the manifest of a backup in {folder}, got another file. Use another backup.")
     if manifest.format != FORMAT:
         raise BackupError(f"Expected a backup of format {FORMAT}, got {manifest.format}. Use the release that made it.")
     return manifest

@@ -16,6 +16,23 @@ from ml.registry.moved_files import replace_root
 # A dump contains grants to these roles but does not create them, because roles belong to the whole server.
 _ROLES = ("web", "training", "grafana_ro")
 _CONNECT_SECONDS = 5
+# Everything that a restore can create in a database, in the order in which it is deleted; nothing of an extension.
+_CREATED = """
+WITH of_extensions AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
+SELECT 1 AS place, 'SCHEMA' AS kind, quote_ident(nspname) AS name FROM pg_namespace
+WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public')
+UNION ALL
+SELECT CASE relkind WHEN 'S' THEN 3 ELSE 2 END, CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+    oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'S')
+    AND oid NOT IN (SELECT objid FROM of_extensions)
+UNION ALL
+SELECT 4, 'ROUTINE', oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND oid NOT IN (SELECT objid FROM of_extensions)
+UNION ALL
+SELECT 5, 'TYPE', oid::regtype::text FROM pg_type
+WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e') AND oid NOT IN (SELECT objid FROM of_extensions)
+ORDER BY place
+"""
 
 
 def dump_database(url: sa.URL, file: Path) -> None:
@@ -44,6 +61,16 @@ def is_empty(url: sa.URL) -> bool:
     )
     with _begin(url) as connection:
         return int(connection.execute(query).scalar_one()) == 0
+
+
+def empty_database(url: sa.URL) -> None:
+    """Delete all schemas, tables, sequences, functions and types of a database, except those of extensions.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with _begin(url) as connection:
+        for _, kind, name in connection.execute(sa.text(_CREATED)).all():
+            connection.execute(sa.text(f"DROP {kind} IF EXISTS {name} CASCADE"))
 
 
 def create_roles(url: sa.URL) -> None:

@@ -28,7 +28,7 @@ class Summary:
     first_prediction_model_version: int
     dag_runs: list[FollowedRun]
     weights: str | None
-    image_size: int
+    image_size: int | None
     phase_seconds: dict[str, float] = field(default_factory=dict)
     wall_seconds: float = 0.0
 

@@ -18,8 +18,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ml.backbones.base import BackboneWeights
+from ml.backbones.int8.quantisation import quantise_backbone
 from ml.backbones.onnx_runtime import OnnxBackbone, backbone_id
-from ml.backbones.quantisation import quantise_backbone
 from ml.backbones.served_backbone import ServedBackbone
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from ml.settings import Settings
 from stack.children import Child, list_children
 from stack.environment import Addresses
 from stack.ports import HOST, find_free_ports
-from stack.prometheus import drop_if_taken, find_prometheus, prometheus_command
+from stack.prometheus import CONFIGURATION, drop_if_taken, find_prometheus, prometheus_command
 from stack.supervisor import Supervisor
 from tests.monitoring.prometheus_server import eventually, running_prometheus
 
@@ -38,6 +39,17 @@ def test_it_scrapes_the_service_and_has_the_rules_of_production(
         assert {group["name"] for group in groups} == {"model", "nights", "service"}
         assert eventually(lambda: prometheus.targets() == expected)
     assert (stack_settings.mycoflow_home / "prometheus" / "data").is_dir()
+
+
+def test_the_rules_are_found_in_a_checkout_in_any_folder(
+    stack_settings: Settings, program: Callable[[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "it's 100% [new] clone?"
+    shutil.copytree(CONFIGURATION.parent, checkout / "prometheus")
+    monkeypatch.setattr("stack.prometheus.CONFIGURATION", checkout / "prometheus" / CONFIGURATION.name)
+    command = prometheus_command(program("prometheus", "prometheus"), stack_settings)
+    with running_prometheus(command, stack_settings.prometheus_port, tmp_path / "log") as prometheus:
+        assert {group["name"] for group in prometheus.get("rules")["groups"]} == {"model", "nights", "service"}
 
 
 def test_the_stack_runs_without_it_if_it_is_not_installed(

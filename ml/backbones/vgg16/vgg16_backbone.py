@@ -12,7 +12,7 @@ from ml.backbones.vgg16.architecture import (
 )
 from ml.backbones.vgg16.keras_vgg16 import build_layers
 from ml.backbones.vgg16.onnx_export import export_backbone, read_backbone
-from ml.backbones.vgg16.weights import choose_weights, resolve_weights
+from ml.backbones.vgg16.weights import WEIGHT_SOURCES, choose_weights, resolve_weights
 
 
 def cut_points(image_size: int) -> list[CutPoint]:
@@ -45,11 +45,14 @@ class Vgg16:
     name = "vgg16"
     feature_count = FEATURE_COUNT
     minimum_image_size = MINIMUM_IMAGE_SIZE
+    default_image_size = 160
     pixel_scaling = PixelScaling(IMAGENET_MEAN_RGB)
     # The nodes after the last convolution: averaging in int8 would cause most of the noise in the features, and fp32
     # costs no time here.
     kept_in_fp32 = ("block5_pool", "global_average_pool", "flatten")
     tunable_layers = tuple(layer_names())
+
+    weight_sources = WEIGHT_SOURCES
 
     choose_weights = staticmethod(choose_weights)
     resolve_weights = staticmethod(resolve_weights)

@@ -24,6 +24,12 @@ BUNDLED_FILE = Path(__file__).parent / "bundled" / "vgg16_tiny_imagenet.weights.
 BUNDLED_SHA256 = "9e921ba04a5e76bb4f3867cefa3a0f7649fb37d240328e6385e6e7e8c33ebfc7"
 RANDOM_SEED = 0
 ANSWER_SECONDS = 10
+WEIGHT_SOURCES = {
+    "imagenet": "Keras' published file, from Keras' cache or downloaded; CC BY 4.0",
+    "bundled": "learned from Tiny ImageNet, part of Mycoflow; not for commercial use",
+    "random": "for tests and simple pictures",
+    ".weights.h5": "a file that Keras' save_weights wrote",
+}
 
 
 def resolve_weights(

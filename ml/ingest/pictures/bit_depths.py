@@ -13,6 +13,7 @@ _BITS_16, _BITS_12 = 65535, 4095
 _BAND_ROWS = 256  # rows that are scaled at once: 16-bit pixels need four times their memory meanwhile
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
+_GREY_WITH_ALPHA = "LA;16B"
 _Arguments = tuple[Any, ...] | str | None  # of a decoder, as Pillow declares them
 
 
@@ -36,9 +37,17 @@ def uses_12_bits_only(image: Image.Image) -> bool:
     return all(_is_12_bit(image.getchannel(each)) for each in "RGB")
 
 
-def read_lower_bytes(image: ImageFile.ImageFile) -> None:
-    """Let a 16-bit image that is not loaded yet read the lower byte of each value instead of the upper one."""
+def read_lower_bytes(image: ImageFile.ImageFile) -> Image.Image:
+    """Return the lower byte of each value of a 16-bit image that is not loaded yet. Pillow reads the upper ones."""
+    if any(_raw_mode(each.args) == _GREY_WITH_ALPHA for each in image.tile):
+        # Pillow cannot swap the bytes of these. Read as RGBA, they are upper and lower grey, upper and lower alpha.
+        image.tile = [each._replace(args="RGBA") for each in image.tile]
+        image.load()
+        _, grey, _, alpha = image.split()
+        return Image.merge("RGBA", [grey, grey, grey, alpha])
     image.tile = [each._replace(args=_swapped(_raw_mode(each.args), each.args)) for each in image.tile]
+    image.load()
+    return image
 
 
 def from_12_bit_colour(upper: Image.Image, lower: Image.Image) -> Image.Image:

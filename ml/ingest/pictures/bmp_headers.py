@@ -5,7 +5,7 @@ Source: Microsoft, BITMAPV5HEADER.
 
 import struct
 
-from ml.ingest.pictures.picture_files import MOST_PROFILE_BYTES, PictureFile, damaged, too_complex
+from ml.ingest.pictures.picture_files import MOST_PROFILE_BYTES, PictureFile, too_complex
 
 _FILE_HEADER_BYTES = 14
 _CORE_HEADER_BYTES, _V5_HEADER_BYTES = 12, 124
@@ -17,17 +17,14 @@ _EMBEDDED_PROFILE = b"DEBM"  # 'MBED' as a little-endian number
 def read_bmp(content: bytes) -> PictureFile:
     """Read a BMP.
 
-    Raises: InvalidImageError, unreadable or too_complex.
+    Raises: InvalidImageError, too_complex; struct.error, the header is cut.
     """
-    try:
-        (header_bytes,) = struct.unpack_from("<L", content, _FILE_HEADER_BYTES)
-        if header_bytes == _CORE_HEADER_BYTES:
-            width, height = struct.unpack_from("<HH", content, 18)
-            return PictureFile("BMP", content, width, height)
-        width, height = struct.unpack_from("<ll", content, 18)
-        (compression,) = struct.unpack_from("<L", content, 30)
-    except struct.error as error:
-        raise damaged("BMP") from error
+    (header_bytes,) = struct.unpack_from("<L", content, _FILE_HEADER_BYTES)
+    if header_bytes == _CORE_HEADER_BYTES:
+        width, height = struct.unpack_from("<HH", content, 18)
+        return PictureFile("BMP", content, width, height)
+    width, height = struct.unpack_from("<ll", content, 18)
+    (compression,) = struct.unpack_from("<L", content, 30)
     if compression in _RUN_LENGTHS and len(content) > _MOST_RUN_LENGTH_BYTES:
         raise too_complex("bytes in a BMP with run lengths", _MOST_RUN_LENGTH_BYTES)
     return PictureFile("BMP", content, abs(width), abs(height), icc_profile=_profile(content, header_bytes))

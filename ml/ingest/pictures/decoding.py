@@ -77,10 +77,7 @@ def _pixels_of(file: PictureFile, most_pixels: int, limits: Limits) -> Image.Ima
     if image.mode.startswith("I;16"):
         return bit_depths.from_16_bit_grey(image, file.white)
     if is_16_bit_colour and bit_depths.uses_12_bits_only(image):
-        lower = _open(file, file.content, limits)
-        bit_depths.read_lower_bytes(lower)
-        lower.load()
-        return bit_depths.from_12_bit_colour(image, lower)
+        return bit_depths.from_12_bit_colour(image, bit_depths.read_lower_bytes(_open(file, file.content, limits)))
     if file.file_format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # the fourth byte is not in use
     return image

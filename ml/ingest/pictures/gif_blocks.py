@@ -17,13 +17,6 @@ def read_gif(content: bytes) -> PictureFile:
 
     Raises: InvalidImageError, unreadable, animated or too_complex.
     """
-    try:
-        return _read(content)
-    except (struct.error, IndexError) as error:
-        raise damaged("GIF") from error
-
-
-def _read(content: bytes) -> PictureFile:
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     position = 13 + _palette_bytes(flags)
     kept, has_picture = [content[:position]], False

@@ -63,7 +63,7 @@ class JpegFile(PictureFile):
             most = limits.coefficient_bytes / (2 * self.samples_per_pixel * MEGAPIXEL)
             raise InvalidImageError(
                 "too_many_pixels",
-                f"expected at most {most:.0f} megapixels in such a progressive JPEG, got {self.width}x{self.height}: "
+                f"expected at most {most:.0f} megapixels in such a progressive JPEG, got {self.width} x {self.height}: "
                 "send a smaller copy, or save it without progressive",
             )
         if len(self.scans) * pixels > limits.scanned_pixels:
@@ -95,10 +95,7 @@ def read_jpeg(content: bytes) -> JpegFile:
     Raises: InvalidImageError, unreadable or too_complex.
     """
     segments = _Segments(content)
-    try:
-        segments.read()
-    except (struct.error, IndexError) as error:
-        raise damaged("JPEG") from error
+    segments.read()
     return segments.result()
 
 

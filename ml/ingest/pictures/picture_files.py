@@ -47,9 +47,9 @@ def check_size(file_format: str, width: int, height: int, limits: Limits) -> Non
 
     Raises: InvalidImageError, too_small or too_many_pixels.
     """
-    size = f"{width}x{height}"
+    size = f"{width} x {height}"
     if min(width, height) < MIN_SIDE_PIXELS:
-        raise InvalidImageError("too_small", f"expected at least 32x32 pixels, got {size}")
+        raise InvalidImageError("too_small", f"expected at least 32 x 32 pixels, got {size}")
     most = limits.pixels_of(file_format)
     if width * height > most:
         message = f"expected at most {most // MEGAPIXEL} megapixels in a {file_format}, got {size}: send a smaller copy"

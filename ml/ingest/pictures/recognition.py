@@ -1,5 +1,6 @@
 """Recognise the format of a file by how it begins, whatever its name says."""
 
+import struct
 from collections.abc import Callable
 
 from ml.errors import InvalidImageError
@@ -15,18 +16,19 @@ from ml.ingest.pictures.tiff_directories import read_tiff
 FORMATS = "JPEG, PNG, WebP, BMP, GIF, TIFF or HEIC"
 
 # Pillow reads dozens of formats, but each is more code that a hostile file could attack.
-_READERS: tuple[tuple[bytes, Callable[[bytes], PictureFile]], ...] = (
-    (b"\xff\xd8\xff", read_jpeg),
-    (b"\x89PNG\r\n\x1a\n", read_png),
-    (b"BM", read_bmp),
-    (b"GIF87a", read_gif),
-    (b"GIF89a", read_gif),
-    (b"II*\0", read_tiff),
-    (b"MM\0*", read_tiff),
-    (b"II+\0", read_tiff),
-    (b"MM\0+", read_tiff),
+_READERS: tuple[tuple[bytes, str, Callable[[bytes], PictureFile]], ...] = (
+    (b"\xff\xd8\xff", "JPEG", read_jpeg),
+    (b"\x89PNG\r\n\x1a\n", "PNG", read_png),
+    (b"BM", "BMP", read_bmp),
+    (b"GIF87a", "GIF", read_gif),
+    (b"GIF89a", "GIF", read_gif),
+    (b"II*\0", "TIFF", read_tiff),
+    (b"MM\0*", "TIFF", read_tiff),
+    (b"II+\0", "TIFF", read_tiff),
+    (b"MM\0+", "TIFF", read_tiff),
 )
 _HEIC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"])
+_AVIF_BRANDS = frozenset([b"avif", b"avis"])
 # Formats that people take for pictures of ours: the refusal names them.
 _OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -51,26 +53,41 @@ def read_picture_file(content: bytes) -> PictureFile:
 
     Raises: InvalidImageError, not_an_image, or as the format's reader.
     """
-    for signature, read in _READERS:
+    for signature, file_format, read in _READERS:
         if content.startswith(signature):
-            return read(content)
+            return _read(content, file_format, read)
     if content.startswith(b"RIFF"):
         if content[8:12] == b"WEBP"[: len(content[8:12])]:
-            return read_webp(content)
+            return _read(content, "WebP", read_webp)
         raise _no_picture("another RIFF file, such as a sound or a video")
     brands = _brands(content)
-    if b"avif" in brands or b"avis" in brands:
+    if brands & _AVIF_BRANDS:
         raise _no_picture("an AVIF")
-    if brands & _HEIC_BRANDS:
+    if is_heic(content):
         return read_heic(content)
     if brands:
         raise _no_picture("a video")
     for signature, name in _OTHERS.items():
         if content.startswith(signature):
             raise _no_picture(f"{name}")
-    if any(signature.startswith(content) for signature, _ in _READERS):
+    if any(signature.startswith(content) for signature, *_ in _READERS):
         raise damaged("picture")
-    raise _no_picture(f"bytes that begin {content[:8]!r}")
+    raise _no_picture(f"a file that begins with the bytes {content[:8].hex(' ')}")
+
+
+def _read(content: bytes, file_format: str, read: Callable[[bytes], PictureFile]) -> PictureFile:
+    try:
+        return read(content)
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidImageError):
+            raise
+        raise damaged(file_format) from error
+
+
+def is_heic(content: bytes) -> bool:
+    """Whether a file is a HEIC."""
+    brands = _brands(content)
+    return bool(brands & _HEIC_BRANDS) and not brands & _AVIF_BRANDS
 
 
 def _brands(content: bytes) -> set[bytes]:

@@ -75,12 +75,9 @@ def read_tiff(content: bytes) -> PictureFile:
 
     Raises: InvalidImageError, unreadable, animated or too_complex.
     """
-    try:
-        layout = _layout_of(content)
-        directory = _read(content, layout)
-        width, height = (_number(directory, content, layout, tag) or 0 for tag in (_WIDTH, _HEIGHT))
-    except (struct.error, ValueError, OverflowError) as error:
-        raise damaged("TIFF") from error
+    layout = _layout_of(content)
+    directory = _read(content, layout)
+    width, height = (_number(directory, content, layout, tag) or 0 for tag in (_WIDTH, _HEIGHT))
     if directory.next_at:
         raise several_frames()
     if not width or not height:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ml.errors import InvalidImageError
+from ml.ingest.layout.printable_names import printable
 
 REASONS = {
     "invalid_text": "the source states a label, group, licence or holder that is damaged or too long to store",
@@ -38,6 +39,7 @@ class ArrivedFile:
         read: gives the bytes. Raises InvalidImageError for this file alone, SourceError or SourceUnavailableError for
             all that follow.
         rights: None where the source says nothing.
+        problem: for an entry that is no file of a class; it is not read.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ArrivedFile:
     group: str | None
     read: Callable[[], bytes]
     rights: Rights | None = None
+    problem: InvalidImageError | None = None
 
     def demand_texts(self) -> None:
         """Check what the source states in words. The database has no place for other words, and then for no file.
@@ -61,11 +64,6 @@ class ArrivedFile:
                 raise InvalidImageError(
                     "invalid_text", f"expected a {name} of up to {longest} characters without NUL, got {shown}"
                 )
-
-
-def printable(text: str) -> str:
-    """A text with escapes for what can be neither stored nor printed: NUL, and bytes that are not UTF-8."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 class Source(Protocol):

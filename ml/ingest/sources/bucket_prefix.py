@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from unicodedata import normalize
 from urllib.parse import quote
 
@@ -14,9 +15,11 @@ from opendal.exceptions import ConfigInvalid, NotFound, PermissionDenied
 from opendal.layers import RetryLayer, TimeoutLayer
 
 from ml.bucket_accounts import KINDS, BucketAccount
+from ml.catalog.class_names import find_fault
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
-from ml.ingest.class_folders import mix_classes
-from ml.ingest.groups import GROUPS_FILE, parse_groups
+from ml.ingest.layout.class_folders import mix_classes
+from ml.ingest.layout.groups import GROUPS_FILE, parse_groups
+from ml.ingest.layout.litter import is_litter
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import check_byte_count
 
@@ -64,9 +67,17 @@ class BucketPrefix:
             groups = self._groups(operator, objects)
         objects.pop(GROUPS_FILE, None)
         classes: dict[str, list[_Object]] = {}
+        told: set[str] = set()  # folders that are no class; the first object of each stands for all
         for each in objects.values():
             label, _, rest = each.name.partition("/")
-            if rest and "/" not in rest:
+            nested, is_nested, _ = rest.partition("/")
+            problem = _find_problem(label, nested if is_nested else "") if rest else None
+            if problem is not None:
+                folder = label if problem.reason == "folder_name" else f"{label}/{nested}"
+                if folder not in told:
+                    told.add(folder)
+                    yield _arrived(operator, each, None, None, problem)
+            elif rest and not is_nested:
                 classes.setdefault(label, []).append(each)
             else:
                 yield _arrived(operator, each, None, None)
@@ -87,10 +98,12 @@ class BucketPrefix:
         found = []
         async for entry in await operator.to_async_operator().list(root, recursive=True):
             name = normalize("NFC", entry.path.removeprefix(root))
-            if name and not name.endswith("/") and not any(part.startswith(".") for part in name.split("/")):
+            if name and not name.endswith("/") and not any(map(is_litter, name.split("/"))):
                 etag = (entry.metadata.etag or str(entry.metadata.last_modified)).strip('"')
                 found.append(_Object(entry.path, name, etag, entry.metadata.content_length))
-        return found
+        folders = {str(parent) for each in found for parent in PurePosixPath(each.name).parents}
+        # Some programs write an empty object with the name of a folder.
+        return [each for each in found if each.byte_count or each.name not in folders]
 
     def _groups(self, operator: Operator, objects: dict[str, _Object]) -> dict[str, str]:
         if GROUPS_FILE not in objects:
@@ -111,8 +124,27 @@ class BucketPrefix:
             raise SourceUnavailableError(f"Could not reach {self.url}: {_reason(error)}. {remedy}") from None
 
 
-def _arrived(operator: Operator, found: _Object, label: str | None, group: str | None) -> ArrivedFile:
-    return ArrivedFile(found.name, found.etag, label, group, partial(_read_image, operator, found))
+def _find_problem(label: str, nested: str) -> InvalidImageError | None:
+    """Return why the content of a folder is left out. Args: nested, its folder in the class folder, or empty."""
+    if fault := find_fault(label):
+        return InvalidImageError("folder_name", f"expected a folder with the name of a class, got {fault}: rename it")
+    if nested:
+        return InvalidImageError(
+            "nested_folder",
+            f"expected an image, got the folder {nested!r} inside the class folder {label!r}: move its images up",
+        )
+    return None
+
+
+def _arrived(
+    operator: Operator,
+    found: _Object,
+    label: str | None,
+    group: str | None,
+    problem: InvalidImageError | None = None,
+) -> ArrivedFile:
+    read = partial(_read_image, operator, found)
+    return ArrivedFile(found.name, found.etag, label, group, read, problem=problem)
 
 
 def _read_image(operator: Operator, found: _Object) -> bytes:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from ml.errors import InvalidImageError
-from ml.ingest.class_folders import SourceFile, demand_inside, list_files, read_content
-from ml.ingest.groups import GROUPS_FILE
-from ml.ingest.sources.arrivals import ArrivedFile, printable
+from ml.ingest.layout.class_folders import SourceFile, demand_inside, list_files, read_content
+from ml.ingest.layout.groups import GROUPS_FILE
+from ml.ingest.layout.printable_names import printable
+from ml.ingest.sources.arrivals import ArrivedFile
 
 # A file that changed later than this may still be on its way, and half an image counts as a damaged one. Longer than
 # a slow network lets a copy stand still, and nothing to a run that comes every hour.
@@ -33,11 +34,12 @@ class DropFolder:
         if not _is_settled(self.folder / GROUPS_FILE):
             return
         for file in list_files(self.folder, may_be_empty=True):
-            if not _is_settled(file.path):
-                continue
-            name = file.path.relative_to(self.folder).as_posix()
+            name = printable(file.path.relative_to(self.folder).as_posix())
             read = partial(_read, self.folder, file.path)
-            yield ArrivedFile(printable(name), _version(file), file.label, file.group, read)
+            if file.problem is not None:  # its time changes with what lies in it, and it is told once
+                yield ArrivedFile(name, "entry", None, None, read, problem=file.problem)
+            elif _is_settled(file.path):
+                yield ArrivedFile(name, _version(file), file.label, file.group, read)
 
 
 def _read(folder: Path, path: Path) -> bytes:

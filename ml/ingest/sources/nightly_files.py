@@ -35,7 +35,7 @@ def pull_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> N
         return
     note = _note(path)
     if is_tonights(note):
-        reason = note.read_text(encoding="utf-8")
+        reason = note.read_text(encoding="utf-8", errors="replace")
         raise SourceUnavailableError(f"{path.name} cannot be had tonight: {reason} {asked_again(path)}")
     unfinished = path.with_name(f"{path.name}.part")
     unfinished.unlink(missing_ok=True)
@@ -62,7 +62,10 @@ def read_validators(path: Path) -> Validators:
     version = _validators(path)
     if not (path.exists() and version.exists()):
         return NO_VALIDATORS
-    return Validators(**json.loads(version.read_text(encoding="utf-8")))
+    try:
+        return Validators(**json.loads(version.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # damaged: the file is pulled again
+        return NO_VALIDATORS
 
 
 def discard_unless_comparable(path: Path) -> None:

@@ -1,6 +1,7 @@
 """From the URLs in MYCOFLOW_INGEST_SOURCES to sources."""
 
 import hashlib
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -40,10 +41,10 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
     """
     _demand_no_password(url)
     if "://" not in url:
-        return DropFolder(Path(url).expanduser().resolve())
+        return DropFolder(_open_folder(url))
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return DropFolder(Path(unquote(parts.path)).resolve())
+        return DropFolder(_open_folder(unquote(parts.path)))
     if parts.scheme in KINDS and parts.netloc:
         return _open_prefix(parts, settings)
     name, _, scheme = parts.scheme.partition("+")
@@ -54,6 +55,14 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
         f"{', '.join(f'{kind}://bucket/prefix' for kind in KINDS)}, or "
         f"{' or '.join(f'{name}+https://host' for name in FORMATS)}, separated by commas, got {url!r}"
     )
+
+
+def _open_folder(path: str) -> Path:
+    """Return an absolute path. A loop of links is a path too; listing it says what is wrong."""
+    try:
+        return Path(os.path.realpath(Path(path).expanduser()))
+    except RuntimeError as error:
+        raise SettingsError(f"MYCOFLOW_INGEST_SOURCES: expected a folder, got {path!r}: {error}") from error
 
 
 def _open_prefix(parts: SplitResult, settings: Settings) -> Source:

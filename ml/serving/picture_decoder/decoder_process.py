@@ -21,6 +21,7 @@ from ml.ingest.validation import SanitisedImage
 
 CPU_SECONDS = 2.0  # for one picture; photos take a tenth of it
 
+_FAULTS = frozenset([signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL])
 _CHILD = "ml.serving.picture_decoder.decoder_child"
 _ROOT = Path(__file__).parents[3]
 _STOP_SECONDS = 5.0
@@ -130,7 +131,9 @@ def _explain_end(status: int, is_over: bool) -> Exception:
     _logger.warning("The process that decodes pictures ended with status %d. The next picture starts another.", status)
     if status >= 0:
         return RuntimeError(f"Expected a process that decodes pictures, got one that ends with status {status}")
-    how = f"with {CPU_SECONDS:.0f} seconds of computing" if status == -signal.SIGPROF else "without a fault"
+    if -status in _FAULTS:
+        return InvalidImageError("unreadable", "expected a whole picture, got a damaged one: save or copy it again")
+    how = f"with {CPU_SECONDS:.0f} seconds of computing" if status == -signal.SIGPROF else "in less memory"
     return InvalidImageError(
         "too_complex", f"expected a picture that decodes {how}, got one that does not: save it again as a plain JPEG"
     )

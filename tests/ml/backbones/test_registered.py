@@ -121,12 +121,17 @@ def test_finding_a_backbone_imports_no_tensorflow(run_python: Callable[..., str]
     assert run_python(f"{code}; print('tensorflow' in sys.modules, 'keras' in sys.modules)") == "False False"
 
 
-def test_only_the_folder_of_vgg16_and_its_line_name_vgg16() -> None:
-    """Migrations are excepted: they name the backbone of old rows. The setting's default is in `registered.py`."""
-    folders = ("ml", "webapi", "dags", "plugins")
-    command = ["git", "-C", str(ROOT), "grep", "-I", "-i", "-n", "--untracked", "vgg", "--", *folders]
+@pytest.mark.parametrize(
+    ("word", "folder", "migrations"), [("vgg", "vgg16", 1), ("efficientnet", "efficientnet_lite", 0)]
+)
+def test_only_the_folder_of_a_backbone_and_its_lines_in_the_list_name_it(
+    word: str, folder: str, migrations: int
+) -> None:
+    """Migrations are excepted: they name the backbone of old rows."""
+    modules = [f"{each}/*.py" for each in ("ml", "webapi", "dags", "plugins")]
+    command = ["git", "-C", str(ROOT), "grep", "-I", "-i", "-n", "--untracked", word, "--", *modules]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    own = ("ml/backbones/vgg16/", "ml/catalog/migrations/versions/0004")
+    own = (f"ml/backbones/{folder}/", *["ml/catalog/migrations/versions/0004"] * migrations)
     foreign = [line for line in lines if not line.startswith(own)]
     assert len(lines) > 30
-    assert [line.partition(":")[0] for line in foreign] == 2 * ["ml/backbones/registered.py"], foreign
+    assert {line.partition(":")[0] for line in foreign} == {"ml/backbones/registered.py"}, foreign

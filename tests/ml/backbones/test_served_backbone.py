@@ -97,8 +97,9 @@ def test_a_backbone_is_quantised_compared_and_stored_with_the_decision(
     assert row.parity["decision"] == "int8"
     assert row.parity["reason"] == backbone.precision_reason
     assert row.parity["evaluation_images"] == 40
-    assert row.parity["calibration_images"] == row.parity["training_images"] == 50
-    assert told[-1] == (180, 180)  # the features of 50 + 40 images, by both backbones
+    learned = sum(item.fold == "train" for item in snapshot.items)
+    assert row.parity["calibration_images"] == row.parity["training_images"] == learned == 48
+    assert told[-1] == (176, 176)  # the features of 48 + 40 images, by both backbones
     assert watch.checks > 2
     assert watch.open == []
 

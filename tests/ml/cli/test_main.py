@@ -34,7 +34,7 @@ def run(
         "MYCOFLOW_IMAGE_SIZE": "32",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(main, "out", main.Console(width=200))
+    monkeypatch.setattr(main, "out", main.SafeConsole(width=200))
 
     def run_command(*arguments: str, stdin: str = "") -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["mycoflow", *arguments])
@@ -45,6 +45,17 @@ def run(
         return int(ended.value.code or 0), said.out + said.err
 
     return run_command
+
+
+def test_backbones_are_listed_with_their_cost_and_their_weights(run: Run) -> None:
+    status, said = run("backbones")
+    lines = said.splitlines()
+    assert status == 0
+    assert "vgg16: 512 features, 14.7 million parameters" in lines
+    assert "efficientnet_lite0: 1280 features, 3.4 million parameters" in lines
+    assert len([line for line in lines if "an image of 32 pixels takes " in line]) >= 2
+    assert "0.31 billion multiply-adds" in said
+    assert "  MYCOFLOW_WEIGHTS=FILE.pth: a state_dict of EfficientNet-PyTorch that torch.save wrote" in lines
 
 
 def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: DigitFolders) -> None:
@@ -105,7 +116,7 @@ def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch)
     status, said = run("status")
     assert status == 1
     assert "MYCOFLOW_ACCURACY_FLOOR" in said
-    assert "expected imagenet, bundled, random or a path" in said
+    assert "expected imagenet, bundled, random, or a path" in said
 
 
 def test_a_database_that_is_down_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_a_label_the_champion_does_not_know_waits_until_it_qualifies(catalog: Ca
     assert snap(catalog, champion_classes=["a", "b"]).classes == ("a", "b", "new")
 
 
-@pytest.mark.parametrize(("labels", "found"), [([], r"found 0 \(none\)"), (["only"], r"found 1 \(only\)")])
+@pytest.mark.parametrize(("labels", "found"), [([], r"found 0 \(none\)"), (["only"], r"found 1 \('only'\)")])
 def test_fewer_than_two_classes_are_refused(
     catalog: Catalog, add_images: AddImages, labels: list[str], found: str
 ) -> None:

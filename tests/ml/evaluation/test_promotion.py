@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from ml.app import Workspace
 from ml.catalog.database import Catalog
+from ml.catalog.locks import Lock
 from ml.catalog.models import journal
 from ml.catalog.models.journal import Move
 from ml.errors import PromotionError, PromotionHeldError, StaleChampionError
@@ -134,6 +135,24 @@ def test_a_rollback_holds_what_the_gate_says_until_its_release_and_no_person(ser
     put(serving, 3, 1)
     promotion.release_promotion(serving, actor="tester", reason="Because.")
     promotion.promote_automatically(serving, 2, expected_current=3, actor="retrain", reason="Because.")
+    assert serving.registry.champion() == 2
+
+
+def test_a_rollback_that_ends_while_an_automatic_promotion_waits_holds_it(
+    serving: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(serving, 2, 1)
+    put(serving, 1, 2)
+    lock = Catalog.lock
+
+    def roll_back_first(catalog: Catalog, wanted: Lock) -> object:
+        monkeypatch.setattr(Catalog, "lock", lock)
+        promotion.roll_back(serving, actor="tester", reason="Bad.")  # from 1 to 2: the champion that was expected
+        return lock(catalog, wanted)
+
+    monkeypatch.setattr(Catalog, "lock", roll_back_first)
+    with pytest.raises(PromotionHeldError):
+        promotion.promote_automatically(serving, 3, expected_current=2, actor="retrain", reason="Better.")
     assert serving.registry.champion() == 2
 
 

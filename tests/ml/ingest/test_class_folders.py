@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ml.errors import SourceError
-from ml.ingest.class_folders import list_files
+from ml.ingest.layout.class_folders import list_files
 
 MakeFolder = Callable[[str, dict[str, list[int]]], Path]
 

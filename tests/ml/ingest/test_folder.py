@@ -319,3 +319,10 @@ def test_the_bytes_are_stored_before_the_row_that_names_them(catalog: Catalog, i
 
     assert ingest_folder(replace(catalog, store=Watching()), image_folder("first", {"a": [1, 2]}), "pool").accepted == 2
     assert all(catalog.store.exists(image_key(row.id)) for row in rows(catalog))
+
+
+def test_a_class_whose_images_are_all_in_one_group_is_told_at_once(catalog: Catalog, image_folder: MakeFolder) -> None:
+    folder = image_folder("data", {"a": [1, 2], "b": [3, 4], "c": [5]})
+    (folder / "groups.csv").write_text("file,group\na/001.png,walk 7\na/002.png,walk 7\nb/003.png,walk 7\n")
+    assert ingest_folder(catalog, folder, "pool").single_groups == {"a": "walk 7"}
+    assert ingest_folder(catalog, image_folder("more", {"a": [6]}), "pool").single_groups == {}

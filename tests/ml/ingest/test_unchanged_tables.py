@@ -85,7 +85,9 @@ def names(files: Iterator[ArrivedFile]) -> list[str]:
 
 
 @pytest.mark.parametrize("is_moved", [False, True], ids=["", "redirected"])
-@pytest.mark.parametrize("offers", [{"ETag"}, {"Last-Modified"}, {"ETag", "Last-Modified"}], ids="+".join)
+@pytest.mark.parametrize(
+    "offers", [{"ETag"}, {"Last-Modified"}, {"ETag", "Last-Modified"}], ids=lambda each: "+".join(sorted(each))
+)
 def test_tables_that_did_not_change_are_asked_for_and_not_pulled(
     serve_site: Callable[[MonthlySite], int], tmp_path: Path, offers: set[str], is_moved: bool
 ) -> None:

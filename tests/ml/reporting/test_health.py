@@ -65,10 +65,11 @@ def test_the_champion_has_its_latest_figures_of_each_part(catalog: Catalog, add_
     with catalog.begin() as connection:
         save_backbone(connection, StoredBackbone("recipe", "vgg16", "0" * 64, "0" * 64, "random:0", "fp32", 32, None))
     health = read(catalog)
-    assert (health.champion, health.precision, health.image_size, health.backbone_weights) == (
+    assert (health.champion, health.precision, health.image_size, health.backbone, health.backbone_weights) == (
         2,
         "fp32",
         32,
+        "vgg16",
         "random:0",
     )
     assert health.classes == ["b", "a"]

@@ -1,6 +1,7 @@
 """Limits on the number of requests, and on the number in each expensive step."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -43,6 +44,23 @@ def test_a_step_is_entered_by_as_many_as_it_takes_and_others_wait() -> None:
         for each in (first, second, third):
             each.result(60)
     assert sorted(entered) == [1, 2, 3]
+
+
+def test_the_shortest_work_goes_first_then_who_came_first() -> None:
+    step, began = ConcurrencyLimit(at_once=1), list[str]()
+
+    def work(name: str, seconds: float) -> None:
+        with step.enter(Deadline(60), seconds):
+            began.append(name)
+
+    with ThreadPoolExecutor(6) as threads, step.enter(Deadline(60)):
+        with pytest.raises(BusyError), step.enter(Deadline(0.01), 0):
+            pass  # who gives up is out of the queue
+        for name, seconds in (("long", 0.5), ("short", 0.01), ("longest", 2.0), ("second short", 0.01)):
+            threads.submit(work, name, seconds)
+            time.sleep(0.1)
+        assert began == []
+    assert began == ["short", "second short", "long", "longest"]
 
 
 def test_a_turn_is_given_back_after_an_error() -> None:

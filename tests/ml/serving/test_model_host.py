@@ -10,6 +10,7 @@ import pytest
 
 from ml.catalog.models.served_versions import ServingState
 from ml.errors import RegistryUnavailableError
+from ml.registry.file_hashes import write_hashes
 from ml.registry.registry_state import demand_same_run
 from ml.serving.model_host import ModelHost
 from ml.serving.serving_cache import ServingCache
@@ -207,6 +208,87 @@ def test_a_damaged_cache_is_dropped_and_filled_again(
     host.load_cached()
     assert served(host) is None
     host.poll()
+    assert served(host) == 1
+
+
+def leave_other_bytes(folder: Path) -> None:
+    (folder / "current").write_bytes(b"\xff\xfe\x00 1-run1")
+
+
+def leave_a_folder(folder: Path) -> None:
+    (folder / "current").unlink()
+    (folder / "current" / "inside").mkdir(parents=True)
+
+
+def leave_a_pipe(folder: Path) -> None:
+    (folder / "current").unlink()
+    os.mkfifo(folder / "current")
+
+
+def leave_a_loop(folder: Path) -> None:
+    (folder / "current").unlink()
+    (folder / "current").symlink_to("current")
+
+
+def leave_a_way_out(folder: Path) -> None:
+    (folder / "current").write_text("../registered/2\n")
+
+
+def leave_nothing(folder: Path) -> None:
+    (folder / "current").write_bytes(b"")
+
+
+def leave_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+def leave_a_dangling_link(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        leave_other_bytes,
+        leave_a_folder,
+        leave_a_pipe,
+        leave_a_loop,
+        leave_a_way_out,
+        leave_nothing,
+        leave_a_file,
+        leave_a_dangling_link,
+    ],
+)
+def test_whatever_is_in_place_of_the_cache_the_service_starts_and_mends_it(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    registry.alias = 1
+    new_host().poll()
+    damage(tmp_path / "serving")
+    host = new_host()
+    host.load_cached()
+    assert served(host) is None
+    host.poll()
+    assert served(host) == 1
+    again = new_host()
+    again.load_cached()
+    assert served(again) == 1
+
+
+def test_a_cached_bundle_that_was_swapped_with_another_versions_is_not_served(
+    new_host: Callable[[], ModelHost], tmp_path: Path, registry: ScriptedRegistry
+) -> None:
+    folder = tmp_path / "serving"
+    hashes = {version: write_hashes(registry.bundles / str(version)) for version in (1, 2)}
+    shutil.copytree(registry.bundles / "2", folder / f"1-run-{hashes[1]}")
+    ServingCache(folder).set_current(folder / f"1-run-{hashes[1]}")
+    host = new_host()
+    host.load_cached()
+    assert served(host) is None
+    shutil.copytree(registry.bundles / "1", folder / f"1-run-{hashes[1]}")
+    host.load_cached()
     assert served(host) == 1
 
 

@@ -1,8 +1,10 @@
 """A backup, and a restore into a deployment that holds nothing: it then predicts the same."""
 
+import fcntl
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,17 +20,19 @@ from ml import cycle
 from ml.app import Workspace, open_workspace
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import head_revision, migrate
+from ml.catalog.home_choices import has_unfinished_restore, unfinished_restore
 from ml.catalog.items.item_records import ItemRecord
 from ml.catalog.items.texts import load_texts, read_text
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
-from ml.errors import BackupError, CatalogError, DatabaseUnavailableError
+from ml.errors import BackupError, CatalogError, DatabaseUnavailableError, SettingsError
 from ml.ingest.digits import DigitFolders
 from ml.reporting.inventory import list_models
 from ml.settings import Settings
 from ml.training.recipes import Retrain
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import FILE_NAME, load_manifest
+from ml.upkeep.database_dump import is_empty, restore_database
 from ml.upkeep.forgetting import lock_upkeep
 from ml.upkeep.restore import restore
 from tests.deployments import small_settings
@@ -241,6 +245,78 @@ def test_what_is_no_backup_or_of_another_kind_is_refused(workspace: Workspace, f
     (folder / FILE_NAME).write_text(text.replace('"format": 1', '"format": 2'))
     with pytest.raises(BackupError, match="format 1, got 2"):
         restore(fresh, folder)
+
+
+def fail(error: BaseException) -> Callable[..., None]:
+    def raise_it(*_: object, **__: object) -> None:
+        raise error
+
+    return raise_it
+
+
+def fail_for_catalog(url: sa.URL, file: Path) -> None:
+    """Restore MLflow's database, and give the catalog's a file that is no dump."""
+    restore_database(url, file if file.name == "mlflow.dump" else file.with_name(FILE_NAME))
+
+
+FAILURES: dict[str, tuple[str, Callable[..., None]]] = {
+    "the catalog's dump": ("restore_database", fail_for_catalog),
+    "MLflow's addresses": ("move_uris", fail(DatabaseUnavailableError("PostgreSQL ended"))),
+    "MLflow's files": ("shutil.copytree", fail(OSError(28, "No space left on device"))),
+    "an interruption": ("move_uris", fail(KeyboardInterrupt())),
+}
+
+
+def test_a_restore_that_fails_half_way_leaves_nothing_and_the_next_one_succeeds(
+    trained: Workspace, fresh: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(trained, folder)
+    for name, (part, failing) in FAILURES.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(f"ml.upkeep.restore.{part}", failing)
+            with pytest.raises((BackupError, DatabaseUnavailableError, KeyboardInterrupt)):
+                restore(fresh, folder)
+        assert not has_unfinished_restore(fresh), name
+        assert is_empty(sa.make_url(str(fresh.mlflow_tracking_uri))), name
+        assert not (fresh.mycoflow_home / "mlflow").exists(), name
+    restore(fresh, folder)
+    with open_workspace(fresh) as restored:
+        assert [model.version for model in list_models(restored)] == [1]
+
+
+def test_a_restore_that_was_killed_is_begun_anew_and_nothing_else_uses_the_home(
+    trained: Workspace, fresh: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(trained, folder)
+    with monkeypatch.context() as patched:
+        patched.setattr("ml.upkeep.restore.restore_database", kill_after_mlflow)
+        child = os.fork()
+        if child == 0:
+            restore(fresh, folder)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert has_unfinished_restore(fresh)
+    for use in (lambda: open_workspace(fresh).__enter__(), lambda: migrate(fresh)):
+        with pytest.raises(SettingsError, match="`mycoflow restore FOLDER` again"):
+            use()
+    restore(fresh, folder)
+    with open_workspace(fresh) as restored:
+        assert [model.version for model in list_models(restored)] == [1]
+
+
+def kill_after_mlflow(url: sa.URL, file: Path) -> None:
+    """Restore MLflow's database, and die before the catalog's."""
+    if file.name == "catalog.dump":
+        os.kill(os.getpid(), signal.SIGKILL)
+    restore_database(url, file)
+
+
+def test_two_restores_into_one_home_do_not_meet(workspace: Workspace, fresh: Settings, folder: Path) -> None:
+    back_up(workspace, folder)
+    fresh.mycoflow_home.mkdir()
+    with unfinished_restore(fresh).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BackupError, match="Another one is running"):
+            restore(fresh, folder)
 
 
 @pytest.fixture

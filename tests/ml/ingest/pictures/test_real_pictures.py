@@ -1,6 +1,7 @@
 """Pictures as cameras, phones and programs write them: each is read as people see it."""
 
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -12,7 +13,9 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from ml.errors import InvalidImageError
 from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION
 from ml.ingest.validation import sanitise
+from tests.ml.ingest.pictures.hostile_pictures import many_frames
 from tests.ml.ingest.pictures.picture_making import (
+    FATAL_HEIC,
     HEIC,
     adobe_rgb,
     bmp_32_bit,
@@ -26,6 +29,7 @@ from tests.ml.ingest.pictures.picture_making import (
 )
 
 Photo = Callable[..., Image.Image]
+TURNED = b"Exif\0\0MM\0*" + struct.pack(">LHHHLHHL", 8, 1, 274, 3, 1, 6, 0, 0)
 
 
 def seen(content: bytes) -> np.ndarray:
@@ -153,6 +157,14 @@ def test_twelve_and_sixteen_bits_are_told_apart(white: int, write_grey: Callable
         assert np.abs((got if values.ndim == 3 else got[..., 0]) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_twelve_bits_may_have_transparency(opaque: int) -> None:
+    ramp = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    alpha = np.full_like(ramp, opaque)
+    for values in (np.dstack([ramp, alpha]), np.dstack([ramp, ramp, ramp, alpha])):
+        assert np.abs(seen(png_16_bit(values))[..., 0] - ramp.astype(float) * 255 / 4095).max() <= 1
+
+
 def test_a_tiff_may_say_what_white_is() -> None:
     values = np.full((40, 40), 512, np.uint16)
     assert np.all(seen(tiff_16_bit(values, white=1023)) == 128)
@@ -187,8 +199,7 @@ def test_the_orientation_is_found_wherever_programs_write_it(where: str) -> None
     elif where == "exif in png":
         contents = [write(picture, "PNG", exif=exif)]
     else:
-        fields = b"MM\0*" + struct.pack(">LHHHLHHL", 8, 1, 274, 3, 1, 6, 0, 0)
-        contents = [with_segments(write(picture, "JPEG"), (0xE1, b"Exif\0\0" + fields))]
+        contents = [with_segments(write(picture, "JPEG"), (0xE1, TURNED))]
     for content in contents:
         assert (sanitise(content).width, sanitise(content).height) == (40, 48)
 
@@ -198,6 +209,7 @@ def test_heic_is_read_whatever_its_name_says_and_loses_its_metadata() -> None:
     assert b"Clementine" in HEIC
     assert b"Clementine" not in image.content
     assert (image.media_type, image.width, image.height) == ("image/png", 40, 48)
+    assert refusal_of(FATAL_HEIC).reason == "unreadable"
     for cut in (0.3, 0.6, 0.95):
         assert refusal_of(HEIC[: int(len(HEIC) * cut)]).reason == "unreadable"
 
@@ -260,3 +272,43 @@ def test_texts_of_a_png_are_not_stored(photo: Photo) -> None:
     for kind in ("Author", "GPS", "XML:com.adobe.xmp"):
         text.add_itxt(kind, "Clementine")
     assert b"Clementine" not in sanitise(write(photo(), "PNG", pnginfo=text)).content
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_a_thousand_frames_are_refused_at_the_second(file_format: str) -> None:
+    content = many_frames(file_format)
+    began_at = time.process_time()
+    assert refusal_of(content).reason == "animated"
+    assert time.process_time() - began_at < 0.1
+
+
+def test_bytes_that_hide_in_a_jpeg_are_not_stored() -> None:
+    content = write(Image.effect_noise((64, 64), 50), "JPEG")
+    hidden = b"Clementine" * 10_000
+    for each in (
+        content[:-2] + hidden + content[-2:],
+        content + hidden,
+        with_segments(content, (0xEC, hidden[:60_000])),
+    ):
+        assert b"Clementine" not in sanitise(each).content
+
+
+def test_what_is_stored_is_bounded_by_what_came(textured: Photo) -> None:
+    photo = textured(size=(3000, 2400))
+    for file_format, options in (("WEBP", {"quality": 60}), ("GIF", {}), ("JPEG", {"quality": 30, "exif": TURNED})):
+        content = write(photo, file_format, **options)
+        for limits in (ANSWERING, INGESTION):
+            if len(content) <= limits.bytes:
+                assert len(sanitise(content, limits).content) <= 4 * len(content)
+
+
+def test_odd_tags_of_a_tiff_write_no_line_here_either(capfd: pytest.CaptureFixture[str], textured: Photo) -> None:
+    content = write(textured(), "TIFF", compression="tiff_lzw")
+    at = struct.unpack_from("<L", content, 4)[0]
+    count = struct.unpack_from("<H", content, at)[0]
+    entries = content[at + 2 : at + 2 + 12 * count]
+    odd = b"".join(struct.pack("<HHLL", 40_000 + number, 4, 1, 8) for number in range(10_000))
+    directory = struct.pack("<H", count + 10_000) + entries + odd + bytes(4)
+    content = content[:4] + struct.pack("<L", len(content)) + content[8:] + directory
+    assert np.array_equal(seen(content), as_array(textured()))
+    assert capfd.readouterr() == ("", "")

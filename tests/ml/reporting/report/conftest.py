@@ -71,6 +71,7 @@ def health(drift: DriftCheck) -> Health:
         is_promotion_held=False,
         classes=CLASSES,
         precision="int8",
+        backbone="vgg16",
         backbone_weights="imagenet",
         image_size=160,
         parts=[

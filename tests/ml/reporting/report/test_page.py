@@ -133,7 +133,9 @@ def test_names_from_users_are_escaped(facts: Facts, health: Health) -> None:
     part = PartFigures(HOSTILE, 0.5, 10, True, facts.at, {HOSTILE: figures, "b": figures}, [[5, 5], [5, 5]], [])
     hostile = replace(
         facts,
-        health=replace(health, classes=[HOSTILE, "b"], parts=[part], backbone_weights=HOSTILE, pool={HOSTILE: 3}),
+        health=replace(
+            health, classes=[HOSTILE, "b"], parts=[part], backbone=HOSTILE, backbone_weights=HOSTILE, pool={HOSTILE: 3}
+        ),
         nights=[replace(facts.nights[0], reasons=[HOSTILE])],
         arrivals=[replace(facts.arrivals[0], counts={HOSTILE: 3})],
         attempts=[replace(facts.attempts[0], reason=HOSTILE, reasons=[HOSTILE], warnings=[HOSTILE])],

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.backbones.parity import NOTHING, BackboneParity, judge_names, name_images, shown_names
+from ml.backbones.int8.parity import NOTHING, BackboneParity, judge_names, name_images, shown_names
 from ml.catalog.annotations import Annotation
 
 TRUTH = np.array(["a", "b"] * 100)

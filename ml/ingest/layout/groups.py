@@ -23,10 +23,10 @@ def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
     Raises: SourceError, it is not in that format, or names a file that does not exist, or gives a file two groups.
     """
     path = folder / GROUPS_FILE
-    if not path.exists():
-        return {}
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise SourceError(f"{path} cannot be read: expected read access, got {error.strerror}.") from error
     return parse_groups(content, names, str(path))

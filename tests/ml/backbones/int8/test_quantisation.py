@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
+from ml.backbones.int8.quantisation import quantise_backbone
 from ml.backbones.onnx_runtime import OnnxBackbone
-from ml.backbones.quantisation import quantise_backbone
 from ml.backbones.served_backbone import ServedBackbone
 from ml.backbones.vgg16.vgg16_backbone import BACKBONE
 from ml.tasks.classification.head import Head

@@ -80,8 +80,8 @@ def compare_backbones(
     )
     if not evaluation:
         raise EvaluationSetError(
-            f"Expected images of the classes {', '.join(snapshot.classes)} in the evaluation set, found none. "
-            "Ingest some with `mycoflow ingest DIR --split evaluation`."
+            f"Expected images of the classes {', '.join(map(repr, snapshot.classes))} in the evaluation set, found "
+            "none. Ingest some with `mycoflow ingest DIR --split evaluation`."
         )
     sha256s = [item.demand_image() for item in training] + [item.demand_image() for item in evaluation]
     features = [

@@ -1,0 +1,1 @@
+"""A backbone in int8: made once, and compared with fp32 before it serves."""

@@ -1,0 +1,279 @@
+"""Folders as real computers leave them: litter is ignored, anything else foreign is one line, and the rest comes in."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ml.catalog.class_names import ClassSpellings, find_fault, same_class_key
+from ml.catalog.database import Catalog
+from ml.errors import SettingsError, SourceError
+from ml.ingest.folder import ingest_folder
+from ml.ingest.layout.class_folders import list_files
+from ml.ingest.layout.litter import is_litter
+from ml.ingest.sources.opening import open_source
+from ml.settings import Settings
+from tests.ml.dropping import settle
+from tests.ml.ingest.arriving import CERTIFIED, batch, files, pull, reasons, rows
+from tests.ml.ingest.buckets import Bucket, s3_bucket
+
+Drop = Callable[[dict[str, list[int]]], Path]
+Encode = Callable[..., bytes]
+LITTER = ["@eaDir", "__MACOSX", "lost+found", "#recycle", "$RECYCLE.BIN", "System Volume Information", ".Trash-1000"]
+LITTER += ["@Recycle", "RECYCLER", "@EADIR"]
+LITTER_FILES = ["Thumbs.db", "thumbs.DB", "desktop.ini", "._001.png", ".DS_Store", "Icon\r", "001.png@SynoEAStream"]
+
+
+@pytest.fixture
+def folder(drop_folder: Drop) -> Path:
+    """Two classes of two images, and litter everywhere."""
+    found = drop_folder({"a": [1, 2], "b": [3, 4]})
+    for place in (found, found / "a", found / "b"):
+        for name in LITTER:
+            (place / name / "deep").mkdir(parents=True)
+            (place / name / "001.png").write_bytes((found / "a" / "001.png").read_bytes())
+        for name in LITTER_FILES:
+            (place / name).write_bytes(b"litter")
+    return found
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with s3_bucket() as found:
+        yield found
+
+
+def taken(found: Path) -> list[str]:
+    return sorted(file.path.relative_to(found).as_posix() for file in list_files(found))
+
+
+def problems(found: Path) -> dict[str, str]:
+    return {file.path.name: file.problem.reason for file in list_files(found) if file.problem is not None}
+
+
+IMAGES = ["a/001.png", "a/002.png", "b/003.png", "b/004.png"]
+
+
+def test_litter_is_ignored_by_a_person_s_run(catalog: Catalog, folder: Path) -> None:
+    assert taken(folder) == IMAGES
+    report = ingest_folder(catalog, folder, "pool")
+    assert (report.accepted, report.rejects) == (4, [])
+
+
+def test_litter_is_ignored_by_a_source_and_counts_for_no_quarantine(catalog: Catalog, folder: Path) -> None:
+    (batch_id,) = pull(catalog, folder)
+    assert sorted(file.name for file in files(catalog, batch_id)) == IMAGES
+    assert (batch(catalog, batch_id).reject_share, batch(catalog, batch_id).state) == (0, "waiting")
+
+
+def test_litter_in_a_bucket_is_ignored_too(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
+    bucket.upload(settle(folder), "new")
+    for key in ("new/", "new/a/", "new/a", "new/c/", "new/c", "new/a_$folder$", "new/b/@eaDir/003.png/SYNO@.jpg"):
+        bucket.put(key, b"")
+    (batch_id,) = pull(catalog, open_source(bucket.url("new"), bucket.settings(), []))
+    assert sorted(file.name for file in files(catalog, batch_id) if file.name != "c") == IMAGES
+
+
+@pytest.mark.parametrize("name", ["Amanita", "recycle", "thumbs", "@home", "#1", "$", "lost", "desktop", "macosx"])
+def test_names_that_people_give_are_no_litter(name: str) -> None:
+    assert not is_litter(name)
+
+
+def test_a_folder_inside_a_class_is_one_line_and_the_rest_comes_in(catalog: Catalog, folder: Path) -> None:
+    (folder / "a" / "more" / "still more").mkdir(parents=True)
+    for number in range(9):
+        (folder / "a" / "more" / f"{number}.png").write_bytes(b"-")
+    report = ingest_folder(catalog, folder, "pool")
+    assert (report.accepted, report.rejected) == (4, {"nested_folder": 1})
+    assert report.rejects[0].path == str(folder / "a" / "more")
+
+
+def test_foreign_entries_of_a_source_are_told_once_and_count_for_no_quarantine(catalog: Catalog, folder: Path) -> None:
+    for number in range(8):
+        (folder / "a" / f"part {number}").mkdir()
+    (batch_id,) = pull(catalog, folder)
+    assert reasons(catalog, batch_id) == {("rejected", "nested_folder"): 8, ("waiting", "unknown_label"): 4}
+    assert batch(catalog, batch_id).reject_share == 0
+    (folder / "a" / "part 1" / "new.png").write_bytes(b"-")
+    assert pull(catalog, folder) == []
+
+
+def test_folders_inside_a_class_of_a_bucket_are_one_line_each(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
+    bucket.upload(settle(folder), "new")
+    for number in range(9):
+        bucket.put(f"new/a/more/{number}.png", b"-")
+    bucket.put("new/ /1.png", b"-")
+    (batch_id,) = pull(catalog, open_source(bucket.url("new"), bucket.settings(), []))
+    found = {file.name: file.reason for file in files(catalog, batch_id) if file.outcome == "rejected"}
+    assert found == {"a/more/0.png": "nested_folder", " /1.png": "folder_name"}
+    assert batch(catalog, batch_id).reject_share == 0
+
+
+@pytest.mark.parametrize("place", [".", "a"])
+@pytest.mark.parametrize("target", ["itself", "each other", ".", ".."])
+def test_a_loop_of_links_stops_nothing(catalog: Catalog, folder: Path, place: str, target: str) -> None:
+    where = folder / place
+    if target == "each other":
+        (where / "one").symlink_to("two")
+        (where / "two").symlink_to("one")
+    else:
+        (where / "one").symlink_to("one" if target == "itself" else target)
+    report = ingest_folder(catalog, folder, "pool")
+    assert report.accepted == 4
+    names = {"one", "two"} if target == "each other" else {"one"}
+    assert {Path(reject.path).name for reject in report.rejects} == names
+    (batch_id,) = pull(catalog, folder, CERTIFIED)
+    assert batch(catalog, batch_id).state == "done"
+
+
+def test_a_link_to_another_class_gives_no_image_two_labels(catalog: Catalog, folder: Path) -> None:
+    (folder / "alias").symlink_to("a")
+    (folder / ".store" / "c").mkdir(parents=True)
+    (folder / ".store" / "c" / "9.png").write_bytes((folder / "a" / "001.png").read_bytes()[:-1] + b"x")
+    (folder / "c").symlink_to(".store/c")
+    assert problems(folder) == {"alias": "link_loop"}
+    assert "c/9.png" in taken(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [(b"Bl\xe4tterpilz", "not UTF-8"), (b" ", "blank"), (b"a\x07b", "control characters")]
+)
+def test_a_folder_whose_name_is_no_class_is_one_line(catalog: Catalog, folder: Path, name: bytes, fault: str) -> None:
+    odd = Path(os.fsdecode(bytes(folder) + b"/" + name))
+    odd.mkdir()
+    (odd / "1.png").write_bytes(b"-")
+    report = ingest_folder(catalog, folder, "pool")
+    assert (report.accepted, report.rejected) == (4, {"folder_name": 1})
+    assert fault in report.rejects[0].message
+    report.rejects[0].path.encode()
+    (batch_id,) = pull(catalog, folder)
+    assert ("rejected", "folder_name") in reasons(catalog, batch_id)
+
+
+def test_a_folder_of_foreign_entries_alone_says_what_it_found(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    with pytest.raises(SourceError, match=r"Did you mean to ingest '.*train'\?"):
+        list_files(tmp_path)
+    with pytest.raises(SourceError, match="' ': expected a folder with the name of a class, got a blank name"):
+        (tmp_path / "x" / " ").mkdir(parents=True)
+        list_files(tmp_path / "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_folders_that_nobody_may_list_or_enter_are_one_line_each() -> None:
+    script = """
+import json, os, sys
+from pathlib import Path
+from ml.ingest.layout.class_folders import list_files, read_content
+from ml.errors import InvalidImageError
+os.seteuid(65534)
+found = {}
+for file in list_files(Path(sys.argv[1])):
+    try:
+        if file.problem: raise file.problem
+        read_content(file.path)
+        found[file.path.name] = "read"
+    except InvalidImageError as error:
+        found[file.path.name] = error.reason
+print(json.dumps(found))
+"""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for label, mode in {"open": 0o755, "closed": 0o000, "listed": 0o744, "lost+found": 0o700}.items():
+            (folder / label).mkdir()
+            (folder / label / f"{label}.png").write_bytes(b"-")
+            (folder / label).chmod(mode)
+        (folder / "open" / "secret.png").write_bytes(b"-")
+        (folder / "open" / "secret.png").chmod(0)
+        done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "open.png": "read",
+        "secret.png": "unreadable",
+        "closed": "unreadable_folder",
+        "listed.png": "unreadable",
+    }
+
+
+def test_a_source_that_is_a_loop_itself_is_told_when_it_is_listed(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for url in (str(loop), loop.as_uri()):
+        with pytest.raises(SourceError, match="is no folder"):
+            list(open_source(url, Settings(), []).files())
+    with pytest.raises(SourceError, match="is no folder"):
+        list_files(loop)
+    with pytest.raises(SettingsError, match="MYCOFLOW_INGEST_SOURCES: expected a folder, got '~nobody-at-all/x'"):
+        open_source("~nobody-at-all/x", Settings(), [])
+
+
+VARIANTS = ["Amanita muscaria", "amanita muscaria", "Amanita_muscaria", " Amanita  muscaria ", "\uff21manita muscaria"]
+
+
+def test_names_that_differ_by_case_blanks_underscores_or_form_are_one_class() -> None:
+    assert len({same_class_key(name) for name in VARIANTS}) == 1
+    assert same_class_key("c\u00e8pe") == same_class_key("CE\u0300PE")
+    assert same_class_key("Straße") == same_class_key("STRASSE")
+    assert len({same_class_key(name) for name in ("a b", "ab", "a-b", "a.b")}) == 4
+    assert find_fault("Amanita") is None
+
+
+def test_spellings_that_are_in_use_stay_apart() -> None:
+    spellings = ClassSpellings(["a b", "a_b"])
+    assert [spellings.settle(name) for name in ("a b", "a_b", "A B", "c", "C")] == ["a b", "a_b", "a b", "c", "c"]
+
+
+def test_folders_with_one_name_are_one_class_and_a_warning_comes_first(
+    catalog: Catalog, drop_folder: Drop, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = drop_folder({"Amanita muscaria": [1, 2, 3], "amanita_muscaria": [4], "AMANITA MUSCARIA": [5]})
+    seen: list[list[str]] = []
+
+    def look(_done: int, _total: int) -> None:
+        seen.append([record.getMessage() for record in caplog.records if record.levelno == logging.WARNING])
+
+    report = ingest_folder(catalog, folder, "pool", on_progress=look)
+    assert report.accepted == 5
+    assert {row.label for row in rows(catalog)} == {"Amanita muscaria"}
+    assert len(seen[0]) == 2
+    assert "The class 'amanita_muscaria' is taken as 'Amanita muscaria', which is the same name." in seen[0]
+
+
+def test_a_later_source_uses_the_spelling_that_is_known(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path, textured: Callable[..., Image.Image], encode: Encode
+) -> None:
+    ingest_folder(catalog, drop_folder({"Amanita muscaria": [1]}).rename(tmp_path / "first"), "pool")
+    folder = tmp_path / "later" / "amanita_muscaria"
+    folder.mkdir(parents=True)
+    (folder / "2.png").write_bytes(encode(textured(2), "PNG"))
+    (batch_id,) = pull(catalog, folder.parent)
+    assert reasons(catalog, batch_id) == {("waiting", "certification"): 1}
+    (tmp_path / "again" / "AMANITA  MUSCARIA").mkdir(parents=True)
+    (tmp_path / "again" / "AMANITA  MUSCARIA" / "1.png").write_bytes(encode(textured(3), "PNG"))
+    assert ingest_folder(catalog, tmp_path / "again", "evaluation").accepted == 1
+    assert {row.label for row in rows(catalog)} == {"Amanita muscaria"}
+
+
+def test_a_source_that_states_two_spellings_waits_under_one(
+    catalog: Catalog, drop_folder: Drop, textured: Callable[..., Image.Image], encode: Encode
+) -> None:
+    folder = drop_folder({"New species": [1]})
+    pull(catalog, folder)
+    (folder / "new_species").mkdir()
+    (folder / "new_species" / "2.png").write_bytes(encode(textured(2), "PNG"))
+    pull(catalog, folder)
+    assert {row.label for row in rows(catalog)} == {"New species"}
+
+
+def test_settings_name_a_folder_with_any_name(tmp_path: Path, drop_folder: Drop) -> None:
+    odd = drop_folder({"a": [1]}).rename(tmp_path / "it's 100% [new] ?#")
+    for url in (str(odd), odd.as_uri()):
+        assert [file.name for file in open_source(url, Settings(), []).files()] == ["a/001.png"]

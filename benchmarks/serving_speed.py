@@ -21,6 +21,7 @@ from benchmarks.deployment import Deployment
 from benchmarks.servers import Server, running
 from ml.errors import MycoflowError
 from ml.serving.serving_cache import ServingCache
+from ml.settings import variable
 from stack.ports import HOST, find_free_ports
 
 LOGIN = "bench"
@@ -61,7 +62,9 @@ def running_service(deployment: Deployment) -> AbstractContextManager[Server]:
     address = f"{HOST}:{find_free_ports(1)[0]}"
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:webapi.gunicorn_conf", "--bind", address]
     command = [*gunicorn, "webapi.factory:create_app()"]
-    return running(command, deployment.environment, deployment.home, address, "/readyz")
+    # All clients here, eight at most, are one account, which may hold a third of the places.
+    environment = {**deployment.environment, variable("model_queue_size"): "24"}
+    return running(command, environment, deployment.home, address, "/readyz")
 
 
 def served_bundle(deployment: Deployment) -> Path:

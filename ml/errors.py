@@ -30,6 +30,8 @@
     │       └── LastAdminError               without this account, there would be no admin
     ├── ServingError
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
+    │   │   └── AccountBusyError             too many of them are of this account
+    │   ├── QuotaError (ValueError)          the account has stored as much as it may
     │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
     │   └── ForbiddenError (PermissionError) the account may not do this
@@ -44,6 +46,7 @@
     │       ├── TargetTooLargeError (ValueError)      the file is larger than an image may be
     │       ├── TargetTooSlowError (TimeoutError)     the download did not finish in time
     │       └── TargetFailedError (ConnectionError)   no such host, no answer, or an unusable answer
+    │           └── UnknownHostError                  no such host
     └── ModelError
         ├── WeightsError (ValueError)        the weights are not available or do not fit the backbone
         ├── TrainingError (RuntimeError)     training diverged or took longer than allowed
@@ -180,6 +183,14 @@ class BusyError(ServingError, TimeoutError):
     """Too many requests are in progress, or no slot was free in time. A later request may succeed."""
 
 
+class AccountBusyError(BusyError):
+    """Too many requests of this account are in progress; others are still answered."""
+
+
+class QuotaError(ServingError, ValueError):
+    """The account has stored as much as it may."""
+
+
 class TimeOverError(ServingError, TimeoutError):
     """The work was not finished in the time of a request. Nothing else is wrong."""
 
@@ -252,6 +263,10 @@ class TargetTooSlowError(FetchError, TimeoutError):
 
 class TargetFailedError(FetchError, ConnectionError):
     """The host does not exist, does not answer, or answers with something else."""
+
+
+class UnknownHostError(TargetFailedError):
+    """The host does not exist."""
 
 
 class ModelError(MycoflowError):

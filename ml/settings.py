@@ -150,6 +150,9 @@ class Settings(BaseSettings):
         "", description="host or host:port, ...: image URLs may name private addresses there"
     )
     model_queue_size: int = Field(12, ge=1, description="Predictions in progress at once; further ones are refused")
+    quota_images: int = Field(10_000, ge=1, description="Photos that one account may store")
+    quota_image_gb: float = Field(10, gt=0, description="The same in GB")
+    quota_events: int = Field(10_000, ge=1, description="Events that one account may store with POST /logs/write")
     request_seconds: float = Field(30, gt=0, description="Time limit of a prediction")
 
     # Only for `make up`.

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from ml.errors import (
+    AccountBusyError,
     AccountError,
     AirflowError,
     AirflowUnavailableError,
@@ -33,6 +34,7 @@ from ml.errors import (
     NoChampionError,
     NoPredictionsError,
     PromotionError,
+    QuotaError,
     RegistryStateError,
     RegistryUnavailableError,
     SchemaVersionError,
@@ -72,6 +74,7 @@ _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     TargetRefusedError: (400, "target-refused"),
     ErasedAccountError: (403, "account-erased"),
     ForbiddenError: (403, "forbidden"),
+    QuotaError: (403, "quota-exceeded"),
     NoPredictionsError: (404, "no-predictions"),
     TargetMissingError: (404, "target-missing"),
     UnknownAccountError: (404, "unknown-account"),
@@ -191,6 +194,8 @@ def _of_mycoflow(error: MycoflowError) -> ProblemError | None:
         return ProblemError(status, error.reason.replace("_", "-"), str(error))
     if kind in _OUTAGES:
         return unavailable(*_OUTAGES[kind])
+    if kind is AccountBusyError:
+        return ProblemError(429, "too-many-requests", str(error), _RETRY_AFTER_SECONDS)
     if kind in _LATER:
         return unavailable(_LATER[kind], str(error))
     if kind in _REFUSALS:

@@ -61,7 +61,7 @@ def certify(batch_ids: Ids) -> None:
 
 @batch_app.command("reject")
 def reject(batch_ids: Ids) -> None:
-    """Exclude all waiting images of batches for good."""
+    """Exclude all images of batches for good, also those that were certified. Snapshots do not change."""
     out.print(f"{_decide(batch_ids, 'exclude')} images excluded.")
 
 

@@ -83,13 +83,30 @@ def main() -> None:
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One sub-folder per label, images inside.")],
-    split: Annotated[Split, typer.Option(help="pool: for training. evaluation: for measuring only, never trained on.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="One sub-folder per label, images inside.")
+    ] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="pool: for training. evaluation: for measuring only, never trained on.")
+    ] = None,
     received_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="ISO time with zone; now by default.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="URL", help="A source, as MYCOFLOW_INGEST_SOURCES names it.")
+    ] = None,
 ) -> None:
-    """Ingest a folder of labelled images. Report bad files, and ingest all others."""
+    """Ingest a folder of labelled images, with --split, or the new files of a --source, as the DAG ingest_images does.
+
+    Report bad files, and ingest all others.
+    """
+    if source is not None:
+        if (folder, split, received_at) != (None, None, None):
+            raise typer.BadParameter("expected only --source, got a folder or its options too.")
+        _ingest_source(source)
+        return
+    if folder is None or split is None:
+        raise typer.BadParameter("expected DIR and --split, or --source URL.")
     with open_workspace() as workspace, progress("Ingesting") as on_progress:
         mirrored, task = workspace.settings.mirrored_views, workspace.task
         report = ingest_folder(workspace.catalog, folder, split.value, received_at, on_progress, mirrored, task)
@@ -237,6 +254,13 @@ def status() -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     out.print(table)
+
+
+def _ingest_source(url: str) -> None:
+    with alerting_workspace() as workspace:
+        batch_ids = cycle.ingest(workspace, url)
+    numbers = " ".join(map(str, batch_ids))
+    out.print(f"New batches: {numbers}. See `mycoflow batch list`." if batch_ids else "The source has no new files.")
 
 
 def _print_ingest_report(report: IngestReport) -> None:

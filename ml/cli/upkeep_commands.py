@@ -1,7 +1,7 @@
-"""`mycoflow check|purge|backup|restore`: maintenance."""
+"""`mycoflow check|purge|backup|restore|maintenance`: upkeep."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.filesize import decimal
@@ -9,7 +9,8 @@ from rich.table import Table
 
 from ml import cycle
 from ml.app import open_workspace
-from ml.cli.terminal import out, person, progress
+from ml.catalog.logs import maintenance_mode
+from ml.cli.terminal import catalog_connection, out, person, progress
 from ml.settings import load_settings
 from ml.upkeep.backup import back_up
 from ml.upkeep.backup_manifest import Manifest
@@ -68,6 +69,14 @@ def restore(folder: Folder) -> None:
         manifest = restore_backup(load_settings(), folder, on_progress)
     out.print(f"Restored the state of {manifest.created_at}.", highlight=False)
     _print_mlflow_note(manifest)
+
+
+@upkeep_app.command()
+def maintenance(state: Annotated[Literal["on", "off"], typer.Argument(help="on: refuse predictions.")]) -> None:
+    """Refuse predictions, or answer them again. All replicas of the service follow in a second or two."""
+    with catalog_connection() as connection:
+        maintenance_mode.switch(connection, state == "on", person())
+    out.print(f"Maintenance mode is {state}.")
 
 
 def _print_mlflow_note(manifest: Manifest) -> None:

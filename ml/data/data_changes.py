@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, label_of
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import find_waiting, load_batch
+from ml.catalog.images.batches import find_brought, find_waiting, load_batch
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
@@ -107,7 +107,9 @@ def apply_changes(
 def decide_batches(
     connection: sa.Connection, batch_ids: Sequence[int], action: Action, actor: str, mirrored: bool
 ) -> int:
-    """Certify or exclude all waiting items of some batches. After an error, roll the transaction back.
+    """Certify the waiting items of some batches, or exclude all that they brought, also those that are certified.
+
+    After an error, roll the transaction back.
 
     Args:
         actor: who decides, for the audit log.
@@ -118,7 +120,8 @@ def decide_batches(
     lock_membership(connection, "pool")  # before reading, because another admin may decide on the same items
     for batch_id in batch_ids:
         load_batch(connection, batch_id)
-    changes = [Change(action, item_id) for item_id in find_waiting(connection, batch_ids)]
+    find = find_brought if action == "exclude" else find_waiting
+    changes = [Change(action, item_id) for item_id in find(connection, batch_ids)]
     return len(apply_changes(connection, changes, actor, mirrored))
 
 

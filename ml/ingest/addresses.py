@@ -6,10 +6,30 @@ import socket
 import threading
 
 from ml.deadlines import Deadline
-from ml.errors import TargetFailedError, TargetRefusedError, TargetTooSlowError
+from ml.errors import TargetRefusedError, TargetTooSlowError, UnknownHostError
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IETF_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # for routers and clouds; older Pythons call it global
+# Networks that Python calls global, or did before a release of 2024. None of them has a public web server.
+_SPECIAL_4 = [
+    ipaddress.IPv4Network(text)
+    for text in (
+        "168.63.129.16/32",  # Azure's platform, seen from its machines
+        "192.0.0.0/24",  # IETF protocols: routers, and the metadata of clouds
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays
+        "192.175.48.0/24",  # AS112
+    )
+]
+_SPECIAL_6 = [
+    ipaddress.IPv6Network(text)
+    for text in (
+        "2001::/23",  # IETF protocols: Teredo, ORCHID and others
+        "2001:db8::/32",  # documentation
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+]
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the IANA assigns only from here; others are special
 
 _Answer = list[str] | OSError | UnicodeError
@@ -19,7 +39,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
     """Resolve a host name, once. A number in any notation (decimal, octal, hexadecimal) becomes an address too.
 
     Returns: IP addresses, in the order to try them.
-    Raises: TargetTooSlowError; TargetFailedError, there is no such host.
+    Raises: TargetTooSlowError; UnknownHostError.
     """
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     # The resolver has no time limit: it runs in a thread of its own, and this thread waits only until the deadline.
@@ -29,7 +49,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
     except queue.Empty as error:
         raise TargetTooSlowError(f"Expected {host} to be resolved in time. Try again, or upload the image.") from error
     if isinstance(answer, Exception):
-        raise TargetFailedError(f"Expected a host name that exists, got {host}.") from answer
+        raise UnknownHostError(f"Expected a host name that exists, got {host}.") from answer
     return answer
 
 
@@ -39,10 +59,15 @@ def demand_global(addresses: list[str]) -> None:
     Raises: TargetRefusedError.
     """
     if not all(map(is_global, addresses)):
-        raise TargetRefusedError(
-            "Expected a host in the public internet, got one with a private, local or reserved address. "
-            "Upload the image instead."
-        )
+        raise refused_host()
+
+
+def refused_host() -> TargetRefusedError:
+    """Return the error for a host that must not be fetched from. It does not tell whether the host exists."""
+    return TargetRefusedError(
+        "Expected a host that exists in the public internet, got another: unknown, or with a private, local or "
+        "reserved address. Check its name, or upload the image instead."
+    )
 
 
 def is_global(text: str) -> bool:
@@ -52,8 +77,11 @@ def is_global(text: str) -> bool:
     """
     address = _unwrapped(ipaddress.ip_address(text))
     is_unicast = not (address.is_multicast or address.is_reserved)
-    is_assigned = isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL_UNICAST
-    return address.is_global and is_unicast and is_assigned and address not in _IETF_PROTOCOLS
+    if isinstance(address, ipaddress.IPv4Address):
+        is_special = any(address in network for network in _SPECIAL_4)
+    else:
+        is_special = address not in _GLOBAL_UNICAST or any(address in network for network in _SPECIAL_6)
+    return address.is_global and is_unicast and not is_special
 
 
 def _look_up(host: str, port: int) -> _Answer:

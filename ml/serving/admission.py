@@ -6,16 +6,22 @@ A server needs more threads than places, so that a thread is free to refuse requ
 import heapq
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from ml.backbones.cpus import usable_cpus
 from ml.deadlines import Deadline
-from ml.errors import BusyError
+from ml.errors import AccountBusyError, BusyError
 
 # One process decodes, with up to 400 MB.
 _DECODED_AT_ONCE = 1
-_FETCHED_AT_ONCE = 4
+# A fetch holds a thread for 5 seconds at most.
+_FETCHED_AT_ONCE = 8
+_FETCHED_PER_ACCOUNT = 2
+# An account may hold a third of the places, and at least two.
+_SHARE = 3
+_LEAST_PER_ACCOUNT = 2
 
 
 class ConcurrencyLimit:
@@ -58,37 +64,75 @@ class ConcurrencyLimit:
             self._free -= 1
 
 
-class AdmissionControl:
-    """Limits the predictions in progress that need computation. There is one per process.
+class Places:
+    """Places for requests, of which one account gets only a share, so that the others find some.
 
-    Args: places, the maximum number, including predictions that wait for a slot.
+    Args: count, the number of places; per_account, the number that one account may hold.
     """
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, count: int, per_account: int) -> None:
+        self.count = count
+        self._per_account = per_account
         self._lock = threading.Lock()
-        self._in_progress = 0
-        self.fetching = ConcurrencyLimit(_FETCHED_AT_ONCE)
-        self.decoding = ConcurrencyLimit(_DECODED_AT_ONCE)
-        self.computing = ConcurrencyLimit(usable_cpus())
+        self._held: Counter[int | None] = Counter()
 
     @property
-    def in_progress(self) -> int:
+    def in_use(self) -> int:
         """Return the number of places in use."""
-        return self._in_progress
+        return self._held.total()
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place for the duration of the block.
+    def hold(self, account_id: int | None) -> Iterator[None]:
+        """Hold a place for the duration of the block. Args: account_id, None for the service's own work.
 
-        Raises: BusyError, immediately, if no place is free.
+        Raises: BusyError or AccountBusyError, immediately, if the service or the account has no place left.
         """
         with self._lock:
-            if self._in_progress == self.places:
+            if self.in_use >= self.count:
                 raise BusyError("The service is making as many predictions as it can. Try again in a moment.")
-            self._in_progress += 1
+            if account_id is not None and self._held[account_id] >= self._per_account:
+                raise AccountBusyError(
+                    f"Expected at most {self._per_account} such requests of an account at once, got more. Wait for the "
+                    "answer to one of them."
+                )
+            self._held[account_id] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._in_progress -= 1
+                self._held[account_id] -= 1
+                self._held += Counter()  # forgets accounts without a place
+
+
+class AdmissionControl:
+    """Limits the predictions in progress. There is one per process.
+
+    A place is for a prediction that needs computation, including one that waits for a slot. A fetch has a place of
+    another kind: it takes seconds if the host is slow, and needs little else.
+
+    Args: places, the maximum number of predictions that need computation.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._predictions = Places(places, max(_LEAST_PER_ACCOUNT, places // _SHARE))
+        self._fetches = Places(_FETCHED_AT_ONCE, _FETCHED_PER_ACCOUNT)
+        self.decoding = ConcurrencyLimit(_DECODED_AT_ONCE)
+        self.computing = ConcurrencyLimit(usable_cpus())
+
+    @property
+    def places(self) -> int:
+        """Return the number of places for predictions."""
+        return self._predictions.count
+
+    @property
+    def in_progress(self) -> int:
+        """Return the number of these places in use."""
+        return self._predictions.in_use
+
+    def admit(self, account_id: int | None = None) -> AbstractContextManager[None]:
+        """Hold a place for a prediction during the block; see `Places.hold`."""
+        return self._predictions.hold(account_id)
+
+    def fetch(self, account_id: int | None) -> AbstractContextManager[None]:
+        """Hold a place for a fetch during the block; see `Places.hold`."""
+        return self._fetches.hold(account_id)

@@ -13,11 +13,14 @@ from ml.catalog.database import Catalog
 from ml.catalog.locks import image_lock
 from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
+from ml.errors import UnknownHostError
+from ml.ingest.addresses import refused_host
 from ml.ingest.fetch import fetch_image
 from ml.serving.admission import AdmissionControl
 from ml.serving.harvesting import Harvester
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
+from ml.serving.quotas import demand_image_quota
 from ml.settings import Settings
 
 Stage = Literal["decode", "inference", "store"]
@@ -52,12 +55,13 @@ class Predictor:
         Args: content, the image file as received.
         Raises:
             InvalidImageError, DatabaseUnavailableError, ImageStoreError.
-            BusyError: too many predictions are in progress.
+            QuotaError: the account has stored as much as it may.
+            BusyError: too many predictions are in progress, or AccountBusyError, too many of this account.
         """
         sha256 = sha256_of(content).hexdigest()
         prediction = self._store.find(sha256)
         if prediction is None:
-            with self.admission.admit():
+            with self.admission.admit(self.account_id):
                 prediction = self._compute(content, source="upload")
         self._harvester.harvest(sha256, prediction)
         return prediction
@@ -67,15 +71,24 @@ class Predictor:
 
         Raises: the errors of predict_upload; FetchError.
         """
-        with self.admission.admit():
-            with self.admission.fetching.enter(self.deadline):
-                content = fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
-            sha256 = sha256_of(content).hexdigest()
-            prediction = self._store.find(sha256) or self._compute(content, source="url")
+        with self.admission.fetch(self.account_id):  # and no place for a prediction: the host may be slow
+            content = self._fetch(url)
+        sha256 = sha256_of(content).hexdigest()
+        prediction = self._store.find(sha256)
+        if prediction is None:
+            with self.admission.admit(self.account_id):
+                prediction = self._compute(content, source="url")
         self._harvester.harvest(sha256, prediction)
         return prediction
 
+    def _fetch(self, url: str) -> bytes:
+        try:
+            return fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
+        except UnknownHostError as error:  # one answer for both, or it would tell which names our own network has
+            raise refused_host() from error
+
     def _compute(self, content: bytes, source: str) -> Prediction:
+        demand_image_quota(self._catalog, self.settings, self.account_id, sha256_of(content).hexdigest())
         seconds = self.model.estimate_decoding(content)
         with self.admission.decoding.enter(self.deadline, seconds), self._timed("decode"):
             decoded = self.model.decode(content, self.deadline)

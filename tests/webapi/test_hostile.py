@@ -161,6 +161,30 @@ def test_a_name_that_resolves_inside_is_refused(
 
 
 @pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_name_of_the_inside_and_one_that_does_not_exist_get_one_answer(
+    method: str, user: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host == "unknown.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.8", 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    answers = []
+    for name in ("database", "unknown.example"):
+        url = f"http://{name}/photo.png"
+        answer: Any = (
+            user.get("/predictions", query_string={"file": url})
+            if method == "GET"
+            else user.post("/predictions", json={"url": url})
+        )
+        answers.append((answer.status_code, {**answer.json, "request_id": None}))
+    assert answers[0][0] == 400
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.usefixtures("untouched")
 def test_a_name_that_means_something_else_the_second_time_gains_nothing(
     user: FlaskClient, other: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,19 @@ def find_waiting(connection: sa.Connection, batch_ids: Sequence[int]) -> list[st
     return list(connection.scalars(query.order_by(items.c.received_at, items.c.id)))
 
 
+def find_brought(connection: sa.Connection, batch_ids: Sequence[int]) -> list[str]:
+    """Return the ids of the items that some batches brought and that are not out for good, in the order of arrival.
+
+    Certified items are among them. An item that a person brought too, after the batch, is not.
+    """
+    is_of_source = (ingest_files.c.outcome == "entered") | (items.c.label_origin != "curated")
+    is_of_batches = ingest_files.c.batch_id.in_(batch_ids) & (ingest_files.c.item_id == items.c.id)
+    is_brought = sa.exists().where(is_of_batches, ingest_files.c.outcome.in_(("waiting", "entered")), is_of_source)
+    is_out = sa.func.coalesce(items.c.held_back, "").in_(("excluded", "superseded", "erased"))
+    query = sa.select(items.c.id).where(is_brought, ~is_out)
+    return list(connection.scalars(query.order_by(items.c.received_at, items.c.id)))
+
+
 def count_waiting(connection: sa.Connection) -> int:
     """Count the items that wait for certification."""
     found: int = connection.execute(sa.select(sa.func.count()).select_from(items).where(_IS_WAITING)).scalar_one()

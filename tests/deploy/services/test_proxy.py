@@ -189,7 +189,7 @@ def begin_upload(connection: ssl.SSLSocket, name: str, path: str, length: str) -
 @pytest.mark.parametrize("length", ["Content-Length: 4000000", "Transfer-Encoding: chunked"])
 def test_slow_uploads_do_not_reach_the_service(ask: Any, connect: Callable[[str], ssl.SSLSocket], length: str) -> None:
     path = f"/predictions?{length[:7]}"
-    for _ in range(24):  # the service has 20 threads
+    for _ in range(32):  # the service has 28 threads
         begin_upload(connect("localhost"), "localhost", path, length)
     assert ask("localhost", f"/status?{length[:7]}").stdout.startswith("HTTP/2 200")
     assert f"/status?{length[:7]}" in Echo.reached

@@ -10,10 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ml.catalog.database import Catalog
-from ml.catalog.tables import ingest_batches
+from ml.catalog.tables import ingest_batches, items
 from ml.cli.batch_commands import batch_app
 from ml.deadlines import Deadline
 from ml.errors import UnknownBatchError
+from ml.ingest.folder import ingest_folder
 from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.drop_folder import DropFolder
 from ml.settings import Settings
@@ -108,8 +109,34 @@ def test_names_that_look_like_markup_are_shown_as_they_are(
 def test_several_batches_are_certified_or_rejected_at_once(run: Run, arrive: Callable[[int, int], int]) -> None:
     batches = [str(arrive(2, 0)) for _ in range(3)]
     assert run("certify", *batches[:2]) == (0, "4 images certified.\n")
-    assert run("reject", *batches) == (0, "2 images excluded.\n")
+    assert run("reject", batches[2]) == (0, "2 images excluded.\n")
     assert "done" in run("list")[1]
+
+
+def test_a_rejection_undoes_a_certificate_and_is_undone_for_single_images_only(
+    run: Run, arrive: Callable[[int, int], int], catalog: Catalog
+) -> None:
+    batch, other = str(arrive(3, 0)), str(arrive(2, 0))
+    run("certify", batch, other)
+    assert run("reject", batch) == (0, "3 images excluded.\n")
+    with catalog.begin() as connection:
+        states = connection.execute(sa.select(items.c.held_back, sa.func.count()).group_by(items.c.held_back)).all()
+        assert dict(states) == {"excluded": 3, None: 2}
+        in_pool = sa.select(sa.func.count()).where(
+            items.c.held_back == "excluded", items.c.entered_pool_at.is_not(None)
+        )
+        assert connection.scalar(in_pool) == 0
+    assert run("reject", batch) == (0, "0 images excluded.\n")
+    assert run("certify", batch) == (0, "0 images certified.\n")
+
+
+def test_a_rejection_leaves_what_a_person_brought_since(
+    run: Run, arrive: Callable[[int, int], int], catalog: Catalog, tmp_path: Path
+) -> None:
+    batch = arrive(2, 0)
+    (dropped,) = tmp_path.glob("drop */a")
+    ingest_folder(catalog, dropped.parent, "pool")
+    assert run("reject", str(batch)) == (0, "0 images excluded.\n")
 
 
 def test_an_unknown_batch_is_refused(run: Run) -> None:

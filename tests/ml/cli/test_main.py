@@ -2,19 +2,24 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
+from ml.catalog.logs import maintenance_mode
+from ml.catalog.tables import events
 from ml.cli import main
 from ml.errors import AccountError
 from ml.ingest.digits import DigitFolders
 from ml.settings import Settings
+from tests.ml.dropping import settle
 
 Run = Callable[..., tuple[int, str]]
 
@@ -98,6 +103,12 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("ingest", "/nowhere/at/all", "--split", "pool"), "/nowhere/at/all"),
         (("ingest", ".", "--split", "other"), "other"),
         (("ingest", ".", "--split", "pool", "--received-at", "yesterday"), "yesterday"),
+        (("ingest",), "DIR and --split, or --source URL"),
+        (("ingest", "."), "DIR and --split, or --source URL"),
+        (("ingest", ".", "--source", "file:///drop"), "only --source"),
+        (("ingest", "--source", "file:///drop", "--split", "pool"), "only --source"),
+        (("ingest", "--source", "ftp://drop"), "ftp://drop"),
+        (("maintenance", "maybe"), "maybe"),
         (("predict", "/nowhere/at/all.jpg"), "/nowhere/at/all.jpg"),
     ],
 )
@@ -108,6 +119,26 @@ def test_an_expected_error_becomes_a_message_and_exit_status_1(
     assert status != 0
     assert expected in said
     assert "Traceback" not in said
+
+
+def test_a_source_is_ingested_as_the_dag_does_it(run: Run, few_digits: DigitFolders, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    shutil.copytree(few_digits.evaluation, drop)
+    settle(drop)
+    status, said = run("ingest", "--source", drop.as_uri())
+    assert (status, "New batches: 1" in said) == (0, True), said
+    assert "The source has no new files" in run("ingest", "--source", drop.as_uri())[1]
+    assert "waiting" in run("batch", "list")[1]
+
+
+def test_maintenance_is_switched_for_all_replicas(run: Run, catalog: Catalog) -> None:
+    for state in ("on", "off"):
+        assert f"Maintenance mode is {state}" in run("maintenance", state)[1]
+        with catalog.begin() as connection:
+            assert maintenance_mode.is_on(connection) == (state == "on")
+    with catalog.begin() as connection:
+        told = connection.execute(sa.select(events.c.kind, events.c.detail)).tuples().all()
+    assert told == [("maintenance.switched", {"on": True}), ("maintenance.switched", {"on": False})]
 
 
 def test_wrong_settings_are_all_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

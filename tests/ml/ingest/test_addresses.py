@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ml.deadlines import Deadline
-from ml.errors import TargetFailedError, TargetRefusedError
+from ml.errors import TargetRefusedError, UnknownHostError
 from ml.ingest.addresses import demand_global, is_global, resolve
 
 SECONDS = 60.0
@@ -25,7 +25,12 @@ INSIDE = {
     "metadata": "169.254.169.254",
     "metadata, Alibaba": "100.100.100.200",
     "metadata, Oracle": "192.0.0.192",
+    "metadata, Azure": "168.63.129.16",
     "router's port control": "192.0.0.9",
+    "AS112": "192.175.48.6",
+    "AS112, the newer": "192.31.196.1",
+    "AMT": "192.52.193.1",
+    "6to4 relay": "192.88.99.1",
     "documentation": "192.0.2.1",
     "benchmarks": "198.18.0.1",
     "multicast": "224.0.1.1",
@@ -33,7 +38,7 @@ INSIDE = {
     "reserved": "240.0.0.1",
     "broadcast": "255.255.255.255",
 }
-PUBLIC = ["8.8.8.8", "93.184.215.14", "1.1.1.1", "223.255.255.254", "192.0.1.1"]
+PUBLIC = ["8.8.8.8", "93.184.215.14", "1.1.1.1", "223.255.255.254", "192.0.1.1", "168.63.129.17"]
 
 
 def wrapped(prefix: str, shift: int = 0) -> Callable[[str], str]:
@@ -95,6 +100,17 @@ def test_wrappings_that_no_public_host_has_are_refused_whatever_they_carry(wrapp
         ("100::1", False),
         ("2001:db8::1", False),
         ("4000::1", False),
+        ("3fff::1", False),
+        ("3fff:fff:ffff::1", False),
+        ("3ffe::1", True),
+        ("2001:1::1", False),
+        ("2001:3::1", False),
+        ("2001:20::1", False),
+        ("2001:30::1", False),
+        ("2001:200::1", True),
+        ("2620:4f:8000::1", False),
+        ("5f00::1", False),
+        ("100:0:0:1::1", False),
     ],
 )
 def test_of_ipv6_what_is_given_out_as_unicast_may_be_asked(address: str, may: bool) -> None:
@@ -106,12 +122,12 @@ def test_a_name_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(TargetFailedError, match=r"a host name that exists, got images\.example"):
+    with pytest.raises(UnknownHostError, match=r"a host name that exists, got images\.example"):
         resolve("images.example", 80, Deadline(SECONDS))
 
 
 def test_a_name_that_cannot_be_one_is_told() -> None:
-    with pytest.raises(TargetFailedError, match="a host name that exists"):
+    with pytest.raises(UnknownHostError, match="a host name that exists"):
         resolve("a" * 64 + ".example", 80, Deadline(SECONDS))
 
 

@@ -3,11 +3,12 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from ml.deadlines import Deadline
-from ml.errors import BusyError
+from ml.errors import AccountBusyError, BusyError
 from ml.serving.admission import AdmissionControl, ConcurrencyLimit
 
 
@@ -67,3 +68,30 @@ def test_a_turn_is_given_back_after_an_error() -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), step.enter(Deadline(1)):
             raise ZeroDivisionError
+
+
+def test_an_account_holds_a_share_of_the_places_and_others_find_the_rest() -> None:
+    admission = AdmissionControl(12)
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(admission.admit(1))
+        with pytest.raises(AccountBusyError, match="at most 4"), admission.admit(1):
+            pass
+        for account_id in (2, 3):
+            for _ in range(4):
+                held.enter_context(admission.admit(account_id))
+        with pytest.raises(BusyError, match="as many predictions as it can"), admission.admit(4):
+            pass
+        assert admission.in_progress == 12
+    assert admission.in_progress == 0
+    with admission.admit(1):
+        assert admission.in_progress == 1
+
+
+def test_fetches_hold_none_of_the_places_and_an_account_has_few() -> None:
+    admission = AdmissionControl(1)
+    with admission.fetch(1), admission.fetch(1), admission.fetch(2):
+        with pytest.raises(AccountBusyError, match="at most 2"), admission.fetch(1):
+            pass
+        with admission.admit(1):
+            assert admission.in_progress == 1

@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
 from ml.catalog.logs.results import find_result
 from ml.catalog.tables import images, predictions
 from ml.data.copies import near_copies
 from ml.data.copies.image_statistics import measure
 from ml.deadlines import Deadline
-from ml.errors import BusyError, InvalidImageError
+from ml.errors import BusyError, InvalidImageError, QuotaError
 from ml.ingest.validation import sanitise
 from ml.serving import loaded_model
 from ml.serving.answering import Predictor, Stage
 from ml.serving.loaded_model import LoadedModel
 from ml.tasks.classification.classifier import Classifier
+from ml.upkeep.erasing import erase_photo
 from tests.transaction_watch import TransactionWatch
 
 Png = Callable[[int], bytes]
@@ -146,3 +148,35 @@ def test_the_bytes_are_stored_before_the_row_that_names_them(
     assert count(catalog, images) == 0
     stored = [path for path in Path(predictor.settings.mycoflow_home).rglob("*") if path.is_file()]
     assert any(sanitise(png(1)).sha256 in path.name for path in stored)
+
+
+def test_an_account_stores_no_more_than_its_quota_and_gets_room_by_erasing(
+    predictor: Predictor, catalog: Catalog, png: Png
+) -> None:
+    bounded = replace(predictor, settings=predictor.settings.model_copy(update={"quota_images": 2}))
+    for number in (1, 2):
+        bounded.predict_upload(png(number))
+    with pytest.raises(QuotaError, match=r"at most 2 stored photos .* has 2 .*DELETE /images"):
+        bounded.predict_upload(png(3))
+    assert count(catalog, images) == 2
+    assert bounded.predict_upload(png(1)).is_cached
+    erase_photo(catalog, Account(bounded.account_id, "ada", "user"), sanitise(png(1)).sha256)
+    assert not bounded.predict_upload(png(3)).is_cached
+
+
+def test_the_size_of_photos_counts_too_and_each_counts_for_who_sent_it_first(
+    predictor: Predictor, catalog: Catalog, png: Png, load_model: Callable[[int], LoadedModel]
+) -> None:
+    predictor.predict_upload(png(1))
+    statement = "INSERT INTO users.accounts (login, password_hash, role) VALUES ('bob', 'x', 'user') RETURNING id"
+    with catalog.begin() as connection:
+        other = connection.execute(sa.text(statement)).scalar_one()
+    tiny = predictor.settings.model_copy(update={"quota_image_gb": 1e-9})
+    second = replace(predictor, settings=tiny, account_id=other)
+    assert second.predict_upload(png(1)).is_cached
+    second.predict_upload(png(2))
+    with pytest.raises(QuotaError, match="GB"):
+        second.predict_upload(png(3))
+    with catalog.begin() as connection:
+        connection.execute(sa.text("DELETE FROM training.features"))
+    replace(second, model=load_model(2)).predict_upload(png(2))  # computed, but stored already

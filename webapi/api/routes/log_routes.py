@@ -6,8 +6,9 @@ from flask import Response, jsonify, request
 from pydantic import BaseModel, Field, field_validator
 
 from ml.serving.client_events import record_client_event
+from ml.serving.quotas import demand_event_quota
 from webapi import application_state
-from webapi.access.authentication import current_actor, requires
+from webapi.access.authentication import current_account, current_actor, requires
 from webapi.api.parameters import Strict
 from webapi.api.problem_answers import Problem, new_api
 
@@ -46,7 +47,9 @@ def _limit_size() -> None:
 @requires("user")
 def write_log(body: EventBody) -> tuple[Response, int]:
     """Add an event of the caller to the audit log. Its kind gets the prefix `client:`."""
-    event_id = record_client_event(application_state.current_catalog(), body.kind, current_actor(), body.detail)
+    catalog = application_state.current_catalog()
+    demand_event_quota(catalog, application_state.current().settings, current_account().id)
+    event_id = record_client_event(catalog, body.kind, current_actor(), body.detail)
     return jsonify(id=event_id), 201
 
 

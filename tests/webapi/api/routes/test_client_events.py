@@ -1,13 +1,16 @@
 """What clients report."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 
 from ml.catalog.database import Catalog
 from ml.catalog.tables import events
+from webapi import application_state
 
 JSON = "application/json"
 
@@ -62,3 +65,16 @@ def test_what_is_no_event_is_refused_and_not_kept(user: FlaskClient, catalog: Ca
 def test_an_event_may_be_nested_20_levels_deep(user: FlaskClient) -> None:
     body = f'{{"kind": "a", "detail": {{"n": {"[" * 19}{"]" * 19}}}}}'
     assert user.post("/logs/write", data=body, content_type=JSON).status_code == 201
+
+
+def test_an_account_stores_no_more_events_than_its_quota(
+    app: Flask, user: FlaskClient, expert: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = application_state.current(app)
+    bounded = current.settings.model_copy(update={"quota_events": 2})
+    monkeypatch.setitem(app.extensions, "mycoflow", replace(current, settings=bounded))
+    event = {"kind": "opened", "detail": {}}
+    answers: list[Any] = [user.post("/logs/write", json=event) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 403]
+    assert answers[-1].json["type"] == "urn:mycoflow:problem:quota-exceeded"
+    assert expert.post("/logs/write", json=event).status_code == 201

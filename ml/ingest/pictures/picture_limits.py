@@ -16,8 +16,7 @@ class Limits:
         jpeg_pixels: of a JPEG. Its decoder can shrink while it reads, so it needs little memory.
         scanned_pixels: of all scans of a JPEG together. The decoder goes over the whole picture once per scan.
         coefficient_bytes: memory for the coefficients of a progressive JPEG, which the decoder keeps all at once.
-        pixels: of the formats that are decoded whole before they are shrunk.
-        webp_pixels: of a WebP or a HEIC. Their decoders need up to 20 bytes per pixel.
+        pixels: of the other formats. They are decoded whole before they are shrunk, with up to 20 bytes per pixel.
         kept_pixels: of a JPEG whose bytes are stored without being written anew.
         stored_pixels: a picture that is written anew is shrunk to at most this.
     """
@@ -27,15 +26,12 @@ class Limits:
     scanned_pixels: int
     coefficient_bytes: int
     pixels: int
-    webp_pixels: int
     kept_pixels: int
     stored_pixels: int
 
     def pixels_of(self, file_format: str) -> int:
         """Return the limit on the pixels of a format."""
-        return {"JPEG": self.jpeg_pixels, "WEBP": self.webp_pixels, "HEIC": self.webp_pixels}.get(
-            file_format, self.pixels
-        )
+        return self.jpeg_pixels if file_format == "JPEG" else self.pixels
 
 
 INGESTION = Limits(
@@ -44,7 +40,6 @@ INGESTION = Limits(
     scanned_pixels=2000 * MEGAPIXEL,
     coefficient_bytes=600 * MEGABYTE,
     pixels=100 * MEGAPIXEL,
-    webp_pixels=100 * MEGAPIXEL,
     kept_pixels=16 * MEGAPIXEL,
     stored_pixels=16 * MEGAPIXEL,
 )
@@ -52,10 +47,9 @@ INGESTION = Limits(
 ANSWERING = Limits(
     bytes=4 * MEGABYTE,
     jpeg_pixels=100 * MEGAPIXEL,
-    scanned_pixels=500 * MEGAPIXEL,
+    scanned_pixels=400 * MEGAPIXEL,
     coefficient_bytes=160 * MEGABYTE,
-    pixels=16 * MEGAPIXEL,
-    webp_pixels=13 * MEGAPIXEL,
+    pixels=13 * MEGAPIXEL,
     kept_pixels=16 * MEGAPIXEL,
     stored_pixels=4 * MEGAPIXEL,
 )

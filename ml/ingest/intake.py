@@ -46,7 +46,9 @@ REASONS = {
 _UNREACHABLE_IN_A_ROW = 3
 # Fewer rejects cause no quarantine: in a small batch, a single bad file is a large share.
 _QUARANTINE_REJECTS = 5
-_UNJUDGED = frozenset({*DOWNLOAD_FAILURES, *FOREIGN_REASONS, "near_duplicate", "near_evaluation"})
+_UNJUDGED = frozenset(
+    {*DOWNLOAD_FAILURES, *FOREIGN_REASONS, "outside_class_folder", "near_duplicate", "near_evaluation"}
+)
 _LOOKUP_SIZE = 1000  # names per database query; a collection may offer a hundred thousand
 
 

@@ -21,6 +21,11 @@ def title_of(name: str) -> str:
     return words_of(name).capitalize()
 
 
+def fold_metric(fold: Literal["training", "validation"], name: str) -> str:
+    """Return the name, in the MLflow run of a training, of a task's figure on a fold: `training_f1_macro`."""
+    return f"{fold}_{name}"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure.

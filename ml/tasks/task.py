@@ -234,6 +234,15 @@ class TrainedModel(Protocol):
         """
 
 
+@runtime_checkable
+class MeasuredOnTraining(Protocol):
+    """A trained model that was also measured on what it learned from: a large gap to validation means overfitting."""
+
+    @property
+    def training_figures(self) -> Figures:
+        """Return the figures on the unchanged images of the training fold."""
+
+
 class Trainer(Protocol):
     """Trains models, one after the other, on data that it has read."""
 

@@ -16,9 +16,10 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set
 from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError
+from ml.figures import fold_metric
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import DatasetSummary, Run
-from ml.tasks.task import HyperparameterValues, TrainedModel, TrainingData
+from ml.tasks.task import HyperparameterValues, MeasuredOnTraining, TrainedModel, TrainingData
 from ml.training import training_plots
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed. This many images measure its accuracy well enough.
@@ -105,7 +106,10 @@ def _describe(snapshot: Snapshot) -> DatasetSummary:
 def _log_training(run: Run, trained: TrainedModel) -> None:
     figures = trained.figures
     run.log_history(trained.history)
-    run.log_metrics({f"validation_{name}": value for name, value in figures.shares.items()})
+    run.log_metrics({fold_metric("validation", name): value for name, value in figures.shares.items()})
+    if isinstance(trained, MeasuredOnTraining):
+        learned = trained.training_figures.shares
+        run.log_metrics({fold_metric("training", name): value for name, value in learned.items()})
     report = {**figures.shares, "per_class": figures.per_class, "confusion": figures.confusion}
     run.log_report("validation_report.json", report)
     with tempfile.TemporaryDirectory() as folder:

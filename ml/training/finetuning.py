@@ -9,6 +9,7 @@ from ml.backbones.served_backbone import ServedBackbone, load_served_backbone, m
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
 from ml.errors import SettingsError
+from ml.figures import fold_metric
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import Run
 from ml.tasks.task import FinetuningOptions, TrainingData, TunedBackbone, demand_finetunable
@@ -68,7 +69,7 @@ def demand_layers(layers: int, tunable: int) -> None:
 def _log_training(run: Run, main_figure: str, tuned: TunedBackbone) -> None:
     run.log_parameters({"cut_point": tuned.cut_point})
     run.log_metrics(
-        {f"validation_{main_figure}_before": tuned.before.main, "activations_mb": tuned.activations_mb},
+        {fold_metric("validation", f"{main_figure}_before"): tuned.before.main, "activations_mb": tuned.activations_mb},
     )
     run.log_history({f"tail_{name}": values for name, values in tuned.history.items()})
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.app import Workspace
 from ml.catalog.models.attempts import Attempt
+from ml.figures import fold_metric
 from ml.registry.mlflow_registry import ATTEMPT_TAG
 from ml.training.study import ERROR, VALIDATION_LOSS
 from ml.training.study_plots import save_importances, save_parallel_coordinates
@@ -23,7 +24,7 @@ def log_study(workspace: Workspace, attempt: Attempt, study: "Study", best: "Fro
 
     Args: best, the chosen trial.
     """
-    trials, main = study.get_trials(deepcopy=False), f"validation_{workspace.task.main_figure}"
+    trials, main = study.get_trials(deepcopy=False), fold_metric("validation", workspace.task.main_figure)
     states = Counter(trial.state.name.lower() for trial in trials)
     tags = {ATTEMPT_TAG: str(attempt.id), "snapshot_id": str(attempt.snapshot_id), "best_trial": str(best.number)}
     with workspace.registry.run(EXPERIMENT, f"attempt-{attempt.id}", tags) as run:

@@ -27,11 +27,12 @@ Fold = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A trained head, and its figures on the validation fold."""
+    """A trained head, and its figures on the validation fold and on the training fold."""
 
     data: TrainingData
     head: TrainedHead
     figures: Figures
+    training_figures: Figures
 
     @property
     def history(self) -> Mapping[str, Sequence[float]]:
@@ -82,7 +83,7 @@ class HeadTrainer:
     def fit(
         self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None
     ) -> TrainedClassifier:
-        """Train a head, and measure it on the validation fold."""
+        """Train a head, and measure it on both folds."""
         load_keras().utils.clear_session()  # free memory: a search trains hundreds of heads in one process
         classes, report = self.data.snapshot.classes, self.data.on_step
         head = train_head(
@@ -94,10 +95,16 @@ class HeadTrainer:
             on_epoch or (lambda epoch, _: report("train", epoch + 1, MAXIMUM_EPOCHS)),
             Hyperparameters.of(hyperparameters),
         )
-        features, _ = self.validation
-        annotations = [each.annotation for each in self.data.snapshot.items if each.fold == "validation"]
-        answers = rank_classes(head.classify(features), classes)
-        return TrainedClassifier(self.data, head, measure_answers(annotations, answers, classes))
+        figures = self._measure(head, "validation", self.validation)
+        return TrainedClassifier(self.data, head, figures, self._measure(head, "train", self.training))
+
+    def _measure(self, head: TrainedHead, name: str, fold: Fold) -> Figures:
+        """Measure a head on the unchanged images of a fold, which come before their other views."""
+        classes = self.data.snapshot.classes
+        annotations = [each.annotation for each in self.data.snapshot.items if each.fold == name]
+        features, _ = fold
+        answers = rank_classes(head.classify(features[: len(annotations)]), classes)
+        return measure_answers(annotations, answers, classes)
 
 
 def _read_fold(data: TrainingData, backbone: OnnxBackbone, items: Sequence[SnapshotItem], views: Sequence[str]) -> Fold:

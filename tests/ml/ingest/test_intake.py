@@ -233,7 +233,7 @@ def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) ->
     with ThreadPoolExecutor(1) as threads:
         with catalog.begin() as connection:
             assert decide_batches(connection, [batch_id], "certify", "ada", mirrored=True) == 2
-            second = threads.submit(decide, catalog, "exclude", batch_id)
+            second = threads.submit(decide, catalog, "certify", batch_id)
             wait_for_membership_lock(catalog)
         assert second.result(timeout=60) == 0
     assert {row.held_back for row in rows(catalog)} == {None}

@@ -87,6 +87,9 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
         if inspector is None:
             measure_all(catalog)
             inspector = Inspector(catalog, source.url, rules.reader, None, _read_spellings(catalog))
+        for file in chunk:
+            if file.label is not None and file.problem is None:
+                inspector.spellings.settle(file.label)  # the warnings come before anything of the chunk is taken
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))

@@ -21,9 +21,11 @@ from ml.catalog.database import Catalog
 from ml.catalog.object_store import FolderStore
 from ml.errors import SettingsError, SourceError
 from ml.ingest.folder import ingest_folder
+from ml.ingest.inspection import Inspected, Inspector
 from ml.ingest.layout.class_folders import list_files
 from ml.ingest.layout.litter import is_litter
 from ml.ingest.layout.printable_names import printable
+from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.sources.drop_folder import DropFolder
 from ml.ingest.sources.opening import open_source
 from ml.settings import Settings
@@ -358,6 +360,38 @@ def test_names_that_differ_by_case_blanks_underscores_or_form_are_one_class() ->
     assert same_class_key("Straße") == same_class_key("STRASSE")
     assert len({same_class_key(name) for name in ("a b", "ab", "a-b", "a.b")}) == 4
     assert find_fault("Amanita") is None
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\u200d", "\u200c", "\ufe0f", "\u034f", "\u3164", "\u2800", "\U000e0101"], ids=ascii
+)
+def test_characters_that_nobody_sees_make_no_other_class_and_no_name(hidden: str) -> None:
+    for name in (f"Amanita{hidden}", f"{hidden}amanita", f"Ama{hidden}{hidden}nita"):
+        assert same_class_key(name) == same_class_key("Amanita")
+    assert find_fault(hidden) == find_fault(f" {hidden}{hidden}") == "a blank name"
+
+
+def test_a_name_that_is_refused_becomes_no_spelling() -> None:
+    spellings = ClassSpellings()
+    refused = ["Amanita\n", "\tamanita", "a" * 201, "\u2028amanita", "\u3000"]
+    assert [spellings.settle(name) for name in refused] == refused
+    assert [spellings.settle(name) for name in ("Amanita", "amanita", "\u3000amanita")] == ["Amanita"] * 3
+
+
+def test_a_source_warns_of_spellings_before_it_takes_a_file(
+    catalog: Catalog, drop_folder: Drop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = drop_folder({"Amanita muscaria": [1, 2, 3], "amanita_muscaria": [4], "AMANITA MUSCARIA": [5]})
+    seen: list[int] = []
+    inspect = Inspector.inspect
+
+    def inspected(self: Inspector, file: ArrivedFile) -> Inspected:
+        seen.append(sum("which is the same name" in record.getMessage() for record in caplog.records))
+        return inspect(self, file)
+
+    monkeypatch.setattr(Inspector, "inspect", inspected)
+    pull(catalog, folder)
+    assert seen == [2] * 5
 
 
 def test_spellings_that_are_in_use_stay_apart() -> None:

@@ -89,11 +89,11 @@ def test_a_backup_that_would_lack_the_champion_s_files_is_refused(trained: Works
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("gone", ["*/*/models/*", "*/*/models/*/artifacts/model.onnx", "*/*/models/*/artifacts"])
+@pytest.mark.parametrize("gone", ["*/models/*", "*/models/*/artifacts", "**/model.onnx"])
 def test_a_backup_without_the_champion_s_files_is_refused_in_each_form(
     trained: Workspace, folder: Path, gone: str
 ) -> None:
-    (path,) = (trained.settings.mycoflow_home / "mlflow").glob(gone.removeprefix("*/"))
+    (path,) = (trained.settings.mycoflow_home / "mlflow").glob(gone)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(BackupError, match=r"files of version 1, which is in production.*Or promote another version"):
         back_up(trained, folder)

@@ -20,6 +20,10 @@ MAX_CHARACTERS = 200
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BLANK = r"\x20"
 _JOINERS = frozenset("\u200c\u200d")  # Persian and Indian languages are written with them
+# Fillers, selectors and blanks that Unicode counts as marks, letters or symbols, and that nobody sees.
+_UNSEEN = re.compile(
+    "[\u200c\u200d\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _BETWEEN_WORDS = re.compile(r"[\s_]+")
 
 
@@ -55,7 +59,7 @@ def read_class_name(text: str) -> str:
 def mend_class_name(name: str) -> str:
     """Return a stored class name as `read_class_name` accepts it. Characters that are not visible are written as codes.
 
-    Models and rows of older releases may have other names. Different names stay different.
+    Models and rows of older releases may have other names. `mend_class_names` keeps different names different.
     """
     try:
         if read_class_name(name) == name:
@@ -73,8 +77,16 @@ def mend_class_name(name: str) -> str:
 
 
 def mend_class_names(names: Sequence[str]) -> list[str]:
-    """Do the same for all names."""
-    return [mend_class_name(name) for name in names]
+    """Mend all names of a model. A hash keeps names apart that would become the same, as two forms of an accent."""
+    originals: dict[str, set[str]] = {}
+    for name in names:
+        originals.setdefault(mend_class_name(name), set()).add(name)
+    mended = []
+    for name in names:
+        new = mend_class_name(name)
+        is_taken = name != new and len(originals[new]) > 1
+        mended.append(_add_hash(new, name) if is_taken else new)
+    return mended
 
 
 def is_visible(character: str) -> bool:
@@ -83,8 +95,8 @@ def is_visible(character: str) -> bool:
 
 
 def _has_letters(name: str) -> bool:
-    """Return whether a name has a character that is seen: no blank, no joiner."""
-    return any(is_visible(each) and each not in _JOINERS and not each.isspace() for each in name)
+    """Return whether a name has a character that is seen: no blank, joiner or filler."""
+    return any(is_visible(each) and not each.isspace() for each in _UNSEEN.sub("", name))
 
 
 def _code(character: str) -> str:
@@ -93,15 +105,18 @@ def _code(character: str) -> str:
 
 def _shorten(name: str) -> str:
     """Return a name of the allowed length. A hash at its end keeps long names apart."""
-    if len(name) <= MAX_CHARACTERS:
-        return name
-    sha256 = hashlib.sha256(name.encode()).hexdigest()
-    return f"{name[: MAX_CHARACTERS - 13]}~{sha256[:12]}"
+    return name if len(name) <= MAX_CHARACTERS else _add_hash(name, name)
+
+
+def _add_hash(shown: str, name: str) -> str:
+    sha256 = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
+    return f"{shown[: MAX_CHARACTERS - 13]}~{sha256[:12]}"
 
 
 def same_class_key(name: str) -> str:
-    """Return a text that is equal for names that differ only by case, blanks, underscores or Unicode form."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """Return a text that is equal for names that differ only by case, blanks, underscores, Unicode form or joiners."""
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", name))
+    folded = unicodedata.normalize("NFKC", seen.casefold())
     return _BETWEEN_WORDS.sub(" ", folded).strip()
 
 
@@ -120,6 +135,8 @@ class ClassSpellings:
 
     def settle(self, name: str) -> str:
         """Return the spelling to use for a name. Tell once if it is another one."""
+        if find_fault(name):
+            return name  # it names no class, and must not become the spelling of one
         if name not in self._settled:
             self._settled[name] = self._by_key.setdefault(same_class_key(name), name)
             if self._settled[name] != name:

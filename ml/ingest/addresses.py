@@ -33,6 +33,11 @@ _SPECIAL_6 = [
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the IANA assigns only from here; others are special
 
 _Answer = list[str] | OSError | UnicodeError
+# One sentence for both errors, or it would tell which host names our own network has.
+_REFUSED = (
+    "Expected a host that exists in the public internet, got another: unknown, or with a private, local or reserved "
+    "address. Check its name, or upload the image instead."
+)
 
 
 def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
@@ -49,7 +54,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
     except queue.Empty as error:
         raise TargetTooSlowError(f"Expected {host} to be resolved in time. Try again, or upload the image.") from error
     if isinstance(answer, Exception):
-        raise UnknownHostError(f"Expected a host name that exists, got {host}.") from answer
+        raise UnknownHostError(_REFUSED) from answer
     return answer
 
 
@@ -59,15 +64,7 @@ def demand_global(addresses: list[str]) -> None:
     Raises: TargetRefusedError.
     """
     if not all(map(is_global, addresses)):
-        raise refused_host()
-
-
-def refused_host() -> TargetRefusedError:
-    """Return the error for a host that must not be fetched from. It does not tell whether the host exists."""
-    return TargetRefusedError(
-        "Expected a host that exists in the public internet, got another: unknown, or with a private, local or "
-        "reserved address. Check its name, or upload the image instead."
-    )
+        raise TargetRefusedError(_REFUSED)
 
 
 def is_global(text: str) -> bool:

@@ -29,7 +29,6 @@ BATCH_SIZE = 64  # files per transaction: a crash loses at most one batch, and m
 
 REASONS = {
     "outside_class_folder": "the file is outside the class folders, so it has no label",
-    "link_outside": "a link that leaves the folder",
 }
 
 
@@ -153,7 +152,7 @@ class _Run:
     def ingest(self, batch: Sequence[SourceFile]) -> Iterator[int]:
         """Ingest one batch: store the bytes, then the rows that name them. Yield the number of files done so far."""
         inspector = Inspector(
-            self.catalog, f"folder:{self.folder.resolve().name}", self.reader, self.split, self.spellings
+            self.catalog, f"folder:{printable(self.folder.resolve().name)}", self.reader, self.split, self.spellings
         )
         found: list[tuple[Path, Accepted]] = []
         for done, file in enumerate(batch, start=1):

@@ -46,7 +46,9 @@ REASONS = {
 _UNREACHABLE_IN_A_ROW = 3
 # Fewer rejects cause no quarantine: in a small batch, a single bad file is a large share.
 _QUARANTINE_REJECTS = 5
-_UNJUDGED = frozenset({*DOWNLOAD_FAILURES, *FOREIGN_REASONS, "near_duplicate", "near_evaluation"})
+_UNJUDGED = frozenset(
+    {*DOWNLOAD_FAILURES, *FOREIGN_REASONS, "outside_class_folder", "near_duplicate", "near_evaluation"}
+)
 _LOOKUP_SIZE = 1000  # names per database query; a collection may offer a hundred thousand
 
 
@@ -85,6 +87,9 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
         if inspector is None:
             measure_all(catalog)
             inspector = Inspector(catalog, source.url, rules.reader, None, _read_spellings(catalog))
+        for file in chunk:
+            if file.label is not None and file.problem is None:
+                inspector.spellings.settle(file.label)  # the warnings come before anything of the chunk is taken
         found, failure = _inspect(inspector, chunk)
         if found:
             batch_ids.append(_commit(catalog, source.url, rules, found))

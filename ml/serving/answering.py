@@ -13,8 +13,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.locks import image_lock
 from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
-from ml.errors import UnknownHostError
-from ml.ingest.addresses import refused_host
+from ml.errors import TargetRefusedError, UnknownHostError
 from ml.ingest.fetch import fetch_image
 from ml.serving.admission import AdmissionControl
 from ml.serving.harvesting import Harvester
@@ -84,8 +83,8 @@ class Predictor:
     def _fetch(self, url: str) -> bytes:
         try:
             return fetch_image(url, self.settings.fetch_allowed_hosts, self.deadline)
-        except UnknownHostError as error:  # one answer for both, or it would tell which names our own network has
-            raise refused_host() from error
+        except UnknownHostError as error:  # the same answer as for a host of our own network
+            raise TargetRefusedError(str(error)) from error
 
     def _compute(self, content: bytes, source: str) -> Prediction:
         demand_image_quota(self._catalog, self.settings, self.account_id, sha256_of(content).hexdigest())

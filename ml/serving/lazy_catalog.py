@@ -46,12 +46,12 @@ class Database:
         return True
 
     def known_run(self, version: int) -> str | None:
-        """Return the MLflow run of a model version in the catalog; None if it is not known, or the database is down."""
-        try:
-            with self.catalog().begin() as connection:
-                found = find_model_version(connection, version)
-        except DatabaseUnavailableError:
-            return None
+        """Return the MLflow run of a model version in the catalog; None if it is not known.
+
+        Raises: as `catalog`.
+        """
+        with self.catalog().begin() as connection:
+            found = find_model_version(connection, version)
         return None if found is None else found.mlflow_run_id
 
     def close(self) -> None:

@@ -67,7 +67,8 @@ class ModelHost:
         poll_seconds: time between two polls.
         record: called after each poll with the current state; it must not raise.
         task: the task of the models.
-        known_run: returns the MLflow run of a version in the catalog; None if the catalog does not know it.
+        known_run: returns the MLflow run of a version in the catalog; None if the catalog does not know it. It raises
+            DatabaseUnavailableError if nobody can say; then no version is swapped in.
     """
 
     def __init__(
@@ -204,10 +205,10 @@ class ModelHost:
                 registry.demand_run(version, mlflow_run_id)
             bundle = registry.download(version, self._cache.folder)
             if previous is None or previous.bundle != bundle:
-                self.serve(self._load(bundle))
+                self.serve(self._load_or_remove(bundle))
                 self.figures.swap_seconds = time.perf_counter() - began_at
-        except RegistryUnavailableError:
-            raise
+        except (RegistryUnavailableError, DatabaseUnavailableError):
+            raise  # an outage says nothing about the version
         except (ModelError, OSError) as error:
             self._refuse(version, error)
             return
@@ -220,6 +221,13 @@ class ModelHost:
         self.figures.load_seconds = time.perf_counter() - began_at
         return model
 
+    def _load_or_remove(self, bundle: Path) -> LoadedModel:
+        try:
+            return self._load(bundle)
+        except (ModelLoadError, OSError):
+            self._cache.remove(bundle)  # the next attempt downloads the files again
+            raise
+
     def _update_cache(self, bundle: Path, previous: LoadedModel | None) -> None:
         try:
             self._cache.set_current(bundle)
@@ -230,7 +238,6 @@ class ModelHost:
     def _refuse(self, version: int, error: Exception) -> None:
         self._refused, self._refused_version = (version, time.monotonic()), version
         self._load_error = str(error)[:_SHOWN_CHARACTERS]
-        self._cache.remove_version(version)  # the next attempt downloads the files again
         self.figures.load_failures += 1
         _logger.error(
             "Model version %d cannot be served and is tried again in %.0f s; %s: %s",
@@ -242,10 +249,10 @@ class ModelHost:
 
     def _log_outage(self, error: Exception) -> None:
         if not self._is_registry_down:
-            _logger.warning("The alias cannot be read; the current model stays in service: %s", error)
+            _logger.warning("The alias cannot be followed; the current model stays in service: %s", error)
         self._is_registry_down = True
 
     def _log_recovery(self) -> None:
         if self._is_registry_down:
-            _logger.info("The alias can be read again")
+            _logger.info("The alias can be followed again")
         self._is_registry_down = False

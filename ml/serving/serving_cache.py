@@ -71,11 +71,6 @@ class ServingCache:
         """Delete a bundle."""
         remove(bundle)
 
-    def remove_version(self, version: int) -> None:
-        """Delete all bundles of a version."""
-        for bundle in self.folder.glob(f"{version}-*"):
-            self.remove(bundle)
-
     def keep_only(self, bundles: set[Path]) -> None:
         """Delete all other bundles, and downloads that a crash left unfinished."""
         for path in self.folder.iterdir():

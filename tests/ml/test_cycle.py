@@ -110,7 +110,8 @@ def test_the_first_backbone_is_int8_and_what_decided_so_is_told(filled_workspace
     assert version.tags["precision"] == "int8"
     assert "the class that fp32 gives" in version.tags["precision_reason"]
     assert (
-        describe_state(trained)["its backbone"] == f"vgg16, random:0, 32 px, int8; {version.tags['precision_reason']}"
+        describe_state(trained)["its backbone"]
+        == f"three_layers, random:0, 32 px, int8; {version.tags['precision_reason']}"
     )
 
 

@@ -74,6 +74,8 @@ def server(serve_script: Callable[..., int], other: int) -> str:
         redirects = {
             "/redirect-to-loopback": INSIDE.format(other=other),
             "/redirect-to-localhost": "http://localhost/",
+            "/redirect-to-inside": "http://database/photo.png",
+            "/redirect-to-unknown": "http://unknown.example/photo.png",
             "/redirect-to-metadata": "http://169.254.169.254/latest/meta-data/",
             "/redirect-to-file": "file:///etc/passwd",
             "/redirect-loop": "/redirect-loop",
@@ -162,24 +164,32 @@ def test_a_name_that_resolves_inside_is_refused(
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("is_redirected", [False, True])
 def test_a_name_of_the_inside_and_one_that_does_not_exist_get_one_answer(
-    method: str, user: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    method: str, is_redirected: bool, server: str, user: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def resolve(host: str, *_: Any, **__: Any) -> list[Any]:
+    asked, really = [], socket.getaddrinfo
+
+    def resolve(host: str, *arguments: Any, **named: Any) -> list[Any]:
+        if host == server.partition(":")[0]:
+            return really(host, *arguments, **named)
+        asked.append(host)
         if host == "unknown.example":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.8", 80))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     answers = []
-    for name in ("database", "unknown.example"):
-        url = f"http://{name}/photo.png"
+    for name, path in (("database", "inside"), ("unknown.example", "unknown")):
+        url = f"http://{server}/redirect-to-{path}" if is_redirected else f"http://{name}/photo.png"
         answer: Any = (
             user.get("/predictions", query_string={"file": url})
             if method == "GET"
             else user.post("/predictions", json={"url": url})
         )
-        answers.append((answer.status_code, {**answer.json, "request_id": None}))
+        detail = answer.json["detail"].replace(url, "URL")
+        answers.append((answer.status_code, {**answer.json, "request_id": None, "detail": detail}))
+    assert asked == ["database", "unknown.example"]
     assert answers[0][0] == 400
     assert answers[0] == answers[1]
 

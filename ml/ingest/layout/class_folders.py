@@ -1,5 +1,6 @@
 """Read a folder of images that a user made: one sub-folder per class, and optionally a `groups.csv` beside them."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from unicodedata import normalize
 from ml.catalog.class_names import find_fault
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.layout.groups import GROUPS_FILE, read_groups
-from ml.ingest.layout.litter import is_litter
+from ml.ingest.layout.litter import is_litter, is_litter_folder, is_perhaps_litter
 from ml.ingest.layout.printable_names import printable
 from ml.ingest.validation import check_byte_count
 
@@ -21,7 +22,8 @@ FOREIGN_REASONS = {
     "nested_folder": "a folder inside a class folder; what is in it is left out",
     "unreadable_folder": "a folder that cannot be listed",
     "folder_name": "a folder whose name cannot be the name of a class",
-    "link_loop": "a link to a folder that is taken already",
+    "link_loop": "a link to itself, or to a folder that is taken already",
+    "link_outside": "a link that leaves the folder",
 }
 
 LAYOUT = "expected one sub-folder per class with the images in it, as in DIR/<class>/<image file>"
@@ -87,7 +89,9 @@ def demand_inside(folder: Path, path: Path) -> None:
     Raises: InvalidImageError, link_outside.
     """
     if leaves(folder, path):
-        raise InvalidImageError("link_outside", f"expected a file in {folder}, got a link to a file outside it")
+        raise InvalidImageError(
+            "link_outside", f"expected a file in {printable(str(folder))!r}, got a link to a file outside it"
+        )
 
 
 def read_content(path: Path) -> bytes:
@@ -105,8 +109,15 @@ def read_content(path: Path) -> bytes:
 
 
 def leaves(folder: Path, path: Path) -> bool:
-    """Whether a path is a link that leaves the folder. A link that leads to itself does not."""
-    return path.is_symlink() and not _real(path).is_relative_to(_real(folder))
+    """Return whether a path is a link that leaves the folder. A link that leads to itself does not.
+
+    What nobody may look at counts as no link; reading it says what is wrong.
+    """
+    return _is_link(path) and not _real(path).is_relative_to(_real(folder))
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 - Path.is_symlink raises an error for what nobody may look at
 
 
 def _real(path: Path) -> Path:
@@ -122,10 +133,16 @@ def _read_layout(folder: Path) -> _Layout:
         shown = printable(str(folder))
         raise SourceError(f"{shown!r} cannot be listed: expected read access, got {error.strerror}.") from error
     layout = _Layout()
-    taken = {_real(folder), *(_real(path) for path in paths if _is_folder(path) and not path.is_symlink())}
+    taken = {_real(folder), *(_real(path) for path in paths if _is_folder(path) and not _is_link(path))}
     for path in paths:
-        if _is_folder(path) and not leaves(folder, path):
+        if leaves(folder, path) and path.name != GROUPS_FILE:
+            layout.foreign[path] = InvalidImageError(
+                "link_outside", "expected a folder with the name of a class, got a link that leaves the folder"
+            )
+        elif _is_folder(path):
             _read_class(path, layout, taken)
+        elif _is_loop(path):
+            layout.foreign[path] = InvalidImageError("link_loop", "expected a folder, got a link that leads to itself")
         elif path.name != GROUPS_FILE:
             layout.loose.append(path)
     return layout
@@ -133,10 +150,11 @@ def _read_layout(folder: Path) -> _Layout:
 
 def _read_class(folder: Path, layout: _Layout, taken: set[Path]) -> None:
     """Add the files of a class folder to the layout, or the folder to what is foreign."""
-    if folder.is_symlink() and _real(folder) in taken:
-        target = printable(_real(folder).name)
+    real = _real(folder)
+    if _is_link(folder) and real in taken:
+        target = "the folder that it is in" if real == _real(folder.parent) else repr(printable(real.name))
         layout.foreign[folder] = InvalidImageError(
-            "link_loop", f"expected a folder, got a link to {target!r} beside it"
+            "link_loop", f"expected a folder, got a link to {target}, which is taken already"
         )
         return
     if fault := find_fault(folder.name):
@@ -151,6 +169,7 @@ def _read_class(folder: Path, layout: _Layout, taken: set[Path]) -> None:
             "unreadable_folder", f"expected a folder that can be listed, got: {error.strerror}"
         )
         return
+    taken.add(real)
     # Systems write an accent as one character or two, but it is one class.
     files = layout.classes.setdefault(normalize("NFC", folder.name), [])
     for path in paths:
@@ -163,7 +182,24 @@ def _read_class(folder: Path, layout: _Layout, taken: set[Path]) -> None:
 
 
 def _list(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not is_litter(path.name))
+    return sorted(path for path in folder.iterdir() if not _is_litter(path))
+
+
+def _is_litter(path: Path) -> bool:
+    if not is_perhaps_litter(path.name):
+        return is_litter(path.name)
+    try:
+        return is_litter_folder(path.name, [each.name for each in path.iterdir()])
+    except OSError:  # a file, or a folder that cannot be listed: it is reported
+        return False
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_folder(path: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from ml.errors import SourceError
+from ml.ingest.layout.printable_names import printable
 
 GROUPS_FILE = "groups.csv"
 _HEADER = ["file", "group"]
@@ -28,8 +29,10 @@ def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: expected read access, got {error.strerror}.") from error
-    return parse_groups(content, names, str(path))
+        raise SourceError(
+            f"{printable(str(path))!r} cannot be read: expected read access, got {error.strerror}."
+        ) from error
+    return parse_groups(content, names, repr(printable(str(path))))
 
 
 def parse_groups(content: bytes, names: Collection[str], place: str) -> dict[str, str]:
@@ -38,20 +41,23 @@ def parse_groups(content: bytes, names: Collection[str], place: str) -> dict[str
     Args: place, its path or address, for messages. Names and errors as in read_groups.
     """
     groups: dict[str, str] = {}
-    for line, row in enumerate(_rows(content, place), start=2):
+    for line, row in _rows(content, place):
         name, group = _parsed(row, names, f"{place}, row {line}")
         if groups.setdefault(name, group) != group:
             raise SourceError(f"{place}, row {line}: {name!r} is in group {groups[name]!r} already, got {group!r}.")
     return groups
 
 
-def _rows(content: bytes, place: str) -> list[list[str]]:
+def _rows(content: bytes, place: str) -> list[tuple[int, list[str]]]:
+    """Return the rows behind the header with their numbers, without rows that are blank."""
     try:
-        rows = list(csv.reader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+        table = csv.reader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        rows = [(number, row) for number, row in enumerate(table, start=1) if any(map(str.strip, row))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{place} cannot be read: expected a CSV file in UTF-8, got {error}.") from error
-    if not rows or rows[0] != _HEADER:
-        raise SourceError(f"{place}: expected the header file,group, got {','.join(rows[0]) if rows else 'nothing'!r}.")
+    if not rows or rows[0][1] != _HEADER:
+        found = ",".join(rows[0][1]) if rows else "nothing"
+        raise SourceError(f"{place}: expected the header file,group, got {found!r}.")
     return rows[1:]
 
 

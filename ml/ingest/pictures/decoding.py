@@ -16,7 +16,7 @@ from ml.ingest.pictures import bit_depths
 from ml.ingest.pictures.colour_profiles import Profile, to_srgb
 from ml.ingest.pictures.heif_files import decode_heic
 from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged, out_of_memory
+from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged_error, out_of_memory
 from ml.ingest.pictures.picture_limits import Limits
 
 # Not Image.open: it tries formats, and warns about sizes that our limits allow.
@@ -60,7 +60,7 @@ def decode(file: PictureFile, profile: Profile | None, most_pixels: int, limits:
     except MemoryError as error:
         raise out_of_memory() from error
     except Exception as error:  # decoders of hostile files raise anything
-        raise damaged(file.file_format) from error
+        raise damaged_error(file.file_format) from error
     method = _UPRIGHT.get(file.orientation)
     return image if method is None else image.transpose(method)
 
@@ -102,7 +102,7 @@ def _decode_jpeg(file: JpegFile, most_pixels: int, limits: Limits) -> Image.Imag
         # The decoder fills missing rows with grey and says nothing. It is whole if more data would change nothing.
         whole = file.has_every_scan and load(file.content + _MORE_PIXELS + END).tobytes() == image.tobytes()
         if not whole:
-            raise damaged(file.file_format)
+            raise damaged_error(file.file_format)
     return image
 
 

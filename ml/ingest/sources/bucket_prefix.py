@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from ml.catalog.class_names import find_fault
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.layout.class_folders import mix_classes
 from ml.ingest.layout.groups import GROUPS_FILE, parse_groups
-from ml.ingest.layout.litter import is_litter
+from ml.ingest.layout.litter import is_litter, is_litter_folder
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import check_byte_count
 
@@ -63,13 +63,14 @@ class BucketPrefix:
     def files(self) -> Iterator[ArrivedFile]:
         with self._translated_errors():
             operator = self._open()
-            objects = {each.name: each for each in asyncio.run(self._list(operator))}
+            objects = asyncio.run(self._list(operator))
             groups = self._groups(operator, objects)
-        objects.pop(GROUPS_FILE, None)
         classes: dict[str, list[_Object]] = {}
         told: set[str] = set()  # folders that are no class; the first object of each stands for all
-        for each in objects.values():
-            label, _, rest = each.name.partition("/")
+        for each in objects:
+            if each.name == GROUPS_FILE:
+                continue
+            label, _, rest = normalize("NFC", each.name).partition("/")  # an accent is one character or two
             nested, is_nested, _ = rest.partition("/")
             problem = _find_problem(label, nested if is_nested else "") if rest else None
             if problem is not None:
@@ -82,7 +83,7 @@ class BucketPrefix:
             else:
                 yield _arrived(operator, each, None, None)
         for label, each in mix_classes(classes):
-            yield _arrived(operator, each, label, groups.get(each.name))
+            yield _arrived(operator, each, label, groups.get(normalize("NFC", each.name)))
 
     def _open(self) -> Operator:
         """Open the bucket here and not earlier: the threads of OpenDAL do not survive a fork."""
@@ -97,19 +98,23 @@ class BucketPrefix:
         root = f"{self.prefix}/" if self.prefix else ""
         found = []
         async for entry in await operator.to_async_operator().list(root, recursive=True):
-            name = normalize("NFC", entry.path.removeprefix(root))
-            if name and not name.endswith("/") and not any(map(is_litter, name.split("/"))):
+            name = entry.path.removeprefix(root)
+            if name and not name.endswith("/"):
                 etag = (entry.metadata.etag or str(entry.metadata.last_modified)).strip('"')
                 found.append(_Object(entry.path, name, etag, entry.metadata.content_length))
         folders = {str(parent) for each in found for parent in PurePosixPath(each.name).parents}
+        bins = _find_bins(each.name for each in found)
         # Some programs write an empty object with the name of a folder.
-        return [each for each in found if each.byte_count or each.name not in folders]
+        return [
+            each for each in found if not _is_litter(each.name, bins) and (each.byte_count or each.name not in folders)
+        ]
 
-    def _groups(self, operator: Operator, objects: dict[str, _Object]) -> dict[str, str]:
-        if GROUPS_FILE not in objects:
+    def _groups(self, operator: Operator, objects: Sequence[_Object]) -> dict[str, str]:
+        key = next((each.key for each in objects if each.name == GROUPS_FILE), None)
+        if key is None:
             return {}
-        content = operator.read(objects[GROUPS_FILE].key)
-        return parse_groups(content, set(objects), f"{self.url}/{GROUPS_FILE}")
+        names = {normalize("NFC", each.name) for each in objects if each.name != GROUPS_FILE}
+        return parse_groups(operator.read(key), names, repr(f"{self.url}/{GROUPS_FILE}"))
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -122,6 +127,24 @@ class BucketPrefix:
             if _is_refusal(error):
                 raise SourceError(f"Could not read {self.url}: {_reason(error)}. {remedy}") from None
             raise SourceUnavailableError(f"Could not reach {self.url}: {_reason(error)}. {remedy}") from None
+
+
+def _find_bins(names: Iterable[str]) -> set[str]:
+    """Return the folders that may be a class's by their name, and are Windows' by what is in them."""
+    bins = set()
+    for name in names:
+        parts = name.split("/")
+        for place, part in enumerate(parts[1:], start=1):
+            if is_litter_folder(parts[place - 1], [part]):
+                bins.add("/".join(parts[:place]))
+    return bins
+
+
+def _is_litter(name: str, bins: Collection[str]) -> bool:
+    *folders, file = name.split("/")
+    return any(map(is_litter, [*folders, file])) or any(
+        "/".join(folders[: place + 1]) in bins for place in range(len(folders))
+    )
 
 
 def _find_problem(label: str, nested: str) -> InvalidImageError | None:
@@ -151,15 +174,17 @@ def _read_image(operator: Operator, found: _Object) -> bytes:
     """Read an object. The bucket was listed, so what goes wrong now says nothing about the other objects."""
     check_byte_count(found.byte_count)
     if "//" in found.key:  # OpenDAL would read the object that has one / there
-        raise InvalidImageError("missing", f"expected a key without an empty part, got {found.key}: rename the object")
+        raise InvalidImageError(
+            "missing", f"expected a key without an empty part, got {found.key!r}: rename the object"
+        )
     try:
         return operator.read(found.key)
     except NotFound:
-        message = f"expected the object {found.key}, got none: it is gone again"
+        message = f"expected the object {found.key!r}, got none: it is gone again"
         raise InvalidImageError("missing", message) from None
     except _ERRORS as error:  # refused: no permission for this one, or it lies in an archive
         reason = "refused" if _is_refusal(error) else "unreachable"
-        raise InvalidImageError(reason, f"expected the object {found.key}, got: {_reason(error)}") from None
+        raise InvalidImageError(reason, f"expected the object {found.key!r}, got: {_reason(error)}") from None
 
 
 # OpenDAL's errors have a text and nothing else: a line that says what happened, the request and its answer, the error

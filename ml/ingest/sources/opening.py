@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, unquote_to_bytes, urlsplit
 
 from ml.bucket_accounts import KINDS, BucketAccount, parse_accounts
 from ml.errors import SettingsError
@@ -42,26 +42,50 @@ def open_source(url: str, settings: Settings, labels: Collection[str]) -> Source
     _demand_no_password(url)
     if "://" not in url:
         return DropFolder(_open_folder(url))
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return DropFolder(_open_folder(unquote(parts.path)))
+    if url.lower().startswith("file://"):
+        return DropFolder(_open_folder(_file_path(url)))
+    parts = _split(url)
     if parts.scheme in KINDS and parts.netloc:
         return _open_prefix(parts, settings)
     name, _, scheme = parts.scheme.partition("+")
     if name in FORMATS and scheme in ("http", "https") and parts.netloc:
         return _open_collection(parts, settings, labels)
-    raise SettingsError(
+    raise _no_source(url)
+
+
+def _no_source(url: str) -> SettingsError:
+    return SettingsError(
         f"MYCOFLOW_INGEST_SOURCES: expected a folder, file:///folder, "
         f"{', '.join(f'{kind}://bucket/prefix' for kind in KINDS)}, or "
         f"{' or '.join(f'{name}+https://host' for name in FORMATS)}, separated by commas, got {url!r}"
     )
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:  # a host with one bracket, for example
+        raise SettingsError(f"MYCOFLOW_INGEST_SOURCES: expected a URL, got {url!r}: {error}") from error
+
+
+def _file_path(url: str) -> str:
+    """Return the path of a file:// URL. Its bytes are those of the file system, in UTF-8 or not."""
+    host, slash, path = url[len("file://") :].partition("/")
+    if host.lower() not in ("", "localhost") or not slash:
+        raise _no_source(url)
+    if not {"?", "#"}.isdisjoint(path):
+        raise SettingsError(
+            f"MYCOFLOW_INGEST_SOURCES: expected a folder without ? and # in its URL, got {url!r}. Write them as %3F "
+            "and %23."
+        )
+    return os.fsdecode(unquote_to_bytes(os.fsencode(slash + path)))
+
+
 def _open_folder(path: str) -> Path:
     """Return an absolute path. A loop of links is a path too; listing it says what is wrong."""
     try:
         return Path(os.path.realpath(Path(path).expanduser()))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # an unknown user behind ~, or NUL
         raise SettingsError(f"MYCOFLOW_INGEST_SOURCES: expected a folder, got {path!r}: {error}") from error
 
 
@@ -75,7 +99,10 @@ def _open_prefix(parts: SplitResult, settings: Settings) -> Source:
             f"MYCOFLOW_INGEST_SOURCES: expected ?account=NAME or nothing behind {place}, got something else. Write a ? "
             "or # in a prefix as %3F or %23, and keys in MYCOFLOW_INGEST_ACCOUNTS."
         )
-    prefix = unquote(parts.path).strip("/")
+    try:
+        prefix = unquote(parts.path, errors="strict").strip("/")
+    except UnicodeDecodeError:
+        raise SettingsError(f"MYCOFLOW_INGEST_SOURCES: expected a prefix in UTF-8, got {place!r}") from None
     if prefix and not {"", ".", ".."}.isdisjoint(prefix.split("/")):
         raise SettingsError(f"MYCOFLOW_INGEST_SOURCES: expected a prefix without empty, . or .. parts, got {place}")
     if asked:
@@ -128,5 +155,7 @@ def _demand_no_password(url: str) -> None:
             f"MYCOFLOW_INGEST_SOURCES: expected URLs without user name and password, got one with them: "
             f"{scheme}://...@{host}. Take them out; buckets have MYCOFLOW_INGEST_ACCOUNTS, and collections are public."
         )
-    for photos_url in parse_qs(urlsplit(url).query).get("photos", []):
+    if "://" not in url:
+        return
+    for photos_url in parse_qs(_split(url).query).get("photos", []):
         _demand_no_password(photos_url)

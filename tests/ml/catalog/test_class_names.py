@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from ml.catalog.class_names import MAX_CHARACTERS, mend_class_name, read_class_name
+from ml.catalog.class_names import MAX_CHARACTERS, mend_class_name, mend_class_names, read_class_name
 from ml.catalog.database import Catalog, _alembic_config
 from ml.errors import LabelError, ModelLoadError
 from ml.registry.foreign_runs import check_classes
@@ -77,6 +77,28 @@ def test_stored_names_are_mended_to_names_that_are_accepted_and_stay_different()
     assert mend_class_name(" ") == r"\x20"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["e\u0301", "\u00e9"],
+        ["a\x01", r"a\x01"],
+        ["e\u0301\x01", "\u00e9\x01", "oak"],
+        [" ", r"\x20", "\u00a0"],
+        ["o" * 300, "o" * 301],
+        ["a" * 198 + "\x01", "a" * 198 + r"\x01"],
+    ],
+    ids=ascii,
+)
+def test_different_names_of_a_model_stay_different(names: list[str]) -> None:
+    for order in (names, names[::-1]):
+        mended = mend_class_names(order)
+        assert len(set(mended)) == len(mended)
+        assert [read_class_name(name) for name in mended] == mended
+        assert mend_class_names(mended) == mended
+    assert mend_class_names(["oak", "ash"]) == ["oak", "ash"]
+    assert len(set(mend_class_names([names[0]] * 2))) == 1
+
+
 @pytest.mark.parametrize("name", list(REFUSED.values())[:6])
 def test_the_task_and_foreign_models_refuse_them(name: str) -> None:
     task: Task = find_task("classification")
@@ -116,8 +138,11 @@ def test_the_migration_mends_stored_names_everywhere(new_database: Callable[[], 
                 "SELECT per_class FROM training.evaluations",
             )
         }
+        stored = connection.execute(sa.text("SELECT classes FROM training.snapshots")).scalar_one()
     engine.dispose()
     names = [r"oak\x1b[31m", r"\x20"]
+    assert stored == mend_class_names(["e\u0301", "\u00e9", "a\x01", r"a\x01"])
+    assert len(set(stored)) == 4
     assert list(read.values()) == [names, sorted(names), [*names, "ash"], {r"oak\x1b[31m": {"f1": 1}, "ash": {"f1": 0}}]
 
 
@@ -127,6 +152,8 @@ INSERT INTO training.items (id, text_sha256, split, group_key, source, class_nam
 SELECT sha256, sha256, 'pool', '1', 'test', ARRAY[E'oak\x1b[31m', ' '], 'curated' FROM training.texts;
 INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
 VALUES (1, 'run', 'b', ARRAY[E'oak\x1b[31m', ' ', 'ash'], 32, 'fp32');
+INSERT INTO training.snapshots (cutoff, requested_size, strategy, classes, pool_state)
+VALUES (now(), 10, 'newest', ARRAY[E'e\u0301', E'\u00e9', E'a\x01', 'a\x01'], 'x');
 INSERT INTO training.evaluation_sets (content_sha256) VALUES (repeat('a', 64));
 INSERT INTO training.evaluations
     (model_version, evaluation_set_version, part, is_deciding, image_count, main_figure, per_class, shortfalls)

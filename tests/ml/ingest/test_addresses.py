@@ -122,12 +122,12 @@ def test_a_name_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(UnknownHostError, match=r"a host name that exists, got images\.example"):
+    with pytest.raises(UnknownHostError, match="a host that exists"):
         resolve("images.example", 80, Deadline(SECONDS))
 
 
 def test_a_name_that_cannot_be_one_is_told() -> None:
-    with pytest.raises(UnknownHostError, match="a host name that exists"):
+    with pytest.raises(UnknownHostError, match="a host that exists"):
         resolve("a" * 64 + ".example", 80, Deadline(SECONDS))
 
 

@@ -81,6 +81,28 @@ def test_a_wrong_table_of_groups_is_refused(table: str, message: str, image_fold
         list_files(folder)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file,group\na/001.png,g\n\n",
+        "file,group\n\n\na/001.png,g\n",
+        "\r\nfile,group\r\na/001.png,g\r\n,\r\n",
+        "file,group\n \na/001.png,g\n , ,\n",
+    ],
+)
+def test_blank_rows_of_a_table_are_skipped(table: str, image_folder: MakeFolder) -> None:
+    folder = image_folder("data", {"a": [1]})
+    (folder / "groups.csv").write_text(table)
+    assert [file.group for file in list_files(folder)] == ["g"]
+
+
+def test_a_message_counts_blank_rows_too(image_folder: MakeFolder) -> None:
+    folder = image_folder("data", {"a": [1]})
+    (folder / "groups.csv").write_text("file,group\n\na/001.png\n")
+    with pytest.raises(SourceError, match=r"groups\.csv', row 3: expected a file and a group"):
+        list_files(folder)
+
+
 def test_a_table_that_is_not_utf8_is_refused(image_folder: MakeFolder) -> None:
     folder = image_folder("data", {"a": [1]})
     (folder / "groups.csv").write_bytes(b"file,group\na/001.png,\xff\n")

@@ -59,6 +59,17 @@ def test_a_folder_is_named_by_its_path_or_url(address: str, tmp_path: Path) -> N
         "file://",
         "gbif+https://host",
         "inaturalist://host",
+        "s3://[x/y",
+        "http://[a",
+        "/data/x://[y",
+        "inaturalist+https://host?photos=https://[a",
+        "s3://bucket/caf%E9",
+        "file:///data/set #2",
+        "file:///data/a?b",
+        "file:///data/a?",
+        "file:///data/a%00b",
+        "file://[a/b",
+        "/data/a\0b",
     ],
 )
 def test_another_url_is_a_wrong_setting(url: str) -> None:
@@ -89,6 +100,22 @@ def test_a_password_in_the_setting_goes_no_further() -> None:
     with pytest.raises(SettingsError, match="without user name and password"):
         source_urls(Settings(ingest_sources="inaturalist+https://host?photos=https://user:s3cret@photos"))
     assert source_urls(Settings(ingest_sources="/data/ada@home")) == ["/data/ada@home"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9", b"\xff\xfe", "café".encode(), b"a\tb", b"set #2?", b"[a", b"100%41"], ids=repr
+)
+def test_the_url_that_a_folder_has_opens_it(name: bytes, drop_folder: Drop) -> None:
+    dropped = drop_folder({"a": [1]})
+    folder = dropped.rename(Path(os.fsdecode(bytes(dropped.parent) + b"/" + name)))
+    url = opened(str(folder)).url
+    assert opened(url).url == url
+    assert list(offered(url)) == ["a/001.png"]
+
+
+@pytest.mark.parametrize("path", ["//[a/b", "[x]:/y", "/data/a?b#c"])
+def test_a_path_is_no_url(path: str) -> None:
+    assert opened(path).url.startswith("file:///")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

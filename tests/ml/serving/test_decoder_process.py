@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from PIL import Image
 from ml.backbones.preprocessing import to_pixels
 from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, TimeOverError
+from ml.ingest.pictures.decoding_work import estimate_seconds
 from ml.ingest.pictures.picture_limits import ANSWERING
 from ml.serving.picture_decoder import decoder_process
 from ml.serving.picture_decoder.decoder_process import DecoderProcess
-from tests.ml.ingest.pictures.hostile_pictures import HOSTILE
+from tests.ml.ingest.pictures.hostile_pictures import HOSTILE, one_tile
 from tests.ml.ingest.pictures.picture_making import (
     FATAL_HEIC,
     HEIC,
@@ -65,6 +67,21 @@ def test_a_hostile_picture_takes_little_time_and_memory(name: str, decoder: Deco
     assert after.user + after.system - before.user - before.system < 1
     peak = next(line for line in Path(f"/proc/{running.pid}/status").read_text().splitlines() if "VmHWM" in line)
     assert int(peak.split()[1]) * 1024 < PEAK_BYTES
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_service_reads_what_a_hostile_picture_says_of_itself_at_once(name: str) -> None:
+    content = HOSTILE[name]()
+    began_at = time.thread_time()
+    with suppress(InvalidImageError):
+        estimate_seconds(content, ANSWERING)
+    assert time.thread_time() - began_at < 0.5
+
+
+def test_the_estimate_counts_whole_tiles() -> None:
+    plain = estimate_seconds(one_tile(64), ANSWERING)
+    assert estimate_seconds(one_tile(128), ANSWERING) == pytest.approx(4 * plain)
+    assert estimate_seconds(one_tile(3584), ANSWERING) > 1000 * plain
 
 
 def test_every_format_arrives_as_the_model_sees_its_stored_bytes(decoder: DecoderProcess, picture: Image.Image) -> None:

@@ -74,6 +74,18 @@ def test_a_failed_try_is_shared_for_a_moment(settings: Settings, free_port: Call
     assert len(messages) == 1
 
 
+def test_the_run_of_a_version_is_never_unknown_because_of_an_outage(
+    settings: Settings, free_port: Callable[[], int], add_champion: Callable[..., None]
+) -> None:
+    add_champion(1, 0.9)
+    database = Database(settings)
+    assert (database.known_run(1), database.known_run(2)) == ("run1", None)
+    database.close()
+    down = Database(at(settings, f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"))
+    with pytest.raises(DatabaseUnavailableError):
+        down.known_run(1)
+
+
 def test_an_unmigrated_database_is_told(settings: Settings, new_database: Callable[[], str]) -> None:
     settings = at(settings, new_database())
     database = Database(settings)

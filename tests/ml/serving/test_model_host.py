@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from ml.catalog.models.served_versions import ServingState
-from ml.errors import RegistryUnavailableError
+from ml.errors import (
+    DatabaseUnavailableError,
+    ModelError,
+    ModelLoadError,
+    RegistryStateError,
+    RegistryUnavailableError,
+    UnknownVersionError,
+)
 from ml.registry.file_hashes import write_hashes
 from ml.registry.registry_state import demand_same_run
 from ml.serving.model_host import ModelHost
@@ -25,6 +32,7 @@ class ScriptedRegistry:
     alias: int | None = None
     is_down: bool = False
     run_prefix: str = "run"
+    refusal: ModelError | None = None
     downloads: list[int] = field(default_factory=list)
 
     def champion(self) -> int | None:
@@ -36,6 +44,8 @@ class ScriptedRegistry:
         demand_same_run("mycoflow", version, mlflow_run_id, f"{self.run_prefix}{version}")
 
     def download(self, version: int, folder: Path) -> Path:
+        if self.refusal is not None:
+            raise self.refusal
         bundle = folder / f"{version}-{self.run_prefix}{version}"
         if not bundle.exists():
             self.downloads.append(version)
@@ -138,8 +148,8 @@ def test_an_outage_is_told_once_and_ends_by_itself(
     host.poll()
     assert served(host) == 2
     assert [text for text in caplog.messages if "alias" in text] == [
-        "The alias cannot be read; the current model stays in service: MLflow does not answer",
-        "The alias can be read again",
+        "The alias cannot be followed; the current model stays in service: MLflow does not answer",
+        "The alias can be followed again",
     ]
 
 
@@ -331,6 +341,74 @@ def test_a_version_of_another_run_than_the_catalogs_is_not_swapped_in(
     assert served(host) == 1
     assert registry.downloads == [1]
     assert "correct MLFLOW_TRACKING_URI" in str(host.state.load_error)
+
+
+def test_a_foreign_version_of_the_same_number_does_not_delete_the_served_copy(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], known: dict[int, str], tmp_path: Path
+) -> None:
+    known[1] = "run1"
+    registry.alias = 1
+    new_host().poll()
+    registry.run_prefix = "other"
+    host = new_host()
+    host.load_cached()
+    host.poll()
+    assert "correct MLFLOW_TRACKING_URI" in str(host.state.load_error)
+    assert (tmp_path / "serving" / "1-run1" / "model.onnx").is_file()
+    again = new_host()
+    again.load_cached()
+    assert served(again) == 1
+
+
+@pytest.mark.parametrize("refusal", [ModelLoadError, RegistryStateError, UnknownVersionError])
+@pytest.mark.parametrize("alias", [1, 2])
+def test_a_version_that_mlflow_does_not_give_leaves_all_good_copies(
+    registry: ScriptedRegistry, new_host: Callable[[], ModelHost], refusal: type[ModelError], alias: int
+) -> None:
+    for version in (2, 1):
+        registry.alias = version
+        new_host().poll()
+    registry.alias, registry.refusal = alias, refusal("the tag was edited")
+    host = new_host()
+    host.load_cached()
+    host.poll()
+    assert host.figures.load_failures == 1
+    assert served(host) == 1
+    registry.is_down = True
+    again = new_host()
+    again.load_cached()
+    assert served(again) == 1
+
+
+def test_without_the_database_no_version_is_swapped_in_and_the_runs_are_compared_later(
+    registry: ScriptedRegistry,
+    new_host: Callable[[], ModelHost],
+    known: dict[int, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_version: int) -> None:
+        raise DatabaseUnavailableError("PostgreSQL does not answer")
+
+    known.update({1: "run1", 2: "run2"})
+    registry.alias = 1
+    new_host().poll()
+    registry.run_prefix, registry.alias = "other", 2
+    host = new_host()
+    host.load_cached()
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "_known_run", fail)
+        for _ in range(2):
+            host.poll()
+    assert (served(host), registry.downloads, host.figures.load_failures) == (1, [1], 0)
+    assert len([text for text in caplog.messages if "PostgreSQL does not answer" in text]) == 1
+    host.poll()
+    assert (served(host), registry.downloads) == (1, [1])
+    assert "correct MLFLOW_TRACKING_URI" in str(host.state.load_error)
+    registry.run_prefix = "run"
+    host.poll_now()
+    host.poll()
+    assert served(host) == 2
 
 
 def test_the_thread_follows_the_alias_and_ends(registry: ScriptedRegistry, new_host: Callable[[], ModelHost]) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import psutil
 import pytest
 from PIL import Image
 
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
 from tests.ml.ingest.pictures.hostile_pictures import HOSTILE
 
 CLIENTS = 8
@@ -82,7 +86,15 @@ def a_photo(seed: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cached_model")
-def test_hostile_pictures_neither_kill_the_service_nor_delay_others(container: Container, start: Start) -> None:
+def test_hostile_pictures_neither_kill_the_service_nor_delay_others(
+    container: Container, start: Start, catalog: Catalog, add_account: Callable[[str, Role], Account]
+) -> None:
+    def log_in(login: str) -> dict[str, str]:
+        with catalog.begin() as connection:
+            token = issue_token(connection, add_account(login, "user").id, timedelta(hours=1)).token
+        return {"Authorization": f"Bearer {token}"}
+
+    attackers = [log_in(f"attacker-{number}") for number in range(CLIENTS)]  # one account has a share of the places
     hostile = [make() for make in HOSTILE.values()]
     service = start()
     container.take(service.process.pid)
@@ -95,7 +107,9 @@ def test_hostile_pictures_neither_kill_the_service_nor_delay_others(container: C
             if is_over.is_set():
                 return
             content = hostile[number % len(hostile)] + number.to_bytes(8, "big") + client.to_bytes(1, "big")
-            refused.append(service.predict(content).status_code)
+            url = f"{service.address}/predictions"
+            answer = httpx.post(url, files={"file": content}, headers=attackers[client], timeout=120)
+            refused.append(answer.status_code)
 
     clients = [threading.Thread(target=send, args=(client,)) for client in range(CLIENTS)]
     for client in clients:

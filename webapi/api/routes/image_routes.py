@@ -1,6 +1,6 @@
 """The image files."""
 
-from flask import Response
+from flask import Response, request
 from pydantic import BaseModel
 
 from ml.data.image_viewing import read_photo
@@ -12,8 +12,8 @@ from webapi.api.problem_answers import Problem, new_api
 
 api = new_api("images", __name__, "data")
 
-# An image never changes, but the accounts that may see it do.
-_CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization"}
+# An image never changes, but it can be erased, and the accounts that may see it change: the browser asks each time.
+_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE = {
     "description": "The photo as stored: upright, without metadata",
@@ -27,7 +27,7 @@ class ImagePath(BaseModel):
     sha256: Sha256
 
 
-@api.get("/images/<sha256>", responses={200: _IMAGE, 404: Problem})
+@api.get("/images/<sha256>", responses={200: _IMAGE, 304: None, 404: Problem})
 @requires("user")
 def get_image(path: ImagePath) -> Response:
     """Return a photo. Users see photos of their own predictions, experts also those that they may judge, admins all.
@@ -35,7 +35,10 @@ def get_image(path: ImagePath) -> Response:
     Raises: 404, there is no such image, or the account may not see it.
     """
     photo = read_photo(application_state.current_catalog(), current_account(), path.sha256)
-    return Response(photo.content, mimetype=photo.media_type, headers=_CACHING)
+    response = Response(photo.content, mimetype=photo.media_type, headers=_CACHING)
+    response.set_etag(path.sha256)
+    response.make_conditional(request)
+    return response
 
 
 @api.delete("/images/<sha256>", responses={204: None, 404: Problem})

@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from ml.errors import InvalidImageError
 from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION
 from ml.ingest.validation import sanitise
-from tests.ml.ingest.pictures.hostile_pictures import many_frames
+from tests.ml.ingest.pictures.hostile_pictures import many_frames, one_tile
 from tests.ml.ingest.pictures.picture_making import (
     FATAL_HEIC,
     HEIC,
@@ -300,6 +301,17 @@ def test_what_is_stored_is_bounded_by_what_came(textured: Photo) -> None:
         for limits in (ANSWERING, INGESTION):
             if len(content) <= limits.bytes:
                 assert len(sanitise(content, limits).content) <= 4 * len(content)
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_tiles_of_a_tiff_may_be_larger_than_the_picture(side: int) -> None:
+    assert seen(one_tile(side)).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": 9}, {"tags": (322,)}, {"tags": (323,)}])
+def test_a_tile_beyond_all_pictures_is_not_unpacked(options: dict[str, Any]) -> None:
+    content = one_tile(11_008, **options)
+    assert refusal_of(content).reason == ("unreadable" if options else "too_complex")
 
 
 def test_odd_tags_of_a_tiff_write_no_line_here_either(capfd: pytest.CaptureFixture[str], textured: Photo) -> None:

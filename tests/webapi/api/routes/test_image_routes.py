@@ -65,6 +65,16 @@ def test_a_photo_is_given_as_it_is_stored_and_kept_by_nobody_else(user: FlaskCli
     assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
+def test_a_browser_asks_again_before_it_shows_its_copy(user: FlaskClient, asked: str) -> None:
+    answer = user.get(f"/images/{asked}")
+    assert "no-cache" in answer.headers["Cache-Control"]
+    again = {"If-None-Match": answer.headers["ETag"]}
+    unchanged = user.get(f"/images/{asked}", headers=again)
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+    assert user.delete(f"/images/{asked}").status_code == 204
+    assert user.get(f"/images/{asked}", headers=again).status_code == 404
+
+
 def test_what_one_asked_about_is_for_oneself_those_who_judge_and_admins(
     client: FlaskClient, user: FlaskClient, log_in: Callable[..., FlaskClient], expert: FlaskClient, admin: FlaskClient,
     asked: str,

@@ -19,7 +19,7 @@ from ml.ingest.pictures.picture_files import (
 from ml.ingest.pictures.picture_limits import MEGABYTE, MEGAPIXEL, Limits
 from ml.ingest.pictures.tiff_directories import exif_orientation
 
-END = b"\xff\xd9"
+SCAN, END = b"\xff\xda", b"\xff\xd9"
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_8_BIT = frozenset([0xC0, 0xC1, 0xC2])

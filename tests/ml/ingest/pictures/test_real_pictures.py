@@ -1,5 +1,6 @@
 """Pictures as cameras, phones and programs write them: each is read as people see it."""
 
+import re
 import struct
 import time
 import zlib
@@ -124,6 +125,21 @@ def test_a_jpeg_without_its_end_marker_is_whole_if_every_row_is_there(
         assert np.array_equal(seen(content[:-cut]), seen(content))
     for cut in (40, len(content) // 10, len(content) // 2):
         assert refusal_of(content[:-cut]).reason == "unreadable"
+
+
+@pytest.mark.parametrize("options", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 7}])
+@pytest.mark.parametrize("more", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_that_is_cut_at_a_restart_is_not_whole(
+    mode: str, more: dict[str, object], options: dict[str, object], textured: Photo
+) -> None:
+    content = write(textured(size=(160, 160)).convert(mode), "JPEG", **options, **more)
+    assert np.array_equal(seen(content[:-2]), seen(content))
+    restarts = [each.start() for each in re.finditer(rb"\xff[\xd0-\xd7]", content)]
+    assert len(restarts) >= 9  # their numbers begin again after eight
+    for restart in restarts:
+        for cut in range(3):
+            assert refusal_of(content[: restart + cut]).reason == "unreadable"
 
 
 def test_a_progressive_jpeg_without_its_last_scan_is_not_whole(textured: Photo) -> None:

@@ -121,6 +121,22 @@ def test_names_that_people_give_are_no_litter(name: str) -> None:
     assert not is_litter(name)
 
 
+def test_rows_of_groups_that_name_no_file_are_one_line_each(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
+    names = [*(f"a/gone {number}.png" for number in range(30)), "\0", "/a/001.png", "", "../a/001.png"]
+    names.append("".join(map(chr, range(0x4E00, 0x6000))))
+    table = "file,group\n" + "".join(f"{name},walk\n" for name in [*names, *IMAGES[:2]])
+    (folder / "groups.csv").write_text(table)
+    report = ingest_folder(catalog, folder, "pool")
+    assert (report.accepted, report.rejected) == (4, {"no_such_file": 35})
+    assert {row.group_key for row in rows(catalog)} > {"walk"}
+    bucket.upload(settle(folder), "new")
+    for source in (DropFolder(folder), open_source(bucket.url("new"), bucket.settings(), [])):
+        (batch_id,) = pull(catalog, source)
+        assert reasons(catalog, batch_id) == {("duplicate", None): 4, ("rejected", "no_such_file"): 35}
+        assert batch(catalog, batch_id).reject_share == 0
+        assert pull(catalog, source) == []
+
+
 def test_objects_that_differ_by_unicode_form_are_all_taken(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
     images = [(folder / name).read_bytes() for name in IMAGES]
     for key, image in zip(

@@ -93,6 +93,8 @@ class Settings(BaseSettings):
         0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
     )
     mirrored_views: bool = Field(True, description="Train on mirrored images too; false when left and right differ")
+    rotated_views: bool = Field(False, description="Train on images turned by 10 degrees to both sides too")
+    zoomed_views: bool = Field(False, description="Train on the middle of images, enlarged, too")
     training_budget_minutes: float = Field(
         30, gt=0, description="A training stops after this time, and keeps the best weights"
     )

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ml.catalog.database import open_catalog
+from ml.catalog.home_choices import demand_restored
 from ml.errors import DatabaseUnavailableError
 from ml.settings import Settings
 from stack.environment import Addresses, python_program
@@ -17,8 +18,10 @@ def migrate_all(settings: Settings, addresses: Addresses, environment: Mapping[s
     An external catalog or tracking server belongs to somebody else: the first must be at the right migration already,
     the second is left alone.
 
-    Raises: DatabaseUnavailableError, a migration failed; SchemaVersionError, an external catalog is not current.
+    Raises: DatabaseUnavailableError, a migration failed; SchemaVersionError, an external catalog is not current;
+        SettingsError, a restore into the home is running or was killed.
     """
+    demand_restored(settings)  # before MLflow's migration, which would fill a database that a restore needs empty
     commands = {"airflow-migration": ["airflow", "db", "migrate"]}
     if settings.mlflow_tracking_uri is None:
         commands["mlflow-migration"] = ["mlflow", "db", "upgrade", addresses.mlflow_store]

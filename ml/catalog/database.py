@@ -38,7 +38,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ml.catalog.embedded import embedded_url, restart
 from ml.catalog.home_choices import demand_home, demand_restored
-from ml.catalog.locks import Lock, lock_migrations
+from ml.catalog.locks import Lock, lock_migrations, try_share_restore
 from ml.catalog.object_store import ObjectStore, open_object_store
 from ml.deadlines import Deadline
 from ml.errors import (
@@ -132,7 +132,7 @@ class Catalog:
     def try_lock(self, lock: Lock, deadline: Deadline | None = None) -> Iterator[bool]:
         """Try to take a lock until a deadline, and yield whether it is held now. Without a deadline, try once."""
         with self.autocommit() as session:
-            is_held = _acquire(session, lock, deadline or Deadline(0))
+            is_held = acquire_lock(session, lock, deadline or Deadline(0))
             try:
                 yield is_held
             finally:
@@ -140,8 +140,13 @@ class Catalog:
                     session.execute(sa.select(sa.func.pg_advisory_unlock(*lock.key)))
 
 
-def _acquire(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
-    """Poll for a lock. A statement that waits would keep a database snapshot open, which stops PostgreSQL's vacuum."""
+def acquire_lock(session: sa.Connection, lock: Lock, deadline: Deadline) -> bool:
+    """Poll for a lock until a deadline, and return whether the session holds it now, until its connection closes.
+
+    A statement that waits would keep a database snapshot open, which stops PostgreSQL's vacuum.
+
+    Args: session, a connection in autocommit mode.
+    """
     while not session.scalar(sa.select(sa.func.pg_try_advisory_lock(*lock.key))):
         if deadline.remaining() == 0:
             return False
@@ -190,7 +195,7 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
     database may change it.
 
     Raises:
-        DatabaseUnavailableError: the server does not answer.
+        DatabaseUnavailableError: the server does not answer, or a backup is being restored into the embedded database.
         SchemaVersionError: an external database is at another migration, or a newer release or a checkout before the
             first release made the database.
         SettingsError: the home belongs to another task or another model, or a restore into it was killed.
@@ -297,8 +302,8 @@ def _ping_idle_connections(engine: sa.Engine) -> None:
 def migrate(settings: Settings) -> None:
     """Migrate the database to this code's schema, and set the passwords of the roles. Safe to repeat.
 
-    Raises: DatabaseUnavailableError; SchemaVersionError, a newer release or a checkout before the first release made
-        the database.
+    Raises: DatabaseUnavailableError, also while a backup is restored into the database; SchemaVersionError, a newer
+        release or a checkout before the first release made the database.
     """
     demand_restored(settings)
     engine = create_engine(settings)
@@ -312,6 +317,11 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
     try:
         with engine.begin() as connection:
             lock_migrations(connection)
+            if not try_share_restore(connection):
+                raise DatabaseUnavailableError(
+                    f"{_name_database(settings)} is being restored from a backup. Wait for the end of the restore, "
+                    "then try again."
+                )
             current = _current_revision(connection, settings)
             if current != head_revision():
                 _demand_known_revision(current, settings)

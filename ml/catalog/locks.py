@@ -27,6 +27,7 @@ class Lock:
 PROMOTION = Lock([0x70726F6D])  # "prom": only its holder moves the champion alias
 DELIVERY = Lock([0x616C6572])  # "aler": only its holder sends alerts
 UPKEEP = Lock([0x686F7573])  # "hous": only its holder purges or writes a backup
+RESTORE = Lock([0x72657374])  # "rest": only its holder restores a backup into this database; migrations share it
 _BACKBONE = 0x6261636B  # "back", the first key of a recipe's lock
 
 
@@ -84,6 +85,11 @@ def lock_membership(connection: sa.Connection, split: Literal["pool", "evaluatio
 def lock_migrations(connection: sa.Connection) -> None:
     """Block all other migrations until this transaction ends."""
     _lock(connection, _MIGRATION)
+
+
+def try_share_restore(connection: sa.Connection) -> bool:
+    """Block restores into this database until this transaction ends. Return False if one is running."""
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock_shared(*RESTORE.key))))
 
 
 def _lock(connection: sa.Connection, key: int) -> None:

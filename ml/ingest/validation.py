@@ -16,7 +16,7 @@ from ml.ingest.pictures.colour_profiles import Profile, open_profile
 from ml.ingest.pictures.decoding import decode
 from ml.ingest.pictures.encoding import encode
 from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, damaged
+from ml.ingest.pictures.picture_files import PictureFile, damaged_error
 from ml.ingest.pictures.picture_limits import INGESTION, MEGABYTE, Limits
 from ml.ingest.pictures.recognition import FORMATS, is_heic, read_picture_file
 
@@ -81,7 +81,7 @@ def sanitise_and_decode(content: bytes, limits: Limits) -> tuple[SanitisedImage,
     """
     check_byte_count(len(content), limits)
     file = read_picture_file(content)
-    file.demand_size(limits)
+    file.demand_decodable(limits)
     profile = open_profile(file.icc_profile)
     if _may_keep_bytes(file, profile, limits):
         image = decode(file, None, limits.kept_pixels, limits)
@@ -116,7 +116,7 @@ def _sanitise_apart(content: bytes, limits: Limits) -> SanitisedImage:
         check=False,
     )
     if done.returncode < 0:
-        raise damaged("HEIC")
+        raise damaged_error("HEIC")
     if done.returncode > 0:
         raise RuntimeError(f"Expected a process that reads HEIC, got: {done.stderr.decode(errors='replace')[-500:]}")
     line, _, stored = done.stdout.partition(b"\n")

@@ -31,6 +31,8 @@ class PinnedSettings:
     """The settings at the time of the request. All steps of the training use them, even if the settings change."""
 
     mirrored_views: bool = False
+    rotated_views: bool = False
+    zoomed_views: bool = False
     precision: str | None = None
     image_size: int | None = None
     backbone: str | None = None
@@ -42,6 +44,8 @@ class PinnedSettings:
         """Copy the values from the current settings."""
         return cls(
             mirrored_views=settings.mirrored_views,
+            rotated_views=settings.rotated_views,
+            zoomed_views=settings.zoomed_views,
             precision=settings.model_precision,
             image_size=settings.image_size,
             backbone=settings.backbone,
@@ -49,10 +53,16 @@ class PinnedSettings:
             int8_minimum_agreement=settings.int8_minimum_agreement,
         )
 
+    def views(self) -> list[str]:
+        """Return the views of the training fold."""
+        return training_views(self.mirrored_views, self.rotated_views, self.zoomed_views)
+
     def apply(self, workspace: Workspace) -> Workspace:
         """Return the workspace with these settings."""
         pinned = {
             "mirrored_views": self.mirrored_views,
+            "rotated_views": self.rotated_views,
+            "zoomed_views": self.zoomed_views,
             "model_precision": self.precision,
             "image_size": self.image_size,
             "backbone": self.backbone,
@@ -103,7 +113,7 @@ class Retrain:
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
         """Train a challenger. Returns: the id of the finished MLflow run."""
         start = None if self.base_backbone else workspace.registry.champion()
-        plan = Plan(self.seed, training_views(self.pinned.mirrored_views))
+        plan = Plan(self.seed, self.pinned.views())
         return train_challenger(
             workspace,
             attempt,
@@ -171,7 +181,7 @@ class Finetune:
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
         """Train a challenger. Returns: the id of the finished MLflow run."""
         start = _demand_start(self.model_version, None)
-        plan = Plan(self.seed, training_views(self.pinned.mirrored_views))
+        plan = Plan(self.seed, self.pinned.views())
         options = FinetuningOptions(self.layers, self.epochs, self.learning_rate)
         return train_challenger(
             workspace,
@@ -227,7 +237,7 @@ class Tune:
 
     def run(self, workspace: Workspace, attempt: Attempt, on_step: StepProgress | None = None) -> str:
         """Train a challenger with the hyperparameters of the search. Returns: the id of the finished MLflow run."""
-        plan = Plan(self.seed, training_views(self.pinned.mirrored_views), self.hyperparameters or {})
+        plan = Plan(self.seed, self.pinned.views(), self.hyperparameters or {})
         return train_challenger(
             workspace,
             attempt,

@@ -6,12 +6,11 @@ validation fold. The evaluation set is not used.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ml.app import Workspace
-from ml.backbones.views import training_views
 from ml.catalog.models import attempts
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
@@ -128,7 +127,7 @@ class _Objective:
 
         @cache
         def trainer(is_mirrored: bool) -> Trainer:
-            views = training_views(is_mirrored)
+            views = replace(recipe.pinned, mirrored_views=is_mirrored).views()
             data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, report)
             return workspace.task.prepare_trainer(data)
 

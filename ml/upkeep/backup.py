@@ -11,6 +11,7 @@ backup has a file for every row. Promotions wait while the databases are dumped.
 """
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from ml.app import Workspace, artifact_root, is_mlflow_embedded, mlflow_uri
 from ml.catalog.database import Catalog, head_revision
 from ml.catalog.locks import PROMOTION
-from ml.errors import BackupError
+from ml.errors import BackupError, ModelLoadError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
 from ml.upkeep.database_dump import dump_database
@@ -40,8 +41,9 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
         folder: missing or empty. It appears under this name only when the backup is complete. Only its owner may read
             it, because it contains the hashes of passwords and tokens.
         on_progress: called with (objects copied, objects to copy).
-    Raises: BackupError, the folder is not empty, a tool fails, or the champion's files are elsewhere; CatalogError, a
-        purge or another backup is running; ImageStoreError, an object cannot be read.
+    Raises: BackupError, the folder is not empty, a tool fails, or the champion's files are elsewhere or damaged;
+        CatalogError, a purge or another backup is running; ImageStoreError, an object cannot be read;
+        RegistryUnavailableError.
     """
     with lock_upkeep(workspace.catalog):  # first of all, because a running backup may use the same folder
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -64,9 +66,9 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
 def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> Manifest:
     settings, catalog = workspace.settings, workspace.catalog
     has_mlflow = is_mlflow_embedded(settings)
-    if has_mlflow:
-        _demand_files_of_champion(workspace)
     with catalog.lock(PROMOTION):
+        if has_mlflow:
+            _demand_files_of_champion(workspace, folder)
         dump_database(catalog.engine.url, folder / CATALOG_DUMP)
         if has_mlflow:
             dump_database(sa.make_url(mlflow_uri(settings)), folder / MLFLOW_DUMP)
@@ -85,9 +87,10 @@ def _write(workspace: Workspace, folder: Path, on_progress: Progress | None) -> 
     )
 
 
-def _demand_files_of_champion(workspace: Workspace) -> None:
-    """Refuse a backup without the files of the version in production.
+def _demand_files_of_champion(workspace: Workspace, folder: Path) -> None:
+    """Refuse a backup without the files of the version in production. Call it while no promotion can run.
 
+    Args: folder, with space for a copy of the files, which is deleted at once.
     Raises: BackupError.
     """
     version = workspace.registry.champion()
@@ -100,6 +103,14 @@ def _demand_files_of_champion(workspace: Workspace) -> None:
             f"that folder. They are at {found}. Register its run again with `mycoflow register`, or train a version "
             "here, and promote that one."
         )
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as copies:
+            workspace.registry.download(version, Path(copies))
+    except ModelLoadError as error:
+        raise BackupError(
+            f"Expected the files of version {version}, which is in production, as they were registered. {error} "
+            "Or promote another version, then back up again."
+        ) from error
 
 
 def _copy_objects(catalog: Catalog, keys: Sequence[str], folder: Path, on_progress: Progress | None) -> None:

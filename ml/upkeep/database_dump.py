@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import IsolationLevel
 
+from ml.catalog.database import acquire_lock
+from ml.catalog.locks import RESTORE
+from ml.deadlines import Deadline
 from ml.errors import BackupError, DatabaseUnavailableError
 from ml.registry.moved_files import replace_root
 
 # A dump contains grants to these roles but does not create them, because roles belong to the whole server.
 _ROLES = ("web", "training", "grafana_ro")
 _CONNECT_SECONDS = 5
+_LOCK_SECONDS = 2.0  # the server needs a moment to notice that the process of a killed restore has ended
 # Everything that a restore can create in a database, in the order in which it is deleted; nothing of an extension.
 _CREATED = """
 WITH of_extensions AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
@@ -105,16 +110,79 @@ def _create_role(connection: sa.Connection, role: str) -> None:
 
 
 @contextmanager
+def hold_database(url: sa.URL) -> Iterator[sa.Connection]:
+    """Keep other restores and migrations of the catalog out of a database during the block.
+
+    Yields: the connection that holds the lock, in autocommit mode.
+    Raises: BackupError, another restore or a migration is running there; DatabaseUnavailableError.
+    """
+    with _translated_errors(url), _engine(url, "AUTOCOMMIT").connect() as session:
+        if not acquire_lock(session, RESTORE, Deadline(_LOCK_SECONDS)):
+            raise BackupError(
+                f"Expected one restore into the database {url.database}. Another one, or a migration, is running "
+                "there. Wait for its end, then look at the deployment before you restore again."
+            )
+        yield session
+
+
+def mark_database(session: sa.Connection, restore_id: str) -> None:
+    """Mark an empty database as filled by one restore.
+
+    Args: session, the connection of `hold_database`. If it broke, the lock is lost, and this fails.
+    Raises: BackupError, DatabaseUnavailableError.
+    """
+    with _translated_errors(session.engine.url):
+        session.execute(sa.text(f"CREATE TABLE public.{_name_mark(restore_id)} ()"))
+
+
+def has_mark(url: sa.URL, restore_id: str) -> bool:
+    """Return whether the content of a database is of this restore.
+
+    Raises: DatabaseUnavailableError.
+    """
+    query = sa.text("SELECT to_regclass(:name) IS NOT NULL").bindparams(name=f"public.{_name_mark(restore_id)}")
+    with _begin(url) as connection:
+        return bool(connection.scalar(query))
+
+
+def unmark_database(url: sa.URL, restore_id: str) -> None:
+    """Delete the mark of a restore.
+
+    Raises: BackupError, DatabaseUnavailableError.
+    """
+    with _begin(url) as connection:
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS public.{_name_mark(restore_id)}"))
+
+
+def _name_mark(restore_id: str) -> str:
+    return f"restore_{restore_id}"
+
+
+@contextmanager
 def _begin(url: sa.URL) -> Iterator[sa.Connection]:
     """Open a new connection, in a transaction."""
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
+    with _translated_errors(url), _engine(url).begin() as connection:
+        yield connection
+
+
+def _engine(url: sa.URL, isolation_level: IsolationLevel = "READ COMMITTED") -> sa.Engine:
+    options = {"connect_timeout": _CONNECT_SECONDS}
+    return sa.create_engine(url, isolation_level=isolation_level, poolclass=sa.pool.NullPool, connect_args=options)
+
+
+@contextmanager
+def _translated_errors(url: sa.URL) -> Iterator[None]:
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
         raise DatabaseUnavailableError(
             f"Expected PostgreSQL to answer for the database {url.database}. It does not: {_first_line(error)}. "
             "Start it, or correct DATABASE_URL or MLFLOW_TRACKING_URI."
+        ) from error
+    except sa.exc.DBAPIError as error:
+        raise BackupError(
+            f"Expected PostgreSQL to prepare the database {url.database} for a restore. It refuses: "
+            f"{_first_line(error)}. Use a user who owns the database, or a new database."
         ) from error
 
 
@@ -127,7 +195,10 @@ def _run(tool: str, url: sa.URL, *arguments: str) -> None:
     shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
     command = [_tool_path(tool), f"--dbname={shown}", "--no-password", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    # close_fds: a tool that outlives a killed restore inherits the lock of the home, and so keeps the next one out.
+    done = subprocess.run(  # noqa: S603
+        command, env=environment, capture_output=True, text=True, check=False, close_fds=False
+    )
     if done.returncode != 0:
         raise BackupError(f"Expected {tool} to succeed for database {url.database}. It failed: {done.stderr.strip()}")
 

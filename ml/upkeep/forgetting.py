@@ -27,11 +27,14 @@ from ml.catalog.tables import (
     results,
     texts,
 )
+from ml.deadlines import Deadline
 from ml.errors import CatalogError
 
 ITEMS_AT_ONCE = 500
 # A backbone that a running training has built has no model version yet.
 TRAINING_DAYS = 1
+# Longer than an erasure needs to ask whether an upkeep is running, for which it shares the lock.
+_LOCK_SECONDS = 2.0
 # Tables whose rows are deleted with the item. A reference from any other table keeps the item.
 _GOES_WITH_THE_ITEM = {results, items}  # `items`: a copy outlives its original, and a version its former one
 
@@ -50,7 +53,7 @@ def lock_upkeep(catalog: Catalog) -> Iterator[None]:
 
     Raises: CatalogError, a purge or a backup is running.
     """
-    with catalog.try_lock(UPKEEP) as is_ours:
+    with catalog.try_lock(UPKEEP, Deadline(_LOCK_SECONDS)) as is_ours:
         if not is_ours:
             raise CatalogError("Expected to be the only purge or backup. Another one is running: wait for its end.")
         yield

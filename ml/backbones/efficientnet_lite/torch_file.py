@@ -24,7 +24,7 @@ from ml.errors import WeightsError
 Array = NDArray[np.generic]
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _LEADING_PICKLES = 3  # magic number, version of the protocol, facts about the machine
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_DTYPES: Mapping[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
@@ -62,8 +62,15 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-def _to_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _Tensor:
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+class _ToTensor:
+    """Makes a tensor. A pickle can set attributes of a function, but not of this."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    ) -> _Tensor:
+        return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 def _to_array(tensor: _Tensor, storages: Mapping[str, bytes]) -> Array:
@@ -78,10 +85,11 @@ def _to_array(tensor: _Tensor, storages: Mapping[str, bytes]) -> Array:
 
 
 class _Unpickler(pickle.Unpickler):
+    # Nothing that a pickle could change: immutable types, texts, and an object without attributes.
     _ALLOWED: Mapping[tuple[str, str], object] = {
         ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _to_tensor,
-        **{("torch", name): dtype for name, dtype in _DTYPES.items()},
+        ("torch._utils", "_rebuild_tensor_v2"): _ToTensor(),
+        **{("torch", name): name for name in _DTYPES},
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -92,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, reference: Any) -> _Storage:
         """Args: reference, ("storage", type, key, device, number of elements)."""
-        return _Storage(str(reference[2]), reference[1])
+        return _Storage(str(reference[2]), _DTYPES[reference[1]])
 
 
 def _read_legacy(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, bytes]]:
@@ -112,6 +120,8 @@ def _read_legacy(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, bytes
 
 def _read_zip(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise zipfile.BadZipFile("it is compressed, as torch's files never are")
         (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         folder = pickled.removesuffix("data.pkl")
         found: Mapping[str, _Tensor] = _Unpickler(io.BytesIO(archive.read(pickled))).load()

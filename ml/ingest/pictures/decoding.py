@@ -1,6 +1,7 @@
 """Decode a picture to upright, 8-bit sRGB."""
 
 import math
+import re
 from io import BytesIO
 
 from PIL import Image, ImageFile
@@ -15,8 +16,8 @@ from ml.errors import InvalidImageError
 from ml.ingest.pictures import bit_depths
 from ml.ingest.pictures.colour_profiles import Profile, to_srgb
 from ml.ingest.pictures.heif_files import decode_heic
-from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged, out_of_memory
+from ml.ingest.pictures.jpeg_segments import END, SCAN, JpegFile
+from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged_error, out_of_memory
 from ml.ingest.pictures.picture_limits import Limits
 
 # Not Image.open: it tries formats, and warns about sizes that our limits allow.
@@ -40,6 +41,7 @@ _UPRIGHT = {
 }
 # Coded pixels, should any be missing: where all are there, a decoder skips what follows them.
 _MORE_PIXELS = bytes(range(1, 255)) * 16
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 
 def decode(file: PictureFile, profile: Profile | None, most_pixels: int, limits: Limits) -> Image.Image:
@@ -60,7 +62,7 @@ def decode(file: PictureFile, profile: Profile | None, most_pixels: int, limits:
     except MemoryError as error:
         raise out_of_memory() from error
     except Exception as error:  # decoders of hostile files raise anything
-        raise damaged(file.file_format) from error
+        raise damaged_error(file.file_format) from error
     method = _UPRIGHT.get(file.orientation)
     return image if method is None else image.transpose(method)
 
@@ -100,10 +102,22 @@ def _decode_jpeg(file: JpegFile, most_pixels: int, limits: Limits) -> Image.Imag
     image = load(file.content + END)
     if not file.has_end:
         # The decoder fills missing rows with grey and says nothing. It is whole if more data would change nothing.
-        whole = file.has_every_scan and load(file.content + _MORE_PIXELS + END).tobytes() == image.tobytes()
+        whole = (
+            file.has_every_scan and load(file.content + _more_pixels(file.content) + END).tobytes() == image.tobytes()
+        )
         if not whole:
-            raise damaged(file.file_format)
+            raise damaged_error(file.file_format)
     return image
+
+
+def _more_pixels(content: bytes) -> bytes:
+    """Return pixels for a JPEG that may lack some, without a restart marker and with the next one.
+
+    A decoder that waits for the marker skips all that is before it.
+    """
+    restarts = _RESTART.findall(content, content.rindex(SCAN))
+    number = restarts[-1][0] + 1 if restarts else 0
+    return _MORE_PIXELS + bytes([0xFF, 0xD0 | number & 7]) + _MORE_PIXELS
 
 
 def _shrink(image: Image.Image, most_pixels: int) -> Image.Image:

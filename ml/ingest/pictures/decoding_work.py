@@ -19,8 +19,8 @@ def estimate_seconds(content: bytes, limits: Limits) -> float:
     if is_heic(content):  # only its decoder can read it
         return _SECONDS["HEIC"] * limits.pixels_of("HEIC") / MEGAPIXEL
     file = read_picture_file(content)
-    file.demand_size(limits)
-    megapixels = file.width * file.height / MEGAPIXEL
+    file.demand_decodable(limits)
+    megapixels = file.decoded_pixels / MEGAPIXEL
     if isinstance(file, JpegFile):
         return megapixels * (_JPEG_SECONDS + _SCAN_SECONDS * len(file.scans))
     return megapixels * _SECONDS.get(file.file_format, _OTHER_SECONDS)

@@ -6,6 +6,7 @@ from PIL import Image
 
 _QUALITIES = (95, 85, 75)
 _MOST_TIMES = 4  # as large as the file as received
+_MOST_JPEG_BYTES = 1024 * 1024 * 1024  # never reached: the limits on stored pixels bound a JPEG at the last quality
 _SMALL_BYTES = 1024 * 1024  # what any picture may take
 
 
@@ -34,9 +35,8 @@ def encode(image: Image.Image, received_bytes: int, is_jpeg: bool) -> tuple[byte
     most_bytes = max(_MOST_TIMES * received_bytes, _SMALL_BYTES)
     if not is_jpeg:
         try:
-            return _save(
-                image, most_bytes, format="PNG", compress_level=1
-            ), "image/png"  # level 6 takes 4 times as long
+            # Level 6 takes 4 times as long.
+            return _save(image, most_bytes, format="PNG", compress_level=1), "image/png"
         except _FullError:
             pass
     for quality in _QUALITIES[:-1]:
@@ -44,7 +44,7 @@ def encode(image: Image.Image, received_bytes: int, is_jpeg: bool) -> tuple[byte
             return _save(image, most_bytes, format="JPEG", quality=quality, subsampling=0), "image/jpeg"
         except _FullError:
             pass
-    return _save(image, 2**40, format="JPEG", quality=_QUALITIES[-1]), "image/jpeg"
+    return _save(image, _MOST_JPEG_BYTES, format="JPEG", quality=_QUALITIES[-1]), "image/jpeg"
 
 
 def _save(image: Image.Image, most_bytes: int, **options: object) -> bytes:

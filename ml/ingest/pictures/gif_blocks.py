@@ -5,7 +5,7 @@ Source: GIF89a specification, appendix A.
 
 import struct
 
-from ml.ingest.pictures.picture_files import MOST_PARTS, PictureFile, damaged, several_frames, too_complex
+from ml.ingest.pictures.picture_files import MOST_PARTS, PictureFile, damaged_error, several_frames, too_complex
 
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _TRANSPARENCY = 0xF9
@@ -37,13 +37,13 @@ def read_gif(content: bytes) -> PictureFile:
         elif has_picture:  # some programs leave bytes behind the picture
             break
         else:
-            raise damaged("GIF")
+            raise damaged_error("GIF")
         if kind == _IMAGE or content[begin + 1] == _TRANSPARENCY:
             kept.append(content[begin:position])
     else:
         raise too_complex("blocks in a GIF", MOST_PARTS)
     if not has_picture:
-        raise damaged("GIF")
+        raise damaged_error("GIF")
     return PictureFile("GIF", b"".join([*kept, bytes([_END])]), width, height)
 
 

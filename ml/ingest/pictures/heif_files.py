@@ -5,7 +5,7 @@ from io import BytesIO
 import pi_heif
 from PIL import Image
 
-from ml.ingest.pictures.picture_files import MOST_PROFILE_BYTES, PictureFile, damaged
+from ml.ingest.pictures.picture_files import MOST_PROFILE_BYTES, PictureFile, damaged_error
 
 
 def read_heic(content: bytes) -> PictureFile:
@@ -32,4 +32,4 @@ def _primary(content: bytes) -> pi_heif.HeifImage:
         file = pi_heif.open_heif(BytesIO(content))
         return file[file.primary_index]
     except Exception as error:  # decoders of hostile files raise anything
-        raise damaged("HEIC") from error
+        raise damaged_error("HEIC") from error

@@ -12,14 +12,14 @@ from ml.ingest.pictures.picture_files import (
     MOST_PARTS,
     MOST_PROFILE_BYTES,
     PictureFile,
-    damaged,
+    damaged_error,
     orientation_of,
     too_complex,
 )
 from ml.ingest.pictures.picture_limits import MEGABYTE, MEGAPIXEL, Limits
 from ml.ingest.pictures.tiff_directories import exif_orientation
 
-END = b"\xff\xd9"
+SCAN, END = b"\xff\xda", b"\xff\xd9"
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_8_BIT = frozenset([0xC0, 0xC1, 0xC2])
@@ -56,8 +56,8 @@ class JpegFile(PictureFile):
     is_common: bool = True
     has_end: bool = True
 
-    def demand_size(self, limits: Limits) -> None:
-        super().demand_size(limits)
+    def demand_decodable(self, limits: Limits) -> None:
+        super().demand_decodable(limits)
         pixels = self.width * self.height
         if self._coefficient_bytes > limits.coefficient_bytes:
             most = limits.coefficient_bytes / (2 * self.samples_per_pixel * MEGAPIXEL)
@@ -107,8 +107,8 @@ class _Segments:
         self._scans: list[bytes] = []
         self._profile: dict[int, bytes] = {}
         self._profile_parts = 0
-        self._orientation: int | None = None
-        self._xmp = b""
+        self._exif = b""
+        self._xmp: list[bytes] = []
         self._has_end = False
 
     def read(self) -> None:
@@ -128,7 +128,7 @@ class _Segments:
         length = int.from_bytes(self._content[position : position + 2], "big")
         end = position + length
         if length < 2 or end > len(self._content):
-            raise damaged("JPEG")
+            raise damaged_error("JPEG")
         payload = self._content[position + 2 : end]
         if marker == _SCAN:
             self._scans.append(payload)
@@ -141,7 +141,7 @@ class _Segments:
             if not payload:
                 return end
         elif marker not in _TABLES:
-            raise damaged("JPEG")
+            raise damaged_error("JPEG")
         self._kept.append(struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload)
         return end
 
@@ -152,9 +152,9 @@ class _Segments:
         if marker == _ADOBE and payload.startswith(b"Adobe"):
             return payload[:12]
         if marker == _EXIF and payload.startswith(b"Exif\0"):
-            self._orientation = self._orientation or exif_orientation(payload)
+            self._exif = self._exif or payload  # the first one counts
         elif marker == _EXIF and payload.startswith(_XMP_NAME):
-            self._xmp += payload
+            self._xmp.append(payload)
         elif marker == _ICC and payload.startswith(_ICC_NAME) and len(payload) > len(_ICC_NAME) + 2:
             number, self._profile_parts = payload[len(_ICC_NAME) : len(_ICC_NAME) + 2]
             self._profile.setdefault(number, payload[len(_ICC_NAME) + 2 :])
@@ -162,12 +162,12 @@ class _Segments:
 
     def result(self) -> JpegFile:
         if self._frame is None or not self._scans:
-            raise damaged("JPEG")
+            raise damaged_error("JPEG")
         marker, frame = self._frame
         precision, height, width, count = struct.unpack_from(">BHHB", frame)
         factors = [(each >> 4, each & 15) for each in frame[7::3][:count]]
         if len(factors) != count or not count or any(0 in each for each in factors):
-            raise damaged("JPEG")
+            raise damaged_error("JPEG")
         largest = max(across for across, _ in factors) * max(down for _, down in factors)
         is_whole = sorted(self._profile) == list(range(1, self._profile_parts + 1))
         profile = b"".join(part for _, part in sorted(self._profile.items())) if is_whole else b""
@@ -177,7 +177,7 @@ class _Segments:
             content if self._has_end else content.rstrip(b"\xff"),  # the first half of an end marker
             width,
             height,
-            orientation_of(self._orientation, self._xmp),
+            orientation_of(exif_orientation(self._exif), b"".join(self._xmp)),
             profile if 0 < len(profile) <= MOST_PROFILE_BYTES else None,
             scans=self._scans,
             component_count=count,

@@ -20,7 +20,7 @@ class PictureFile:
     Args:
         file_format: one of ml.ingest.pictures.recognition.FORMATS.
         content: the file, with those parts only that a decoder needs.
-        width, height: pixels, as the file states them. None where only the decoder can tell.
+        width, height: pixels, as the file states them.
         orientation: EXIF's, 1 to 8; 1 is upright.
         icc_profile: the colour profile; None for sRGB.
         white: the value of white in 16-bit pixels, if the file states one.
@@ -34,10 +34,15 @@ class PictureFile:
     icc_profile: bytes | None = field(default=None, repr=False)
     white: int | None = None
 
-    def demand_size(self, limits: Limits) -> None:
-        """Refuse a picture by its size, before it is decoded: so a decompression bomb costs nothing.
+    @property
+    def decoded_pixels(self) -> int:
+        """The pixels that a decoder unpacks for this picture."""
+        return self.width * self.height
 
-        Raises: InvalidImageError, too_small or too_many_pixels.
+    def demand_decodable(self, limits: Limits) -> None:
+        """Refuse a picture by what its header says, before it is decoded: so a decompression bomb costs nothing.
+
+        Raises: InvalidImageError, too_small, too_many_pixels or too_complex.
         """
         check_size(self.file_format, self.width, self.height, limits)
 
@@ -56,7 +61,7 @@ def check_size(file_format: str, width: int, height: int, limits: Limits) -> Non
         raise InvalidImageError("too_many_pixels", message)
 
 
-def damaged(file_format: str) -> InvalidImageError:
+def damaged_error(file_format: str) -> InvalidImageError:
     """Return the refusal of a truncated or damaged file. It quotes no library: their texts hold addresses."""
     return InvalidImageError(
         "unreadable", f"expected a whole {file_format}, got a truncated or damaged one: save or copy it again"

@@ -11,7 +11,7 @@ from ml.ingest.pictures.picture_files import (
     MOST_PARTS,
     MOST_PROFILE_BYTES,
     PictureFile,
-    damaged,
+    damaged_error,
     orientation_of,
     several_frames,
     too_complex,
@@ -22,6 +22,7 @@ _SIGNATURE_BYTES = 8
 _NEEDED = frozenset([b"IHDR", b"PLTE", b"tRNS", b"IDAT"])
 _EMPTY_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 _XMP = b"XML:com.adobe.xmp\0"
+_SPACES = b" \t\r\n"
 _RAW_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")  # as ImageMagick writes it
 
 
@@ -48,7 +49,7 @@ def read_png(content: bytes) -> PictureFile:
     else:
         raise too_complex("chunks in a PNG", MOST_PARTS)
     if len(content) < 24 or content[12:16] != b"IHDR":
-        raise damaged("PNG")
+        raise damaged_error("PNG")
     width, height = struct.unpack_from(">LL", content, 16)
     orientation = exif_orientation(metadata.get(b"eXIf", b""))
     for name in _RAW_EXIF:
@@ -80,7 +81,7 @@ def _raw_exif(text: bytes) -> bytes:
     if text.startswith(b"\0"):
         text = _inflate(text[1:])
     with suppress(ValueError):
-        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+        return bytes.fromhex(text.split(maxsplit=2)[-1].translate(None, _SPACES).decode("ascii"))
     return b""
 
 

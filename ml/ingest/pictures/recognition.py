@@ -8,7 +8,7 @@ from ml.ingest.pictures.bmp_headers import read_bmp
 from ml.ingest.pictures.gif_blocks import read_gif
 from ml.ingest.pictures.heif_files import read_heic
 from ml.ingest.pictures.jpeg_segments import read_jpeg
-from ml.ingest.pictures.picture_files import PictureFile, damaged
+from ml.ingest.pictures.picture_files import PictureFile, damaged_error
 from ml.ingest.pictures.png_chunks import read_png
 from ml.ingest.pictures.riff_chunks import read_webp
 from ml.ingest.pictures.tiff_directories import read_tiff
@@ -71,7 +71,7 @@ def read_picture_file(content: bytes) -> PictureFile:
         if content.startswith(signature):
             raise _no_picture(f"{name}")
     if any(signature.startswith(content) for signature, *_ in _READERS):
-        raise damaged("picture")
+        raise damaged_error("picture")
     raise _no_picture(f"a file that begins with the bytes {content[:8].hex(' ')}")
 
 
@@ -81,7 +81,7 @@ def _read(content: bytes, file_format: str, read: Callable[[bytes], PictureFile]
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         if isinstance(error, InvalidImageError):
             raise
-        raise damaged(file_format) from error
+        raise damaged_error(file_format) from error
 
 
 def is_heic(content: bytes) -> bool:

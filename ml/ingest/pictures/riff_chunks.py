@@ -9,7 +9,7 @@ from ml.ingest.pictures.picture_files import (
     MOST_PARTS,
     MOST_PROFILE_BYTES,
     PictureFile,
-    damaged,
+    damaged_error,
     orientation_of,
     several_frames,
     too_complex,
@@ -39,7 +39,7 @@ def read_webp(content: bytes) -> PictureFile:
             raise several_frames()
         if kind in _PIXELS or kind == b"VP8X":
             if len(data) < length:
-                raise damaged("WebP")
+                raise damaged_error("WebP")
             sizes.append(_size(kind, data))
             flags = bytes([data[0] & (_HAS_ALPHA | _IS_ANIMATED)]) + data[1:] if kind == b"VP8X" else data
             kept.append(struct.pack("<4sL", kind, length) + flags + b"\0" * (length % 2))
@@ -50,7 +50,7 @@ def read_webp(content: bytes) -> PictureFile:
         raise too_complex("chunks in a WebP", MOST_PARTS)
     width, height = (max(each) for each in zip(*sizes, strict=True))
     if not width or not height:
-        raise damaged("WebP")
+        raise damaged_error("WebP")
     body = b"WEBP" + b"".join(kept)
     return PictureFile(
         "WEBP",

@@ -6,19 +6,43 @@ from dataclasses import dataclass
 from ml.ingest.pictures.picture_files import (
     MOST_PROFILE_BYTES,
     PictureFile,
-    damaged,
+    damaged_error,
     orientation_of,
     several_frames,
     too_complex,
 )
+from ml.ingest.pictures.picture_limits import Limits
 
 _WIDTH, _HEIGHT, _ORIENTATION, _XMP, _MAX_SAMPLE, _ICC = 256, 257, 274, 700, 281, 34675
 # What a decoder needs. Everything else stays out: a strange tag would make it write a line for each of its values.
 _NEEDED = frozenset([_WIDTH, _HEIGHT, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320])
 _NEEDED |= frozenset([322, 323, 324, 325, 338, 339, 347, 512, 513, 514, 515, 519, 520, 521, 529, 530, 531, 532])
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _PLACES = frozenset([273, 324])
 _MOST_PLACES = 20_000  # strips or tiles; a picture of 100 megapixels in strips of one row has 10,000
+
+
+@dataclass(frozen=True)
+class TiffFile(PictureFile):
+    """A TIFF without its metadata.
+
+    Args: tile_width, tile_height, pixels; 1 in a TIFF without tiles.
+    """
+
+    tile_width: int = 1
+    tile_height: int = 1
+
+    @property
+    def decoded_pixels(self) -> int:
+        across, down = -(-self.width // self.tile_width), -(-self.height // self.tile_height)
+        return across * self.tile_width * down * self.tile_height
+
+    def demand_decodable(self, limits: Limits) -> None:
+        super().demand_decodable(limits)
+        most = limits.pixels_of(self.file_format)
+        if self.decoded_pixels > most:
+            raise too_complex("pixels in all tiles of a TIFF", most)
 
 
 @dataclass(frozen=True)
@@ -70,7 +94,7 @@ def exif_orientation(exif: bytes) -> int | None:
         return None
 
 
-def read_tiff(content: bytes) -> PictureFile:
+def read_tiff(content: bytes) -> TiffFile:
     """Read the first directory of a TIFF, and write one that has no metadata.
 
     Raises: InvalidImageError, unreadable, animated or too_complex.
@@ -81,11 +105,12 @@ def read_tiff(content: bytes) -> PictureFile:
     if directory.next_at:
         raise several_frames()
     if not width or not height:
-        raise damaged("TIFF")
+        raise damaged_error("TIFF")
     if any(directory.entries[tag].count > _MOST_PLACES for tag in _PLACES & directory.entries.keys()):
         raise too_complex("strips or tiles", _MOST_PLACES)
     orientation = _number(directory, content, layout, _ORIENTATION)
-    return PictureFile(
+    tile_width, tile_height = _tile(directory, content, layout)
+    return TiffFile(
         "TIFF",
         _with_needed_tags(content, layout, directory),
         width,
@@ -93,7 +118,20 @@ def read_tiff(content: bytes) -> PictureFile:
         orientation_of(orientation, _bytes(directory, content, layout, _XMP)),
         _bytes(directory, content, layout, _ICC) or None,
         _number(directory, content, layout, _MAX_SAMPLE),
+        tile_width,
+        tile_height,
     )
+
+
+def _tile(directory: _Directory, content: bytes, layout: _Layout) -> tuple[int, int]:
+    """Return the size of the tiles; 1 x 1 without tiles. A decoder takes one of the tags as a sign of tiles."""
+    tags = (_TILE_WIDTH, _TILE_HEIGHT)
+    if not directory.entries.keys() & set(tags):
+        return 1, 1
+    width, height = (_number(directory, content, layout, tag) for tag in tags)
+    if not width or not height:
+        raise damaged_error("TIFF")
+    return width, height
 
 
 def _layout_of(content: bytes) -> _Layout:

@@ -36,9 +36,8 @@ def main() -> None:
     while line := requests.readline():
         request = json.loads(line)
         content = requests.read(request["bytes"])
-        signal.setitimer(
-            signal.ITIMER_PROF, request["cpu_seconds"]
-        )  # the signal ends the process, whatever code it is in
+        # The signal ends the process, whatever code it is in.
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
         _answer(answers, content, request["image_size"])
         signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -66,8 +65,8 @@ def _answer(answers: BinaryIO, content: bytes, image_size: int) -> None:
     try:
         image, decoded = sanitise_and_decode(content, ANSWERING)
         pixels = resize(decoded, image_size).tobytes()
-        facts = {"media_type": image.media_type, "width": image.width, "height": image.height, "sha256": image.sha256}
-        facts |= {"bytes": len(image.content), "pixel_bytes": len(pixels)}
+        facts = {"media_type": image.media_type, "width": image.width, "height": image.height}
+        facts["bytes"] = len(image.content)
         parts = (image.content, pixels)
     except InvalidImageError as error:
         facts = {"reason": error.reason, "message": str(error)}

@@ -1,4 +1,8 @@
-"""Run the process that decodes: keep it warm, end it at a request's deadline, and start it again."""
+"""Run the process that decodes: keep it warm, end it at a request's deadline, and start it again.
+
+A picture may take the process over. So no answer of it is believed before it is checked, and a process that gives
+another answer than expected is ended.
+"""
 
 import json
 import logging
@@ -9,15 +13,19 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from ml.deadlines import Deadline
 from ml.errors import BusyError, InvalidImageError, TimeOverError
-from ml.ingest.validation import SanitisedImage
+from ml.ingest.pictures.picture_files import damaged_error
+from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.ingest.validation import REASONS, SanitisedImage
 
 CPU_SECONDS = 2.0  # for one picture; photos take a tenth of it
 
@@ -25,6 +33,9 @@ _FAULTS = frozenset([signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFP
 _CHILD = "ml.serving.picture_decoder.decoder_child"
 _ROOT = Path(__file__).parents[3]
 _STOP_SECONDS = 5.0
+_MOST_LINE_BYTES = 2000
+_MOST_STORED_BYTES = 8 * ANSWERING.bytes  # a PNG has four times the bytes received, a JPEG 12 MB at the very most
+_MOST_SIDE_PIXELS = 65_535  # of a JPEG
 _logger = logging.getLogger(__name__)
 
 
@@ -39,6 +50,36 @@ class DecodedImage:
 
     image: SanitisedImage
     pixels: NDArray[np.uint8]
+
+
+class _Decoded(BaseModel):
+    """The answer for a picture. The stored bytes and the pixels follow it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    media_type: Literal["image/jpeg", "image/png"]
+    width: int = Field(ge=1, le=_MOST_SIDE_PIXELS)
+    height: int = Field(ge=1, le=_MOST_SIDE_PIXELS)
+    bytes: int = Field(ge=1, le=_MOST_STORED_BYTES)
+
+
+class _Refused(BaseModel):
+    """The answer for a picture that is refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    reason: str
+    message: str
+
+    @field_validator("reason")
+    @classmethod
+    def _is_ours(cls, reason: str) -> str:
+        if reason not in REASONS:
+            raise ValueError
+        return reason
+
+
+_ANSWERS: TypeAdapter[_Decoded | _Refused] = TypeAdapter(_Decoded | _Refused)
 
 
 class DecoderProcess:
@@ -60,23 +101,14 @@ class DecoderProcess:
         Raises:
             InvalidImageError: with one of the REASONS of ml.ingest.validation.
             TimeOverError: the deadline passed. The process is ended then, and the next picture starts another.
-            BusyError: the process decoded other pictures until the deadline.
+            BusyError: the process decoded other pictures until the deadline, or the machine's memory ran out.
         """
         if not self._lock.acquire(timeout=deadline.remaining()):
             raise BusyError("The service is too busy to finish this request in time. Try again.")
         try:
-            facts, parts = self._ask_until(deadline, content, image_size)
+            return self._ask_until(deadline, content, image_size)
         finally:
             self._lock.release()
-        if "reason" in facts:
-            raise InvalidImageError(facts["reason"], facts["message"])
-        pixels = np.frombuffer(parts[1], np.uint8).reshape(image_size, image_size, 3)
-        stored = SanitisedImage(parts[0], facts["media_type"], facts["width"], facts["height"], facts["sha256"])
-        return DecodedImage(stored, pixels)
-
-    def demand_pid(self) -> int:
-        """Return the process's id; it runs now."""
-        return self._running().pid
 
     def close(self) -> None:
         """End the process, after the picture that is in progress."""
@@ -86,7 +118,7 @@ class DecoderProcess:
             _close(self._process)
             self._process = None
 
-    def _ask_until(self, deadline: Deadline, content: bytes, image_size: int) -> tuple[dict[str, Any], list[bytes]]:
+    def _ask_until(self, deadline: Deadline, content: bytes, image_size: int) -> DecodedImage:
         process, is_over = self._running(), threading.Event()
 
         def end() -> None:
@@ -96,16 +128,29 @@ class DecoderProcess:
         timer = threading.Timer(deadline.remaining(), end)
         timer.start()
         try:
-            return _ask(process, content, image_size)
-        except (OSError, ValueError) as error:  # a broken pipe, or an answer that breaks off
-            process.kill()
-            raise _explain_end(process.wait(), is_over.is_set()) from error
+            answer = _ask(process, content, image_size)
+        except BaseException as error:
+            process.kill()  # what it would write now belongs to no picture
+            status = process.wait()
+            if is_over.is_set():
+                raise TimeOverError(
+                    "The picture was not decoded in the time of a request. Try again, or send a smaller one."
+                ) from error
+            if isinstance(error, OSError | EOFError):
+                raise _error_of_end(status) from error
+            if isinstance(error, ValueError):
+                _logger.warning("The process that decodes pictures gave no answer of ours, and was ended.")
+                raise damaged_error("picture") from error
+            raise
         finally:
             timer.cancel()
             timer.join()  # so that it does not end the process during another picture
             if is_over.is_set() or process.returncode is not None:
                 _close(process)
                 self._process = None
+        if isinstance(answer, InvalidImageError):
+            raise answer
+        return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
@@ -124,34 +169,51 @@ def shared_decoder() -> DecoderProcess:
     return DecoderProcess()
 
 
-def _explain_end(status: int, is_over: bool) -> Exception:
+def _error_of_end(status: int) -> Exception:
     """Return the error for a picture with which the process ended. Args: status, of the process."""
-    if is_over:
-        return TimeOverError("The picture was not decoded in the time of a request. Try again, or send a smaller one.")
     _logger.warning("The process that decodes pictures ended with status %d. The next picture starts another.", status)
     if status >= 0:
         return RuntimeError(f"Expected a process that decodes pictures, got one that ends with status {status}")
     if -status in _FAULTS:
-        return InvalidImageError("unreadable", "expected a whole picture, got a damaged one: save or copy it again")
-    how = f"with {CPU_SECONDS:.0f} seconds of computing" if status == -signal.SIGPROF else "in less memory"
-    return InvalidImageError(
-        "too_complex", f"expected a picture that decodes {how}, got one that does not: save it again as a plain JPEG"
-    )
+        return damaged_error("picture")
+    if status == -signal.SIGPROF:
+        return InvalidImageError(
+            "too_complex",
+            f"expected a picture that decodes with {CPU_SECONDS:.0f} seconds of computing, got one that does not: "
+            "save it again as a plain JPEG",
+        )
+    # The kernel ends this process first when memory runs out, whoever used it up: the picture may be innocent.
+    return BusyError("The process that decodes pictures was ended from outside, as when memory runs out. Try again.")
 
 
-def _ask(process: subprocess.Popen[bytes], content: bytes, image_size: int) -> tuple[dict[str, Any], list[bytes]]:
+def _ask(process: subprocess.Popen[bytes], content: bytes, image_size: int) -> DecodedImage | InvalidImageError:
+    """Let the process decode a picture. Return its answer.
+
+    Raises: OSError, EOFError, the process ends; ValueError, the answer is none that it may give.
+    """
     requests, answers = _pipes(process)
     requests.write(
         json.dumps({"bytes": len(content), "image_size": image_size, "cpu_seconds": CPU_SECONDS}).encode() + b"\n"
     )
     requests.write(content)
     requests.flush()
-    facts = json.loads(answers.readline())
-    sizes = [facts[name] for name in ("bytes", "pixel_bytes") if name in facts]
-    parts = [answers.read(size) for size in sizes]
-    if any(len(part) != size for part, size in zip(parts, sizes, strict=True)):
-        raise ValueError("the answer breaks off")
-    return facts, parts
+    line = answers.readline(_MOST_LINE_BYTES)
+    if not line:
+        raise EOFError
+    answer = _ANSWERS.validate_json(line)
+    if isinstance(answer, _Refused):
+        return InvalidImageError(answer.reason, answer.message)
+    stored = _read(answers, answer.bytes)
+    pixels = np.frombuffer(_read(answers, image_size * image_size * 3), np.uint8)
+    image = SanitisedImage(stored, answer.media_type, answer.width, answer.height, sha256(content).hexdigest())
+    return DecodedImage(image, pixels.reshape(image_size, image_size, 3))
+
+
+def _read(answers: IO[bytes], size: int) -> bytes:
+    part = answers.read(size)
+    if len(part) != size:
+        raise EOFError
+    return part
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

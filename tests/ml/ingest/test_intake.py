@@ -228,15 +228,19 @@ def test_the_same_image_under_another_label_is_rejected_while_it_waits(catalog: 
         assert read_states(connection, [sha256])[sha256].annotation == Annotation(("a",))
 
 
-def test_of_two_admins_the_first_decides(catalog: Catalog, drop_folder: Drop) -> None:
+@pytest.mark.parametrize(("decision", "taken", "is_out"), [("certify", 0, False), ("exclude", 2, True)])
+def test_the_second_of_two_admins_decides_about_what_the_first_left(
+    catalog: Catalog, drop_folder: Drop, decision: str, taken: int, is_out: bool
+) -> None:
+    """A rejection takes certified images out again, so it also counts after a certificate."""
     (batch_id,) = pull(catalog, drop_folder({"a": [1, 2]}))
     with ThreadPoolExecutor(1) as threads:
         with catalog.begin() as connection:
             assert decide_batches(connection, [batch_id], "certify", "ada", mirrored=True) == 2
-            second = threads.submit(decide, catalog, "exclude", batch_id)
+            second = threads.submit(decide, catalog, decision, batch_id)
             wait_for_membership_lock(catalog)
-        assert second.result(timeout=60) == 0
-    assert {row.held_back for row in rows(catalog)} == {None}
+        assert second.result(timeout=60) == taken
+    assert {row.held_back for row in rows(catalog)} == {"excluded" if is_out else None}
 
 
 def wait_for_membership_lock(catalog: Catalog) -> None:

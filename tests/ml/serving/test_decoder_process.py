@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from PIL import Image
 
 from ml.backbones.preprocessing import to_pixels
 from ml.deadlines import Deadline
-from ml.errors import InvalidImageError, TimeOverError
+from ml.errors import BusyError, InvalidImageError, TimeOverError
+from ml.ingest.pictures.decoding_work import estimate_seconds
 from ml.ingest.pictures.picture_limits import ANSWERING
 from ml.serving.picture_decoder import decoder_process
 from ml.serving.picture_decoder.decoder_process import DecoderProcess
-from tests.ml.ingest.pictures.hostile_pictures import HOSTILE
+from tests.ml.ingest.pictures.hostile_pictures import HOSTILE, one_tile
 from tests.ml.ingest.pictures.picture_making import (
     FATAL_HEIC,
     HEIC,
@@ -50,12 +52,18 @@ def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8))
 
 
+def pid_of_decoder() -> int:
+    """Return the id of the process that was started last to decode pictures."""
+    running = [each for each in psutil.Process().children() if "decoder_child" in " ".join(each.cmdline())]
+    return max(running, key=lambda each: (each.create_time(), each.pid)).pid
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_picture_takes_little_time_and_memory(name: str, decoder: DecoderProcess) -> None:
     content = HOSTILE[name]()
     assert len(content) <= ANSWERING.bytes + 100_000
     decoder.start()
-    running = psutil.Process(decoder.demand_pid())
+    running = psutil.Process(pid_of_decoder())
     before = running.cpu_times()
     try:
         decoder.decode(content, SIDE, Deadline(120))
@@ -65,6 +73,21 @@ def test_a_hostile_picture_takes_little_time_and_memory(name: str, decoder: Deco
     assert after.user + after.system - before.user - before.system < 1
     peak = next(line for line in Path(f"/proc/{running.pid}/status").read_text().splitlines() if "VmHWM" in line)
     assert int(peak.split()[1]) * 1024 < PEAK_BYTES
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_service_reads_what_a_hostile_picture_says_of_itself_at_once(name: str) -> None:
+    content = HOSTILE[name]()
+    began_at = time.thread_time()
+    with suppress(InvalidImageError):
+        estimate_seconds(content, ANSWERING)
+    assert time.thread_time() - began_at < 0.5
+
+
+def test_the_estimate_counts_whole_tiles() -> None:
+    plain = estimate_seconds(one_tile(64), ANSWERING)
+    assert estimate_seconds(one_tile(128), ANSWERING) == pytest.approx(4 * plain)
+    assert estimate_seconds(one_tile(3584), ANSWERING) > 1000 * plain
 
 
 def test_every_format_arrives_as_the_model_sees_its_stored_bytes(decoder: DecoderProcess, picture: Image.Image) -> None:
@@ -85,7 +108,7 @@ def test_a_picture_that_is_not_decoded_at_the_deadline_is_given_up_and_the_next_
     content = write(picture.resize((4000, 4000)), "PNG", compress_level=1)[: ANSWERING.bytes]
     decoder.start()
     began_at = time.monotonic()
-    os.kill(decoder.demand_pid(), signal.SIGSTOP)  # a picture that never ends
+    os.kill(pid_of_decoder(), signal.SIGSTOP)  # a picture that never ends
     with pytest.raises(TimeOverError, match="in the time of a request"):
         decoder.decode(content, SIDE, Deadline(0.3))
     assert time.monotonic() - began_at < 30
@@ -105,24 +128,62 @@ def test_a_picture_gets_a_few_seconds_of_computing(
 
 
 @pytest.mark.parametrize(
-    ("sign", "reason"),
-    [(signal.SIGKILL, "too_complex"), (signal.SIGSEGV, "unreadable"), (signal.SIGABRT, "unreadable")],
+    ("sign", "refusal"),
+    [
+        (signal.SIGKILL, BusyError),
+        (signal.SIGSEGV, InvalidImageError),
+        (signal.SIGABRT, InvalidImageError),
+    ],
 )
-def test_where_a_picture_ends_the_process_only_that_picture_is_refused(
-    sign: signal.Signals, reason: str, decoder: DecoderProcess, picture: Image.Image
+def test_where_the_process_ends_only_one_picture_is_refused_and_may_be_sent_again_if_it_is_no_fault_of_it(
+    sign: signal.Signals, refusal: type[Exception], decoder: DecoderProcess, picture: Image.Image
 ) -> None:
     decoder.start()
-    pid = decoder.demand_pid()
+    pid = pid_of_decoder()
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(decoder.decode, write(picture, "PNG"), SIDE, Deadline(60))
         time.sleep(0.3)
         os.kill(pid, sign)
         os.kill(pid, signal.SIGCONT)
-        with pytest.raises(InvalidImageError) as refused:
+        with pytest.raises(refusal) as refused:
             asked.result()
-    assert refused.value.reason == reason
+    assert not isinstance(refused.value, InvalidImageError) or refused.value.reason == "unreadable"
     assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"x" * 3_000_000,
+        b"\n",
+        b"null\n",
+        b"{}\n",
+        b"[1]\n",
+        b'{"reason": "a reason of its own", "message": "x"}\n',
+        b'{"reason": "unreadable"}\n',
+        b'{"reason": "unreadable", "message": 7}\n',
+        b'{"media_type": "text/html", "width": 1, "height": 1, "bytes": 1}\n',
+        b'{"media_type": "image/png", "width": 1, "height": 1, "bytes": -1}\n',
+        b'{"media_type": "image/png", "width": 1, "height": 1, "bytes": 99999999999}\n',
+        b'{"media_type": "image/png", "width": -1, "height": 1, "bytes": 1}\n',
+        b'{"media_type": "image/png", "width": "1", "height": 1, "bytes": 1}\n',
+        b'{"media_type": "image/png", "width": 1, "bytes": 1}\n',
+        b'{"media_type": "image/png", "width": 1, "height": 1, "bytes": true}\n',
+        b'\xff{"media_type"\n',
+    ],
+)
+def test_a_process_that_a_picture_has_taken_over_is_not_believed_and_ended(
+    answer: bytes, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = DecoderProcess()
+    with monkeypatch.context() as taken_over:
+        taken_over.setattr(decoder_process, "_CHILD", "tests.ml.serving.strange_decoder")
+        with pytest.raises(InvalidImageError, match="expected a whole picture") as refused:
+            decoder.decode(answer, SIDE, Deadline(60))
+    assert refused.value.reason == "unreadable"
+    assert decoder.decode(write(picture, "PNG"), SIDE, Deadline(60)).image.width == 96
+    decoder.close()
 
 
 def test_a_process_that_does_not_start_is_no_fault_of_the_picture(
@@ -155,7 +216,7 @@ def test_the_process_has_no_secrets_and_ends_with_the_service(
     monkeypatch.setenv("DATABASE_URL", "postgresql://a:secret@host/b")
     decoder = DecoderProcess()
     decoder.decode(write(picture, "PNG"), SIDE, Deadline(60))
-    running = psutil.Process(decoder.demand_pid())
+    running = psutil.Process(pid_of_decoder())
     assert "secret" not in str(running.environ())
     decoder.close()
     assert not running.is_running()

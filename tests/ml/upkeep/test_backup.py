@@ -4,11 +4,14 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from ml.catalog.database import head_revision, migrate
 from ml.catalog.home_choices import has_unfinished_restore, unfinished_restore
 from ml.catalog.items.item_records import ItemRecord
 from ml.catalog.items.texts import load_texts, read_text
+from ml.catalog.locks import PROMOTION, UPKEEP
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError, SettingsError
@@ -85,6 +89,38 @@ def test_a_backup_that_would_lack_the_champion_s_files_is_refused(trained: Works
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("gone", ["*/models/*", "*/models/*/artifacts", "**/model.onnx"])
+def test_a_backup_without_the_champion_s_files_is_refused_in_each_form(
+    trained: Workspace, folder: Path, gone: str
+) -> None:
+    (path,) = (trained.settings.mycoflow_home / "mlflow").glob(gone)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(BackupError, match=r"files of version 1, which is in production.*Or promote another version"):
+        back_up(trained, folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_the_champion_s_files_are_looked_for_after_the_last_promotion(trained: Workspace, folder: Path) -> None:
+    with ThreadPoolExecutor(1) as other:
+        with trained.catalog.lock(PROMOTION):
+            running = other.submit(back_up, trained, folder)
+            time.sleep(1)
+            shutil.rmtree(trained.settings.mycoflow_home / "mlflow")  # as a promotion of a version elsewhere
+        with pytest.raises(BackupError, match="version 1, which is in production"):
+            running.result()
+    assert not folder.exists()
+
+
+def test_a_question_whether_an_upkeep_runs_does_not_stop_one(workspace: Workspace, folder: Path) -> None:
+    with ThreadPoolExecutor(1) as other, workspace.catalog.begin() as asking:
+        assert asking.scalar(sa.select(sa.func.pg_try_advisory_xact_lock_shared(*UPKEEP.key)))
+        running = other.submit(back_up, workspace, folder)
+        time.sleep(0.5)
+        asking.rollback()
+        running.result()
+    assert load_manifest(folder).files
+
+
 def test_texts_and_the_versions_of_items_come_back(workspace: Workspace, fresh: Settings, folder: Path) -> None:
     record = ItemRecord("shop", text=read_text("a c\u00e8pe"))
     with workspace.catalog.begin() as connection:
@@ -127,7 +163,9 @@ def test_a_second_backup_into_the_same_folder_leaves_the_first_one_whole(
 ) -> None:
     refused = []
 
-    def begin_another(_done: int, _total: int) -> None:
+    def begin_another(done: int, _total: int) -> None:
+        if done > 1:
+            return
         with pytest.raises(CatalogError, match="Another one is running"):
             back_up(filled_workspace, folder)
         refused.append(folder)

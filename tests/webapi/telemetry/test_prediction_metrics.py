@@ -18,8 +18,14 @@ ServeVersion = Callable[[int], None]
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"model_queue_size": 3, "request_seconds": 1})
+def request_seconds() -> float:
+    """More than a busy machine takes for any of these requests."""
+    return 60
+
+
+@pytest.fixture
+def settings(settings: Settings, request_seconds: float) -> Settings:
+    return settings.model_copy(update={"model_queue_size": 3, "request_seconds": request_seconds})
 
 
 def counted(figures: dict[str, float], start: str) -> dict[str, float]:
@@ -91,6 +97,7 @@ def test_the_queue_is_told_and_who_finds_it_full_is_refused_as_busy(
     assert figures['mycoflow_predictions_refused_total{reason="busy"}'] == 1
 
 
+@pytest.mark.parametrize("request_seconds", [1])
 def test_the_wait_for_a_turn_is_no_part_of_a_stage(
     app: Flask, post: Post, png: Png, serve_version: ServeVersion, scrape: Scrape
 ) -> None:

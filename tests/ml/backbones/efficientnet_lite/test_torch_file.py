@@ -139,6 +139,39 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(
     assert not trace.exists()
 
 
+class Change:
+    """A known name, with a state to set on it."""
+
+    def __init__(self, module: str, name: str, state: object) -> None:
+        self.module, self.name, self.state = module, name, state
+
+    def dump(self) -> bytes:
+        # GLOBAL, the state, BUILD; then a dictionary as the result
+        state = pickle.dumps(self.state, 2)[2:-1]
+        return b"\x80\x02c" + f"{self.module}\n{self.name}\n".encode() + state + b"b0}."
+
+
+@pytest.mark.parametrize("state", [{"__defaults__": (1,)}, (None, {"__defaults__": (1,)}), (None, {"storage": 1})])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict"), ("torch", "FloatStorage")],
+)
+def test_a_pickle_changes_nothing_of_what_it_may_name(path: Path, module: str, name: str, state: object) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("weights/data.pkl", Change(module, name, state).dump())
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(WeightsError):
+        read_tensors(path)
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("weights/data.pkl", bytes(10_000_000))
+    with pytest.raises(WeightsError, match="compressed"):
+        read_tensors(path)
+
+
 @FORMATS
 @pytest.mark.parametrize(
     ("offset", "shape", "strides"),

@@ -12,6 +12,7 @@ from tests.ml.ingest.pictures.picture_making import (
     webp_of_size,
     with_chunks,
     with_more_scans,
+    with_segments,
     write,
 )
 
@@ -36,6 +37,31 @@ def tiles(count: int) -> bytes:
     return head + bytes(256) + places + sizes + directory(fields)
 
 
+def one_tile(side: int, kind: int = 4, tags: tuple[int, ...] = (322, 323)) -> bytes:
+    """A TIFF of 64x64 with one deflated tile. Args: kind, the type of the tile's size; tags, those that are there."""
+    deflater = zlib.compressobj(9)
+    data = b"".join(deflater.compress(bytes(side)) for _ in range(side)) + deflater.flush()
+    data += b"\0" * (len(data) % 2)
+    fields = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
+    fields += [(tag, kind, 1, side) for tag in tags] + [(324, 4, 1, 8), (325, 4, 1, len(data))]
+    return b"II*\0" + struct.pack("<L", 8 + len(data)) + data + directory(fields)
+
+
+def grey_with(*segments: tuple[int, bytes]) -> bytes:
+    return with_segments(grey(4096), *segments)
+
+
+def full_exif() -> bytes:
+    """EXIF with as many entries as a segment takes, and without an orientation."""
+    return b"Exif\0\0" + b"II*\0" + struct.pack("<L", 8) + directory([(1000 + each, 4, 1, 1) for each in range(5000)])
+
+
+def many_sub_blocks() -> bytes:
+    gif = write(Image.new("RGB", (64, 64)).quantize(2), "GIF")
+    at = 13 + 3 * (2 << (gif[10] & 7))
+    return gif[:at] + (b"\x21\xfe" + b"\1x" * 499_000 + b"\0") * 4 + gif[at:]
+
+
 def many_frames(file_format: str) -> bytes:
     frames = [Image.new("L", (32, 32), number % 251) for number in range(1000)]
     return write(frames[0], file_format, save_all=True, append_images=frames[1:], duration=20)
@@ -52,6 +78,10 @@ def grey(pixels: int, **options: bool) -> bytes:
     side = int(pixels**0.5)
     return write(Image.new("L", (side, side), 77), "JPEG", quality=20, **options)
 
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+RAW_EXIF = b"Raw profile type exif\0\0"
+SPACED = b"\nexif\n 1\n" + b"a " * 2_000_000
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a lossless WebP of 50 megapixels in 34 bytes": lambda: webp_of_size(7070),
@@ -73,6 +103,15 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a directory of a TIFF that follows nothing": lambda: looped_tiff(2**32 - 2),
     "50,000 tiles": lambda: tiles(50_625),
     "20,000 tiles": lambda: tiles(20_000),
+    "a tile of 26,000 x 26,000": lambda: one_tile(26_000),
+    "a tile whose size is a signed number": lambda: one_tile(26_000, kind=9),
+    "a tile of which only the width is stated": lambda: one_tile(26_000, tags=(322,)),
+    "the largest tile": lambda: one_tile(3584),
+    "48,000 pieces of XMP": lambda: grey_with(*[(0xE1, XMP + b" " * 16)] * 48_000),
+    "4 MB of XMP": lambda: grey_with(*[(0xE1, XMP + b"tiff:Orientation=" * 3800)] * 62),
+    "4 MB of EXIF": lambda: grey_with(*[(0xE1, full_exif())] * 67),
+    "digits that are spaced": lambda: with_chunks(empty_png(64), chunk(b"zTXt", RAW_EXIF + zlib.compress(SPACED))),
+    "2,000,000 sub-blocks": many_sub_blocks,
     "900,000 comments": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 900_000,
     "340,000 texts": lambda: empty_png(64)[:33] + chunk(b"tEXt", b"") * 340_000,
     "4 MB of half a marker": lambda: grey(4096)[:-2] + b"\xff" * 4_000_000,

@@ -1,10 +1,12 @@
 """Pictures as cameras, phones and programs write them: each is read as people see it."""
 
+import re
 import struct
 import time
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from ml.errors import InvalidImageError
 from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION
 from ml.ingest.validation import sanitise
-from tests.ml.ingest.pictures.hostile_pictures import many_frames
+from tests.ml.ingest.pictures.hostile_pictures import many_frames, one_tile
 from tests.ml.ingest.pictures.picture_making import (
     FATAL_HEIC,
     HEIC,
@@ -123,6 +125,21 @@ def test_a_jpeg_without_its_end_marker_is_whole_if_every_row_is_there(
         assert np.array_equal(seen(content[:-cut]), seen(content))
     for cut in (40, len(content) // 10, len(content) // 2):
         assert refusal_of(content[:-cut]).reason == "unreadable"
+
+
+@pytest.mark.parametrize("options", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 7}])
+@pytest.mark.parametrize("more", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_that_is_cut_at_a_restart_is_not_whole(
+    mode: str, more: dict[str, object], options: dict[str, object], textured: Photo
+) -> None:
+    content = write(textured(size=(160, 160)).convert(mode), "JPEG", **options, **more)
+    assert np.array_equal(seen(content[:-2]), seen(content))
+    restarts = [each.start() for each in re.finditer(rb"\xff[\xd0-\xd7]", content)]
+    assert len(restarts) >= 9  # their numbers begin again after eight
+    for restart in restarts:
+        for cut in range(3):
+            assert refusal_of(content[: restart + cut]).reason == "unreadable"
 
 
 def test_a_progressive_jpeg_without_its_last_scan_is_not_whole(textured: Photo) -> None:
@@ -300,6 +317,17 @@ def test_what_is_stored_is_bounded_by_what_came(textured: Photo) -> None:
         for limits in (ANSWERING, INGESTION):
             if len(content) <= limits.bytes:
                 assert len(sanitise(content, limits).content) <= 4 * len(content)
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_tiles_of_a_tiff_may_be_larger_than_the_picture(side: int) -> None:
+    assert seen(one_tile(side)).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": 9}, {"tags": (322,)}, {"tags": (323,)}])
+def test_a_tile_beyond_all_pictures_is_not_unpacked(options: dict[str, Any]) -> None:
+    content = one_tile(11_008, **options)
+    assert refusal_of(content).reason == ("unreadable" if options else "too_complex")
 
 
 def test_odd_tags_of_a_tiff_write_no_line_here_either(capfd: pytest.CaptureFixture[str], textured: Photo) -> None:

@@ -36,7 +36,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ml.catalog.embedded import embedded_url, restart
+from ml.catalog.embedded import embedded_url, restart_in_background
 from ml.catalog.home_choices import demand_home, demand_restored
 from ml.catalog.locks import Lock, lock_migrations, try_share_restore
 from ml.catalog.object_store import ObjectStore, open_object_store
@@ -248,7 +248,10 @@ def create_engine(settings: Settings, isolation_level: IsolationLevel = "READ CO
 
 
 def _restart_when_down(engine: sa.Engine, home: Path) -> None:
-    """Start the embedded server again when a new connection shows that it has ended."""
+    """Start the embedded server again when a new connection shows that it has ended.
+
+    This connection fails at once: a start takes seconds, and a request has a deadline.
+    """
 
     def connect(
         dialect: sa.Dialect, _record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
@@ -256,9 +259,8 @@ def _restart_when_down(engine: sa.Engine, home: Path) -> None:
         try:
             return dialect.connect(*arguments, **options)
         except dialect.loaded_dbapi.OperationalError:
-            if not restart(home):
-                raise
-            return dialect.connect(*arguments, **options)
+            restart_in_background(home)
+            raise
 
     sa.event.listen(engine, "do_connect", connect)
 

@@ -107,6 +107,11 @@ def restart(home: Path) -> bool:
         _restarting.release()
 
 
+def restart_in_background(home: Path) -> None:
+    """Do the same as `restart`, but do not wait for it. The end of this process waits for it."""
+    threading.Thread(target=restart, args=(home,), name="embedded-restart").start()
+
+
 def _remove_damaged_files(folder: Path) -> None:
     """Delete what a crash can leave: a file with the id of a process that is no server, and a damaged list of users.
 

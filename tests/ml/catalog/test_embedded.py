@@ -34,8 +34,16 @@ def own_home() -> Iterator[Path]:
 
     home = Path(tempfile.mkdtemp(prefix="mycoflow-embedded-", dir=memory_folder()))
     yield home
+    wait_for_restarts()
     get_server(home / "postgres").cleanup()
     shutil.rmtree(home)
+
+
+def wait_for_restarts() -> None:
+    """Wait for this process's restarts. The server answers a moment before they end."""
+    for thread in threading.enumerate():
+        if thread.name == "embedded-restart":
+            thread.join(60)
 
 
 def pid_of(home: Path) -> int:
@@ -61,6 +69,17 @@ def ask(catalog: Catalog) -> None:
         connection.execute(sa.text("SELECT count(*) FROM users.accounts"))
 
 
+def ask_until_answered(catalog: Catalog) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            ask(catalog)
+            return wait_for_restarts()
+        except DatabaseUnavailableError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 @pytest.mark.parametrize("end", [kill, stop])
 def test_an_open_catalog_starts_its_server_again(own_home: Path, end: Callable[[Path], None]) -> None:
     with open_catalog(Settings(mycoflow_home=own_home)) as catalog:
@@ -68,11 +87,34 @@ def test_an_open_catalog_starts_its_server_again(own_home: Path, end: Callable[[
         for _ in range(2):
             end(own_home)
             assert not is_running(own_home)
-            try:
-                ask(catalog)
-            except DatabaseUnavailableError:  # a pooled connection shows only now that the server has ended
-                ask(catalog)
+            ask_until_answered(catalog)
             assert is_running(own_home)
+
+
+@pytest.mark.parametrize("end", [kill, stop])
+def test_no_connection_waits_while_the_server_starts_again(
+    own_home: Path, end: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_start, starts = threading.Event(), []
+
+    def start_slowly(home: Path, database: str) -> str:
+        starts.append(home)
+        assert may_start.wait(60)
+        return embedded_url(home, database)
+
+    with open_catalog(Settings(mycoflow_home=own_home)) as catalog:
+        end(own_home)
+        monkeypatch.setattr("ml.catalog.embedded.embedded_url", start_slowly)
+        try:
+            for _ in range(4):
+                with pytest.raises(DatabaseUnavailableError):
+                    ask(catalog)
+                with pytest.raises(DatabaseUnavailableError), catalog.autocommit():
+                    pass
+            assert starts == [own_home]
+        finally:
+            may_start.set()
+        ask_until_answered(catalog)
 
 
 def test_many_threads_of_the_service_start_it_once_and_all_go_on(own_home: Path) -> None:
@@ -84,7 +126,7 @@ def test_many_threads_of_the_service_start_it_once_and_all_go_on(own_home: Path)
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert database.is_reachable()
+    ask_until_answered(database.catalog())
     database.close()
 
 

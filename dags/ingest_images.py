@@ -48,7 +48,7 @@ def ingest_images() -> None:
         from ml.reporting.alert_delivery import alerting_workspace
 
         with alerting_workspace() as workspace:
-            return cycle.ingest(workspace, source_url)
+            return cycle.ingest(workspace, source_url).batch_ids
 
     ingest.expand(source_url=sources())
 

@@ -33,6 +33,7 @@ from ml.evaluation.nightly_drift import check_drift
 from ml.evaluation.scoring import deciding_evaluation, score_version
 from ml.evaluation.verdict_promotion import apply_verdict
 from ml.ingest.intake import BatchRules, ingest_source
+from ml.ingest.sources.drop_folder import DropFolder
 from ml.ingest.sources.opening import open_source
 from ml.ingest.validation import sanitise
 from ml.progress import Progress, StepProgress
@@ -61,11 +62,23 @@ class RetrainReport:
     production_version: int | None
 
 
-def ingest(workspace: Workspace, source_url: str) -> list[int]:
+@dataclass(frozen=True)
+class SourceReport:
+    """The result of an ingestion from a source.
+
+    Args:
+        batch_ids: of the new batches; `mycoflow batch show` shows their results.
+        held_back: number of files of a folder that changed in the last minute, and wait for the next run.
+    """
+
+    batch_ids: list[int]
+    held_back: int
+
+
+def ingest(workspace: Workspace, source_url: str) -> SourceReport:
     """Ingest new files from a source, for at most 15 minutes. The next run ingests the rest.
 
     Args: source_url, a URL of MYCOFLOW_INGEST_SOURCES.
-    Returns: the numbers of the batches; `mycoflow batch show` shows their results.
     Raises: SettingsError, SourceError, SourceUnavailableError.
     """
     settings = workspace.settings
@@ -76,8 +89,9 @@ def ingest(workspace: Workspace, source_url: str) -> list[int]:
         labels = known_labels(connection)
     source = open_source(source_url, settings, labels)
     batch_ids = ingest_source(workspace.catalog, source, rules, Deadline(INGEST_SECONDS))
-    logger.info("%s: %d new batches %s", source_url, len(batch_ids), batch_ids)
-    return batch_ids
+    held_back = source.held_back if isinstance(source, DropFolder) else 0
+    logger.info("%s: %d new batches %s, %d files held back", source_url, len(batch_ids), batch_ids, held_back)
+    return SourceReport(batch_ids, held_back)
 
 
 def check(workspace: Workspace, actor: str = "check") -> LeakReport:

@@ -1,10 +1,10 @@
 """The annotation of an item: the classes that it shows, according to a person or a model."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ml.catalog.class_names import read_class_name
+from ml.catalog.class_names import ClassSpellings, read_class_name
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Annotation:
     def label(self) -> str:
         """The class names as text for people, separated by commas."""
         return ", ".join(self.class_names)
+
+    def settle(self, spellings: ClassSpellings) -> "Annotation":
+        """Return the annotation with the spellings that are in use."""
+        return replace(self, class_names=tuple(dict.fromkeys(map(spellings.settle, self.class_names))))
 
     def columns(self) -> dict[str, Any]:
         """Return the values of a table's columns `class_names` and `annotation`."""

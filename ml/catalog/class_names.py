@@ -127,11 +127,22 @@ class ClassSpellings:
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known: set[str] = set()
         self._settled: dict[str, str] = {}
         self._by_key: dict[str, str] = {}
+        self.learn(known)
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Return whether all names are in use, as far as this object was told."""
+        return self._known.issuperset(names)
+
+    def learn(self, known: Iterable[str]) -> None:
+        """Prefer names that are in use to those that were only settled."""
         for name in known:
-            self._by_key.setdefault(same_class_key(name), name)
-            self._settled[name] = name
+            if self._by_key.get(same_class_key(name)) not in self._known:
+                self._by_key[same_class_key(name)] = name
+            self._known.add(name)
+        self._settled = {name: name for name in self._known}
 
     def settle(self, name: str) -> str:
         """Return the spelling to use for a name. Tell once if it is another one."""

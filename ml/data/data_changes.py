@@ -1,19 +1,21 @@
 """An admin's changes to annotations and splits: certify, relabel, exclude. Of a list, all are applied or none."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, label_of
+from ml.catalog.class_names import ClassSpellings
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import find_brought, find_waiting, load_batch
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.locks import lock_membership
 from ml.catalog.logs.events import write_event
-from ml.catalog.tables import items
+from ml.catalog.tables import item_classes, items
 from ml.data.copies.near_copies import prepare_search
+from ml.data.feedback import list_spellings
 from ml.data.membership import confirm, exclude, read_states
 from ml.errors import ImageChangeError, UnknownImageError
 
@@ -27,7 +29,7 @@ class Change:
     Args:
         action: `certify` confirms the item's annotation, `relabel` replaces it, `exclude` removes the item from the
             pool and the evaluation set. `certify` and `relabel` also end an exclusion.
-        annotation: the new annotation, only with `relabel`.
+        annotation: the new annotation, only with `relabel`. A class keeps the spelling that other items have.
     """
 
     action: Action
@@ -101,7 +103,23 @@ def apply_changes(
     """
     lock_membership(connection, "pool")
     _demand_known(connection, {change.item_id for change in changes})
-    return [_apply(connection, change, actor, mirrored) for change in changes]
+    return [_apply(connection, change, actor, mirrored) for change in _settle(connection, changes)]
+
+
+def _settle(connection: sa.Connection, changes: Sequence[Change]) -> list[Change]:
+    """Give new labels the spelling that is in use. Relabelling all items of a class at once may change its spelling."""
+    relabelled = {change.item_id for change in changes if change.annotation is not None}
+    if not relabelled:
+        return list(changes)
+    is_relabelled = item_classes.c.item_id.in_(relabelled)
+    names = set(connection.scalars(sa.select(item_classes.c.class_name).where(is_relabelled)))
+    of_others = sa.select(item_classes.c.class_name).where(item_classes.c.class_name.in_(names), ~is_relabelled)
+    given_up = names.difference(connection.scalars(of_others.distinct()))
+    spellings = ClassSpellings(name for name in list_spellings(connection) if name not in given_up)
+    return [
+        change if change.annotation is None else replace(change, annotation=change.annotation.settle(spellings))
+        for change in changes
+    ]
 
 
 def decide_batches(

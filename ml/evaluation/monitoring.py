@@ -19,9 +19,8 @@ from ml.evaluation.floor import floor_of, measured_recalls
 from ml.evaluation.nightly_figures import measure_night
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 from ml.figures import FIGURES
+from ml.registry.mlflow_runs import MONITORING_EXPERIMENT
 from ml.training.recipes import Retrain, decode_recipe
-
-EXPERIMENT = "mycoflow-monitoring"
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation, figu
         **figures,
     }
     tags = {"model_version": str(report.model_version), "reasons": " ".join(report.reasons)}
-    with workspace.registry.run(EXPERIMENT, f"version-{report.model_version}", tags) as run:
+    with workspace.registry.run(MONITORING_EXPERIMENT, f"version-{report.model_version}", tags) as run:
         run.log_metrics(
             {figure.metric: values[figure.name] for figure in FIGURES if figure.metric and figure.name in values}
         )

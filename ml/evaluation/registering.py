@@ -21,7 +21,8 @@ from ml.errors import ModelLoadError
 from ml.evaluation.judging import judge_challenger, record_verdict
 from ml.evaluation.scoring import score_version
 from ml.progress import Progress
-from ml.registry.foreign_runs import CONVERSION_EXPERIMENT, CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
+from ml.registry.foreign_runs import CONVERSION_TAG, CONVERTED_FROM_TAG, check_classes
+from ml.registry.mlflow_runs import CONVERSION_EXPERIMENT
 from ml.tasks.registered_tasks import load_model
 from ml.tasks.task import ConvertedModel, ForeignNetwork, demand_converting
 

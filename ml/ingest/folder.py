@@ -19,7 +19,7 @@ from ml.data.feedback import list_spellings
 from ml.data.pool import find_single_groups
 from ml.errors import InvalidImageError, SourceError
 from ml.ingest.admitting import admit_from_person
-from ml.ingest.inspection import Accepted, Inspector
+from ml.ingest.inspection import Accepted, Inspector, learn_spellings
 from ml.ingest.layout.class_folders import SourceFile, demand_inside, list_files, read_content
 from ml.ingest.layout.printable_names import printable
 from ml.ingest.sources.arrivals import ArrivedFile
@@ -188,9 +188,11 @@ class _Run:
         compare_ahead(self.catalog, [accepted.statistics.thumbnail for _, accepted in found], self.mirrored)
         with self.catalog.begin() as connection:
             lock_membership(connection, "pool")
+            learn_spellings(connection, self.spellings, [accepted for _, accepted in found])
             for path, accepted in found:
                 try:
-                    copies = admit_from_person(connection, accepted, self.split, self.mirrored, self.received_at)
+                    settled = accepted.settle(self.spellings)
+                    copies = admit_from_person(connection, settled, self.split, self.mirrored, self.received_at)
                 except InvalidImageError as error:
                     report.refuse(path, error)
                     continue

@@ -1,8 +1,10 @@
 """Inspect one file of a person or a source: read it, check it, measure it, and store its bytes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
+import sqlalchemy as sa
 from PIL import Image
 
 from ml.catalog.annotations import AnnotationReader
@@ -12,6 +14,7 @@ from ml.catalog.images.copy_index import ImageStatistics
 from ml.catalog.items.item_records import ItemRecord, Split
 from ml.catalog.object_store import image_key
 from ml.data.copies.image_statistics import measure
+from ml.data.feedback import list_spellings
 from ml.data.membership import read_states
 from ml.errors import InvalidImageError, LabelError
 from ml.ingest.contact_sheet import shrink
@@ -34,6 +37,17 @@ class Accepted:
     record: ItemRecord
     image_sha256: str
     statistics: ImageStatistics
+
+    def settle(self, spellings: ClassSpellings) -> "Accepted":
+        """Return the item with the spellings that are in use."""
+        annotation = self.candidate.annotation.settle(spellings)
+        return replace(self, candidate=replace(self.candidate, annotation=annotation))
+
+
+def learn_spellings(connection: sa.Connection, spellings: ClassSpellings, found: Iterable[Accepted]) -> None:
+    """Read the names in use again if items have new ones. Others may have written since the inspection."""
+    if not spellings.knows(name for each in found for name in each.candidate.annotation.class_names):
+        spellings.learn(list_spellings(connection))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ml.deadlines import Deadline
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.admitting import admit_from_source
 from ml.ingest.contact_sheet import SheetEntry, draw_contact_sheet
-from ml.ingest.inspection import Inspected, Inspector
+from ml.ingest.inspection import Inspected, Inspector, learn_spellings
 from ml.ingest.layout.class_folders import FOREIGN_REASONS
 from ml.ingest.layout.printable_names import printable
 from ml.ingest.sources.arrivals import ArrivedFile, Source
@@ -92,7 +92,7 @@ def ingest_source(catalog: Catalog, source: Source, rules: BatchRules, deadline:
                 inspector.spellings.settle(file.label)  # the warnings come before anything of the chunk is taken
         found, failure = _inspect(inspector, chunk)
         if found:
-            batch_ids.append(_commit(catalog, source.url, rules, found))
+            batch_ids.append(_commit(catalog, source.url, rules, found, inspector.spellings))
             _demand_access(found)
         if failure is not None:
             raise failure
@@ -139,14 +139,17 @@ def _demand_reachable(found: list[Inspected]) -> None:
         )
 
 
-def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected]) -> int:
+def _commit(
+    catalog: Catalog, source: str, rules: BatchRules, inspected: Sequence[Inspected], spellings: ClassSpellings
+) -> int:
     """Write a batch with its images. Check each again: others may have written since the inspection."""
     thumbnails = [each.accepted.statistics.thumbnail for each in inspected if each.accepted is not None]
     for in_order in (thumbnails, thumbnails[::-1]):  # `confirm` searches again for copies among the whole batch
         compare_ahead(catalog, in_order, rules.mirrored)
     with catalog.begin() as connection:
         lock_membership(connection, "pool")
-        found = [_admitted(connection, each, rules) for each in inspected]
+        learn_spellings(connection, spellings, [each.accepted for each in inspected if each.accepted is not None])
+        found = [_admitted(connection, each, rules, spellings) for each in inspected]
         rejects, share = _count_rejects(found)
         is_quarantined = rejects >= _QUARANTINE_REJECTS and share > rules.quarantine_share
         _add_rights(connection, found)
@@ -158,14 +161,15 @@ def _commit(catalog: Catalog, source: str, rules: BatchRules, inspected: Sequenc
     return batch_id
 
 
-def _admitted(connection: sa.Connection, found: Inspected, rules: BatchRules) -> Inspected:
+def _admitted(connection: sa.Connection, found: Inspected, rules: BatchRules, spellings: ClassSpellings) -> Inspected:
     if found.accepted is None:
         return found
+    found = replace(found, accepted=(accepted := found.accepted.settle(spellings)))
     try:
-        is_new = admit_from_source(connection, found.accepted, rules.mirrored)
+        is_new = admit_from_source(connection, accepted, rules.mirrored)
     except InvalidImageError as error:
         return replace(found, accepted=None, error=error)
-    return found if is_new else replace(found, accepted=None, known_id=found.accepted.candidate.item_id)
+    return found if is_new else replace(found, accepted=None, known_id=accepted.candidate.item_id)
 
 
 def _demand_access(found: Sequence[Inspected]) -> None:

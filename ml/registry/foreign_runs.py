@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from ml.catalog.class_names import read_class_name
 from ml.errors import LabelError, ModelLoadError
 from ml.registry import artifacts
+from ml.registry.mlflow_runs import CONVERSION_EXPERIMENT
 from ml.tasks.card import FILE_NAME as CARD_NAME
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CONVERSION_EXPERIMENT = "mycoflow-converted"
 CONVERTED_FROM_TAG = "converted_from_run"
 CONVERSION_TAG = "mycoflow.conversion"
 CLASSES_TAG = "classes"

@@ -12,7 +12,7 @@ from ml.errors import ModelLoadError, RegistryStateError, RegistryUnavailableErr
 from ml.registry import artifacts, file_hashes, foreign_runs, local_copies, registry_state
 from ml.registry.file_hashes import FILES_SHA256_TAG, check_tag
 from ml.registry.mlflow_client import connect, point_mlflow_at, translated_errors
-from ml.registry.mlflow_runs import Run, open_run
+from ml.registry.mlflow_runs import TRAINING_EXPERIMENT, Run, open_run
 from ml.registry.version_files import find_own_files
 from ml.tasks.card import FILE_NAME as CARD_NAME
 from ml.tasks.card import load_card
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MODEL_NAME = "mycoflow"
 ALIAS = "production"
 ATTEMPT_TAG = "mycoflow.attempt_id"
-TRAINING_EXPERIMENT = "mycoflow-training"
 # Tags that only find a run. A version gets all other tags of its run, except MLflow's own, so that its page shows them.
 RUN_TAGS = (ATTEMPT_TAG, foreign_runs.CONVERSION_TAG)
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TRAINING_EXPERIMENT = "mycoflow-training"
+MONITORING_EXPERIMENT = "mycoflow-monitoring"
+TUNING_EXPERIMENT = "mycoflow-tuning"
+CONVERSION_EXPERIMENT = "mycoflow-converted"
+EXPERIMENTS = (TRAINING_EXPERIMENT, MONITORING_EXPERIMENT, TUNING_EXPERIMENT, CONVERSION_EXPERIMENT)
 _DIGEST_LENGTH = 36  # the length of MLflow's column
 
 

@@ -1,8 +1,12 @@
 """Follow a home folder that was moved: MLflow stores absolute URIs of its files."""
 
 import logging
+from pathlib import Path
+from urllib.parse import unquote
 
 import sqlalchemy as sa
+
+from ml.registry.mlflow_runs import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +46,21 @@ def replace_root(connection: sa.Connection, old_root: str, new_root: str) -> Non
 
 
 def _former_roots(connection: sa.Connection, root: str) -> set[str]:
-    """Return the other roots of Mycoflow's experiments. Each experiment has a folder with its name under the root."""
+    """Return the other roots of Mycoflow's experiments. Each experiment has a folder with its name under the root.
+
+    A root is left alone if it still has an experiment's files and the current root does not.
+    """
     end = f"/{root.rpartition('/')[2]}"
     found = connection.execute(sa.text("SELECT artifact_location, name FROM experiments")).tuples()
-    roots = {str(location).removesuffix(f"/{name}") for location, name in found if str(location).endswith(f"/{name}")}
-    return {each for each in roots if each.startswith(_SCHEME) and each.endswith(end) and each != root}
+    ours = {str(location): name for location, name in found if name in EXPERIMENTS}
+    return {
+        former
+        for location, name in ours.items()
+        if location.startswith(_SCHEME) and location.endswith(f"{end}/{name}")
+        if (former := location.removesuffix(f"/{name}")) != root
+        if _exists(f"{root}/{name}") or not _exists(location)
+    }
+
+
+def _exists(uri: str) -> bool:
+    return Path(unquote(uri.removeprefix(_SCHEME))).exists()

@@ -9,14 +9,13 @@ from ml.app import Workspace
 from ml.catalog.models.attempts import Attempt
 from ml.figures import fold_metric
 from ml.registry.mlflow_registry import ATTEMPT_TAG
+from ml.registry.mlflow_runs import TUNING_EXPERIMENT
 from ml.training.study import ERROR, VALIDATION_LOSS
 from ml.training.study_plots import save_importances, save_parallel_coordinates
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
-
-EXPERIMENT = "mycoflow-tuning"
 
 
 def log_study(workspace: Workspace, attempt: Attempt, study: "Study", best: "FrozenTrial") -> None:
@@ -27,7 +26,7 @@ def log_study(workspace: Workspace, attempt: Attempt, study: "Study", best: "Fro
     trials, main = study.get_trials(deepcopy=False), fold_metric("validation", workspace.task.main_figure)
     states = Counter(trial.state.name.lower() for trial in trials)
     tags = {ATTEMPT_TAG: str(attempt.id), "snapshot_id": str(attempt.snapshot_id), "best_trial": str(best.number)}
-    with workspace.registry.run(EXPERIMENT, f"attempt-{attempt.id}", tags) as run:
+    with workspace.registry.run(TUNING_EXPERIMENT, f"attempt-{attempt.id}", tags) as run:
         run.log_parameters({**attempt.parameters, **best.params})
         run.log_metrics({f"trials_{state}": states[state] for state in ("complete", "pruned", "fail")})
         run.log_metrics({main: best.value or 0.0, "validation_loss": best.user_attrs[VALIDATION_LOSS]})

@@ -20,7 +20,7 @@ from ml.catalog.models import attempts
 from ml.cli.main import app
 from ml.errors import SettingsError
 from ml.evaluation import promotion
-from ml.registry.mlflow_registry import TRAINING_EXPERIMENT
+from ml.registry.mlflow_runs import TRAINING_EXPERIMENT
 from ml.reporting.inventory import list_models
 from ml.training.recipes import Finetune, Retrain
 

@@ -11,10 +11,11 @@ from ml.app import Workspace, load_version, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal, verdicts
 from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
-from ml.evaluation import monitoring, promotion
+from ml.evaluation import promotion
 from ml.figures import FIGURES
 from ml.ingest.digits import DigitFolders
 from ml.ingest.folder import ingest_folder
+from ml.registry.mlflow_runs import MONITORING_EXPERIMENT
 from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
 from ml.tasks.classification.classification_task import Classification
@@ -31,7 +32,7 @@ def count(workspace: Workspace, table: str) -> int:
 def logged_metrics(workspace: Workspace) -> set[str]:
     """What the nightly checks wrote into MLflow."""
     client = MlflowClient(mlflow_uri(workspace.settings))
-    experiment = client.get_experiment_by_name(monitoring.EXPERIMENT)
+    experiment = client.get_experiment_by_name(MONITORING_EXPERIMENT)
     (run,) = client.search_runs([experiment.experiment_id])
     return set(run.data.metrics)
 

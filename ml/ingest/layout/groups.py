@@ -2,32 +2,47 @@
 
 import csv
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from unicodedata import normalize
 
-from ml.errors import SourceError
+from ml.errors import InvalidImageError, SourceError
 from ml.ingest.layout.printable_names import printable
 
 GROUPS_FILE = "groups.csv"
 _HEADER = ["file", "group"]
 _LONGEST_GROUP = 200
+_SHOWN = 200  # characters of a name
 
 
-def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """Read the group of each file that `groups.csv` names; an empty dict if there is no `groups.csv`.
+@dataclass(frozen=True)
+class Groups:
+    """The content of a `groups.csv`.
+
+    Args:
+        of_files: the group of each file.
+        problems: for each named file that does not exist, the row to report.
+    """
+
+    of_files: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, InvalidImageError] = field(default_factory=dict)
+
+
+def read_groups(folder: Path, names: Collection[str]) -> Groups:
+    """Read the group of each file that `groups.csv` names; no groups if there is no `groups.csv`.
 
     The columns are `file`, relative to the folder, and `group`, any text. A group's name means the same group in all
     folders that are ever ingested.
 
     Args: names, the files that exist, relative to the folder, with forward slashes.
-    Raises: SourceError, it is not in that format, or names a file that does not exist, or gives a file two groups.
+    Raises: SourceError, it is not in that format, or gives a file two groups.
     """
     path = folder / GROUPS_FILE
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        return Groups()
     except OSError as error:
         raise SourceError(
             f"{printable(str(path))!r} cannot be read: expected read access, got {error.strerror}."
@@ -35,16 +50,22 @@ def read_groups(folder: Path, names: Collection[str]) -> dict[str, str]:
     return parse_groups(content, names, repr(printable(str(path))))
 
 
-def parse_groups(content: bytes, names: Collection[str], place: str) -> dict[str, str]:
+def parse_groups(content: bytes, names: Collection[str], place: str) -> Groups:
     """Parse the content of a `groups.csv` from any place.
 
     Args: place, its path or address, for messages. Names and errors as in read_groups.
     """
-    groups: dict[str, str] = {}
+    groups = Groups()
     for line, row in _rows(content, place):
-        name, group = _parsed(row, names, f"{place}, row {line}")
-        if groups.setdefault(name, group) != group:
-            raise SourceError(f"{place}, row {line}: {name!r} is in group {groups[name]!r} already, got {group!r}.")
+        name, group = _parsed(row, f"{place}, row {line}")
+        if name not in names:
+            groups.problems[printable(name[:_SHOWN])] = InvalidImageError(
+                "no_such_file",
+                f"row {line} names {name[:_SHOWN]!r}: expected an image file, as in <class>/<image file>, got none",
+            )
+        elif groups.of_files.setdefault(name, group) != group:
+            known = groups.of_files[name]
+            raise SourceError(f"{place}, row {line}: {name!r} is in group {known!r} already, got {group!r}.")
     return groups
 
 
@@ -61,10 +82,7 @@ def _rows(content: bytes, place: str) -> list[tuple[int, list[str]]]:
     return rows[1:]
 
 
-def _parsed(row: list[str], names: Collection[str], place: str) -> tuple[str, str]:
+def _parsed(row: list[str], place: str) -> tuple[str, str]:
     if len(row) != len(_HEADER) or not 0 < len(row[1]) <= _LONGEST_GROUP or "\0" in row[1]:
         raise SourceError(f"{place}: expected a file and a group of 1 to {_LONGEST_GROUP} characters, got {row}.")
-    name, group = normalize("NFC", row[0]), row[1]
-    if name not in names:
-        raise SourceError(f"{place}: there is no image file {name!r}. Expected a path like <class>/<image file>.")
-    return name, group
+    return normalize("NFC", row[0]), row[1]

@@ -18,7 +18,7 @@ from ml.bucket_accounts import KINDS, BucketAccount
 from ml.catalog.class_names import find_fault
 from ml.errors import InvalidImageError, SourceError, SourceUnavailableError
 from ml.ingest.layout.class_folders import mix_classes
-from ml.ingest.layout.groups import GROUPS_FILE, parse_groups
+from ml.ingest.layout.groups import GROUPS_FILE, Groups, parse_groups
 from ml.ingest.layout.litter import is_litter, is_litter_folder
 from ml.ingest.sources.arrivals import ArrivedFile
 from ml.ingest.validation import check_byte_count
@@ -82,8 +82,11 @@ class BucketPrefix:
                 classes.setdefault(label, []).append(each)
             else:
                 yield _arrived(operator, each, None, None)
+        for name, problem in groups.problems.items():
+            read = partial(operator.read, GROUPS_FILE)
+            yield ArrivedFile(f"{GROUPS_FILE}: {name}", "entry", None, None, read, problem=problem)
         for label, each in mix_classes(classes):
-            yield _arrived(operator, each, label, groups.get(normalize("NFC", each.name)))
+            yield _arrived(operator, each, label, groups.of_files.get(normalize("NFC", each.name)))
 
     def _open(self) -> Operator:
         """Open the bucket here and not earlier: the threads of OpenDAL do not survive a fork."""
@@ -109,10 +112,10 @@ class BucketPrefix:
             each for each in found if not _is_litter(each.name, bins) and (each.byte_count or each.name not in folders)
         ]
 
-    def _groups(self, operator: Operator, objects: Sequence[_Object]) -> dict[str, str]:
+    def _groups(self, operator: Operator, objects: Sequence[_Object]) -> Groups:
         key = next((each.key for each in objects if each.name == GROUPS_FILE), None)
         if key is None:
-            return {}
+            return Groups()
         names = {normalize("NFC", each.name) for each in objects if each.name != GROUPS_FILE}
         return parse_groups(operator.read(key), names, repr(f"{self.url}/{GROUPS_FILE}"))
 

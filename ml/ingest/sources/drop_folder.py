@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +17,26 @@ from ml.ingest.sources.arrivals import ArrivedFile
 SETTLED_SECONDS = 60
 
 
-@dataclass(frozen=True)
+@dataclass
 class DropFolder:
     """One sub-folder per class, and optionally groups.csv, as `mycoflow ingest` takes it. It may be empty.
 
     A file is offered once it is settled; while groups.csv is not, nothing is, since it may name more files soon.
+
+    Args: held_back, number of files that `files` did not offer because they are not settled.
     """
 
     folder: Path
+    held_back: int = field(default=0, init=False)
 
     @property
     def url(self) -> str:
         return self.folder.as_uri()
 
     def files(self) -> Iterator[ArrivedFile]:
+        self.held_back = 0
         if not _is_settled(self.folder / GROUPS_FILE):
+            self.held_back = 1
             return
         for file in list_files(self.folder, may_be_empty=True):
             name = printable(file.path.relative_to(self.folder).as_posix())
@@ -40,6 +45,8 @@ class DropFolder:
                 yield ArrivedFile(name, "entry", None, None, read, problem=file.problem)
             elif _is_settled(file.path):
                 yield ArrivedFile(name, _version(file), file.label, file.group, read)
+            else:
+                self.held_back += 1
 
 
 def _read(folder: Path, path: Path) -> bytes:

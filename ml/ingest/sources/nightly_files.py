@@ -58,7 +58,7 @@ def pull_file(url: str, path: Path, allowed_hosts: str, deadline: Deadline) -> N
 
 
 def read_validators(path: Path) -> Validators:
-    """What the site said of the version of a file that is here; nothing where there is no file."""
+    """Return the validators of the stored file, or NO_VALIDATORS if there is no file."""
     version = _validators(path)
     if not (path.exists() and version.exists()):
         return NO_VALIDATORS

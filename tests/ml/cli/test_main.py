@@ -121,6 +121,23 @@ def test_an_expected_error_becomes_a_message_and_exit_status_1(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://drop",
+        "s3://[x/y",
+        "file:///a?b",
+        "~nobody-at-all/x",
+        "s3://key:secret@bucket/x",
+        "az://images/new",
+        "/a\0",
+    ],
+)
+def test_an_error_names_the_option_where_a_person_gave_the_url(run: Run, url: str) -> None:
+    status, said = run("ingest", "--source", url)
+    assert (status, "--source: expected" in said, "MYCOFLOW_INGEST_SOURCES" in said) == (1, True, False), said
+
+
 def test_a_source_is_ingested_as_the_dag_does_it(run: Run, few_digits: DigitFolders, tmp_path: Path) -> None:
     drop = tmp_path / "drop"
     shutil.copytree(few_digits.evaluation, drop)
@@ -128,6 +145,13 @@ def test_a_source_is_ingested_as_the_dag_does_it(run: Run, few_digits: DigitFold
     status, said = run("ingest", "--source", drop.as_uri())
     assert (status, "New batches: 1" in said) == (0, True), said
     assert "The source has no new files" in run("ingest", "--source", drop.as_uri())[1]
+    for name in ("one.png", "two.png"):
+        shutil.copy(next(drop.glob("*/*.png")), drop / name)
+    status, said = run("ingest", "--source", drop.as_uri())
+    assert (status, "2 files changed in the last minute" in said, "no new files" in said) == (0, True, False), said
+    settle(drop)
+    (drop / "groups.csv").write_text("file,group\n")
+    assert "1 files changed in the last minute" in run("ingest", "--source", drop.as_uri())[1]
     assert "waiting" in run("batch", "list")[1]
 
 

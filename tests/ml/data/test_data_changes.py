@@ -172,3 +172,23 @@ def test_nothing_is_changed_when_one_image_is_unknown(catalog: Catalog, add_imag
         change(catalog, Change("relabel", sha256, Annotation(("boletus",))), Change("exclude", unknown))
     assert image(catalog, sha256).label == "amanita"
     assert (label_history(catalog, sha256), audit_log(catalog, "")) == ([], [])
+
+
+@pytest.mark.parametrize("spelling", ["AMANITA", "amanita_", " Amanita", "ama\u200dnita", "\uff41manita"], ids=ascii)
+def test_a_relabel_takes_the_spelling_that_other_items_have(
+    catalog: Catalog, add_images: AddImages, spelling: str
+) -> None:
+    add_images("amanita", 2)
+    (boletus, *_) = add_images("boletus", 2)
+    (changed,) = change(catalog, Change("relabel", boletus, Annotation((spelling,))))
+    assert changed.after.annotation == Annotation(("amanita",))
+    (new,) = change(catalog, Change("relabel", boletus, Annotation(("Russula",))))
+    assert new.after.annotation == Annotation(("Russula",))
+
+
+def test_relabelling_a_whole_class_changes_its_spelling(catalog: Catalog, add_images: AddImages) -> None:
+    ids = add_images("amanita", 3)
+    some = [Change("relabel", each, Annotation(("Amanita",))) for each in ids[:2]]
+    assert {each.after.annotation for each in change(catalog, *some)} == {Annotation(("amanita",))}
+    all_of_them = [*some, Change("relabel", ids[2], Annotation(("Amanita",)))]
+    assert {each.after.annotation for each in change(catalog, *all_of_them)} == {Annotation(("Amanita",))}

@@ -69,8 +69,6 @@ def test_groups_come_from_the_table(image_folder: MakeFolder) -> None:
         ("file,group\na/001.png\n", "row 2: expected a file and a group"),
         ("file,group\na/001.png,\n", "row 2: expected a file and a group"),
         ("file,group\na/001.png," + 201 * "g", "row 2: expected a file and a group of 1 to 200 characters"),
-        ("file,group\na/001.png,g\na/009.png,g\n", "row 3: there is no image file 'a/009.png'"),
-        ("file,group\n../data/a/001.png,g\n", "there is no image file"),
         ("file,group\na/001.png,g\na/001.png,h\n", "row 3: 'a/001.png' is in group 'g' already, got 'h'"),
     ],
 )
@@ -79,6 +77,17 @@ def test_a_wrong_table_of_groups_is_refused(table: str, message: str, image_fold
     (folder / "groups.csv").write_text(table)
     with pytest.raises(SourceError, match=message):
         list_files(folder)
+
+
+@pytest.mark.parametrize("name", ["a/009.png", "../data/a/001.png", "b/001.png", "a\\001.png", "001.png", "/a/001.png"])
+def test_a_row_that_names_no_file_is_one_problem_and_the_others_count(name: str, image_folder: MakeFolder) -> None:
+    folder = image_folder("data", {"a": [1, 2]})
+    (folder / "groups.csv").write_text(f"file,group\n{name},g\na/001.png,g\n{name},h\n")
+    (problem, *others) = list_files(folder)
+    assert problem.problem is not None
+    assert problem.problem.reason == "no_such_file"
+    assert f"row 4 names {name!r}: expected an image file" in str(problem.problem)
+    assert [(file.label, file.group) for file in others] == [("a", "g"), ("a", None)]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,22 @@ def test_names_that_people_give_are_no_litter(name: str) -> None:
     assert not is_litter(name)
 
 
+def test_rows_of_groups_that_name_no_file_are_one_line_each(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
+    names = [*(f"a/gone {number}.png" for number in range(30)), "\0", "/a/001.png", "", "../a/001.png"]
+    names.append("".join(map(chr, range(0x4E00, 0x6000))))
+    table = "file,group\n" + "".join(f"{name},walk\n" for name in [*names, *IMAGES[:2]])
+    (folder / "groups.csv").write_text(table)
+    report = ingest_folder(catalog, folder, "pool")
+    assert (report.accepted, report.rejected) == (4, {"no_such_file": 35})
+    assert {row.group_key for row in rows(catalog)} > {"walk"}
+    bucket.upload(settle(folder), "new")
+    for source in (DropFolder(folder), open_source(bucket.url("new"), bucket.settings(), [])):
+        (batch_id,) = pull(catalog, source)
+        assert reasons(catalog, batch_id) == {("duplicate", None): 4, ("rejected", "no_such_file"): 35}
+        assert batch(catalog, batch_id).reject_share == 0
+        assert pull(catalog, source) == []
+
+
 def test_objects_that_differ_by_unicode_form_are_all_taken(catalog: Catalog, folder: Path, bucket: Bucket) -> None:
     images = [(folder / name).read_bytes() for name in IMAGES]
     for key, image in zip(
@@ -371,6 +387,14 @@ def test_characters_that_nobody_sees_make_no_other_class_and_no_name(hidden: str
     assert find_fault(hidden) == find_fault(f" {hidden}{hidden}") == "a blank name"
 
 
+def test_names_in_use_win_over_names_that_were_only_settled() -> None:
+    spellings = ClassSpellings(["a b"])
+    assert [spellings.settle(name) for name in ("A_B", "C", "D")] == ["a b", "C", "D"]
+    assert not spellings.knows(["a b", "C"])
+    spellings.learn(["c", "A B"])
+    assert [spellings.settle(name) for name in ("C", "D", "d", "a_b", "A B")] == ["c", "D", "D", "a b", "A B"]
+
+
 def test_a_name_that_is_refused_becomes_no_spelling() -> None:
     spellings = ClassSpellings()
     refused = ["Amanita\n", "\tamanita", "a" * 201, "\u2028amanita", "\u3000"]
@@ -428,6 +452,29 @@ def test_a_later_source_uses_the_spelling_that_is_known(
     (tmp_path / "again" / "AMANITA  MUSCARIA" / "1.png").write_bytes(encode(textured(3), "PNG"))
     assert ingest_folder(catalog, tmp_path / "again", "evaluation").accepted == 1
     assert {row.label for row in rows(catalog)} == {"Amanita muscaria"}
+
+
+@pytest.mark.parametrize("is_source", [False, True], ids=["a person", "a source"])
+@pytest.mark.parametrize("other", ["amanita_muscaria", "AMANITA MUSCARIA", "Amanita\u200d muscaria"], ids=ascii)
+def test_of_two_ingestions_at_once_the_first_to_write_settles_the_spelling(
+    catalog: Catalog, drop_folder: Drop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_source: bool, other: str
+) -> None:
+    first = drop_folder({"Amanita muscaria": [1, 2]}).rename(tmp_path / "first")
+    second = drop_folder({other: [3, 4], "b": [5]})
+    inspect = Inspector.inspect
+
+    def inspected(self: Inspector, file: ArrivedFile) -> Inspected:
+        monkeypatch.setattr(Inspector, "inspect", inspect)
+        found = inspect(self, file)
+        ingest_folder(catalog, first, "pool")
+        return found
+
+    monkeypatch.setattr(Inspector, "inspect", inspected)
+    if is_source:
+        pull(catalog, second)
+    else:
+        assert ingest_folder(catalog, second, "pool").accepted == 3
+    assert sorted({row.label for row in rows(catalog)}) == ["Amanita muscaria", "b"]
 
 
 def test_a_source_that_states_two_spellings_waits_under_one(

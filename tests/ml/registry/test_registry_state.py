@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ml.errors import ModelLoadError, RegistryStateError, UnknownVersionError
-from ml.registry.mlflow_registry import TRAINING_EXPERIMENT, Registry
+from ml.registry.mlflow_registry import Registry
+from ml.registry.mlflow_runs import TRAINING_EXPERIMENT
 
 
 def client_of(registry: Registry) -> Any:

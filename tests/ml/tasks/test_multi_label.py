@@ -184,7 +184,7 @@ def test_what_a_label_means_is_the_task_s_word(settings: Settings, tmp_path: Pat
     (source / "red, red").mkdir()
     write_settled(source / "red, red" / "bad.png", draw(both, np.random.default_rng(5)))
     with open_workspace(settings) as workspace:
-        (batch_id,) = cycle.ingest(workspace, str(source))
+        (batch_id,) = cycle.ingest(workspace, str(source)).batch_ids
         with workspace.catalog.begin() as connection:
             batch = load_batch(connection, batch_id)
             waiting = find_waiting(connection, [batch_id])

@@ -1,6 +1,7 @@
 """Validate every image, ingested or sent to the service, before any other code reads it."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -16,11 +17,13 @@ from ml.ingest.pictures.colour_profiles import Profile, open_profile
 from ml.ingest.pictures.decoding import decode
 from ml.ingest.pictures.encoding import encode
 from ml.ingest.pictures.jpeg_segments import END, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, damaged_error
+from ml.ingest.pictures.picture_files import PictureFile, damaged_error, out_of_memory
 from ml.ingest.pictures.picture_limits import INGESTION, MEGABYTE, Limits
 from ml.ingest.pictures.recognition import FORMATS, is_heic, read_picture_file
 
 _ROOT = Path(__file__).parents[2]
+_HEIC_CHILD = "ml.ingest.heic_child"
+_HEIC_SECONDS = 300.0  # it ends itself after 60 seconds of computing
 
 REASONS = {
     "zero_byte": "the file is empty",
@@ -62,7 +65,7 @@ def sanitise(content: bytes, limits: Limits = INGESTION) -> SanitisedImage:
     """Return an image in the form in which it is stored: upright, in sRGB and without its metadata.
 
     Args: content, the file's bytes as received.
-    Raises: InvalidImageError, with one of REASONS.
+    Raises: InvalidImageError, with one of REASONS, or unreachable if it could not be read this time.
     """
     check_byte_count(len(content), limits)
     return _sanitise_apart(content, limits) if is_heic(content) else sanitise_and_decode(content, limits)[0]
@@ -79,6 +82,13 @@ def sanitise_and_decode(content: bytes, limits: Limits) -> tuple[SanitisedImage,
 
     Raises: InvalidImageError, with one of REASONS.
     """
+    try:
+        return _sanitise_and_decode(content, limits)
+    except MemoryError as error:
+        raise out_of_memory() from error
+
+
+def _sanitise_and_decode(content: bytes, limits: Limits) -> tuple[SanitisedImage, Image.Image]:
     check_byte_count(len(content), limits)
     file = read_picture_file(content)
     file.demand_decodable(limits)
@@ -106,15 +116,25 @@ def check_byte_count(byte_count: int, limits: Limits = INGESTION) -> None:
 
 
 def _sanitise_apart(content: bytes, limits: Limits) -> SanitisedImage:
-    """Sanitise in a process of its own."""
-    command = [sys.executable, "-P", "-m", "ml.ingest.heic_child", json.dumps(asdict(limits))]
-    done = subprocess.run(  # noqa: S603 - no part is a stranger's
-        command,
-        input=content,
-        capture_output=True,
-        env={"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"},
-        check=False,
-    )
+    """Sanitise in a process of its own.
+
+    Raises: InvalidImageError; unreachable if the process was killed, as when memory runs out.
+    """
+    command = [sys.executable, "-P", "-m", _HEIC_CHILD, json.dumps(asdict(limits))]
+    environment = {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(  # noqa: S603 - no part is a stranger's
+            command, input=content, capture_output=True, env=environment, check=False, timeout=_HEIC_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _too_slow() from error
+    if done.returncode == -signal.SIGXCPU:
+        raise _too_slow()
+    if done.returncode == -signal.SIGKILL:
+        raise InvalidImageError(
+            "unreachable",
+            "expected a process that reads a HEIC, but it was killed, as when memory runs out: ingest the file again",
+        )
     if done.returncode < 0:
         raise damaged_error("HEIC")
     if done.returncode > 0:
@@ -125,6 +145,13 @@ def _sanitise_apart(content: bytes, limits: Limits) -> SanitisedImage:
         raise InvalidImageError(facts["reason"], facts["message"])
     sha256_of_received = sha256(content).hexdigest()
     return SanitisedImage(stored, facts["media_type"], facts["width"], facts["height"], sha256_of_received)
+
+
+def _too_slow() -> InvalidImageError:
+    return InvalidImageError(
+        "too_complex",
+        "expected a HEIC that decodes in a minute of computing, got one that does not: save it as a plain JPEG",
+    )
 
 
 def _may_keep_bytes(file: PictureFile, profile: Profile | None, limits: Limits) -> bool:

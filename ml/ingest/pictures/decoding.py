@@ -17,7 +17,7 @@ from ml.ingest.pictures import bit_depths
 from ml.ingest.pictures.colour_profiles import Profile, to_srgb
 from ml.ingest.pictures.heif_files import decode_heic
 from ml.ingest.pictures.jpeg_segments import END, SCAN, JpegFile
-from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged_error, out_of_memory
+from ml.ingest.pictures.picture_files import PictureFile, check_size, damaged_error
 from ml.ingest.pictures.picture_limits import Limits
 
 # Not Image.open: it tries formats, and warns about sizes that our limits allow.
@@ -51,16 +51,14 @@ def decode(file: PictureFile, profile: Profile | None, most_pixels: int, limits:
         profile: the colour profile of the file.
         most_pixels: a larger picture is shrunk, by a whole number.
     Returns: RGB; grey where a JPEG is grey.
-    Raises: InvalidImageError, with one of the REASONS of ml.ingest.validation.
+    Raises: InvalidImageError, with one of the REASONS of ml.ingest.validation; MemoryError.
     """
     try:
         image = _pixels_of(file, most_pixels, limits)
         image = _shrink(image, most_pixels)
         image = _to_rgb(image, profile)
-    except InvalidImageError:
+    except (InvalidImageError, MemoryError):
         raise
-    except MemoryError as error:
-        raise out_of_memory() from error
     except Exception as error:  # decoders of hostile files raise anything
         raise damaged_error(file.file_format) from error
     method = _UPRIGHT.get(file.orientation)
@@ -102,10 +100,8 @@ def _decode_jpeg(file: JpegFile, most_pixels: int, limits: Limits) -> Image.Imag
     image = load(file.content + END)
     if not file.has_end:
         # The decoder fills missing rows with grey and says nothing. It is whole if more data would change nothing.
-        whole = (
-            file.has_every_scan and load(file.content + _more_pixels(file.content) + END).tobytes() == image.tobytes()
-        )
-        if not whole:
+        more = file.content + _more_pixels(file.content) + END
+        if not file.has_every_scan or load(more).tobytes() != image.tobytes():
             raise damaged_error(file.file_format)
     return image
 

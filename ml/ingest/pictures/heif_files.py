@@ -31,5 +31,7 @@ def _primary(content: bytes) -> pi_heif.HeifImage:
     try:
         file = pi_heif.open_heif(BytesIO(content))
         return file[file.primary_index]
+    except MemoryError:
+        raise
     except Exception as error:  # decoders of hostile files raise anything
         raise damaged_error("HEIC") from error

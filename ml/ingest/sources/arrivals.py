@@ -10,7 +10,7 @@ from ml.ingest.layout.printable_names import printable
 REASONS = {
     "invalid_text": "the source states a label, group, licence or holder that is damaged or too long to store",
     "missing": "the source names the file and does not have it",
-    "unreachable": "the file's server did not answer, asked several times; it is asked again another day",
+    "unreachable": "the file's server did not answer, or memory ran out; the file is asked for again another day",
     "refused": "the source names the file and does not hand it out; it is asked again another day",
 }
 

@@ -70,7 +70,7 @@ def _answer(answers: BinaryIO, content: bytes, image_size: int) -> None:
         parts = (image.content, pixels)
     except InvalidImageError as error:
         facts = {"reason": error.reason, "message": str(error)}
-    except MemoryError:
+    except MemoryError:  # not in the decoder: the network's input
         facts = {"reason": "too_complex", "message": str(out_of_memory())}
     answers.write(json.dumps(facts).encode() + b"\n" + b"".join(parts))
     answers.flush()

@@ -1,19 +1,25 @@
 """sanitise: what is let in, what comes out, and why the rest is refused."""
 
+import json
+import resource
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from hashlib import sha256
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from ml.errors import InvalidImageError
-from ml.ingest.pictures.picture_limits import ANSWERING
+from ml.ingest import heic_child, validation
+from ml.ingest.pictures.picture_limits import ANSWERING, INGESTION
 from ml.ingest.validation import REASONS, sanitise
+from tests.ml.ingest.pictures.picture_making import HEIC
 
 Encode = Callable[..., bytes]
 Photo = Callable[..., Image.Image]
@@ -208,3 +214,70 @@ def test_many_threads_may_sanitise_at_once(photo: Photo, encode: Encode) -> None
     expected = [sanitise(content) for content in contents]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(sanitise, contents)) == expected
+
+
+@pytest.mark.parametrize("step", ["read_picture_file", "open_profile", "decode", "encode", "_sanitised"])
+def test_a_picture_for_which_there_is_no_memory_is_too_complex_whatever_step_needs_it(
+    step: str, photo: Photo, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(validation, step, run_out)
+    with pytest.raises(InvalidImageError, match="in less memory") as refused:
+        sanitise(encode(photo(), "PNG"))
+    assert refused.value.reason == "too_complex"
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("SIGKILL", "unreachable"),
+        ("SIGXCPU", "too_complex"),
+        ("compute", "too_complex"),
+        ("sleep", "too_complex"),
+        ("SIGSEGV", "unreadable"),
+        ("SIGABRT", "unreadable"),
+        ("SIGBUS", "unreadable"),
+    ],
+)
+def test_however_the_process_that_reads_a_heic_ends_only_that_picture_is_refused(
+    end: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(validation, "_HEIC_CHILD", "tests.ml.ingest.pictures.ending_child")
+        other.setattr(validation, "_HEIC_SECONDS", 2.0 if end == "sleep" else 60.0)
+        with pytest.raises(InvalidImageError) as refused:
+            sanitise(HEIC + f"\n{end}".encode())
+    assert refused.value.reason == reason
+    assert sanitise(HEIC).width == 40
+
+
+def test_the_process_that_reads_a_heic_has_bounds(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    bounds = dict[int, tuple[int, int]]()
+    monkeypatch.setattr(heic_child.resource, "setrlimit", bounds.__setitem__)
+    monkeypatch.setattr(sys, "argv", ["heic_child", json.dumps(asdict(INGESTION))])
+    for content, expected in ((HEIC, b"image/png"), (HEIC[:100], b"unreadable")):
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content)))
+        heic_child.main()
+        assert expected in capfdbinary.readouterr().out
+    soft, hard = bounds[resource.RLIMIT_CPU]
+    assert soft <= 60
+    assert hard == resource.RLIM_INFINITY or hard > soft  # the kernel sends SIGKILL at the second one
+    assert max(bounds[resource.RLIMIT_AS]) <= 4 * 2**30
+
+
+def test_whatever_a_step_raises_for_a_heic_refuses_that_picture_only(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SystemError
+
+    monkeypatch.setattr(heic_child.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(validation, "encode", fail)
+    monkeypatch.setattr(sys, "argv", ["heic_child", json.dumps(asdict(INGESTION))])
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(HEIC)))
+    heic_child.main()
+    assert b"unreadable" in capfdbinary.readouterr().out

@@ -139,7 +139,7 @@ class DecoderProcess:
             if isinstance(error, OSError | EOFError):
                 raise _error_of_end(status) from error
             if isinstance(error, ValueError):
-                _logger.warning("The process that decodes pictures gave no answer of ours, and was ended.")
+                _logger.warning("The process that decodes pictures gave an answer that is not ours, and was ended.")
                 raise damaged_error("picture") from error
             raise
         finally:

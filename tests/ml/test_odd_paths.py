@@ -204,7 +204,7 @@ def test_the_console_prints_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -
     for name in names:
         table.add_row(name)
     shown = StringIO()
-    monkeypatch.setattr(out, "file", shown)
+    monkeypatch.setattr(out, "_file", shown)  # `file` would be restored as the stdout of this test
     out.print(table)
     for name in names:
         out.print(f"In {name}.", highlight=False)

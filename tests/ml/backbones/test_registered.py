@@ -84,7 +84,7 @@ def test_a_night_on_another_backbone_ends_with_a_version_that_the_service_serves
 
     ingest_folder(tiny.catalog, few_digits.later, "pool")
     assert cycle.monitor(tiny).reasons == ["120 new images reach the threshold of 100."]
-    assert cycle.measure_drift(tiny).reference_features == 30
+    assert cycle.measure_drift(tiny).reference_features == 36
     second = cycle.retrain(tiny, "second", "test", RETRAIN)
     assert second.verdict.champion_version == 1
     third = cycle.retrain(tiny, "third", "test", Finetune(200, layers=2, epochs=2, learning_rate=1e-4))

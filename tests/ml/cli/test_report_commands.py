@@ -71,7 +71,7 @@ def test_after_real_nights_the_report_shows_the_figures_of_the_catalog(
     for part in (
         percent(health.deciding.main_figure),
         "Version 1 is in production",
-        "Its backbone: random:0",
+        f"Its backbone is {health.backbone} with the weights random:0",
         "120 new images",
         "Too few images to compare",
         "the first model",

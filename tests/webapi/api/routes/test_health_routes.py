@@ -73,7 +73,7 @@ def test_a_table_that_is_locked_does_not_keep_an_admin_waiting_for_ever(
     with catalog.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE training.items IN ACCESS EXCLUSIVE MODE")
         answer: Any = admin.get("/health/report")
-    assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:database-unavailable")
+    assert (answer.status_code, answer.json["type"]) == (503, "urn:mycoflow:problem:time-over")
 
 
 def test_a_browser_shows_it_under_its_policy(

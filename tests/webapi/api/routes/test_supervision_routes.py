@@ -158,7 +158,7 @@ def test_an_evaluation_set_of_other_classes_says_so(
         connection.execute(sa.update(items).values(class_names=["chlorophyllum"]))
     answer: Any = admin.get("/accuracy")
     assert problem(answer) == (409, "no-evaluation-set")
-    assert "amanita, boletus" in answer.json["detail"]
+    assert "'amanita', 'boletus'" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("path", [path for method, path in ROUTES if method == "get" and "preds" not in path])

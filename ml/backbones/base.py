@@ -104,4 +104,4 @@ class Backbone(Protocol):
         """
 
     def cut_points(self, image_size: int, /) -> Sequence[CutPoint]:
-        """The places in front of tunable layers where fine-tuning can cut the network, input first."""
+        """Return the places where fine-tuning can cut the network: in front of tunable layers, input first."""

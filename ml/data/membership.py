@@ -91,7 +91,7 @@ _STATE = [items.c[name] for name in State.__dataclass_fields__]
 
 
 def read_states(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, State]:
-    """Return the states of some items, by id, without unknown items."""
+    """Return the state of each item by its id. Unknown ids are missing."""
     rows = connection.execute(sa.select(items.c.id, *_STATE, items.c.class_names).where(items.c.id.in_(item_ids)))
     return {item_id: _state(*values) for item_id, *values in rows}
 

@@ -1,4 +1,4 @@
-"""A loaded model version, with four steps: `load` it, `decode` a file, `predict` from pixels, `encode` the answer.
+"""A loaded model version. It has four steps: `load`, `decode` a file, `predict` from pixels, `encode` the answer.
 
 Each step works alone. Code here does not know HTTP, a database or a queue.
 """

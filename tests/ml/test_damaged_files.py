@@ -1,4 +1,4 @@
-"""Files that are read at a start, and hold something else than what was written: an error says what to do."""
+"""Damaged files that a program reads when it starts: the error says what to do."""
 
 import fcntl
 from collections.abc import Callable

@@ -96,7 +96,7 @@ def compare_ahead(catalog: Catalog, thumbnails: Sequence[bytes], mirrored: bool)
 
 
 def prepare_search(catalog: Catalog, item_ids: Collection[str], mirrored: bool) -> None:
-    """Prepare `copies_of` for stored items, before its transaction: compute image statistics, and compare the images.
+    """Compute and compare what `copies_of` needs for stored items. Call this before the transaction.
 
     Args: item_ids, in the order in which they will be searched and enter a split.
     Raises: ImageStoreError, the store cannot be read.

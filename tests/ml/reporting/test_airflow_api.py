@@ -185,7 +185,8 @@ def test_who_does_not_answer_like_airflow_is_told(
 
 
 def test_where_nobody_listens_is_told(free_port: Callable[[], int]) -> None:
-    refusal(client_of(f"http://127.0.0.1:{free_port()}"), AirflowUnavailableError)
+    said = refusal(client_of(f"http://127.0.0.1:{free_port()}"), AirflowUnavailableError)
+    assert "MYCOFLOW_AIRFLOW_URL" in said
 
 
 def test_a_proxy_of_the_environment_is_not_used(

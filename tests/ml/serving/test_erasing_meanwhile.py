@@ -59,7 +59,15 @@ def test_a_purge_and_a_prediction_of_the_same_photo_both_succeed(
         with predictor.catalog.begin() as connection:
             forget_items(connection, 1)
 
-    repeat_at_once(*(lambda each=each: each.predict_upload(png(1)) for each in asks), purge, between=lambda: None)
+    def check() -> None:
+        """Each result that is left still has its item: the purge took neither without the other."""
+        with predictor.catalog.begin() as connection:
+            known = sa.select(items.c.id)
+            lost = sa.select(sa.func.count()).select_from(results).where(results.c.item_id.not_in(known))
+            assert connection.execute(lost).scalar_one() == 0
+
+    repeat_at_once(*(lambda each=each: each.predict_upload(png(1)) for each in asks), purge, between=check)
+    assert all(each.predict_upload(png(1)).answer.top_class for each in asks)
 
 
 def test_features_of_a_photo_without_an_item_of_its_own_are_no_answer(

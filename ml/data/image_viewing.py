@@ -41,10 +41,19 @@ def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
     Raises: UnknownImageError, no image has this hash, or the account may not see it; ImageStoreError;
         DatabaseUnavailableError.
     """
+    media_type = demand_visible(catalog, account, sha256)
+    return Photo(catalog.store.get(image_key(sha256)), media_type)
+
+
+def demand_visible(catalog: Catalog, account: Account, sha256: str) -> str:
+    """Demand that an account may see an image. Return the media type of its stored bytes.
+
+    Raises: UnknownImageError, no image has this hash, or the account may not see it; DatabaseUnavailableError.
+    """
     query = sa.select(images.c.media_type).join_from(images, items)
     query = query.where(images.c.sha256 == sha256, is_not_erased())
     with catalog.begin() as connection:
         media_type = connection.execute(query.where(may_be_seen_by(account)).limit(1)).scalar_one_or_none()
     if media_type is None:
         raise UnknownImageError("Expected the hash of an image that you may see, got another.")
-    return Photo(catalog.store.get(image_key(sha256)), media_type)
+    return media_type

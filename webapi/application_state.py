@@ -15,9 +15,10 @@ from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
 from ml.serving.picture_decoder.decoder_process import shared_decoder
+from ml.serving.picture_decoder.thumbnails import Thumbnails
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
-from ml.serving.thumbnails import Thumbnails
+from ml.serving.similar_photos import SimilarPhotos
 from ml.settings import Settings
 from ml.tasks.registered_tasks import find_task
 from webapi.problems import unavailable
@@ -39,6 +40,7 @@ class Service:
     metrics: Metrics
     admission: AdmissionControl
     record: ServingRecord
+    similar: SimilarPhotos
     thumbnails: Thumbnails
     airflow: AirflowClient | None  # None if the settings name none
 
@@ -90,7 +92,8 @@ def init_app(app: Flask, settings: Settings) -> Service:
     admission = AdmissionControl(settings.model_queue_size)
     metrics = Metrics(models, admission)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, admission, record, Thumbnails(), open_airflow(settings))
+    similar = SimilarPhotos(admission)
+    service = Service(settings, database, models, metrics, admission, record, similar, Thumbnails(), open_airflow(settings))
     app.extensions[_EXTENSION] = service
     return service
 

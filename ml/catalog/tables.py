@@ -261,6 +261,16 @@ features = Table(
     schema="training",
 )
 
+# The features of known photos once more, as pgvector reads them. `training.index_photo_vectors` indexes them.
+photo_vectors = Table(
+    "photo_vectors",
+    metadata,
+    _owned_image(),
+    Column("backbone_id", Text, primary_key=True),
+    Column("vector", ARRAY(REAL), nullable=False),
+    schema="training",
+)
+
 model_versions = Table(
     "model_versions",
     metadata,

@@ -14,7 +14,7 @@ from webapi.api.problem_answers import answer_problem
 from webapi.pages.form_pages import safe_page, show_form, typed_now, write_kept
 from webapi.pages.login_form import LoginForm
 from webapi.pages.page_responses import respond
-from webapi.pages.problem_words import Words, find_words
+from webapi.pages.page_words.problem_words import Words, find_words
 from webapi.problems import ProblemError, record_problem
 
 _SESSION_ENDED = _("Your session has ended. Log in again: what you typed is kept.")

@@ -3,16 +3,9 @@
 from flask import Flask
 from jinja2 import select_autoescape
 
-from webapi.pages import (
-    languages,
-    login_pages,
-    naming_pages,
-    page_blueprints,
-    page_errors,
-    photo_files,
-    static_files,
-    template_words,
-)
+from webapi.pages import page_blueprints, page_errors
+from webapi.pages.page_views import login_pages, naming_pages, photo_files, static_files
+from webapi.pages.page_words import languages, template_words
 
 
 def init_app(app: Flask) -> None:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from webapi.pages import message_catalogs
+from webapi.pages.page_words import message_catalogs
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)s")
 
@@ -15,7 +15,7 @@ def test_every_message_is_translated(language: str) -> None:
     collected = {message.id for message in message_catalogs.collect() if message.id}
     translated = {message.id: message for message in message_catalogs.read(language) if message.id}
     assert collected
-    assert set(translated) == collected, "run `python -m webapi.pages.message_catalogs`, and translate"
+    assert set(translated) == collected, "run `python -m webapi.pages.page_words.message_catalogs`, and translate"
     for text, message in translated.items():
         assert message.string, text
         assert not message.fuzzy, text
@@ -29,4 +29,6 @@ def test_the_compiled_translations_are_those_that_people_edited(language: str) -
         read = gettext.GNUTranslations(file)
     for message in message_catalogs.read(language):
         if message.id:
-            assert read.gettext(str(message.id)) == message.string, "run `python -m webapi.pages.message_catalogs`"
+            assert read.gettext(str(message.id)) == message.string, (
+                "run `python -m webapi.pages.page_words.message_catalogs`"
+            )

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from pathlib import Path
 
-from webapi.pages.static_files import STATIC
+from webapi.pages.page_views.static_files import STATIC
 from webapi.pages.vendored_files import VENDOR, read_manifest
 
 

@@ -9,11 +9,11 @@ from webapi.access import sessions
 from webapi.access.authentication import find_session_account
 from webapi.access.session_cookie import drop_session, keep_session, read_session
 from webapi.pages.form_pages import prefill, read_kept, safe_page, show_form
-from webapi.pages.languages import LANGUAGE_COOKIE, LANGUAGES
 from webapi.pages.login_form import LoginForm
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
-from webapi.pages.problem_words import Words
+from webapi.pages.page_words.languages import LANGUAGE_COOKIE, LANGUAGES
+from webapi.pages.page_words.problem_words import Words
 
 pages = new_pages("login", __name__)
 

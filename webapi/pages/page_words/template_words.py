@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from wtforms import Field
 
 from ml.reporting.answered_photos.shown_answers import GivenOpinion
-from webapi.pages.languages import LANGUAGES
+from webapi.pages.page_words.languages import LANGUAGES
 from webapi.request_ids import current_request_id
 
 _SURE = 0.9

@@ -15,9 +15,9 @@ from webapi.access.authentication import current_account
 from webapi.access.maintenance_gate import refuse_in_maintenance
 from webapi.api.predicting import count_answer, current_predictor
 from webapi.pages.form_pages import prefill
-from webapi.pages.naming_forms import NamingForm, OpinionForm
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
+from webapi.pages.page_views.naming_forms import NamingForm, OpinionForm
 from webapi.problems import ProblemError
 
 pages = new_pages("naming", __name__)

@@ -8,7 +8,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, send_file, url
 from webapi.pages.page_blueprints import page
 from webapi.pages.page_errors import answer_error
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/json"}
 
 _EXTENSION = "mycoflow-static"

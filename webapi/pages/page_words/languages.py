@@ -7,7 +7,7 @@ from flask_babel import Babel
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 LANGUAGE_COOKIE = "mycoflow_language"
-TRANSLATIONS = Path(__file__).parent / "translations"
+TRANSLATIONS = Path(__file__).parents[1] / "translations"
 
 
 def init_app(app: Flask) -> None:

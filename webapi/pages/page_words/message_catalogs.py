@@ -1,7 +1,9 @@
-"""The messages of the pages and their translations: `python -m webapi.pages.message_catalogs` after a text changed.
+"""The messages of the pages and their translations.
 
-It collects the messages from code and templates, adds the new ones to each `messages.po`, drops those that are gone,
-and writes the `messages.mo` that the service reads. Both are committed: an installation needs no compiler.
+    python -m webapi.pages.page_words.message_catalogs
+
+collects the messages from code and templates, adds new ones to each `messages.po`, drops those that are gone, and
+writes the `messages.mo` that the service reads. Both are committed: an installation needs no compiler.
 """
 
 from datetime import UTC, datetime
@@ -13,21 +15,21 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from webapi.pages.languages import LANGUAGES, TRANSLATIONS
+from webapi.pages.page_words.languages import LANGUAGES, TRANSLATIONS
 
 _SOURCES = [("**/templates/**.html", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"**/templates/**.html": {"trimmed": "true", "silent": "false"}}
 _KEYWORDS = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2)}
-_NEVER_MIND = datetime(2026, 1, 1, tzinfo=UTC)  # git knows when; a date of its own would change every file
+_NEVER_MIND = datetime(2026, 1, 1, tzinfo=UTC)  # git knows when; a date here would change every file
 SOURCE_LANGUAGE = "en"
 
 
 def collect() -> Catalog:
     """Return all messages of code and templates, without translations."""
     template = Catalog()
-    found = extract_from_dir(Path(__file__).parent, method_map=_SOURCES, options_map=_OPTIONS, keywords=_KEYWORDS)
+    found = extract_from_dir(Path(__file__).parents[1], method_map=_SOURCES, options_map=_OPTIONS, keywords=_KEYWORDS)
     for name, _line, message, _comments, _context in found:
-        template.add(message, locations=[(name, None)])
+        template.add(message, locations=[(name, 0)])
     return template
 
 

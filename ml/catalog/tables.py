@@ -193,6 +193,18 @@ attempts = Table(
     schema="training",
 )
 
+# The answers of a training to the items of its snapshot, each by a head that was fitted without the item's group.
+cross_fitted_answers = Table(
+    "cross_fitted_answers",
+    metadata,
+    Column("attempt_id", BigInteger, ForeignKey("training.attempts.id"), primary_key=True),
+    _item(primary_key=True),
+    Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the snapshot's classes
+    Column("suspected_class", Text),  # null unless the answer contradicts the label surely
+    Column("doubt", REAL),  # probability of the suspected class less that of the label
+    schema="training",
+)
+
 # A step may give up before its attempt exists: no reference to `attempts`.
 training_failures = Table(
     "training_failures",
@@ -236,6 +248,16 @@ features = Table(
     Column("backbone_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
     Column("vector", LargeBinary, nullable=False),  # float32, little endian; the backbone decides the length
+    schema="training",
+)
+
+# The features of known photos once more, as pgvector reads them. `training.index_photo_vectors` indexes them.
+photo_vectors = Table(
+    "photo_vectors",
+    metadata,
+    _owned_image(),
+    Column("backbone_id", Text, primary_key=True),
+    Column("vector", ARRAY(REAL), nullable=False),
     schema="training",
 )
 
@@ -489,6 +511,36 @@ feedback = Table(
     Column("corrected_label", Text),
     _at("given_at"),
     schema="logs",
+)
+
+# What waits for a reviewer. Only triggers write it; the function training.refresh_review_entries says when.
+review_entries = Table(
+    "review_entries",
+    metadata,
+    Column("queue", Text, primary_key=True),  # mispredicted, waiting, uncertain or suspected
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
+    Column("class_name", Text),  # predicted, suspected, or of an item that waits, stated
+    Column("rank", Float, nullable=False),  # the lowest comes first
+    Column("result_id", BigInteger),
+    Column("feedback_id", BigInteger),
+    Column("attempt_id", BigInteger),
+    schema="training",
+)
+
+review_decisions = Table(
+    "review_decisions",
+    metadata,
+    _id(),
+    _item(),
+    Column("queue", Text, nullable=False),
+    Column("decision", Text, nullable=False),  # certify, correct or reject
+    Column("class_name", Text),
+    Column("reason", Text),  # of a rejection
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
+    Column("changes", JSONB, nullable=False),  # each item that it changed: id, former and new state
+    _at("decided_at"),
+    Column("undone_at", DateTime(timezone=True)),
+    schema="training",
 )
 
 events = Table(

@@ -23,8 +23,10 @@ from ml.catalog.tables import (
     images,
     items,
     metadata,
+    photo_vectors,
     predictions,
     results,
+    review_entries,
     texts,
 )
 from ml.deadlines import Deadline
@@ -36,7 +38,11 @@ TRAINING_DAYS = 1
 # Longer than an erasure needs to ask whether an upkeep is running, for which it shares the lock.
 _LOCK_SECONDS = 2.0
 # Tables whose rows are deleted with the item. A reference from any other table keeps the item.
-_GOES_WITH_THE_ITEM = {results, items}  # `items`: a copy outlives its original, and a version its former one
+_GOES_WITH_THE_ITEM = {
+    results,
+    items,
+    review_entries,
+}  # `items`: a copy outlives its original, and a version its former one
 
 
 @dataclass(frozen=True)
@@ -165,8 +171,9 @@ def dead_features(connection: sa.Connection, live_backbone_ids: Collection[str])
 
 
 def forget_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
-    """Delete these vectors."""
+    """Delete these vectors, and the copies of them that similar photos are found with."""
     connection.execute(sa.delete(features).where(_is_dead(live_backbone_ids)))
+    connection.execute(sa.delete(photo_vectors).where(photo_vectors.c.backbone_id.not_in(live_backbone_ids)))
 
 
 def _is_dead(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:

@@ -42,6 +42,7 @@ from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import notify_overdue
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
+from ml.training.suspected_labels import find_suspected_labels
 from ml.upkeep import photo_indexing
 from ml.upkeep.evaluation_leaks import LeakReport, remove_leaks
 
@@ -222,6 +223,9 @@ def register(workspace: Workspace, attempt_id: int) -> int:
     remember_version(workspace, version, attempt.snapshot_id)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, model_version=version)
+    suspected = find_suspected_labels(workspace, attempt)
+    if suspected:
+        logger.info("%d labels of the snapshot are suspected to be wrong; they wait for review.", suspected)
     return version
 
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "schema_0015"
-down_revision = "schema_0014"
+revision = "schema_0016"
+down_revision = "schema_0015"
 branch_labels = None
 depends_on = None
 

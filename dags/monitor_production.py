@@ -29,7 +29,9 @@ def monitor_production() -> None:
        to train the first one.
     3. **measure_drift** compares recent predictions with the champion's training data, and estimates the accuracy on
        them. It does not decide about retraining.
-    4. **is_due** runs **request_retraining** only if there is a reason. That task emits the asset
+    4. **index_photos** adds new photos of the pool to the index of known photos. The service finds photos there that
+       are similar to the one of a prediction.
+    5. **is_due** runs **request_retraining** only if there is a reason. That task emits the asset
        `retraining_requested` with the reason, which starts the DAG `retrain`.
 
     All tasks can be cleared and run again.
@@ -66,6 +68,15 @@ def monitor_production() -> None:
         with open_workspace() as workspace:
             cycle.measure_drift(workspace)
 
+    @task
+    def index_photos() -> None:
+        """Index the known photos by the champion's features."""
+        from ml import cycle
+        from ml.app import open_workspace
+
+        with open_workspace() as workspace:
+            cycle.index_photos(workspace)
+
     @task.short_circuit
     def is_due(reasons: str) -> str:
         """Let the next task run if there are reasons. Returns: the reasons."""
@@ -78,7 +89,7 @@ def monitor_production() -> None:
 
     reasons = monitor()
     check() >> reasons
-    reasons >> measure_drift()
+    reasons >> [measure_drift(), index_photos()]
     request_retraining(is_due(reasons))  # type: ignore[arg-type]
 
 

@@ -44,10 +44,12 @@ from ml.serving.activation_maps import choose_class, draw_over
 from ml.tasks.task import demand_locating
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
+from ml.upkeep import photo_indexing
 from ml.upkeep.evaluation_leaks import LeakReport, remove_leaks
 
 logger = logging.getLogger(__name__)
 
+INDEX_SECONDS = 15 * 60
 INGEST_SECONDS = 15 * 60
 
 STEPS = ("snapshot", "backbone", "features", "train", "register", "evaluate", "gate", "promote")
@@ -123,6 +125,15 @@ def measure_drift(workspace: Workspace) -> DriftCheck:
     Raises: NoChampionError, there is no model in production; ModelLoadError, ImageStoreError.
     """
     return check_drift(workspace, _champion(workspace))
+
+
+def index_photos(workspace: Workspace, on_progress: Progress | None = None) -> int:
+    """Index the known photos by the champion's features, for at most 15 minutes. The next call indexes the rest.
+
+    Returns: the number of photos that were added; 0 if the database has no pgvector.
+    Raises: NoChampionError, there is no model in production; ModelLoadError, ImageStoreError.
+    """
+    return photo_indexing.index_photos(workspace, _champion(workspace), Deadline(INDEX_SECONDS), on_progress)
 
 
 def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:
@@ -314,6 +325,8 @@ def retrain(
     report("gate", 1, 1)
     in_production = promote_challenger(workspace, attempt_id)
     report("promote", 1, 1)
+    if in_production == version:
+        index_photos(workspace)
     return RetrainReport(version, verdict, in_production)
 
 

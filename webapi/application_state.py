@@ -17,6 +17,7 @@ from ml.serving.model_host import ModelHost
 from ml.serving.picture_decoder.decoder_process import shared_decoder
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
+from ml.serving.similar_photos import SimilarPhotos
 from ml.settings import Settings
 from ml.tasks.registered_tasks import find_task
 from webapi.problems import unavailable
@@ -38,6 +39,7 @@ class Service:
     metrics: Metrics
     admission: AdmissionControl
     record: ServingRecord
+    similar: SimilarPhotos
     airflow: AirflowClient | None  # None if the settings name none
 
     @property
@@ -88,7 +90,8 @@ def init_app(app: Flask, settings: Settings) -> Service:
     admission = AdmissionControl(settings.model_queue_size)
     metrics = Metrics(models, admission)
     database_metrics.register(metrics.registry, settings, database)
-    service = Service(settings, database, models, metrics, admission, record, open_airflow(settings))
+    similar = SimilarPhotos(admission)
+    service = Service(settings, database, models, metrics, admission, record, similar, open_airflow(settings))
     app.extensions[_EXTENSION] = service
     return service
 

@@ -22,3 +22,8 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \gexec
 
 -- The roles from the migrations may connect to mycoflow; only the owner may connect to each other database.
 REVOKE ALL ON DATABASE mlflow, mlflow_auth, airflow, grafana FROM PUBLIC;
+
+-- Only a superuser may add pgvector. A server without it works, and finds no similar photos.
+\connect mycoflow
+SELECT 'CREATE EXTENSION IF NOT EXISTS vector'
+FROM pg_available_extensions WHERE name = 'vector' \gexec

@@ -111,6 +111,19 @@ def finetuned_weights(catalog: Catalog, version: int, backbone: Backbone) -> Bac
     return backbone.read_onnx(_get(catalog, stored.fp32_sha256), stored.weights_recipe)
 
 
+def find_base_backbone(connection: sa.Connection, backbone_id: str) -> str:
+    """Return the id of the backbone that a fine-tuned one started from. Another backbone is its own base.
+
+    That is the latest one with the same name and image size that was not fine-tuned.
+    """
+    onnx_sha256, _, preprocessing = backbone_id.partition(":")
+    stored = backbone_records.find_backbone_by_bytes(connection, onnx_sha256)
+    if stored is None or not stored.weights_recipe.startswith(FINETUNED):
+        return backbone_id
+    base = backbone_records.find_latest_backbone(connection, stored.backbone, stored.image_size, outside=FINETUNED)
+    return backbone_id if base is None else f"{base.onnx_sha256}:{preprocessing}"
+
+
 def count_tunable_layers(connection: sa.Connection, version: int) -> int | None:
     """Count the layers of a version's backbone that fine-tuning can train; None if its backbone was not made here."""
     stored = backbone_records.find_backbone_of_version(connection, version)

@@ -40,6 +40,7 @@ from ml.catalog.embedded import embedded_url, restart_in_background
 from ml.catalog.home_choices import demand_home, demand_restored
 from ml.catalog.locks import Lock, lock_migrations, try_share_restore
 from ml.catalog.object_store import ObjectStore, open_object_store
+from ml.catalog.vector_extension import ensure_extension
 from ml.deadlines import Deadline
 from ml.errors import (
     BusyError,
@@ -330,6 +331,7 @@ def _migrate(engine: sa.Engine, settings: Settings) -> None:
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+            ensure_extension(connection)
             _set_passwords(connection, settings)
     except OperationalError as error:
         raise DatabaseUnavailableError(f"PostgreSQL does not answer: {error.orig}") from error

@@ -193,6 +193,18 @@ attempts = Table(
     schema="training",
 )
 
+# The answers of a training to the items of its snapshot, each by a head that was fitted without the item's group.
+cross_fitted_answers = Table(
+    "cross_fitted_answers",
+    metadata,
+    Column("attempt_id", BigInteger, ForeignKey("training.attempts.id"), primary_key=True),
+    _item(primary_key=True),
+    Column("probabilities", ARRAY(REAL), nullable=False),  # in the order of the snapshot's classes
+    Column("suspected_class", Text),  # null unless the answer contradicts the label surely
+    Column("doubt", REAL),  # probability of the suspected class less that of the label
+    schema="training",
+)
+
 # A step may give up before its attempt exists: no reference to `attempts`.
 training_failures = Table(
     "training_failures",
@@ -236,6 +248,16 @@ features = Table(
     Column("backbone_id", Text, primary_key=True),
     Column("view", Text, primary_key=True, server_default="identity"),
     Column("vector", LargeBinary, nullable=False),  # float32, little endian; the backbone decides the length
+    schema="training",
+)
+
+# The features of known photos once more, as pgvector reads them. `training.index_photo_vectors` indexes them.
+photo_vectors = Table(
+    "photo_vectors",
+    metadata,
+    _owned_image(),
+    Column("backbone_id", Text, primary_key=True),
+    Column("vector", ARRAY(REAL), nullable=False),
     schema="training",
 )
 

@@ -134,6 +134,7 @@ def monitor() -> None:
     with alerting_workspace() as workspace, progress("Scoring") as on_progress:
         report = cycle.monitor(workspace, on_progress)
         drift = cycle.measure_drift(workspace)
+        indexed = cycle.index_photos(workspace)
         figure = words_of(workspace.task.main_figure)
     out.print(
         f"Version {report.model_version}: {figure} {report.main_figure:.1%}, {report.new_images} new images "
@@ -143,6 +144,8 @@ def monitor() -> None:
         out.print(f"Recent predictions differ from the training data: {', '.join(drift.moved)}.")
     if drift.estimated_accuracy is not None:
         out.print(f"Estimated accuracy on the last {drift.recent_images} predictions: {drift.estimated_accuracy:.1%}.")
+    if indexed:
+        out.print(f"{indexed} more photos can be shown as similar to others.")
     for reason in report.reasons:
         out.print(f"Retraining is due: {reason}")
     if report.reasons:

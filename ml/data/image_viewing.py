@@ -1,4 +1,7 @@
-"""Access to photos: users see the photos of their predictions, experts those they may review, admins all."""
+"""Access to photos: users see the photos of their predictions, experts those they may review, admins all.
+
+Known photos that came with the data are apart: an answer shows those that are similar to its photo to everybody.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +9,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.database import Catalog
+from ml.catalog.images.photo_vectors import is_known_photo
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import images, items, predictions, results
@@ -35,16 +39,43 @@ class Photo:
     media_type: str
 
 
+def demand_visible(connection: sa.Connection, account: Account, sha256: str) -> str:
+    """Return the group of the item with a photo that the account may see.
+
+    Raises: UnknownImageError, no image has this hash, or the account may not see it.
+    """
+    query = sa.select(items.c.group_key).where(items.c.image_sha256 == sha256, is_not_erased())
+    group_key = connection.execute(query.where(may_be_seen_by(account)).limit(1)).scalar_one_or_none()
+    if group_key is None:
+        raise _unknown_image()
+    return str(group_key)
+
+
 def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
     """Read an image that the account may see.
 
     Raises: UnknownImageError, no image has this hash, or the account may not see it; ImageStoreError;
         DatabaseUnavailableError.
     """
-    query = sa.select(images.c.media_type).join_from(images, items)
-    query = query.where(images.c.sha256 == sha256, is_not_erased())
+    return _read(catalog, sha256, is_not_erased() & may_be_seen_by(account))
+
+
+def read_known_photo(catalog: Catalog, sha256: str) -> Photo:
+    """Read a photo that every account may see, because answers are compared with it.
+
+    Raises: UnknownImageError, no such photo has this hash; ImageStoreError; DatabaseUnavailableError.
+    """
+    return _read(catalog, sha256, is_known_photo())
+
+
+def _read(catalog: Catalog, sha256: str, is_visible: sa.ColumnElement[bool]) -> Photo:
+    query = sa.select(images.c.media_type).join_from(images, items).where(images.c.sha256 == sha256, is_visible)
     with catalog.begin() as connection:
-        media_type = connection.execute(query.where(may_be_seen_by(account)).limit(1)).scalar_one_or_none()
+        media_type = connection.execute(query.limit(1)).scalar_one_or_none()
     if media_type is None:
-        raise UnknownImageError("Expected the hash of an image that you may see, got another.")
+        raise _unknown_image()
     return Photo(catalog.store.get(image_key(sha256)), media_type)
+
+
+def _unknown_image() -> UnknownImageError:
+    return UnknownImageError("Expected the hash of an image that you may see, got another.")

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import sqlalchemy as sa
+
 from ml.app import Workspace, demand_registered_model
+from ml.backbones.served_backbone import find_base_backbone
+from ml.catalog.images.photo_vectors import count_vectors
 from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
 from ml.catalog.models.served_versions import living_processes
 from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
+from ml.catalog.vector_extension import find_extension
 from ml.figures import words_of
 from ml.reporting.overview import describe_catalog
 from ml.reporting.serving_notices import describe_serving
@@ -92,6 +97,7 @@ def describe_state(workspace: Workspace) -> dict[str, str]:
             "in production": in_production,
             "service": served,
             **_describe_backbone(backbone),
+            "similar photos": _describe_similar(connection, version),
             **describe_catalog(connection, main_figure),
         }
 
@@ -102,3 +108,14 @@ def _describe_backbone(backbone: StoredBackbone | None) -> dict[str, str]:
     reason = "" if backbone.parity is None else f"; {backbone.parity['reason']}"
     made = f"{backbone.backbone}, {backbone.weights_recipe}, {backbone.image_size} px, {backbone.precision}"
     return {"its backbone": made + reason}
+
+
+def _describe_similar(connection: sa.Connection, version: int | None) -> str:
+    if find_extension(connection) is None:
+        return (
+            "not shown: the database has no pgvector. Install it, run `CREATE EXTENSION vector` as a superuser of the "
+            "database, then `mycoflow monitor`"
+        )
+    known = None if version is None else model_versions.find_model_version(connection, version)
+    count = 0 if known is None else count_vectors(connection, find_base_backbone(connection, known.backbone_id))
+    return f"found among {count} photos" if count else "not indexed yet; `mycoflow monitor` does it"

@@ -1,12 +1,14 @@
 """Dump a whole PostgreSQL database to one file, and restore it, with PostgreSQL's own tools."""
 
 import os
+import re
 import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import IsolationLevel
@@ -19,6 +21,9 @@ from ml.registry.moved_files import replace_root
 
 # A dump contains grants to these roles but does not create them, because roles belong to the whole server.
 _ROLES = ("web", "training", "grafana_ro")
+_OF_PGVECTOR = re.compile(
+    r" (EXTENSION - vector|COMMENT - EXTENSION vector|INDEX training photo_vectors_similar_\w+)\b"
+)
 _CONNECT_SECONDS = 5
 _LOCK_SECONDS = 2.0  # the server needs a moment to notice that the process of a killed restore has ended
 # Everything that a restore can create in a database, in the order in which it is deleted; nothing of an extension.
@@ -51,9 +56,17 @@ def dump_database(url: sa.URL, file: Path) -> None:
 def restore_database(url: sa.URL, file: Path) -> None:
     """Restore a dump into an empty database, whole or not at all. The URL's user owns the restored tables.
 
+    Without pgvector and its indexes, which the server or the user may not have: opening the catalog adds the extension,
+    and the next nightly check the indexes.
+
     Raises: BackupError, the tool is missing or fails.
     """
-    _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(file))
+    contents = _run("pg_restore", url, "--list", str(file), is_connected=False)
+    with NamedTemporaryFile("w", suffix=".list") as wanted:
+        wanted.writelines(line for line in contents.splitlines(keepends=True) if not _OF_PGVECTOR.search(line))
+        wanted.flush()
+        options = ("--no-owner", "--exit-on-error", "--single-transaction", f"--use-list={wanted.name}")
+        _run("pg_restore", url, *options, str(file))
 
 
 def is_empty(url: sa.URL) -> bool:
@@ -190,17 +203,20 @@ def _first_line(error: sa.exc.DBAPIError) -> str:
     return str(error.orig).partition("\n")[0]
 
 
-def _run(tool: str, url: sa.URL, *arguments: str) -> None:
+def _run(tool: str, url: sa.URL, *arguments: str, is_connected: bool = True) -> str:
+    """Run a tool, and return what it writes. Args: is_connected, whether the tool needs the database."""
     # The password is in the environment, because all users of the machine can read a command line.
     shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     environment = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
-    command = [_tool_path(tool), f"--dbname={shown}", "--no-password", *arguments]
+    connection = [f"--dbname={shown}", "--no-password"] if is_connected else []
+    command = [_tool_path(tool), *connection, *arguments]
     # close_fds: a tool that outlives a killed restore inherits the lock of the home, and so keeps the next one out.
     done = subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, check=False, close_fds=False
     )
     if done.returncode != 0:
         raise BackupError(f"Expected {tool} to succeed for database {url.database}. It failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _tool_path(tool: str) -> str:

@@ -23,6 +23,7 @@ from ml.catalog.tables import (
     images,
     items,
     metadata,
+    photo_vectors,
     predictions,
     results,
     texts,
@@ -165,8 +166,9 @@ def dead_features(connection: sa.Connection, live_backbone_ids: Collection[str])
 
 
 def forget_features(connection: sa.Connection, live_backbone_ids: Collection[str]) -> None:
-    """Delete these vectors."""
+    """Delete these vectors, and the copies of them that similar photos are found with."""
     connection.execute(sa.delete(features).where(_is_dead(live_backbone_ids)))
+    connection.execute(sa.delete(photo_vectors).where(photo_vectors.c.backbone_id.not_in(live_backbone_ids)))
 
 
 def _is_dead(live_backbone_ids: Collection[str]) -> sa.ColumnElement[bool]:

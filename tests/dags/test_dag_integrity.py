@@ -136,9 +136,12 @@ def test_only_the_task_after_the_short_circuit_emits_the_asset(described: dict[s
         ("is_due", "request_retraining"),
         ("monitor", "is_due"),
         ("monitor", "measure_drift"),
+        ("monitor", "index_photos"),
     }
     assert set(map(tuple, monitor["edges"])) == edges
-    assert all(monitor["tasks"][name]["outlets"] == [] for name in ("monitor", "measure_drift", "is_due"))
+    assert all(
+        monitor["tasks"][name]["outlets"] == [] for name in ("monitor", "measure_drift", "index_photos", "is_due")
+    )
     assert monitor["tasks"]["request_retraining"]["outlets"] == ["retraining_requested"]
 
 

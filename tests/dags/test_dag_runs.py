@@ -56,6 +56,7 @@ def test_a_first_model_is_promoted_and_enough_new_images_request_retraining(run_
         "check": "success",
         "monitor": "success",
         "measure_drift": "success",
+        "index_photos": "success",
         "is_due": "success",
         "request_retraining": "skipped",
     }

@@ -173,7 +173,7 @@ def test_every_volume_is_named_and_used(compose: dict[str, Any], services: dict[
 
 
 def test_every_image_has_a_fixed_version(services: dict[str, Any]) -> None:
-    assert all(re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z]+)?$", service["image"]) for service in services.values())
+    assert all(re.search(r":v?\d+\.\d+(\.\d+)?(-pg\d+)?(-[a-z]+)?$", service["image"]) for service in services.values())
 
 
 def test_nothing_private_enters_a_build(root: Path) -> None:

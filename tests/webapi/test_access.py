@@ -34,6 +34,8 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /data/query": "expert",
     "GET /images/{sha256}": "user",
     "DELETE /images/{sha256}": "user",
+    "GET /images/{sha256}/similar": "user",
+    "GET /known-photos/{sha256}": "user",
     "POST /data/update": "admin",
     "GET /models": "admin",
     "POST /model/update": "admin",

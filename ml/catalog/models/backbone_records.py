@@ -50,6 +50,19 @@ def find_backbone_by_bytes(connection: sa.Connection, onnx_sha256: str) -> Store
     return None if row is None else StoredBackbone(*row)
 
 
+def find_latest_backbone(
+    connection: sa.Connection, backbone: str, image_size: int, outside: str
+) -> StoredBackbone | None:
+    """Return the latest backbone with a name and an image size whose weights' recipe has another beginning."""
+    query = sa.select(*_FIELDS).where(
+        backbones.c.backbone == backbone,
+        backbones.c.image_size == image_size,
+        ~backbones.c.weights_recipe.startswith(outside, autoescape=True),
+    )
+    row = connection.execute(query.order_by(backbones.c.made_at.desc()).limit(1)).one_or_none()
+    return None if row is None else StoredBackbone(*row)
+
+
 def find_backbone_of_version(connection: sa.Connection, version: int) -> StoredBackbone | None:
     """Return the backbone of a model version; None if the version or its backbone was not made here."""
     query = sa.select(model_versions.c.backbone_id).where(model_versions.c.version == version)

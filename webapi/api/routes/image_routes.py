@@ -1,14 +1,15 @@
 """The image files."""
 
-from flask import Response, request
-from pydantic import BaseModel
+from flask import Response, jsonify, request
+from pydantic import BaseModel, Field
 
-from ml.data.image_viewing import read_photo
+from ml.data.image_viewing import Photo, read_known_photo, read_photo
 from ml.upkeep.erasing import erase_photo
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.api.data_models import Sha256
 from webapi.api.problem_answers import Problem, new_api
+from webapi.request_deadlines import current_deadline
 
 api = new_api("images", __name__, "data")
 
@@ -19,6 +20,22 @@ _IMAGE = {
     "description": "The photo as stored: upright, without metadata",
     "content": {"image/jpeg": _BYTES, "image/png": _BYTES},
 }
+
+
+class SimilarPhotoAnswer(BaseModel):
+    """A known photo."""
+
+    sha256: Sha256
+    label: str
+    licence: str | None = Field(description="Null for a photo that came with the data without rights")
+    holder: str | None = Field(description="Whom to credit")
+    similarity: float = Field(description="Cosine of the angle between the features of both photos; 1 for equal ones")
+
+
+class SimilarAnswer(BaseModel):
+    """Known photos, the most similar first."""
+
+    photos: list[SimilarPhotoAnswer]
 
 
 class ImagePath(BaseModel):
@@ -34,11 +51,51 @@ def get_image(path: ImagePath) -> Response:
 
     Raises: 404, there is no such image, or the account may not see it.
     """
-    photo = read_photo(application_state.current_catalog(), current_account(), path.sha256)
+    return _send(path, read_photo(application_state.current_catalog(), current_account(), path.sha256))
+
+
+@api.get("/known-photos/<sha256>", responses={200: _IMAGE, 304: None, 404: Problem})
+@requires("user")
+def get_known_photo(path: ImagePath) -> Response:
+    """Return a photo that `/images/{sha256}/similar` may list: of the pool, with a person's label, sent by no account.
+
+    Raises: 404, there is no such photo.
+    """
+    return _send(path, read_known_photo(application_state.current_catalog(), path.sha256))
+
+
+def _send(path: ImagePath, photo: Photo) -> Response:
     response = Response(photo.content, mimetype=photo.media_type, headers=_CACHING)
     response.set_etag(path.sha256)
     response.make_conditional(request)
     return response
+
+
+@api.get("/images/<sha256>/similar", responses={200: SimilarAnswer, 404: Problem})
+@requires("user")
+def get_similar_photos(path: ImagePath) -> Response:
+    """Return up to six known photos that are the most similar to a photo that the caller may see.
+
+    They have a person's label, and came with the data or from a source with a licence. The list is empty where the
+    database has no pgvector, and before the first index.
+
+    Raises: 404, there is no such image, or the account may not see it.
+    """
+    service = application_state.current()
+    catalog, model = application_state.current_catalog(), service.models.current
+    found = service.similar.find(catalog, model, current_account(), path.sha256, current_deadline())
+    return jsonify(
+        photos=[
+            {
+                "sha256": each.image_sha256,
+                "label": each.annotation.label,
+                "licence": each.licence,
+                "holder": each.holder,
+                "similarity": round(each.similarity, 4),
+            }
+            for each in found
+        ]
+    )
 
 
 @api.delete("/images/<sha256>", responses={204: None, 404: Problem})

@@ -1,7 +1,7 @@
 """The bytes of photos, for those who may see them."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import add_rights
+from ml.catalog.images.photo_vectors import index_vectors, save_vectors
 from ml.catalog.object_store import image_key
-from ml.catalog.tables import items
+from ml.catalog.tables import features, items
 from ml.ingest.folder import ingest_folder
 
 Png = Callable[[int], bytes]
@@ -173,3 +175,54 @@ def test_an_admin_changes_nothing_of_an_erased_photo(user: FlaskClient, admin: F
     assert admin.post("/data/update", json={"changes": [change]}).status_code == 404
     assert admin.get("/data/query?kind=images").json == {"images": [], "next_cursor": None}
     assert len(admin.get("/data/query?kind=predictions").json["predictions"]) == 1  # type: ignore[index]
+
+
+@pytest.fixture
+def indexed(catalog: Catalog) -> Callable[[Sequence[str], int], None]:
+    """Gives photos features of the version in service, as a nightly check does."""
+
+    def index(hashes: Sequence[str], feature_count: int) -> None:
+        with catalog.begin() as connection:
+            (backbone_id,) = connection.scalars(sa.select(features.c.backbone_id).distinct())
+            vectors = {
+                sha256: np.float32([1, place, *np.zeros(feature_count - 2)]) for place, sha256 in enumerate(hashes)
+            }
+            save_vectors(connection, backbone_id, vectors)
+            index_vectors(connection, backbone_id)
+
+    return index
+
+
+def test_a_prediction_s_photo_has_similar_photos_that_came_with_the_data(
+    user: FlaskClient, log_in: Callable[..., FlaskClient], asked: str, ingest: Callable[..., str], catalog: Catalog,
+    indexed: Callable[[Sequence[str], int], None], png: Png,
+) -> None:  # fmt: skip
+    assert user.get(f"/images/{asked}/similar").json == {"photos": []}  # nothing is indexed yet
+    known, uploaded = [ingest(seed) for seed in range(20, 28)], ingest(28, source="upload")
+    held_out = ingest(29, "evaluation")
+    with catalog.begin() as connection:
+        add_rights(connection, {known[0]: ("CC BY-SA 4.0", "Ada")})
+        count = len(connection.scalars(sa.select(features.c.vector)).first() or b"") // 4
+    indexed([uploaded, held_out, *known], count)
+    answer: Any = user.get(f"/images/{asked}/similar")
+    photos = answer.json["photos"]
+    assert len(photos) == 6
+    assert {each["sha256"] for each in photos} <= set(known)
+    assert {each["label"] for each in photos} == {"amanita"}
+    credited = [each for each in photos if each["holder"] is not None]
+    assert [(each["licence"], each["holder"]) for each in credited] in ([("CC BY-SA 4.0", "Ada")], [])
+    assert user.get(f"/known-photos/{known[0]}").mimetype == "image/png"
+    for hidden in (uploaded, held_out, asked, "0" * 64):
+        assert user.get(f"/known-photos/{hidden}").status_code == 404
+    assert log_in("user").get(f"/images/{asked}/similar").status_code == 404
+    assert user.get(f"/images/{known[0]}").status_code == 404  # only beside an answer
+
+
+def test_without_pgvector_the_row_of_similar_photos_is_empty(
+    user: FlaskClient, asked: str, ingest: Callable[..., str], catalog: Catalog,
+    indexed: Callable[[Sequence[str], int], None],
+) -> None:  # fmt: skip
+    indexed([ingest(20)], 3)
+    with catalog.begin() as connection:
+        connection.execute(sa.text("DROP EXTENSION vector CASCADE"))
+    assert user.get(f"/images/{asked}/similar").json == {"photos": []}

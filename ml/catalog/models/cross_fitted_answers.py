@@ -1,0 +1,29 @@
+"""The cross-fitted answers of a training: for each item of its snapshot, by a head fitted without the item's group."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import sqlalchemy as sa
+
+from ml.catalog.tables import cross_fitted_answers
+
+
+def save_cross_fitted(connection: sa.Connection, attempt_id: int, answers: Mapping[str, np.ndarray]) -> None:
+    """Store the answers of an attempt. They replace those of a former try of the same attempt.
+
+    Args: answers, item id -> probabilities (number of classes,) in the order of the snapshot's classes.
+    """
+    connection.execute(sa.delete(cross_fitted_answers).where(cross_fitted_answers.c.attempt_id == attempt_id))
+    rows = [
+        {"attempt_id": attempt_id, "item_id": item_id, "probabilities": probabilities.tolist()}
+        for item_id, probabilities in sorted(answers.items())
+    ]
+    if rows:
+        connection.execute(sa.insert(cross_fitted_answers), rows)
+
+
+def load_cross_fitted(connection: sa.Connection, attempt_id: int) -> dict[str, np.ndarray]:
+    """Return the stored answers of an attempt: item id -> float32 (number of classes,). Empty if there are none."""
+    query = sa.select(cross_fitted_answers.c.item_id, cross_fitted_answers.c.probabilities)
+    rows = connection.execute(query.where(cross_fitted_answers.c.attempt_id == attempt_id))
+    return {item_id: np.asarray(probabilities, np.float32) for item_id, probabilities in rows}

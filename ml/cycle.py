@@ -40,7 +40,8 @@ from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
 from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import notify_overdue
-from ml.serving.activation_maps import choose_class, draw_over
+from ml.serving.explaining.activation_maps import choose_class
+from ml.serving.explaining.heat_pictures import draw_over
 from ml.tasks.task import demand_locating
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 from flask import Response, jsonify, request, url_for
 from pydantic import BaseModel, ValidationError
 
-from ml.serving.activation_maps import Mapper
 from ml.serving.answering import Predictor
+from ml.serving.explaining.activation_maps import Mapper
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from webapi import application_state

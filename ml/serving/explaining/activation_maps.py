@@ -1,12 +1,7 @@
-"""Draw where in a photo a model saw a class: a heat map that lies exactly over the photo."""
+"""Draw where in the photo of a prediction the model saw a class, for those who may see the photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog.accounts.user_accounts import Account
@@ -18,13 +13,9 @@ from ml.data.image_viewing import read_photo
 from ml.deadlines import Deadline
 from ml.errors import LabelError, NoActivationMapError, UnknownImageError, UnknownPredictionError
 from ml.serving.admission import AdmissionControl
+from ml.serving.explaining.heat_pictures import draw_heat, encode_png, fit
 from ml.serving.loaded_model import LoadedModel
 from ml.tasks.task import demand_locating
-
-LONGEST_SIDE = 640  # pixels of a drawn map; a browser enlarges it over a larger photo
-_STRONGEST = 0.7  # opacity where a region speaks most for the class
-# From weak to strong: yellow, orange, dark red.
-_COLOURS = np.array([(255, 230, 90), (250, 120, 20), (190, 0, 40)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ class Mapper:
                 pixels = to_pixels(photo, self.model.card.image_size)
             with self.admission.computing.enter(self.deadline):
                 evidence = demand_locating(self.model.model).locate(pixels, name)
-                return encode_png(draw_heat(evidence, fit(photo)))
+            return encode_png(draw_heat(evidence, fit(photo)))
 
     def _find(self, prediction_id: int) -> tuple[StoredPrediction, bytes]:
         """Return a prediction and its photo."""
@@ -95,47 +86,6 @@ def choose_class(classes: Sequence[str], asked: str | None, top_class: str | Non
     if name is None:
         raise LabelError(f"class: expected one of the model's {len(classes)} classes, got another name.")
     return name
-
-
-def fit(photo: bytes) -> tuple[int, int]:
-    """Return the size of a photo's map: its own, or the same proportions with a longest side of LONGEST_SIDE."""
-    with Image.open(BytesIO(photo)) as image:
-        width, height = image.size
-    scale = min(1.0, LONGEST_SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def draw_heat(evidence: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
-    """Draw a class activation map in colours, over a photo of this size.
-
-    The network sees the whole photo, stretched to a square. So the map, stretched back, lies exactly over the photo.
-
-    Args: evidence, float32 (rows, columns); what is not positive stays transparent. size, width and height, pixels.
-    Returns: RGBA.
-    """
-    positive = np.maximum(evidence, 0)
-    most = float(positive.max())
-    grid = Image.fromarray(positive / most if most > 0 else positive)
-    strength = np.clip(np.asarray(grid.resize(size, Image.Resampling.BICUBIC)), 0, 1)
-    stops = np.linspace(0, 1, len(_COLOURS))
-    channels = [np.interp(strength, stops, _COLOURS[:, channel]) for channel in range(3)]
-    channels.append(strength * (_STRONGEST * 255))
-    return Image.fromarray(np.rint(np.stack(channels, axis=-1)).astype(np.uint8), "RGBA")
-
-
-def draw_over(photo: bytes, evidence: NDArray[np.float32]) -> bytes:
-    """Return a photo with a class activation map over it, as PNG."""
-    size = fit(photo)
-    with Image.open(BytesIO(photo)) as image:
-        shown = image.convert("RGB").resize(size).convert("RGBA")
-    return encode_png(Image.alpha_composite(shown, draw_heat(evidence, size)).convert("RGB"))
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Return an image as PNG."""
-    content = BytesIO()
-    image.save(content, "PNG")
-    return content.getvalue()
 
 
 def _unknown_prediction() -> UnknownPredictionError:

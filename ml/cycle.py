@@ -45,6 +45,7 @@ from ml.serving.explaining.heat_pictures import draw_over
 from ml.tasks.task import demand_locating
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
+from ml.training.suspected_labels import find_suspected_labels
 from ml.upkeep import photo_indexing
 from ml.upkeep.evaluation_leaks import LeakReport, remove_leaks
 
@@ -225,6 +226,9 @@ def register(workspace: Workspace, attempt_id: int) -> int:
     remember_version(workspace, version, attempt.snapshot_id)
     with workspace.catalog.begin() as connection:
         attempts.update_attempt(connection, attempt_id, model_version=version)
+    suspected = find_suspected_labels(workspace, attempt)
+    if suspected:
+        logger.info("%d labels of the snapshot are suspected to be wrong; they wait for review.", suspected)
     return version
 
 

@@ -18,6 +18,8 @@
     │   ├── UnknownPredictionError (LookupError)
     │   ├── NoPredictionsError (LookupError) nothing was predicted yet
     │   ├── FeedbackError (ValueError)       the feedback does not fit the prediction
+    │   ├── ReviewError (ValueError)         a reviewer's decision does not fit the item
+    │   ├── ReviewConflictError (RuntimeError)  somebody else decided first
     │   ├── EventError (ValueError)          an event cannot be stored
     │   ├── CursorError (ValueError)         the cursor of a page is not valid
     │   ├── SnapshotError (ValueError)       the pool cannot give a usable snapshot
@@ -134,6 +136,14 @@ class NoPredictionsError(CatalogError, LookupError):
 
 class FeedbackError(CatalogError, ValueError):
     """The feedback does not fit the prediction."""
+
+
+class ReviewError(CatalogError, ValueError):
+    """A reviewer's decision does not fit the item."""
+
+
+class ReviewConflictError(CatalogError, RuntimeError):
+    """Somebody else decided about the item, or changed it, since the reviewer saw it."""
 
 
 class EventError(CatalogError, ValueError):

@@ -18,6 +18,7 @@ from webapi.api.routes import (
     maintenance_routes,
     model_routes,
     prediction_routes,
+    review_routes,
     status_routes,
     supervision_routes,
     token_routes,
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(health_routes.api)
     app.register_api(data_routes.api)
     app.register_api(image_routes.api)
+    app.register_api(review_routes.api)
     app.register_api(model_routes.api)
     app.register_api(maintenance_routes.api)
     app.register_api(log_routes.api)

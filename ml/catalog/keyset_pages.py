@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -44,15 +45,54 @@ def read_page(
     return RowsPage(page, _write_cursor(page[-1], order) if len(found) > limit else None)
 
 
+def read_ranked_page(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    rank: sa.Column[float],
+    key: sa.Column[str],
+    limit: int,
+    cursor: str | None,
+) -> RowsPage:
+    """Read one page in the order of a number, the lowest first, then of a unique key. Args, Raises: as `read_page`.
+
+    The query must select both columns under their names.
+    """
+    query = query.order_by(rank, key).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(_read_ranked_cursor(cursor, rank, key) < sa.tuple_(rank, key))
+    found = connection.execute(query).all()
+    page = list(found[:limit])
+    if len(found) <= limit:
+        return RowsPage(page, None)
+    return RowsPage(page, _encode([getattr(page[-1], rank.name), getattr(page[-1], key.name)]))
+
+
+def _read_ranked_cursor(cursor: str, rank: sa.Column[float], key: sa.Column[str]) -> sa.Tuple:
+    try:
+        number, text = _decode(cursor)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _cursor_error() from error
+    if type(number) is not float or not math.isfinite(number) or not _is_key(text, str):
+        raise _cursor_error()
+    return sa.tuple_(sa.literal(number, rank.type), sa.literal(text, key.type))
+
+
+def _encode(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> Any:
+    padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+    return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+
+
 def _write_cursor(last: Any, order: Order) -> str:
-    text = json.dumps([getattr(last, order.moment.name).isoformat(), getattr(last, order.key.name)])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return _encode([getattr(last, order.moment.name).isoformat(), getattr(last, order.key.name)])
 
 
 def _read_cursor(cursor: str, order: Order) -> sa.Tuple:
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        moment, key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        moment, key = _decode(cursor)
         written = datetime.fromisoformat(moment)
         in_utc = written.astimezone(UTC)  # PostgreSQL refuses zones beyond 16 hours
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

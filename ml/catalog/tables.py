@@ -513,6 +513,36 @@ feedback = Table(
     schema="logs",
 )
 
+# What waits for a reviewer. Only triggers write it; the function training.refresh_review_entries says when.
+review_entries = Table(
+    "review_entries",
+    metadata,
+    Column("queue", Text, primary_key=True),  # mispredicted, waiting, uncertain or suspected
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
+    Column("class_name", Text),  # predicted, suspected, or of an item that waits, stated
+    Column("rank", Float, nullable=False),  # the lowest comes first
+    Column("result_id", BigInteger),
+    Column("feedback_id", BigInteger),
+    Column("attempt_id", BigInteger),
+    schema="training",
+)
+
+review_decisions = Table(
+    "review_decisions",
+    metadata,
+    _id(),
+    _item(),
+    Column("queue", Text, nullable=False),
+    Column("decision", Text, nullable=False),  # certify, correct or reject
+    Column("class_name", Text),
+    Column("reason", Text),  # of a rejection
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
+    Column("changes", JSONB, nullable=False),  # each item that it changed: id, former and new state
+    _at("decided_at"),
+    Column("undone_at", DateTime(timezone=True)),
+    schema="training",
+)
+
 events = Table(
     "events",
     metadata,

@@ -12,6 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.photo_vectors import is_known_photo
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.object_store import image_key
+from ml.catalog.reviews.review_queues import is_in_review
 from ml.catalog.tables import images, items, predictions, results
 from ml.errors import UnknownImageError
 
@@ -27,7 +28,7 @@ def may_be_seen_by(account: Account) -> sa.ColumnElement[bool]:
         return sa.true()
     is_predicted = sa.exists().where(results.c.item_id == items.c.id, predictions.c.result_id == results.c.id)
     if account.role == "expert":
-        return items.c.held_back.in_(_UNDER_REVIEW) | is_predicted
+        return items.c.held_back.in_(_UNDER_REVIEW) | is_predicted | is_in_review()
     return is_predicted.where(predictions.c.account_id == account.id)
 
 

@@ -14,6 +14,7 @@ after.
     hold_out  pool                            ->  recent part of the evaluation set
     supersede all                             ->  held back for good, no split; the new version takes over the state
     erase     all                             ->  a tombstone: no split, no annotation, and soon no photo
+    restore   all, if unchanged since         ->  the state before a decision that is undone
 """
 
 import hashlib
@@ -88,6 +89,7 @@ class Obstacles:
 
 
 _STATE = [items.c[name] for name in State.__dataclass_fields__]
+_PLACEMENT = [*_STATE, items.c.class_names, items.c.entered_pool_at]
 
 
 def read_states(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, State]:
@@ -101,6 +103,46 @@ def _state(*values: Any) -> State:
     state = dict(zip(State.__dataclass_fields__, known, strict=True))
     annotation = None if class_names is None else read_annotation(class_names, state["annotation"])
     return State(**(state | {"annotation": annotation}))
+
+
+def read_placements(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return all that a transition may change of each item, as JSON, by its id. Unknown ids are missing."""
+    rows = connection.execute(sa.select(items.c.id, *_PLACEMENT).where(items.c.id.in_(item_ids))).mappings()
+    return {row["id"]: {column.name: _jsonable(row[column.name]) for column in _PLACEMENT} for row in rows}
+
+
+def _jsonable(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def restore(
+    connection: sa.Connection, item_id: str, before: Mapping[str, Any], after: Mapping[str, Any], actor: str
+) -> bool:
+    """Give an item back the state that it had before a decision, to the time of its entry into the pool.
+
+    Args: before, after, of `read_placements`.
+    Returns: False if the state is another one than that after the decision; then nothing changes.
+    """
+    lock_membership(connection, "pool")
+    if read_placements(connection, [item_id]).get(item_id) != after:
+        return False
+    states = read_states(connection, [item_id])
+    entered = before["entered_pool_at"]
+    values = {**before, "entered_pool_at": None if entered is None else datetime.fromisoformat(entered)}
+    connection.execute(sa.update(items).where(items.c.id == item_id).values(values))
+    _repeat_annotation(connection, item_id, before)
+    _record(connection, "restored", actor, states, [item_id], {})
+    return True
+
+
+def _repeat_annotation(connection: sa.Connection, item_id: str, before: Mapping[str, Any]) -> None:
+    """Add the former annotation to the history once more, with who said it: the last entry is the current one."""
+    if before["class_names"] is None:
+        return
+    is_former = (annotations.c.class_names == before["class_names"]) & (annotations.c.origin == before["label_origin"])
+    former = sa.select(annotations.c.item_id, *(annotations.c[name] for name in _ANNOTATION_COLUMNS))
+    former = former.where(annotations.c.item_id == item_id, is_former).order_by(annotations.c.id.desc()).limit(1)
+    connection.execute(sa.insert(annotations).from_select(["item_id", *_ANNOTATION_COLUMNS], former))
 
 
 def wait(connection: sa.Connection, arrivals: Sequence[Arrival], actor: str) -> None:

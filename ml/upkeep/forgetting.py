@@ -26,6 +26,7 @@ from ml.catalog.tables import (
     photo_vectors,
     predictions,
     results,
+    review_entries,
     texts,
 )
 from ml.deadlines import Deadline
@@ -37,7 +38,11 @@ TRAINING_DAYS = 1
 # Longer than an erasure needs to ask whether an upkeep is running, for which it shares the lock.
 _LOCK_SECONDS = 2.0
 # Tables whose rows are deleted with the item. A reference from any other table keeps the item.
-_GOES_WITH_THE_ITEM = {results, items}  # `items`: a copy outlives its original, and a version its former one
+_GOES_WITH_THE_ITEM = {
+    results,
+    items,
+    review_entries,
+}  # `items`: a copy outlives its original, and a version its former one
 
 
 @dataclass(frozen=True)

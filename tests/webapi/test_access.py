@@ -36,6 +36,12 @@ LEAST_ROLES: dict[str, Role | None] = {
     "DELETE /images/{sha256}": "user",
     "GET /images/{sha256}/similar": "user",
     "GET /known-photos/{sha256}": "user",
+    "GET /reviews": "expert",
+    "GET /reviews/batches": "expert",
+    "GET /reviews/batches/{batch_id}/rejects": "expert",
+    "GET /reviews/{queue}": "expert",
+    "POST /reviews/decisions": "expert",
+    "POST /reviews/undo": "expert",
     "POST /data/update": "admin",
     "GET /models": "admin",
     "POST /model/update": "admin",
@@ -54,7 +60,9 @@ def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, lis
     """The status and the challenges of an answer to a request without parameters."""
     method, path = route.split()
     with client.open(
-        path.format(prediction_id="1", sha256="0" * 64, login="nobody"), method=method, **arguments
+        path.format(prediction_id="1", sha256="0" * 64, login="nobody", batch_id="1", queue="waiting"),
+        method=method,
+        **arguments,
     ) as answer:
         return answer.status_code, answer.headers.getlist("WWW-Authenticate")
 

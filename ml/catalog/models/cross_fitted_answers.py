@@ -1,11 +1,20 @@
 """The cross-fitted answers of a training: for each item of its snapshot, by a head fitted without the item's group."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from ml.catalog.tables import cross_fitted_answers
+from ml.catalog.tables import cross_fitted_answers, review_entries
+
+
+class Suspicion(NamedTuple):
+    """A label that an answer contradicts. Args: suspected_class, what it may be; doubt, how sure that is, 0 to 1."""
+
+    suspected_class: str
+    doubt: float
 
 
 def save_cross_fitted(connection: sa.Connection, attempt_id: int, answers: Mapping[str, np.ndarray]) -> None:
@@ -27,3 +36,18 @@ def load_cross_fitted(connection: sa.Connection, attempt_id: int) -> dict[str, n
     query = sa.select(cross_fitted_answers.c.item_id, cross_fitted_answers.c.probabilities)
     rows = connection.execute(query.where(cross_fitted_answers.c.attempt_id == attempt_id))
     return {item_id: np.asarray(probabilities, np.float32) for item_id, probabilities in rows}
+
+
+def mark_suspected(connection: sa.Connection, attempt_id: int, suspicions: Mapping[str, Suspicion]) -> None:
+    """Mark the suspected labels of an attempt, in place of those of a former call, and let a reviewer see them.
+
+    Args: suspicions, by item id.
+    """
+    of_attempt = sa.update(cross_fitted_answers).where(cross_fitted_answers.c.attempt_id == attempt_id)
+    connection.execute(of_attempt.values(suspected_class=None, doubt=None))
+    for item_id, suspicion in sorted(suspicions.items()):
+        change = of_attempt.where(cross_fitted_answers.c.item_id == item_id)
+        connection.execute(change.values(suspicion._asdict()))
+    former = connection.scalars(sa.select(review_entries.c.item_id).where(review_entries.c.queue == "suspected"))
+    changed = sorted({*former, *suspicions})
+    connection.execute(sa.select(sa.func.training.refresh_review_entries(sa.cast(changed, ARRAY(sa.Text)))))

@@ -1,0 +1,1 @@
+"""The review queues, and what reviewers decided."""

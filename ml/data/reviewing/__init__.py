@@ -1,0 +1,1 @@
+"""Review: read the queues, decide, and undo a decision."""

@@ -24,6 +24,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /predictions": "user",
     "POST /predictions": "user",
     "POST /predictions/{prediction_id}/feedback": "user",
+    "GET /predictions/{prediction_id}/activation-map": "user",
     "POST /logs/write": "user",
     "GET /accuracy": "admin",
     "GET /past_pred_acc": "admin",

@@ -6,6 +6,7 @@ from flask import Response, jsonify, request, url_for
 from pydantic import BaseModel, ValidationError
 
 from ml.serving.answering import Predictor
+from ml.serving.explaining.activation_maps import Mapper
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from webapi import application_state
@@ -13,11 +14,14 @@ from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
 from webapi.api.prediction_models import (
     FEEDBACK_RELATION,
+    HEAT_MAP,
     UPLOAD_OR_URL,
     CountQuery,
+    MapQuery,
     Names,
     NamesQuery,
     PredictionAnswer,
+    PredictionPath,
     UrlBody,
 )
 from webapi.api.problem_answers import Problem, new_api
@@ -72,6 +76,27 @@ def post_prediction(query: CountQuery) -> Response:
         results=_encode(model, prediction, count),
     )
     return _with_headers(answer, prediction.id)
+
+
+@api.get("/predictions/<int:prediction_id>/activation-map", responses={200: HEAT_MAP, 404: Problem, 409: Problem})
+@requires("user")
+def get_activation_map(path: PredictionPath, query: MapQuery) -> Response:
+    """Draw where in the photo of a prediction the model saw a class.
+
+    Allowed for the account that requested the prediction, experts and admins. Only the version that is served draws
+    maps: 409 for predictions of another version, and for a model whose network does not allow it.
+    """
+    refuse_in_maintenance()
+    service = application_state.current()
+    mapper = Mapper(
+        application_state.current_catalog(),
+        service.admission,
+        service.models.demand_current(),
+        current_account(),
+        current_deadline(),
+    )
+    picture = mapper.draw(path.prediction_id, query.class_name)
+    return Response(picture, mimetype="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
 def _with_headers(answer: Response, prediction_id: int) -> Response:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ml.app import open_workspace
 from ml.backbones.backbone_costs import measure_cost
-from ml.backbones.registered import REGISTERED, find_backbone
+from ml.backbones.registered import FIRST_BACKBONE, REGISTERED, find_backbone
 from ml.cli.terminal import error_out, out, steps
 from ml.errors import SettingsError
 from ml.training.chosen_backbone import kept_backbone
@@ -101,7 +101,9 @@ def _read_weights(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         name, _, source = text.partition("=")
         if not name or not source:
-            raise SettingsError(f"Expected --weights as BACKBONE=WEIGHTS, such as vgg16=random. Received: {text!r}.")
+            raise SettingsError(
+                f"Expected --weights as BACKBONE=WEIGHTS, such as {FIRST_BACKBONE}=random. Received: {text!r}."
+            )
         read.setdefault(name, []).append(source)
     return read
 

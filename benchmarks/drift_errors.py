@@ -18,10 +18,11 @@ from rich.table import Table
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.vgg16.onnx_export import export_backbone
 from ml.backbones.vgg16.weights import resolve_weights
-from ml.confidence.estimation import estimate_accuracy, fit_temperature
+from ml.confidence.calibration import fit_temperature
+from ml.confidence.estimation import estimate_accuracy
 from ml.deadlines import Deadline
 from ml.evaluation.drift import Sample, measure_drift
-from ml.tasks.classification.head_training import train_head
+from ml.tasks.classification.fitting.head_training import train_head
 
 TRAINING, VALIDATION = 700, 100
 REFERENCE, CALIBRATION, RECENT = 200, 250, 300

@@ -20,6 +20,7 @@ PREFIX = "MYCOFLOW_"
 LARGEST_IMAGE_SIZE = 512  # pixels
 STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
 
+HeadSolver = Literal["convex", "adam"]
 Precision = Literal["int8", "fp32"]
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
@@ -95,6 +96,10 @@ class Settings(BaseSettings):
     model_precision: Precision = Field("int8", description="Arithmetic of the served backbone")
     int8_minimum_agreement: float = Field(
         0.98, ge=0, le=1, description="Use int8 only if this share of its answers equals fp32's"
+    )
+    head_solver: HeadSolver = Field(
+        "convex",
+        description="How a retraining fits the head: convex, a logistic regression; adam, in epochs with dropout",
     )
     mirrored_views: bool = Field(True, description="Train on mirrored images too; false when left and right differ")
     rotated_views: bool = Field(False, description="Train on images turned by 10 degrees to both sides too")

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.errors import LabelError, TrainingError
 from ml.progress import EpochProgress, Progress
+from ml.settings import Settings
 from ml.tasks.card import ModelCard, load_card, save_card
 from ml.tasks.registered_tasks import REGISTERED
 from ml.tasks.stored_answers import answer_from_features
@@ -156,7 +156,9 @@ class MultiLabel:
     counts_right_answers = False
     nightly_figures = ("precision_macro", "recall_macro", "f1_macro")
     is_exclusive = False
-    default_hyperparameters: HyperparameterValues = MappingProxyType({"learning_rate": 0.5})
+
+    def default_hyperparameters(self, _settings: Settings, /) -> HyperparameterValues:
+        return {"learning_rate": 0.5}
 
     def read_label(self, label: str, /) -> Annotation:
         names = label.split(", ")

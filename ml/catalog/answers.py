@@ -15,7 +15,8 @@ class Answer:
         confidence: the model's confidence in its answer, 0 to 1.
         margin: difference between the probability of `top_class` and the next highest one, 0 to 1.
         probabilities: float32 (classes,), in the order of the version's classes.
-        novelty: distance of the item from all known classes; None if it is not measured.
+        novelty: how unlike all known classes the item is, as a multiple of the version's threshold; None if it is not
+            measured.
         detail: the rest of the answer, as JSON, which only the task reads; None if the fields hold everything.
     """
 
@@ -25,3 +26,8 @@ class Answer:
     probabilities: NDArray[np.float32]
     novelty: float | None = None
     detail: dict[str, object] | None = None
+
+    @property
+    def is_novel(self) -> bool:
+        """Whether the item seems to show none of the known classes. False if novelty is not measured."""
+        return self.novelty is not None and self.novelty > 1

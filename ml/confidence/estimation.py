@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MINIMUM_IMAGES = 30  # fewer images are too few for a calibration
-
-_LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20
-_SMALLEST_PROBABILITY = np.finfo(np.float32).tiny  # the logarithm of 0 is not finite
+from ml.confidence.calibration import apply_temperature
 
 Floats = NDArray[np.floating]
 
@@ -22,26 +19,6 @@ class ObservedAccuracy:
     high: float
 
 
-def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
-    """Fit the temperature: the divisor of the logits that calibrates the confidences best.
-
-    Args:
-        probabilities: of human-labelled images that the model was not trained on, (n, classes), n from 1.
-        labels: class indices, (n,).
-    Returns: above 1 for an overconfident model.
-    Source: temperature scaling; Guo, Pleiss, Sun, Weinberger, arXiv 1706.04599.
-    """
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - 1 s
-    from scipy.special import log_softmax  # noqa: PLC0415 - 1 s
-
-    logits, rows = _logits(probabilities), np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded").x))
-
-
 def estimate_accuracy(probabilities: Floats, temperature: float) -> float:
     """Estimate the accuracy as the mean of calibrated confidences (confidence-based performance estimation).
 
@@ -51,9 +28,7 @@ def estimate_accuracy(probabilities: Floats, temperature: float) -> float:
     Args: probabilities, (n, classes), n from 1.
     Source: CBPE as in NannyML's documentation, "Confidence-based Performance Estimation", for accuracy.
     """
-    from scipy.special import softmax  # noqa: PLC0415 - 1 s
-
-    return float(softmax(_logits(probabilities) / temperature, axis=1).max(axis=1).mean())
+    return float(apply_temperature(probabilities, temperature).max(axis=1).mean())
 
 
 def observed_accuracy(right: int, count: int) -> ObservedAccuracy | None:
@@ -67,8 +42,3 @@ def observed_accuracy(right: int, count: int) -> ObservedAccuracy | None:
         return None
     interval = binomtest(right, count).proportion_ci(confidence_level=0.95, method="wilson")
     return ObservedAccuracy(right / count, float(interval.low), float(interval.high))
-
-
-def _logits(probabilities: Floats) -> NDArray[np.float64]:
-    """Return the logarithms: logits up to a constant per image, which softmax cancels."""
-    return np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY).astype(np.float64))

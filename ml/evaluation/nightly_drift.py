@@ -13,6 +13,7 @@ from ml.catalog.logs.results import load_results
 from ml.catalog.models.drift_checks import DriftCheck, count_feedback, recent_images, reference_images, save_drift_check
 from ml.catalog.models.model_versions import ModelVersion
 from ml.confidence import estimation
+from ml.confidence.calibration import MINIMUM_IMAGES, fit_temperature
 from ml.data.evaluation_sets import current_members
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
 from ml.evaluation.scoring import answer_items
@@ -93,11 +94,11 @@ def _estimate(
     task: Task, classes: Sequence[str], calibration: Sequence[tuple[Annotation, Answer]], recent: Sequence[Answer]
 ) -> float | None:
     """Estimate the accuracy; None if there are too few items, or an item may have several classes."""
-    if not task.is_exclusive or min(len(calibration), len(recent)) < estimation.MINIMUM_IMAGES:
+    if not task.is_exclusive or min(len(calibration), len(recent)) < MINIMUM_IMAGES:
         return None
     labels = np.array([classes.index(annotation.class_names[0]) for annotation, _ in calibration])
     calibration_probabilities = np.stack([answer.probabilities for _, answer in calibration])
-    temperature = estimation.fit_temperature(calibration_probabilities, labels)
+    temperature = fit_temperature(calibration_probabilities, labels)
     return estimation.estimate_accuracy(np.stack([answer.probabilities for answer in recent]), temperature)
 
 

@@ -31,6 +31,10 @@ class ModelCard:
         precision: arithmetic of the backbone, `int8` or `fp32`. The head is always fp32.
         precision_reason: reason for this precision, in a sentence.
         reduce_range: the int8 weights have 7 bits, so that sums saturate on no CPU.
+        temperature: the divisor of the logits that calibrates the confidences; the head in the files contains it.
+        calibration_images: number of images that the temperature was fitted on; 0 if it was not fitted.
+        novelty_threshold: the novelty above which an item shows none of the classes; None if novelty is not measured.
+        novelty_reason: how the threshold was chosen, or why novelty is not measured, in a sentence.
         model_sha256: SHA-256 of model.onnx, set when the files are written. None in old versions.
     """
 
@@ -45,6 +49,10 @@ class ModelCard:
     precision: str = "fp32"
     precision_reason: str = ""
     reduce_range: bool = False
+    temperature: float = 1.0
+    calibration_images: int = 0
+    novelty_threshold: float | None = None
+    novelty_reason: str = "Novelty is not measured by this version."
     model_sha256: str | None = None
 
 

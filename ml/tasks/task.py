@@ -133,6 +133,7 @@ class TrainingData:
         views: names in ml.backbones.views.VIEWS, for the training fold; the validation fold has only the original view.
         seed: for every random choice.
         on_step: called with ("activations", "tune", "features" or "train", done, total).
+        is_search: the models are only compared with one another, on the validation fold; none of them will serve.
     """
 
     catalog: Catalog
@@ -142,6 +143,7 @@ class TrainingData:
     views: Sequence[str]
     seed: int
     on_step: StepProgress
+    is_search: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,10 @@ class TrainedModel(Protocol):
 
     @property
     def history(self) -> Mapping[str, Sequence[float]]:
-        """Return one value per epoch, by name, with `loss` and `val_loss`; `val_` means the validation fold."""
+        """Return one value per epoch, by name, with `loss` and `val_loss`; `val_` means the validation fold.
+
+        A training without epochs has none.
+        """
 
     @property
     def figures(self) -> Figures:
@@ -256,6 +261,15 @@ class MeasuredOnTraining(Protocol):
     @property
     def training_figures(self) -> Figures:
         """Return the figures on the unchanged images of the training fold."""
+
+
+@runtime_checkable
+class CrossFitted(Protocol):
+    """A trained model with answers to its snapshot by models that were trained without the item and its group."""
+
+    @property
+    def cross_fitted(self) -> Mapping[str, Floats]:
+        """Return probabilities by item id, float32 (classes,), calibrated as those of the model."""
 
 
 class Trainer(Protocol):
@@ -293,9 +307,8 @@ class Task(AnnotationReader, Protocol):
     def nightly_figures(self) -> Sequence[str]:
         """Return the names of the rows of ml.figures.NIGHTLY that the task has."""
 
-    @property
-    def default_hyperparameters(self) -> HyperparameterValues:
-        """Return the hyperparameters of a retraining."""
+    def default_hyperparameters(self, settings: Settings, /) -> HyperparameterValues:
+        """Return the hyperparameters of a retraining with these settings."""
 
     def prepare_trainer(self, data: TrainingData, /) -> Trainer:
         """Read the inputs of training, such as features. Compute and store those that are missing.
@@ -330,7 +343,9 @@ class Task(AnnotationReader, Protocol):
         """Score the answers to one or more items. None means that an item was not answered; its score is 0."""
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        """Return the annotation under which an item may be harvested. Return None if the confidence is too low.
+        """Return the annotation under which an item may be harvested.
+
+        Return None if the confidence is too low, or the item seems to show none of the known classes.
 
         Args: confidence, MYCOFLOW_HARVEST_CONFIDENCE.
         """

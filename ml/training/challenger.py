@@ -11,6 +11,7 @@ from pathlib import Path
 from ml.app import Workspace
 from ml.backbones.served_backbone import ServedBackbone
 from ml.catalog.database import Catalog
+from ml.catalog.models import cross_fitted_answers
 from ml.catalog.models.attempts import Attempt
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set
@@ -19,7 +20,7 @@ from ml.errors import EvaluationSetError
 from ml.figures import fold_metric
 from ml.progress import StepProgress
 from ml.registry.mlflow_runs import DatasetSummary, Run
-from ml.tasks.task import HyperparameterValues, MeasuredOnTraining, TrainedModel, TrainingData
+from ml.tasks.task import CrossFitted, HyperparameterValues, MeasuredOnTraining, TrainedModel, TrainingData
 from ml.training import training_plots
 
 # The Keras copy runs at a sixth of ONNX Runtime's speed. This many images measure its accuracy well enough.
@@ -68,11 +69,12 @@ def train_challenger(
         served = prepare_backbone(snapshot, run, report)
         report("backbone", 1, 1)
         _log_origin(run, workspace, attempt, snapshot, served)
-        hyperparameters = {**task.default_hyperparameters, **plan.hyperparameters}
+        hyperparameters = {**task.default_hyperparameters(workspace.settings), **plan.hyperparameters}
         run.log_parameters({f"hyperparameter_{name}": value for name, value in hyperparameters.items()})
         data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, plan.views, plan.seed, report)
         trained = task.prepare_trainer(data).fit(hyperparameters, deadline)
         _log_training(run, trained)
+        _save_cross_fitted(workspace.catalog, attempt, trained)
         _log_model(run, trained, _evaluation_sample(workspace.catalog, snapshot.classes), started)
     return run.mlflow_run_id
 
@@ -113,10 +115,19 @@ def _log_training(run: Run, trained: TrainedModel) -> None:
     report = {**figures.shares, "per_class": figures.per_class, "confusion": figures.confusion}
     run.log_report("validation_report.json", report)
     with tempfile.TemporaryDirectory() as folder:
-        curves = Path(folder) / "learning_curves.png"
-        training_plots.save_learning_curves(trained.history, curves)
-        for picture in (curves, *trained.draw(Path(folder))):
+        pictures = list(trained.draw(Path(folder)))
+        if trained.history:
+            curves = Path(folder) / "learning_curves.png"
+            training_plots.save_learning_curves(trained.history, curves)
+            pictures.append(curves)
+        for picture in pictures:
             run.log_picture(picture)
+
+
+def _save_cross_fitted(catalog: Catalog, attempt: Attempt, trained: TrainedModel) -> None:
+    if isinstance(trained, CrossFitted):
+        with catalog.begin() as connection:
+            cross_fitted_answers.save_cross_fitted(connection, attempt.id, trained.cross_fitted)
 
 
 def _log_model(run: Run, trained: TrainedModel, sample: Sequence[EvaluationItem], started: float) -> None:

@@ -14,7 +14,7 @@ from ml.catalog.models.attempts import Attempt
 from ml.data.selection import NEWEST, Selection, SnapshotRules, parse_selection
 from ml.errors import CatalogError, NoChampionError, SettingsError
 from ml.progress import StepProgress
-from ml.settings import Settings
+from ml.settings import HeadSolver, Settings
 from ml.tasks.task import FinetuningOptions, Task, demand_finetunable, demand_tunable
 from ml.training.challenger import Plan, train_challenger
 from ml.training.chosen_backbone import ensure_backbone
@@ -38,6 +38,7 @@ class PinnedSettings:
     backbone: str | None = None
     weights: str | None = None
     int8_minimum_agreement: float | None = None
+    head_solver: HeadSolver = "convex"
 
     @classmethod
     def of(cls, settings: Settings) -> "PinnedSettings":
@@ -51,6 +52,7 @@ class PinnedSettings:
             backbone=settings.backbone,
             weights=settings.weights,
             int8_minimum_agreement=settings.int8_minimum_agreement,
+            head_solver=settings.head_solver,
         )
 
     def views(self) -> list[str]:
@@ -68,6 +70,7 @@ class PinnedSettings:
             "backbone": self.backbone,
             "weights": self.weights,
             "int8_minimum_agreement": self.int8_minimum_agreement,
+            "head_solver": self.head_solver,
         }
         return replace(workspace, settings=workspace.settings.model_copy(update=pinned))
 
@@ -224,8 +227,9 @@ class Tune:
         return _rules(self.snapshot_size, settings, NEWEST)
 
     def pin(self, settings: Settings, champion: int | None) -> "Tune":
-        """Add the settings and the version to start from."""
-        return replace(self, model_version=champion, pinned=PinnedSettings.of(settings))
+        """Add the settings and the version to start from. The hyperparameters are those of Adam."""
+        pinned = replace(PinnedSettings.of(settings), head_solver="adam")
+        return replace(self, model_version=champion, pinned=pinned)
 
     def check(self, connection: sa.Connection) -> None:
         """Do nothing: the constructor has checked all values."""

@@ -17,7 +17,7 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.task import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
+from ml.tasks.task import HyperparameterValues, Trainer, TrainingData, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -49,7 +49,7 @@ def search(workspace: Workspace, attempt: Attempt, on_step: StepProgress | None 
     objective = _Objective.of(workspace, recipe, snapshot, report)
     objective.trainer(False)  # compute the features before the first trial, not in its time
     ran = 0
-    with open_study(workspace.catalog, attempt.request_key, first_trial(workspace.task, objective.may_mirror)) as study:
+    with open_study(workspace.catalog, attempt.request_key, objective.first) as study:
         while (begun := count_begun(study)) < recipe.trials:
             report("search", begun, recipe.trials)
             study.optimize(objective, n_trials=1, catch=(Exception,))
@@ -66,7 +66,8 @@ def end_search(workspace: Workspace, attempt: Attempt) -> None:
     recipe = _recipe_of(attempt)
     if recipe.hyperparameters is not None:
         return
-    first = first_trial(workspace.task, recipe.pinned.mirrored_views)
+    pinned = recipe.pinned.apply(workspace).settings
+    first = first_trial(workspace.task, pinned, recipe.pinned.mirrored_views)
     with open_study(workspace.catalog, attempt.request_key, first) as study:
         best = best_trial(study)
         log_study(workspace, attempt, study, best)
@@ -76,9 +77,12 @@ def end_search(workspace: Workspace, attempt: Attempt) -> None:
         attempts.update_attempt(connection, attempt.id, parameters=parameters)
 
 
-def first_trial(task: Task, may_mirror: bool) -> dict[str, Any]:
-    """Return the defaults of a retraining as a trial's parameters."""
-    return {**task.default_hyperparameters, **({MIRRORED_VIEWS: True} if may_mirror else {})}
+def first_trial(workspace: Workspace, may_mirror: bool) -> dict[str, Any]:
+    """Return the defaults of a retraining as a trial's parameters. Args: workspace, with the search's settings."""
+    return {
+        **workspace.task.default_hyperparameters(workspace.settings),
+        **({MIRRORED_VIEWS: True} if may_mirror else {}),
+    }
 
 
 def suggest(task: TunableTask, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:
@@ -112,12 +116,14 @@ class _Objective:
         trainer: returns the trainer with or without mirrored images. All trials share data, backbone and seed.
         budget_seconds: time limit of one trial.
         may_mirror: whether mirrored images may be tried.
+        first: parameters of the first trial.
     """
 
     task: TunableTask
     trainer: Callable[[bool], Trainer]
     budget_seconds: float
     may_mirror: bool
+    first: Mapping[str, Any]
 
     @classmethod
     def of(cls, workspace: Workspace, recipe: Tune, snapshot: Snapshot, report: StepProgress) -> "_Objective":
@@ -128,11 +134,14 @@ class _Objective:
         @cache
         def trainer(is_mirrored: bool) -> Trainer:
             views = replace(recipe.pinned, mirrored_views=is_mirrored).views()
-            data = TrainingData(workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, report)
+            data = TrainingData(
+                workspace.catalog, workspace.settings, snapshot, served, views, recipe.seed, report, is_search=True
+            )
             return workspace.task.prepare_trainer(data)
 
         budget_seconds = workspace.settings.training_budget_minutes * 60
-        return cls(demand_tunable(workspace.task), trainer, budget_seconds, recipe.pinned.mirrored_views)
+        task, may_mirror = demand_tunable(workspace.task), recipe.pinned.mirrored_views
+        return cls(task, trainer, budget_seconds, may_mirror, first_trial(task, workspace.settings, may_mirror))
 
     def __call__(self, trial: "Trial") -> float:
         try:

@@ -18,7 +18,6 @@ from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_runs import MONITORING_EXPERIMENT
 from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
-from ml.tasks.classification.classification_task import Classification
 from ml.training.recipes import Retrain
 
 PARAMETERS = Retrain(snapshot_size=200)
@@ -167,8 +166,7 @@ def test_a_class_below_its_own_floor_asks_for_retraining_and_a_floor_of_no_class
 def test_a_rejected_challenger_stays_registered_with_its_reasons(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
+    monkeypatch.setattr("ml.tasks.classification.fitting.convex_head.STRENGTHS", (1e-12,))
     report = cycle.retrain(trained, "worse", "test", replace(PARAMETERS, seed=1))
     assert (report.verdict.decision, report.production_version) == ("keep", 1)
     assert "worse than the champion by more than one standard error" in report.verdict.reasons[0]
@@ -181,8 +179,7 @@ def test_a_rejected_challenger_is_not_asked_for_again_on_the_same_pool(
 ) -> None:
     ingest_folder(trained.catalog, few_digits.later, "pool")
     assert cycle.monitor(trained).is_retraining_requested
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
-    monkeypatch.setattr(Classification, "default_hyperparameters", {"learning_rate": 1e-9})
+    monkeypatch.setattr("ml.tasks.classification.fitting.convex_head.STRENGTHS", (1e-12,))
     assert cycle.retrain(trained, "worse", "test", PARAMETERS).verdict.decision == "keep"
     assert cycle.monitor(trained).reasons == []
 

@@ -23,7 +23,7 @@ FINETUNE = Finetune(snapshot_size=200, layers=1, epochs=2, learning_rate=1e-4)
 @pytest.fixture(autouse=True)
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the heads are does not matter here."""
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 10)
+    monkeypatch.setattr("ml.tasks.classification.fitting.head_training.MAXIMUM_EPOCHS", 10)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from ml.catalog.models.attempts import overdue_requests
 from ml.cli.tuning_commands import tuning_app
 from ml.errors import SettingsError, TrainingError
 from ml.registry.mlflow_runs import TUNING_EXPERIMENT
-from ml.tasks.classification import head_fitting
+from ml.settings import Settings
+from ml.tasks.classification.fitting import head_fitting
 from ml.tasks.registered_tasks import find_task
 from ml.training import tuning
 from ml.training.recipes import Retrain, Tune
@@ -29,7 +30,7 @@ from ml.training.study import open_study
 from ml.training.tuning import first_trial
 
 KEY = "search"
-FIRST = first_trial(find_task("classification"), may_mirror=False)
+FIRST = first_trial(find_task("classification"), Settings.model_construct(head_solver="adam"), may_mirror=False)
 
 # Imports what takes long and says so, and begins when it is told to.
 WORKER = """
@@ -38,7 +39,7 @@ import tests.three_layers
 from ml import cycle
 from ml.app import open_workspace
 from ml.backbones.keras_backend import load_keras
-from ml.tasks.classification import head_training
+from ml.tasks.classification.fitting import head_training
 
 head_training.MAXIMUM_EPOCHS = 12
 load_keras()
@@ -51,7 +52,7 @@ with open_workspace() as workspace:
 DYING_WORKER = (
     """
 import os, signal
-from ml.tasks.classification import head_fitting
+from ml.tasks.classification.fitting import head_fitting
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -65,7 +66,7 @@ head_fitting.train_head = die
 @pytest.fixture(autouse=True)
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the heads are does not matter here."""
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 12)
+    monkeypatch.setattr("ml.tasks.classification.fitting.head_training.MAXIMUM_EPOCHS", 12)
 
 
 def start_search(workspace: Workspace, trials: int) -> int:

@@ -29,7 +29,8 @@ from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
 from ml.tasks.card import ModelCard
 from ml.tasks.classification.bundle import make_card, write_bundle
-from ml.tasks.classification.head_training import TrainedHead, train_head
+from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
+from ml.tasks.classification.fitting.head_training import TrainedHead, train_head
 
 CLASSES = tuple("0123456789")
 IMAGE_SIZE = 32
@@ -47,6 +48,9 @@ class Digits:
 
     def part(self, start: int, end: int) -> "Digits":
         return Digits(self.images[start:end], self.labels[start:end], self.features[start:end])
+
+
+UNCALIBRATED = AnswerConfidence.unknown(0, len(CLASSES))
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +127,7 @@ def int8_backbone(backbone: ServedBackbone, training_fold: Digits) -> ServedBack
 
 @pytest.fixture(scope="session")
 def card(backbone: ServedBackbone) -> ModelCard:
-    return make_card(backbone, CLASSES)
+    return make_card(backbone, CLASSES, UNCALIBRATED)
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,12 @@ from ml.errors import SnapshotError
 
 @dataclass(frozen=True)
 class SnapshotItem(ItemParts):
-    """One row of a snapshot; `fold` is train or validation."""
+    """One row of a snapshot; `fold` is train or validation, `group_key` the item's present group."""
 
     annotation: Annotation
     label_origin: str
     fold: str
+    group_key: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def load_snapshot(connection: sa.Connection, snapshot_id: int) -> Snapshot:
             snapshot_items.c.annotation,
             snapshot_items.c.label_origin,
             snapshot_items.c.fold,
+            items.c.group_key,
         )
         .join_from(snapshot_items, items)
         .where(snapshot_items.c.snapshot_id == snapshot_id, is_not_erased())

@@ -3,6 +3,7 @@
 model.onnx   the network that is scored and served: probabilities and features, with the int8 or fp32 backbone
 model.keras  the same network in fp32 for Keras, with the same head
 head.npz     the head alone, for images whose features are stored
+novelty.npz  what novelty is measured with, unless the version does not measure it
 model.json   the model card
 """
 
@@ -19,10 +20,12 @@ from ml.backbones.keras_backend import load_keras
 from ml.backbones.onnx_runtime import Floats, Images, OnnxBackbone
 from ml.backbones.registered import find_backbone
 from ml.backbones.served_backbone import ServedBackbone
+from ml.confidence.novelty import NOVELTY_FILE, NoveltyMeasure, save_novelty
 from ml.errors import ModelLoadError
 from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification import FILES, NAME
 from ml.tasks.classification.classifier import Classifier
+from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
 from ml.tasks.classification.head import Head, save_head
 from ml.tasks.classification.keras_classifier import build_classifier
 from ml.tasks.classification.onnx_head import join_head
@@ -54,8 +57,9 @@ class Parity:
     served_agreement: float
 
 
-def make_card(served: ServedBackbone, classes: Sequence[str]) -> ModelCard:
+def make_card(served: ServedBackbone, classes: Sequence[str], confidence: AnswerConfidence) -> ModelCard:
     """Return the model card of a version with a head for these classes on this backbone."""
+    novelty = confidence.novelty
     return ModelCard(
         classes=tuple(classes),
         image_size=served.image_size,
@@ -66,25 +70,39 @@ def make_card(served: ServedBackbone, classes: Sequence[str]) -> ModelCard:
         precision_reason=served.precision_reason,
         reduce_range=served.reduce_range,
         task=NAME,
-        files=FILES,
+        files=(*FILES, NOVELTY_FILE) if novelty else FILES,
+        temperature=confidence.temperature,
+        calibration_images=confidence.image_count,
+        novelty_threshold=novelty.threshold if novelty else None,
+        novelty_reason=confidence.novelty_reason,
     )
 
 
-def write_bundle(folder: Path, served: ServedBackbone, head: Head, card: ModelCard, images: Images) -> Parity:
+def write_bundle(
+    folder: Path,
+    served: ServedBackbone,
+    head: Head,
+    card: ModelCard,
+    images: Images,
+    novelty: NoveltyMeasure | None = None,
+) -> Parity:
     """Write the files of a model version and compare its networks.
 
     Args:
         folder: an existing folder.
         served: the backbone that the head was trained on.
-        head: the trained head.
+        head: the trained head, at its temperature.
         card: the model card, without the hash of model.onnx.
         images: uint8 RGB, (n, image_size, image_size, 3), n from 1; the first 32 are compared.
+        novelty: how novelty is measured; the card names its file.
         Raises: ModelLoadError, the files do not load; probabilities of the fp32 networks differ by more than
             PARITY_TOLERANCE; or model.onnx and model.keras agree on fewer than half of the images.
     """
     joined = join_head(served.onnx, head)
     (folder / "model.onnx").write_bytes(joined)
     save_head(head, folder / "head.npz")
+    if novelty is not None:
+        save_novelty(novelty, folder / NOVELTY_FILE)
     save_card(replace(card, model_sha256=hashlib.sha256(joined).hexdigest()), folder)
     backbone = find_backbone(served.backbone)
     weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)

@@ -12,13 +12,21 @@ from ml.tasks.classification.classification_metrics import measure
 from ml.tasks.task import Figures, Scores
 
 
-def rank_classes(probabilities: NDArray[np.float32], classes: Sequence[str]) -> list[Answer]:
-    """Turn probabilities, (n, classes), into answers with the most probable class and its margin over the second."""
+def rank_classes(
+    probabilities: NDArray[np.float32], classes: Sequence[str], novelties: Sequence[float | None] | None = None
+) -> list[Answer]:
+    """Turn probabilities, (n, classes), into answers with the most probable class and its margin over the second.
+
+    Args: novelties, of the n items; not measured if None.
+    """
+    novelties = [None] * len(probabilities) if novelties is None else novelties
     best = probabilities.argmax(axis=1)
     ordered = np.sort(probabilities, axis=1)
     return [
-        Answer(classes[index], float(first), float(first - second), row)
-        for index, first, second, row in zip(best, ordered[:, -1], ordered[:, -2], probabilities, strict=True)
+        Answer(classes[index], float(first), float(first - second), row, novelty)
+        for index, first, second, row, novelty in zip(
+            best, ordered[:, -1], ordered[:, -2], probabilities, novelties, strict=True
+        )
     ]
 
 

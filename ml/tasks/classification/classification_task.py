@@ -11,9 +11,11 @@ from ml.catalog.database import Catalog
 from ml.deadlines import Deadline
 from ml.figures import NIGHTLY
 from ml.progress import Progress
-from ml.tasks.classification import NAME, hyperparameters
+from ml.settings import Settings
+from ml.tasks.classification import NAME
 from ml.tasks.classification.classification_answers import encode_answer, measure_answers, score_answers
 from ml.tasks.classification.classifier import Classifier
+from ml.tasks.classification.fitting import hyperparameters
 from ml.tasks.stored_answers import answer_from_features
 from ml.tasks.task import (
     ConvertedModel,
@@ -40,13 +42,15 @@ class Classification(OneClass):
     main_figure = "accuracy"
     counts_right_answers = True
     nightly_figures = tuple(figure.name for figure in NIGHTLY)
-    default_hyperparameters = asdict(hyperparameters.DEFAULTS)
+
+    def default_hyperparameters(self, settings: Settings, /) -> HyperparameterValues:
+        return asdict(hyperparameters.DEFAULTS) if settings.head_solver == "adam" else {}
 
     def suggest(self, trial: "Trial", /) -> HyperparameterValues:
         return hyperparameters.suggest(trial)
 
     def prepare_trainer(self, data: TrainingData, /) -> Trainer:
-        from ml.tasks.classification.head_fitting import HeadTrainer  # noqa: PLC0415 - serving needs no Keras
+        from ml.tasks.classification.fitting.head_fitting import HeadTrainer  # noqa: PLC0415 - serving needs no Keras
 
         return HeadTrainer.read(data)
 
@@ -77,8 +81,9 @@ class Classification(OneClass):
         return score_answers(annotations, answers)
 
     def harvest(self, answer: Answer, confidence: float, /) -> Annotation | None:
-        is_confident = answer.top_class is not None and answer.confidence > confidence
-        return Annotation((answer.top_class,)) if is_confident and answer.top_class else None
+        if answer.top_class is None or answer.confidence <= confidence or answer.is_novel:
+            return None
+        return Annotation((answer.top_class,))
 
     def encode(self, answer: Answer, classes: Sequence[str], count: int, /) -> list[dict[str, object]]:
         return encode_answer(answer, classes, count)

@@ -19,6 +19,7 @@ from ml.backbones.onnx_runtime import (
 )
 from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.catalog.answers import Answer
+from ml.confidence.novelty import NOVELTY_FILE, NoveltyMeasure, load_novelty
 from ml.errors import ModelLoadError, NoActivationMapError
 from ml.tasks.card import ModelCard, load_card
 from ml.tasks.classification.classification_answers import rank_classes
@@ -35,16 +36,17 @@ ANSWER_TOLERANCE = 1e-4  # between the head in the graph and head.npz: float32 s
 class Classifier:
     """A loaded model version. `Classifier.load` creates it."""
 
-    def __init__(self, card: ModelCard, turns: Turns, head: Head) -> None:
+    def __init__(self, card: ModelCard, turns: Turns, head: Head, novelty: NoveltyMeasure | None) -> None:
         self.card = card
         self._turns = turns
         self._head = head
+        self._novelty = novelty
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
         """Load a bundle and run one test prediction.
 
-        Args: folder, with model.onnx, head.npz and model.json.
+        Args: folder, with model.onnx, head.npz, model.json, and novelty.npz if the card has a threshold of novelty.
         Raises: ModelLoadError, a file is missing, damaged, or does not fit the others.
         """
         card = load_card(folder)
@@ -59,7 +61,9 @@ class Classifier:
                 f"Expected a network for {card.image_size} pixels in {folder}, as its card says. Received: {size}. "
                 "Download the model version again."
             )
-        classifier = cls(card, turns, head)
+        is_measured = card.novelty_threshold is not None
+        novelty = load_novelty(folder / NOVELTY_FILE, head.feature_count) if is_measured else None
+        classifier = cls(card, turns, head, novelty)
         classifier._check_answer(folder)
         return classifier
 
@@ -72,14 +76,14 @@ class Classifier:
         check_images(images, self.card.image_size)
         with self._turns.take() as session:
             probabilities, features = run_in_batches(session, _OUTPUTS, images)
-        return Output(rank_classes(probabilities, self.card.classes), features)
+        return Output(self._rank(probabilities, features), features)
 
     def answer(self, features: Floats) -> list[Answer]:
         """Classify images from their features.
 
         Args: features, float32, (n, feature count).
         """
-        return rank_classes(self.classify(features), self.card.classes)
+        return self._rank(self.classify(features), features)
 
     def classify(self, features: Floats) -> Floats:
         """Compute probabilities from features.
@@ -105,6 +109,12 @@ class Classifier:
                 )
             (activations,) = run_in_batches(session, [_ACTIVATIONS], image[np.newaxis])
         return self._head.locate(activations[0], self.card.classes.index(class_name))
+
+    def _rank(self, probabilities: Floats, features: Floats) -> list[Answer]:
+        if self._novelty is None:
+            return rank_classes(probabilities, self.card.classes)
+        novelties = self._novelty.measure(features, probabilities.max(axis=1)).tolist()
+        return rank_classes(probabilities, self.card.classes, novelties)
 
     def _check_answer(self, folder: Path) -> None:
         size = self.card.image_size

@@ -40,6 +40,7 @@ def _write_files(folder: Path, graph: ConvertedGraph, network: ForeignNetwork) -
         backbone_weights=f"run:{network.mlflow_run_id}",
         backbone=CONVERTED,
         precision_reason="The model was converted without quantisation.",
+        novelty_reason="Novelty is off: the model was trained elsewhere, on images that are not known here.",
         model_sha256=sha256,
         task=NAME,
         files=FILES,

@@ -28,6 +28,10 @@ class Head:
         """Return the number of features per image."""
         return int(self.kernel.shape[0])
 
+    def at_temperature(self, temperature: float) -> "Head":
+        """Return the head whose logits are divided by a temperature; the most probable class stays the same."""
+        return Head(self.kernel / np.float32(temperature), self.bias / np.float32(temperature))
+
     def classify(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute probabilities from features.
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ml.confidence.estimation import estimate_accuracy, fit_temperature, observed_accuracy
+from ml.confidence.calibration import fit_temperature
+from ml.confidence.estimation import estimate_accuracy, observed_accuracy
 
 
 def calibrated(seed: int, spread: float = 2.0, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from ml.backbones.onnx_runtime import OnnxBackbone
-from ml.confidence.estimation import estimate_accuracy, fit_temperature
+from ml.confidence.calibration import fit_temperature
+from ml.confidence.estimation import estimate_accuracy
 from ml.evaluation.drift import DriftScores, Sample, measure_drift
-from ml.tasks.classification.head_training import TrainedHead
+from ml.tasks.classification.fitting.head_training import TrainedHead
 
 DRAWS = 150
 REFERENCE, RECENT = 100, 150

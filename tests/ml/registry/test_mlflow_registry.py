@@ -15,7 +15,7 @@ from ml.errors import ModelLoadError, RegistryUnavailableError, UnknownVersionEr
 from ml.registry.mlflow_registry import Registry
 from ml.registry.mlflow_runs import DatasetSummary
 from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.head_training import TrainedHead
+from ml.tasks.classification.fitting.head_training import TrainedHead
 
 OPEN_REGISTRY = "from ml.registry.mlflow_registry import Registry; print(Registry({url!r}).champion())"
 

@@ -3,7 +3,8 @@
 import pytest
 
 from ml.catalog.database import Catalog
-from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
+from ml.settings import Settings
+from ml.tasks.classification.fitting.hyperparameters import DEFAULTS, Hyperparameters
 from ml.tasks.registered_tasks import find_task
 from ml.training.recipes import PinnedSettings, Tune, decode_recipe, encode_recipe
 from ml.training.study import REPORTED_EPOCHS, STARTUP_TRIALS, VALIDATION_LOSS, WARM_UP_EPOCHS, best_trial, open_study
@@ -17,7 +18,7 @@ CLASSIFICATION = find_task("classification")
 
 
 def defaults(may_mirror: bool) -> dict[str, object]:
-    return first_trial(CLASSIFICATION, may_mirror)
+    return first_trial(CLASSIFICATION, Settings.model_construct(head_solver="adam"), may_mirror)
 
 
 @pytest.mark.parametrize("may_mirror", [True, False])

@@ -367,7 +367,7 @@ def register(workspace: Workspace, key: str) -> int:
 def test_files_of_versions_that_never_served_go_and_others_stay(
     filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.tasks.classification.fitting.head_training.MAXIMUM_EPOCHS", 1)
     settings = filled_workspace.settings.model_copy(
         update={"retention_model_versions": 1, "model_precision": "int8", "int8_minimum_agreement": 0.0}
     )
@@ -406,7 +406,7 @@ def test_files_of_versions_that_never_served_go_and_others_stay(
 def test_the_champion_still_loads_where_an_unused_version_has_the_same_files(
     filled_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.tasks.classification.head_training.MAXIMUM_EPOCHS", 1)
+    monkeypatch.setattr("ml.tasks.classification.fitting.head_training.MAXIMUM_EPOCHS", 1)
     settings = filled_workspace.settings.model_copy(update={"retention_model_versions": 1})
     workspace = replace(filled_workspace, settings=settings)
     mlflow_uri = settings.mlflow_tracking_uri

@@ -16,7 +16,7 @@ from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
 from ml.tasks.classification.classification_answers import single_class
-from ml.tasks.classification.head_fitting import HeadTrainer
+from ml.tasks.classification.fitting.head_fitting import HeadTrainer
 from ml.tasks.classification.unfreezing.activations import ImageView, activations_limit_bytes, stored_activations
 from ml.tasks.classification.unfreezing.unfrozen_layers import build_tail, tuned_weights
 from ml.tasks.classification.unfreezing.unfrozen_training import Examples, best_epoch, train_tail
@@ -36,10 +36,10 @@ def tune_backbone(data: TrainingData, options: FinetuningOptions, deadline: Dead
     )
     # Train a head first, as a retraining does. The gradients of an untrained head are large and random: they would
     # damage the backbone's good weights.
-    trainer = HeadTrainer.read(data)
+    trainer = HeadTrainer.read(data, keeps_validation=True)
     fitted = trainer.fit({}, deadline, lambda _epoch, _figures: None)
     weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
-    standardisation = Standardisation.of(trainer.training[0][: np.count_nonzero(seen.is_training) // len(data.views)])
+    standardisation = Standardisation.of(trainer.features[0, trainer.training])
     tail = build_tail(backbone, weights, fitted.head, standardisation, cut, options.layers, data.seed)
     with stored_activations(
         data.settings.mycoflow_home,

@@ -18,9 +18,11 @@ from ml.registry.file_hashes import FILE_NAME
 from ml.tasks.card import ModelCard, load_card
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.head_training import TrainedHead
+from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
+from ml.tasks.classification.fitting.head_training import TrainedHead
 
 CLASSES = tuple("0123456789")
+UNCALIBRATED = AnswerConfidence.unknown(0, 10)
 LOAD_WITH_PLAIN_KERAS = """
 import keras
 model = keras.models.load_model({path!r})
@@ -45,7 +47,7 @@ def test_both_networks_of_a_bundle_agree(
 def test_an_int8_bundle_serves_int8_and_keeps_keras_in_fp32(
     tmp_path: Path, int8_backbone: ServedBackbone, head: TrainedHead, unseen: Any
 ) -> None:
-    parity = write_bundle(tmp_path, int8_backbone, head, make_card(int8_backbone, CLASSES), unseen.images)
+    parity = write_bundle(tmp_path, int8_backbone, head, make_card(int8_backbone, CLASSES, UNCALIBRATED), unseen.images)
     assert parity.maximum_difference < 1e-4 < parity.served_difference
     assert parity.served_agreement > 0.8
     card = load_card(tmp_path)
@@ -92,4 +94,4 @@ def test_a_served_network_that_is_another_is_not_let_through(
     nothing = BackboneWeights("nothing", {name: np.zeros_like(each) for name, each in weights.arrays.items()})
     other = replace(int8_backbone, onnx=export_backbone(nothing, 32))
     with pytest.raises(ModelLoadError, match="at least 50%"):
-        write_bundle(tmp_path, other, head, make_card(other, CLASSES), unseen.images)
+        write_bundle(tmp_path, other, head, make_card(other, CLASSES, UNCALIBRATED), unseen.images)

@@ -10,13 +10,13 @@ import pytest
 from ml import deadlines
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
-from ml.tasks.classification.head_training import MAXIMUM_EPOCHS, TrainedHead
-from ml.tasks.classification.hyperparameters import Hyperparameters
+from ml.tasks.classification.fitting.head_training import MAXIMUM_EPOCHS, TrainedHead
+from ml.tasks.classification.fitting.hyperparameters import Hyperparameters
 
 TRAIN_ELSEWHERE = """
 import hashlib, numpy as np
 from ml.deadlines import Deadline
-from ml.tasks.classification.head_training import train_head
+from ml.tasks.classification.fitting.head_training import train_head
 data = np.load({path!r})
 head = train_head(data["f"], data["y"], data["vf"], data["vy"], 10, 0, Deadline(120.0))
 print(hashlib.sha256(head.kernel.tobytes() + head.bias.tobytes()).hexdigest())

@@ -1,5 +1,6 @@
 """Train the head on features of a frozen backbone. Equal features, labels and seed give bitwise equal heads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,13 @@ from numpy.typing import NDArray
 
 from ml.backbones.keras_backend import load_keras, load_tensorflow
 from ml.backbones.standardisation import Standardisation
+from ml.confidence.cross_fitting import Division, cross_fit
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
+from ml.tasks.classification.fitting.hyperparameters import DEFAULTS, Hyperparameters
+from ml.tasks.classification.fitting.in_memory import fit_in_memory
 from ml.tasks.classification.head import Head, fold_into
-from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
-from ml.tasks.classification.in_memory import fit_in_memory
 
 MAXIMUM_EPOCHS = 200
 STOPPING_PATIENCE_EPOCHS = 12
@@ -75,6 +77,48 @@ def train_head(
     )
     head = fold_into(standardisation, Head(*model.layers[-1].get_weights()))
     return TrainedHead(head.kernel, head.bias, history)
+
+
+def answer_left_out(
+    features: Floats,
+    labels: Labels,
+    class_count: int,
+    divisions: Sequence[Division],
+    seed: int,
+    deadline: Deadline,
+    hyperparameters: Hyperparameters = DEFAULTS,
+) -> Floats | None:
+    """Answer images with heads that were trained without them. The next division's images choose a head's epoch.
+
+    Args:
+        features: of views of n images, float32 (views, n, feature count). Images are answered in their first view.
+        labels: class indices, (n,).
+        divisions: of the n images.
+    Returns: as ml.confidence.cross_fitting.cross_fit; None if there are fewer than 3 divisions, or too little time.
+    """
+    if len(divisions) < 3:
+        return None
+    following = dict(zip(map(id, divisions), [*divisions[1:], divisions[0]], strict=True))
+
+    def answer(division: Division) -> Floats:
+        stopping = following[id(division)].answered
+        fitted = np.setdiff1d(division.fitted, stopping)
+        head = train_head(
+            np.concatenate(features[:, fitted]),
+            np.tile(labels[fitted], len(features)),
+            features[0, stopping],
+            labels[stopping],
+            class_count,
+            seed,
+            deadline,
+            hyperparameters=hyperparameters,
+        )
+        return head.classify(features[0, division.answered])
+
+    try:
+        return cross_fit(len(labels), labels, class_count, divisions, answer)
+    except TrainingError:
+        return None
 
 
 def _check(fold: str, features: Floats, labels: Labels, class_count: int, feature_count: int) -> None:

@@ -1,0 +1,1 @@
+"""Fit the head of a classifier, and what its answers are worth."""

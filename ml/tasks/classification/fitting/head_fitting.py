@@ -1,0 +1,227 @@
+"""Train a head on a snapshot, on the features of the same backbone that will serve."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.backbones.features import ensure_views, read_pixels
+from ml.backbones.keras_backend import load_keras
+from ml.backbones.onnx_runtime import OnnxBackbone
+from ml.backbones.served_backbone import FINETUNED
+from ml.catalog.images.label_origins import HUMAN_ORIGINS
+from ml.confidence.cross_fitting import Division, Labels, Rows, divide_by_group, is_answered
+from ml.data.evaluation_sets import EvaluationItem
+from ml.deadlines import Deadline
+from ml.progress import EpochProgress
+from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
+from ml.tasks.classification.classification_answers import measure_answers, rank_classes, single_class
+from ml.tasks.classification.confusion_plot import save_confusion_matrix
+from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence, fit_confidence
+from ml.tasks.classification.fitting.convex_head import fit_convex_head
+from ml.tasks.classification.fitting.head_training import MAXIMUM_EPOCHS, answer_left_out, train_head
+from ml.tasks.classification.fitting.hyperparameters import Hyperparameters
+from ml.tasks.classification.head import Head
+from ml.tasks.task import Figures, HyperparameterValues, ModelFiles, TrainingData
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A trained head, its figures on both folds, and how its answers' confidences were calibrated.
+
+    Args:
+        head: before calibration.
+        history: see ml.tasks.task.TrainedModel.
+        confidence: None in a search.
+        strength: the chosen inverse regularisation; None if Adam trained the head.
+    """
+
+    data: TrainingData
+    head: Head
+    history: Mapping[str, Sequence[float]]
+    figures: Figures
+    training_figures: Figures
+    confidence: AnswerConfidence | None
+    strength: float | None
+
+    @property
+    def cross_fitted(self) -> Mapping[str, Floats]:
+        """Return the calibrated answers of heads that were fitted without the item's group, by item id."""
+        if self.confidence is None:
+            return {}
+        rows = np.flatnonzero(is_answered(self.confidence.answers))
+        return {self.data.snapshot.items[row].item_id: self.confidence.answers[row] for row in rows}
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Draw the confusion matrix."""
+        path = folder / "confusion_matrix.png"
+        save_confusion_matrix(self.figures.confusion or [], self.data.snapshot.classes, path)
+        return [path]
+
+    def write(self, folder: Path, sample: Sequence[EvaluationItem]) -> ModelFiles:
+        """Write the bundle, compare its networks, and measure the Keras network's accuracy on the sample."""
+        confidence = self.confidence or AnswerConfidence.unknown(len(self.data.snapshot.items), len(self.head.bias))
+        card = make_card(self.data.served, self.data.snapshot.classes, confidence)
+        pixels = read_pixels(self.data.catalog, [each.demand_image() for each in sample], card.image_size)
+        labels = np.array([card.classes.index(single_class(each.annotation)) for each in sample])
+        head = self.head.at_temperature(confidence.temperature)
+        parity = write_bundle(folder, self.data.served, head, card, pixels, confidence.novelty)
+        accuracy = keras_accuracy(folder, pixels, labels)
+        return ModelFiles(
+            metrics={
+                "parity_top1_agreement": parity.top1_agreement,
+                "parity_difference": parity.maximum_difference,
+                "parity_served_agreement": parity.served_agreement,
+                "parity_served_difference": parity.served_difference,
+                "temperature": confidence.temperature,
+                "cross_fitted_images": confidence.image_count,
+                **({} if self.strength is None else {"inverse_regularisation": self.strength}),
+            },
+            tags={
+                "keras_accuracy": f"{accuracy:.4f}",
+                "keras_accuracy_images": str(len(labels)),
+                "novelty": confidence.novelty_reason,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class HeadTrainer:
+    """The snapshot's images for training a head. `HeadTrainer.read` creates it.
+
+    Args:
+        features: of the views of n images, (views, n, feature count); the first view is the unchanged image.
+        labels: class indices, (n,).
+        training, validation: rows of the two folds.
+        fitted: rows that the head is fitted on.
+        divisions: of the images, for cross-fitted answers to the human-labelled ones.
+    """
+
+    data: TrainingData
+    features: Floats
+    labels: Labels
+    training: Rows
+    validation: Rows
+    fitted: Rows
+    divisions: Sequence[Division]
+
+    @classmethod
+    def read(cls, data: TrainingData, keeps_validation: bool = False) -> "HeadTrainer":
+        """Read the features. Compute and store those that are missing.
+
+        Adam needs the validation fold to choose the epoch. A convex fit needs none: its head learns from both folds,
+        and is measured by cross-fitted answers. But a fine-tuned backbone has learned the training fold by heart, so
+        that only the validation fold can say how good the answers to unknown images are.
+
+        Args: keeps_validation, keep the validation fold out of the head in any case.
+        """
+        items = data.snapshot.items
+        labels = np.array([data.snapshot.classes.index(single_class(item.annotation)) for item in items], np.int64)
+        is_training = np.array([item.fold == "train" for item in items], bool)
+        training, validation = np.flatnonzero(is_training), np.flatnonzero(~is_training)
+        if keeps_validation or data.served.weights_recipe.startswith(FINETUNED):
+            divisions, is_divided = [Division(training, validation)], False
+        else:
+            human = np.array([item.label_origin in HUMAN_ORIGINS for item in items], bool)
+            divided = divide_by_group(labels, [item.group_key for item in items])
+            divisions = [Division(each.fitted, each.answered[human[each.answered]]) for each in divided]
+            is_divided = data.settings.head_solver == "convex"
+        fitted = np.arange(len(items)) if is_divided else training
+        return cls(data, _read_features(data), labels, training, validation, fitted, divisions)
+
+    def fit(
+        self, hyperparameters: HyperparameterValues, deadline: Deadline, on_epoch: EpochProgress | None = None
+    ) -> TrainedClassifier:
+        """Train a head, measure it on both folds, and calibrate its answers by those of heads fitted without them."""
+        if self.data.settings.head_solver == "convex":
+            return self._fit_convex(deadline)
+        return self._train(Hyperparameters.of(hyperparameters), deadline, on_epoch)
+
+    def _fit_convex(self, deadline: Deadline) -> TrainedClassifier:
+        fit = fit_convex_head(
+            self.features,
+            self.labels,
+            self._class_count,
+            self.divisions,
+            self.fitted,
+            deadline,
+            lambda done, total: self.data.on_step("train", done, total),
+        )
+        return self._finish(fit.head, {}, fit.answers, fit.strength)
+
+    def _train(
+        self, hyperparameters: Hyperparameters, deadline: Deadline, on_epoch: EpochProgress | None
+    ) -> TrainedClassifier:
+        load_keras().utils.clear_session()  # free memory: a search trains hundreds of heads in one process
+        trained = train_head(
+            *self._examples(self.training),
+            self.features[0, self.validation],
+            self.labels[self.validation],
+            self._class_count,
+            self.data.seed,
+            deadline,
+            on_epoch or (lambda epoch, _: self.data.on_step("train", epoch + 1, MAXIMUM_EPOCHS)),
+            hyperparameters,
+        )
+        if self.data.is_search:
+            return self._finish(trained, trained.history, None, None)
+        answers = answer_left_out(
+            self.features, self.labels, self._class_count, self.divisions, self.data.seed, deadline, hyperparameters
+        )
+        if answers is None:  # no time for more heads
+            answers = np.full((len(self.labels), self._class_count), np.nan, np.float32)
+            answers[self.validation] = trained.classify(self.features[0, self.validation])
+        return self._finish(trained, trained.history, answers, None)
+
+    def _finish(
+        self, head: Head, history: Mapping[str, Sequence[float]], answers: Floats | None, strength: float | None
+    ) -> TrainedClassifier:
+        confidence = None
+        if answers is not None:
+            confidence = fit_confidence(
+                self.features[0], self.labels, answers, self.divisions, self.fitted, self.data.served.weights_recipe
+            )
+        given = head.classify(self.features[0])
+        if len(self.fitted) > len(self.training) and answers is not None:  # the head has seen the validation fold
+            seen = np.where(is_answered(answers)[:, np.newaxis], answers, given)
+        else:
+            seen = given
+        return TrainedClassifier(
+            self.data,
+            head,
+            history,
+            self._measure(seen, self.validation),
+            self._measure(given, self.training),
+            confidence,
+            strength,
+        )
+
+    def _examples(self, rows: Rows) -> tuple[Floats, Labels]:
+        """Return features and labels of all views of some images, one view after the other."""
+        return np.concatenate(self.features[:, rows]), np.tile(self.labels[rows], len(self.features))
+
+    def _measure(self, probabilities: Floats, rows: Rows) -> Figures:
+        classes, items = self.data.snapshot.classes, self.data.snapshot.items
+        answers = rank_classes(probabilities[rows], classes)
+        return measure_answers([items[row].annotation for row in rows], answers, classes)
+
+    @property
+    def _class_count(self) -> int:
+        return len(self.data.snapshot.classes)
+
+
+def _read_features(data: TrainingData) -> Floats:
+    backbone = OnnxBackbone(data.served.onnx)
+    return ensure_views(
+        data.catalog,
+        backbone.features,
+        backbone.backbone_id,
+        backbone.image_size,
+        [item.demand_image() for item in data.snapshot.items],
+        data.views,
+        lambda done, total: data.on_step("features", done, total),
+    )

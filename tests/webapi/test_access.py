@@ -38,7 +38,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /reviews": "expert",
     "GET /reviews/batches": "expert",
     "GET /reviews/batches/{batch_id}/rejects": "expert",
-    "GET /reviews/{queue}": "expert",
+    "GET /reviews/queues/{queue}": "expert",
     "POST /reviews/decisions": "expert",
     "POST /reviews/undo": "expert",
     "POST /data/update": "admin",

@@ -24,7 +24,13 @@ from schemathesis.schemas import BaseSchema
 
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import FileOutcome, add_batch
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord
+from ml.data.membership import Arrival, wait
+from ml.data.reviewing.deciding import read_seen
 from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
@@ -123,9 +129,36 @@ def ingested(catalog: Catalog, png: Png, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
+def reviewed(catalog: Catalog, app: Flask, token: str) -> Known:
+    """A batch with two photos that wait, and with a third one that the caller has decided about."""
+    ids = [f"{number:064x}" for number in range(3)]
+    arrivals = [
+        Arrival(ItemRecord("source", ImageRecord(each, "image/png", 32, 32, 100)), Annotation((CLASSES[0],)))
+        for each in ids
+    ]
+    files = [FileOutcome(f"{each}.png", "1", CLASSES[0], "waiting", item_id=each) for each in ids]
+    with catalog.begin() as connection:
+        wait(connection, arrivals, "source")
+        batch_id = add_batch(connection, "source", files, False, 0)
+        seen = read_seen(connection, ids)
+    certificate = {"item": ids[2], "queue": "waiting", "seen": seen[ids[2]], "decision": "certify", "label": CLASSES[0]}
+    headers = {"Authorization": f"Bearer {token}"}
+    decided: Any = app.test_client().post("/reviews/decisions", json={"decisions": [certificate]}, headers=headers)
+    return {
+        "path.batch_id": [batch_id],
+        "body.decisions[*].item": [ids[0]],
+        "body.decisions[*].seen": [seen[ids[0]]],
+        "body.decisions[*].queue": ["waiting"],
+        "body.decisions[*].label": CLASSES,
+        "body.ids[*]": [each["decision"] for each in decided.json.get("decided", [])] or [1],
+    }
+
+
+@pytest.fixture
 def known(
-    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png
-) -> Known:
+    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png,
+    reviewed: Known,
+) -> Known:  # fmt: skip
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
     others = [f"client-{number}" for number in range(50)]  # some are erased
     for login in ("a-client", *others):
@@ -148,6 +181,7 @@ def known(
         "path.login": others,
         "body.login": ["a-client"],
         "body.password": [PASSWORD],
+        **reviewed,
         "body.version": [1, 2],
         **{f"{where}.nb_preds": [1, len(CLASSES)] for where in ("query", "body")},
         **{f"{where}.model_name": ["mycoflow"] for where in ("query", "body")},

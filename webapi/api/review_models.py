@@ -145,9 +145,9 @@ class DecisionsBody(Strict):
 
 
 class UndoBody(Strict):
-    """Decisions to undo."""
+    """Ids of decisions to undo."""
 
-    decisions: list[Annotated[int, Field(ge=1, lt=2**63, strict=True)]] = Field(min_length=1, max_length=MAX_DECISIONS)
+    ids: list[Annotated[int, Field(ge=1, lt=2**63, strict=True)]] = Field(min_length=1, max_length=MAX_DECISIONS)
 
 
 class ConflictData(BaseModel):

@@ -15,8 +15,8 @@ help: ## list the commands
 
 setup: .venv/installed ## install Mycoflow and its dependencies into .venv
 
-demo: setup ## two nights on the handwritten digits, from nothing to a promoted second model
-	$(BIN)/python -m stack demo
+demo: setup ## two nights, from nothing to a second model, on handwritten digits; PHOTOS=folder for your own photos
+	$(BIN)/python -m stack demo $(if $(PHOTOS),--photos '$(subst ','\'',$(PHOTOS))')
 
 up: setup ## run the whole stack on this machine; Ctrl-C stops it
 	$(BIN)/python -m stack up

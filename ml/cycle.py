@@ -40,6 +40,9 @@ from ml.progress import Progress, StepProgress
 from ml.registry.version_files import TRAINED_HERE_TAG
 from ml.reporting import serving_notices, training_notices
 from ml.reporting.training_notices import notify_overdue
+from ml.serving.explaining.activation_maps import choose_class
+from ml.serving.explaining.heat_pictures import draw_over
+from ml.tasks.task import demand_locating
 from ml.training import tuning
 from ml.training.recipes import TUNE, Recipe, decode_recipe, demand_recipe, demand_same_request, encode_recipe
 from ml.training.suspected_labels import find_suspected_labels
@@ -360,6 +363,22 @@ def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
     return version, workspace.task.encode(answer, model.card.classes, count)
+
+
+def draw_map(workspace: Workspace, content: bytes) -> bytes:
+    """Draw where in an image the champion sees the first class of its answer.
+
+    Args: content, the bytes of an image file.
+    Returns: the image with the map over it, as PNG.
+    Raises: InvalidImageError, NoChampionError; NoActivationMapError, the champion draws no maps; LabelError, its answer
+        has no class.
+    """
+    model = demand_locating(load_version(workspace, _champion(workspace)))
+    photo = sanitise(content).content
+    pixels = to_pixels(photo, model.card.image_size)
+    (answer,) = model.predict(pixels[None]).answers
+    name = choose_class(model.card.classes, None, answer.top_class)
+    return draw_over(photo, model.locate(pixels, name))
 
 
 def _champion(workspace: Workspace) -> int:

@@ -53,6 +53,7 @@
         ├── WeightsError (ValueError)        the weights are not available or do not fit the backbone
         ├── TrainingError (RuntimeError)     training diverged or took longer than allowed
         ├── ModelLoadError (RuntimeError)    a model version's files do not load or do not answer
+        ├── NoActivationMapError (LookupError)  a model version cannot say where in an image it saw a class
         ├── RegistryUnavailableError (ConnectionError)
         ├── RegistryStateError (RuntimeError) somebody changed in MLflow what Mycoflow needs
         ├── NoChampionError (LookupError)    no version carries the alias `production`
@@ -293,6 +294,10 @@ class TrainingError(ModelError, RuntimeError):
 
 class ModelLoadError(ModelError, RuntimeError):
     """A model version's files do not load or do not answer."""
+
+
+class NoActivationMapError(ModelError, LookupError):
+    """A model version cannot say where in an image it saw a class, or it is not served any more."""
 
 
 class RegistryUnavailableError(ModelError, ConnectionError):

@@ -17,6 +17,7 @@ from ml.bucket_accounts import parse_accounts
 from ml.errors import SettingsError
 
 PREFIX = "MYCOFLOW_"
+LARGEST_IMAGE_SIZE = 512  # pixels
 STACK_MARK = f"{PREFIX}STACK"  # no setting: `make up` marks its processes with this variable
 
 Precision = Literal["int8", "fp32"]
@@ -81,7 +82,10 @@ class Settings(BaseSettings):
         0.30, ge=0, lt=1, description="Largest share of harvested labels per class of a snapshot"
     )
     image_size: int | None = Field(
-        None, ge=1, le=512, description="Side of the network's square input, pixels; the backbone's own when empty"
+        None,
+        ge=1,
+        le=LARGEST_IMAGE_SIZE,
+        description="Side of the network's square input, pixels; the backbone's own when empty",
     )
     backbone: str | None = Field(None, description="Network that computes the features; the home's when empty")
     weights: str | None = Field(

@@ -14,7 +14,7 @@ class Target:
 _EVALUATION, _DATA, _ACCESS = "tests/ml/evaluation", "tests/ml/data", "tests/webapi/access"
 
 TARGETS = {
-    "gate": Target(("ml/evaluation/gate.py",), (f"{_EVALUATION}/test_gate.py",)),
+    "gate": Target(("ml/evaluation/gate.py", "ml/confidence/paired_scores.py"), (f"{_EVALUATION}/test_gate.py",)),
     "floor": Target(("ml/evaluation/floor.py",), (f"{_EVALUATION}/test_floor.py",)),
     "triggers": Target(("ml/evaluation/triggers.py",), (f"{_EVALUATION}/test_triggers.py",)),
     "promotion": Target(

@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,9 +25,13 @@ def up() -> None:
 
 
 @app.command()
-def demo() -> None:
-    """Play two nights on handwritten digits in a separate folder, and stop."""
-    sys.exit(_reporting(play))
+def demo(
+    photos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photos of your own, one sub-folder per class.")
+    ] = None,
+) -> None:
+    """Play two nights on handwritten digits, or on photos, in a separate folder, and stop."""
+    sys.exit(_reporting(partial(play, photos)))
 
 
 def _reporting(action: Callable[[Console], int]) -> int:

@@ -16,13 +16,17 @@ IMAGE_SIZE = 32
 
 
 def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
-    """Build the served interface in a few kilobytes: uint8 pixels -> mean colour -> 512 features -> probabilities."""
+    """Build the served interface in a few kilobytes: uint8 pixels -> mean colours -> 512 features -> probabilities."""
+    projection = projection.T[:, :, np.newaxis, np.newaxis]
     weights = [("projection", projection), ("kernel", kernel), ("bias", bias), ("scale", np.float32(1 / 255))]
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pixels", "scale"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled", "axes"], ["colour"], keepdims=0),
-        helper.make_node("MatMul", ["colour", "projection"], ["features"]),
+        helper.make_node("Transpose", ["scaled"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["channels_first"], ["colours"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Conv", ["colours", "projection"], ["activations"]),
+        helper.make_node("GlobalAveragePool", ["activations"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
         helper.make_node("MatMul", ["features", "kernel"], ["weighted"]),
         helper.make_node("Add", ["weighted", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
@@ -34,11 +38,9 @@ def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) ->
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", bias.size]),
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 512]),
+            helper.make_tensor_value_info("activations", TensorProto.FLOAT, ["batch", None, None, None]),
         ],
-        [
-            *(numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights),
-            numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
-        ],
+        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 

@@ -106,8 +106,12 @@ def read_file(path: Path) -> bytes:
         ) from error
 
 
-def check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int]) -> None:
-    outputs = _output_sizes(session)
+def check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int], optional: str) -> None:
+    """Refuse a network with other outputs. Args: expected, values per image by name; optional, one that may be there.
+
+    Raises: ModelLoadError.
+    """
+    outputs = {name: size for name, size in _output_sizes(session).items() if name != optional}
     if outputs != expected:
         raise ModelLoadError(
             f"Expected a network with the outputs {expected} (name: values per image). Received: {outputs}. "
@@ -127,9 +131,13 @@ def _count_features(session: onnxruntime.InferenceSession) -> int:
 
 
 def output_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each output of a network for one image, by its name. Args: path, of an ONNX file."""
+    """Return the shapes of a network's answer for one image, by the outputs' names. Args: path, of an ONNX file.
+
+    An output whose shape the file leaves open is no part of the answer.
+    """
     session = open_session(read_file(path), str(path), threads=1)
-    return {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
+    shapes = {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
+    return {name: shape for name, shape in shapes.items() if all(isinstance(size, int) for size in shape)}
 
 
 def _output_sizes(session: onnxruntime.InferenceSession) -> dict[str, Any]:

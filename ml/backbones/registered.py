@@ -40,9 +40,10 @@ def choose_backbone(weights: str | None) -> tuple[str, str]:
         for name in REGISTERED:
             if find_backbone(name).choose_weights()[0] == "imagenet":
                 return name, "it is the first backbone of `mycoflow backbones` with ImageNet weights here."
-    possible = [name for name in REGISTERED if weights is None or _has_source(find_backbone(name), weights)]
+    possible = [name for name in REGISTERED if weights is None or has_source(find_backbone(name), weights)]
     return (possible or [FIRST_BACKBONE])[0], f"MYCOFLOW_BACKBONE is empty, and MYCOFLOW_WEIGHTS is {weights!r}."
 
 
-def _has_source(backbone: Backbone, weights: str) -> bool:
+def has_source(backbone: Backbone, weights: str) -> bool:
+    """Return whether MYCOFLOW_WEIGHTS may have this value with a backbone."""
     return any(weights == each or (each.startswith(".") and weights.endswith(each)) for each in backbone.weight_sources)

@@ -19,7 +19,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.models import backbone_records
 from ml.catalog.models.backbone_records import StoredBackbone
 from ml.catalog.object_store import backbone_key
-from ml.catalog.snapshots.stored_snapshots import Snapshot
+from ml.catalog.snapshots.stored_snapshots import Snapshot, SnapshotItem
 from ml.data.class_sampling import take_evenly
 from ml.errors import ModelLoadError, SettingsError, WeightsError
 from ml.progress import Progress
@@ -84,6 +84,27 @@ def make_served_backbone(
             with catalog.begin() as connection:
                 stored = backbone_records.save_backbone(connection, stored)
     return _open(catalog, stored)
+
+
+def make_int8(
+    catalog: Catalog,
+    backbone: Backbone,
+    fp32_onnx: bytes,
+    image_size: int,
+    snapshot: Snapshot,
+    on_progress: Progress | None = None,
+) -> bytes:
+    """Quantise a backbone, whether int8 will be accepted or not. Equal arguments give equal bytes on one machine.
+
+    Args:
+        fp32_onnx: what the backbone's `export_onnx` returned.
+        image_size: side of the square input, pixels.
+        snapshot: its training images measure the ranges.
+        on_progress: called with (images done, images to do).
+    """
+    chosen = [item.demand_image() for item in _calibration_items(snapshot)]
+    pixels = read_pixels(catalog, chosen, image_size)
+    return quantise_backbone(fp32_onnx, pixels, backbone.kept_in_fp32, int8_saturates(), on_progress)
 
 
 def load_served_backbone(catalog: Catalog, backbone_id: str) -> ServedBackbone:
@@ -155,10 +176,7 @@ def _make(
     fp32 = StoredBackbone(recipe, backbone.name, fp32_sha256, fp32_sha256, weights.recipe, "fp32", image_size, None)
     if settings.model_precision == "fp32":
         return fp32
-    reduce_range = int8_saturates()
-    chosen = take_evenly([item for item in snapshot.items if item.fold == "train"], CALIBRATION_IMAGES)
-    pixels = read_pixels(catalog, [item.demand_image() for item in chosen], image_size)
-    int8_onnx = quantise_backbone(fp32_onnx, pixels, backbone.kept_in_fp32, reduce_range, on_progress)
+    int8_onnx = make_int8(catalog, backbone, fp32_onnx, image_size, snapshot, on_progress)
     parity = compare_backbones(
         catalog,
         OnnxBackbone(fp32_onnx),
@@ -169,10 +187,15 @@ def _make(
     )
     is_int8 = parity.decision == "int8"
     logger.log(logging.INFO if is_int8 else logging.WARNING, "Backbone %s: %s", weights.recipe, parity.reason)
-    facts = {**asdict(parity), "calibration_images": len(chosen), "reduce_range": reduce_range}
+    calibration_images = len(_calibration_items(snapshot))
+    facts = {**asdict(parity), "calibration_images": calibration_images, "reduce_range": int8_saturates()}
     if not is_int8:
         return replace(fp32, parity=facts)
     return replace(fp32, onnx_sha256=_keep(catalog, int8_onnx), precision="int8", parity=facts)
+
+
+def _calibration_items(snapshot: Snapshot) -> list[SnapshotItem]:
+    return take_evenly([item for item in snapshot.items if item.fold == "train"], CALIBRATION_IMAGES)
 
 
 def _export(backbone: Backbone, weights: BackboneWeights, image_size: int) -> bytes:

@@ -218,13 +218,29 @@ def evaluate(
 def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An image.")],
     count: Annotated[int, typer.Option(min=1, help="Number of classes to print, best first.")] = 3,
+    map_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE.png",
+            dir_okay=False,
+            writable=True,
+            help="Also write the image to this file, with the regions marked in which the model saw the first class.",
+        ),
+    ] = None,
 ) -> None:
     """Classify one image with the model in production. Store nothing."""
+    if map_file is not None and (map_file.suffix.lower() != ".png" or not map_file.parent.is_dir()):
+        raise typer.BadParameter(f"--map: expected a name that ends in .png, in a folder that exists, got {map_file}.")
+    content = file.read_bytes()
     with open_workspace() as workspace:
-        version, entries = cycle.predict(workspace, file.read_bytes(), count)
-    for entry in entries:
-        out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False)
-    out.print(f"(version {version})")
+        version, entries = cycle.predict(workspace, content, count)
+        for entry in entries:
+            out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False)
+        out.print(f"(version {version})")
+        if map_file is not None:
+            map_file.write_bytes(cycle.draw_map(workspace, content))
+            out.print(f"{map_file} shows where the model saw the first one.", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -41,6 +41,7 @@ class SafeFormatter(logging.Formatter):
 
 # Nothing printed is markup: a path or the name of a class may contain [brackets] or :colons:.
 out = SafeConsole(markup=False, emoji=False)
+error_out = SafeConsole(markup=False, emoji=False, stderr=True)  # beside output for machines
 
 
 @contextmanager
@@ -52,9 +53,9 @@ def progress(title: str) -> Iterator[Progress]:
 
 
 @contextmanager
-def steps(names: Sequence[str]) -> Iterator[StepProgress]:
-    """Show one line per step of a training, with a progress bar. Yields: the callback (step, done, total)."""
-    with _bar() as bar:
+def steps(names: Sequence[str], console: Console = out) -> Iterator[StepProgress]:
+    """Show one line per step of long work, with a progress bar. Yields: the callback (step, done, total)."""
+    with _bar(console) as bar:
         tasks = {step: bar.add_task(step, total=None, start=False) for step in names}
 
         def on_step(step: str, done: int, total: int) -> None:
@@ -64,7 +65,7 @@ def steps(names: Sequence[str]) -> Iterator[StepProgress]:
         yield on_step
 
 
-def _bar() -> bars.Progress:
+def _bar(console: Console = out) -> bars.Progress:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -72,7 +73,7 @@ def _bar() -> bars.Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    return bars.Progress(*columns, console=out)
+    return bars.Progress(*columns, console=console)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog import locks
 from ml.catalog.images.label_origins import HUMAN_ORIGINS, NewImages
+from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import snapshot_items, snapshots
 from ml.data import pool
 from ml.data.class_sampling import count_items_by_class
@@ -68,6 +69,19 @@ def create_snapshot(connection: sa.Connection, rules: SnapshotRules, champion_cl
         ],
     )
     return snapshot_id
+
+
+def preview_snapshot(
+    connection: sa.Connection, rules: SnapshotRules, champion_classes: Sequence[str] | None
+) -> Snapshot:
+    """Return the snapshot that `create_snapshot` would create now, and store nothing. Its id is of no snapshot.
+
+    Args, Raises: as `create_snapshot`.
+    """
+    with connection.begin_nested() as savepoint:  # it also holds out images of new classes
+        snapshot = load_snapshot(connection, create_snapshot(connection, rules, champion_classes))
+        savepoint.rollback()
+    return snapshot
 
 
 def count_new_images(

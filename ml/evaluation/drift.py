@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.evaluation.gate import holm
+from ml.confidence.paired_scores import holm
 
 MINIMUM_IMAGES = 30  # fewer images in either sample are too few for a score
 SIGNIFICANCE = 0.01  # for all comparisons of a night together

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.catalog.models.evaluations import Shortfall
+from ml.confidence.paired_scores import holm, loss_p_value, mean_gain
 from ml.evaluation.floor import Floor
 from ml.tasks.task import Scores
 
@@ -24,10 +25,6 @@ NEW_CLASS_RECALL = 0.5
 # Accuracies are quotients of counts. Different accuracies differ by more than this, and rounding errors are smaller:
 # 0.70 - 0.68 gives 0.0200000000000000018.
 _ROUNDING = 1e-9
-_PERMUTATIONS = 9999
-_SEED = 0  # the same answers have the same p-value
-
-ItemScores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -133,72 +130,9 @@ def judge(
 def measure_difference(comparison: Comparison) -> tuple[float, float]:
     """Compute how much better the challenger is than the champion, and the standard error of this difference.
 
-    Differences are summed in each group. The standard error assumes equally good models, as in McNemar's test. The
-    estimate around the mean difference gives the same answer to whether a difference exceeds one standard error.
-
     Returns: both as shares of the images; the difference from -1 to 1.
     """
-    gained = _gains(comparison.challenger.items, comparison.champion.items, comparison.groups)
-    count = len(comparison.groups)
-    return float(gained.sum()) / count, float(np.sqrt((gained**2).sum())) / count
-
-
-def loss_p_value(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> float:
-    """Compute the probability that an equally good challenger loses at least as much to the champion as this one.
-
-    This is a one-sided test. Under its null hypothesis, the sum of a group's differences is as likely positive as
-    negative. If all sums are whole numbers, the test is exact; with one image per group it is McNemar's test. Otherwise
-    it is a permutation test.
-    Sources: McNemar, Psychometrika 12 (1947); Fisher, The Design of Experiments (1935), for sums;
-    scipy.stats.permutation_test.
-
-    Args: all of shape (n,).
-    """
-    gained = _gains(challenger, champion, groups)
-    if not (gained == gained.round()).all():
-        return _permutation_p_value(-gained)
-    lost = -gained.astype(int)
-    chances = np.ones(1)  # probability of each possible sum, from the smallest to the largest
-    for images in np.abs(lost[lost != 0]):
-        shifted = np.zeros(len(chances) + 2 * images)
-        shifted[: len(chances)] += chances / 2  # if the group is a gain
-        shifted[2 * images :] += chances / 2  # if it is a loss
-        chances = shifted
-    return float(chances[np.abs(lost).sum() + lost.sum() :].sum())
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for multiple comparisons: one below a level is significant at that level for all together.
-
-    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
-    """
-    order = np.argsort(p_values)
-    adjusted = np.empty(len(p_values))
-    steps = [p_values[index] * (len(p_values) - rank) for rank, index in enumerate(order)]
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return [float(value) for value in adjusted]
-
-
-def _gains(challenger: ItemScores, champion: ItemScores, groups: NDArray[np.str_]) -> ItemScores:
-    """Return the sum of the challenger's score minus the champion's in each group."""
-    _, group = np.unique(groups, return_inverse=True)
-    return np.bincount(group, challenger - champion).astype(np.float64)
-
-
-def _permutation_p_value(lost: ItemScores) -> float:
-    from scipy.stats import permutation_test  # noqa: PLC0415 - 1 s
-
-    found = permutation_test(
-        (lost,),
-        lambda each, axis: each.sum(axis=axis),
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=_PERMUTATIONS,
-        vectorized=True,
-        batch=1000,
-        rng=np.random.default_rng(_SEED),
-    )
-    return float(found.pvalue)
+    return mean_gain(comparison.challenger.items, comparison.champion.items, comparison.groups)
 
 
 def _judge_difference(comparison: Comparison, is_newer: bool) -> _Criterion:

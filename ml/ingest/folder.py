@@ -118,7 +118,23 @@ def ingest_folder(
         SourceError: the folder does not have that layout, or received_at is not in the past.
         ImageStoreError, DatabaseUnavailableError: nothing more can be stored; earlier batches are stored.
     """
-    files = list_files(folder)
+    return ingest_files(catalog, folder, list_files(folder), split, received_at, on_progress, mirrored, reader)
+
+
+def ingest_files(
+    catalog: Catalog,
+    folder: Path,
+    files: Sequence[SourceFile],
+    split: Split,
+    received_at: datetime | None = None,
+    on_progress: Progress | None = None,
+    mirrored: bool = True,
+    reader: AnnotationReader = ONE_CLASS,
+) -> IngestReport:
+    """Ingest some of the files of a folder, as `list_files` gives them.
+
+    Args: files, to ingest; the others as in ingest_folder, and so are the errors.
+    """
     _check_received_at(catalog, received_at)
     measure_all(catalog)
     with catalog.begin() as connection:

@@ -19,7 +19,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
-from ml.errors import ModelLoadError, SettingsError
+from ml.errors import ModelLoadError, NoActivationMapError, SettingsError
 from ml.progress import EpochProgress, Progress, StepProgress
 from ml.settings import Settings
 from ml.tasks.card import ModelCard
@@ -67,6 +67,21 @@ class Model(Protocol):
 
     def answer(self, features: Floats, /) -> list[Answer]:
         """Answer images from their features. Args: features, float32 (n, feature count)."""
+
+
+@runtime_checkable
+class LocatingModel(Model, Protocol):
+    """A model that can say where in an image it saw a class."""
+
+    def locate(self, image: NDArray[np.uint8], class_name: str, /) -> Floats:
+        """Return how much each region of an image speaks for a class.
+
+        Args:
+            image: uint8 RGB (size, size, 3).
+            class_name: one of the card's classes.
+        Returns: float32 (rows, columns), a grid over the whole image; negative where a region speaks against the class.
+        Raises: NoActivationMapError, the files of this version do not allow it.
+        """
 
 
 @dataclass(frozen=True)
@@ -373,6 +388,16 @@ def demand_converting(task: Task) -> ConvertingTask:
     if not isinstance(task, ConvertingTask):
         raise ModelLoadError(_lacks(task, "conversion of foreign networks"))
     return task
+
+
+def demand_locating(model: Model) -> LocatingModel:
+    """Return the model. Raises: NoActivationMapError, it cannot say where in an image it saw a class."""
+    if not isinstance(model, LocatingModel):
+        raise NoActivationMapError(
+            f"Expected a model that says where in an image it saw a class. Models of MYCOFLOW_TASK={model.card.task} "
+            "cannot."
+        )
+    return model
 
 
 def _lacks(task: Task, what: str) -> str:

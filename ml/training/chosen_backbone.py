@@ -81,12 +81,20 @@ def chosen_weights(catalog: Catalog, settings: Settings, backbone: Backbone) -> 
     """
     if settings.weights is not None:
         return settings.weights
-    name = f"weights of {backbone.name}"
-    with catalog.begin() as connection:
-        chosen = home_choices.find_choice(connection, name)
+    chosen = kept_weights(catalog, backbone)
     if chosen is None:
         value, reason = backbone.choose_weights()
         with catalog.begin() as connection:
-            chosen = home_choices.keep_choice(connection, name, value, reason)
+            chosen = home_choices.keep_choice(connection, _weights_of(backbone), value, reason)
         logger.warning("This home uses MYCOFLOW_WEIGHTS=%s from now on: %s", chosen, reason)
     return chosen
+
+
+def kept_weights(catalog: Catalog, backbone: Backbone) -> str | None:
+    """Return the weights of a backbone that this home has chosen; None before its first training with it."""
+    with catalog.begin() as connection:
+        return home_choices.find_choice(connection, _weights_of(backbone))
+
+
+def _weights_of(backbone: Backbone) -> str:
+    return f"weights of {backbone.name}"

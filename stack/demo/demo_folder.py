@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ml.errors import MycoflowError, SettingsError
 from ml.settings import Settings, default_settings, without_settings
+from stack.demo.demo_images import DIGIT_SETTINGS
 from stack.demo.demo_report import Stopwatch
 from stack.environment import ROOT, settings_environment
 from stack.home_lock import exclusive
@@ -21,20 +22,21 @@ MARKER = "made-by-the-demo"
 STOP_SECONDS = 60
 
 
-def demo_settings(home: Path) -> Settings:
-    """Return the default settings, without the environment's, changed for small images and free ports."""
+def demo_settings(home: Path, changes: Mapping[str, object] = DIGIT_SETTINGS) -> Settings:
+    """Return the default settings, without the environment's, with free ports.
+
+    Args: changes, more settings that are not the defaults, by field name.
+    """
     airflow, mlflow, service, metrics, prometheus = find_free_ports(5)
     return default_settings(
         mycoflow_home=home,
-        weights="random",
-        image_size=32,
-        mirrored_views=False,  # a mirrored digit is another digit, or none
         alias_poll_seconds=1,
         airflow_port=airflow,
         mlflow_port=mlflow,
         service_port=service,
         metrics_port=metrics,
         prometheus_port=prometheus,
+        **changes,
     )
 
 

@@ -2,16 +2,18 @@
 
 import signal
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from ml.catalog.accounts.user_accounts import put_demo_accounts
 from ml.catalog.database import Catalog, open_catalog
-from ml.ingest.digits import write_digits
 from ml.settings import Settings, load_settings
 from stack.demo.demo_folder import clean_folder, demo_settings, running_stack
-from stack.demo.demo_report import Stopwatch, Summary, print_summary
+from stack.demo.demo_images import DemoImages, digit_images
+from stack.demo.demo_photos import photo_images
+from stack.demo.demo_report import Stopwatch, Summary, print_skipped, print_summary
 from stack.demo.demo_story import DAG_IDS, Story
 from stack.environment import find_addresses
 from stack.follow import open_own_airflow, wait_for
@@ -20,19 +22,22 @@ from stack.readiness import wait_until_healthy
 START_SECONDS = 180
 
 
-def play(console: Console) -> int:
+def play(photos: Path | None, console: Console) -> int:
     """Play two nights in `<MYCOFLOW_HOME>/demo`, write summary.json there, and stop all servers.
 
+    Args: photos, a folder with one sub-folder per class; None for the digits.
     Returns: 0.
     Raises: MycoflowError, something did not happen as expected.
     """
     home = load_settings().mycoflow_home / "demo"
     watch = Stopwatch()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all servers are stopped
+    images = None if photos is None else _read_photos(photos, home, watch, console)  # before anything is deleted
     with clean_folder(home):
-        settings = demo_settings(home)
-        _introduce(settings, console)
-        summary = _play_on_a_stack(settings, watch, console)
+        images = images or digit_images(home / "digits")
+        console.print(f"Backbone: {escape(images.backbone)}", soft_wrap=True)
+        console.print(f"State: {escape(str(home))}", soft_wrap=True)
+        summary = _play_on_a_stack(images, demo_settings(home, images.settings), watch, console)
         summary.phase_seconds, summary.wall_seconds = watch.seconds, watch.total
         summary.write(home / "summary.json")
     print_summary(summary, console)
@@ -40,11 +45,23 @@ def play(console: Console) -> int:
     return 0
 
 
-def _introduce(settings: Settings, console: Console) -> None:
-    side = settings.image_size
-    console.print(f"Backbone: [bold]random[/] weights (seeded), {side}x{side} pixels. Enough for digits;")
-    console.print("photos need pretrained weights (see MYCOFLOW_WEIGHTS in the README).")
-    console.print(f"State: {escape(str(settings.mycoflow_home))}", soft_wrap=True)
+def _read_photos(folder: Path, home: Path, watch: Stopwatch, console: Console) -> DemoImages:
+    def show(done: int, total: int) -> None:
+        status.update(f"Reading the photos: {done} of {total}")
+
+    with watch.phase("read the photos"), console.status("Reading the photos") as status:
+        images, left_out = photo_images(folder, home, show)
+    parts = [
+        f"{len(part.files)} {words}"
+        for part, words in (
+            (images.evaluation, "to measure with"),
+            (images.first, "for the first night"),
+            (images.later, "for the second night"),
+        )
+    ]
+    console.print(f"{images.title}: {', '.join(parts)}")
+    print_skipped(left_out, console)
+    return images
 
 
 def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
@@ -54,12 +71,10 @@ def _make_accounts(catalog: Catalog, console: Console) -> dict[str, str]:
     return passwords
 
 
-def _play_on_a_stack(settings: Settings, watch: Stopwatch, console: Console) -> Summary:
-    home = settings.mycoflow_home
+def _play_on_a_stack(images: DemoImages, settings: Settings, watch: Stopwatch, console: Console) -> Summary:
     addresses = find_addresses(settings)
     with running_stack(settings, watch) as check:
         with watch.phase("start the servers"), console.status("Starting PostgreSQL, Airflow, MLflow, the service"):
-            digits = write_digits(home / "digits")
             wait_until_healthy(settings, addresses, check, START_SECONDS)
             airflow = open_own_airflow(settings, addresses)
             wait_for("Airflow to read the DAGs", lambda: all(map(airflow.has_dag, DAG_IDS)) or None, START_SECONDS)
@@ -68,6 +83,6 @@ def _play_on_a_stack(settings: Settings, watch: Stopwatch, console: Console) -> 
         )
         with open_catalog(settings) as catalog:
             passwords = _make_accounts(catalog, console)
-            story = Story(settings, addresses, catalog, airflow, digits, ("alice", passwords["alice"]), watch, console)
+            story = Story(settings, addresses, catalog, airflow, images, ("alice", passwords["alice"]), watch, console)
             summary = story.tell()
     return summary

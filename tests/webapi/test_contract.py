@@ -174,6 +174,7 @@ def known(
         "query.file": [photo],
         "body.url": [photo],
         "path.prediction_id": [prediction["id"]],
+        "query.class": CLASSES,
         "path.sha256": [*ingested, prediction_sha256],
         "body.corrected_label": CLASSES,
         "body.changes[*].sha256": ingested,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from ml.catalog.accounts.tokens import IssuedToken, issue_token, revoke_token
-from ml.catalog.accounts.user_accounts import Account, is_unchanged
+from ml.catalog.accounts.user_accounts import Account, is_any_account, is_unchanged
 from webapi import application_state
 from webapi.access.authentication import password_checker, unauthorized
 from webapi.problems import ProblemError
@@ -22,6 +22,15 @@ def log_in(login: str, password: str) -> IssuedToken:
         if stored is None or not is_unchanged(connection, stored):
             raise unauthorized("The login or the password is wrong, or the account is disabled.")
         return issue_token(connection, stored.account.id, timedelta(hours=service.settings.token_hours))
+
+
+def has_accounts() -> bool:
+    """Return whether anybody can log in.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with application_state.current_catalog().autocommit() as connection:
+        return is_any_account(connection)
 
 
 def change_own_password(account: Account, password: str, new_password: str) -> None:

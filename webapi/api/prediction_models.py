@@ -78,6 +78,30 @@ class PredictionPath(BaseModel):
     prediction_id: int = Field(description="The id from POST /predictions")
 
 
+class MapQuery(Query):
+    """The class to show."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    class_name: Annotated[
+        str | None,
+        Field(
+            alias="class",
+            min_length=1,
+            max_length=200,
+            pattern=r"^[^\x00-\x1f]*$",
+            description="A class of the model; by default the first one of the answer",
+        ),
+    ] = None
+
+
+HEAT_MAP = {
+    "description": "Where the model saw the class: transparent where nothing speaks for it. The picture has the "
+    "proportions of the photo, and lies exactly over it",
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
 class FeedbackBody(Strict):
     """Whether the top class was right, and if not, the right class."""
 

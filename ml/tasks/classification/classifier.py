@@ -19,7 +19,7 @@ from ml.backbones.onnx_runtime import (
 )
 from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.catalog.answers import Answer
-from ml.errors import ModelLoadError
+from ml.errors import ModelLoadError, NoActivationMapError
 from ml.tasks.card import ModelCard, load_card
 from ml.tasks.classification.classification_answers import rank_classes
 from ml.tasks.classification.head import Head, load_head
@@ -28,6 +28,7 @@ from ml.tasks.task import Output
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ["probabilities", "features"]
+_ACTIVATIONS = "activations"  # an optional output
 ANSWER_TOLERANCE = 1e-4  # between the head in the graph and head.npz: float32 sums in another order
 
 
@@ -51,7 +52,8 @@ class Classifier:
         _check_bytes(content, card, folder)
         turns = Turns(content, str(folder / "model.onnx"))
         head = load_head(folder / "head.npz", len(card.classes))
-        check_outputs(turns.alone, {"probabilities": len(card.classes), "features": head.feature_count})
+        expected = {"probabilities": len(card.classes), "features": head.feature_count}
+        check_outputs(turns.alone, expected, optional=_ACTIVATIONS)
         if (size := input_size(turns.alone)) != card.image_size:
             raise ModelLoadError(
                 f"Expected a network for {card.image_size} pixels in {folder}, as its card says. Received: {size}. "
@@ -86,6 +88,23 @@ class Classifier:
         Returns: probabilities, float32, (n, classes).
         """
         return self._head.classify(features)
+
+    def locate(self, image: Images, class_name: str) -> Floats:
+        """Compute the class activation map of one image. Several threads may call it at once.
+
+        Args: image, uint8 RGB, (image_size, image_size, 3); class_name, one of the card's.
+        Returns: float32, (rows, columns).
+        Raises: NoActivationMapError, model.onnx has no output `activations`; ValueError, wrong shape or dtype.
+        """
+        check_images(image[np.newaxis], self.card.image_size)
+        with self._turns.take() as session:
+            if _ACTIVATIONS not in {output.name for output in session.get_outputs()}:
+                raise NoActivationMapError(
+                    "Expected a model whose features are an average over the image, and whose file has the output "
+                    f"{_ACTIVATIONS!r}. This version has none: it is older, or was trained elsewhere. Retrain."
+                )
+            (activations,) = run_in_batches(session, [_ACTIVATIONS], image[np.newaxis])
+        return self._head.locate(activations[0], self.card.classes.index(class_name))
 
     def _check_answer(self, folder: Path) -> None:
         size = self.card.image_size

@@ -12,7 +12,7 @@ from ml.backbones.preprocessing import INPUT_CHANNELS
 from ml.backbones.scales import Scale
 from ml.errors import ModelLoadError
 from ml.tasks.classification.head import Head
-from ml.tasks.classification.onnx_head import PROBABILITIES_NAME
+from ml.tasks.classification.onnx_head import PROBABILITIES_NAME, declare_activations, find_averaged
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +28,8 @@ class ConvertedGraph:
     """A classifier in the form that Mycoflow serves.
 
     Args:
-        onnx: input `images`, uint8 (n, size, size, 3); outputs `probabilities` and `features`.
+        onnx: input `images`, uint8 (n, size, size, 3); outputs `probabilities` and `features`, and `activations` if
+            the network averages them to the features.
         head: the dense layer from the features to the probabilities.
         has_features: the features are the input of the last dense layer. If False, there is no such layer, and the
             class scores are used as features.
@@ -67,11 +68,22 @@ def convert_graph(original: bytes, image_size: int, scale: Scale, gives_probabil
     for name, size in ((PROBABILITIES_NAME, head.bias.shape[0]), (FEATURES_NAME, head.feature_count)):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]))
     del graph.value_info[:]  # it describes the old sizes and names
+    if _averages_float32(model):
+        declare_activations(graph)
     try:
         checker.check_model(model)
     except checker.ValidationError as error:
         raise ModelLoadError(f"Expected a network that is still valid after conversion. Received: {error}.") from error
     return ConvertedGraph(model.SerializeToString(), head, ending.has_features)
+
+
+def _averages_float32(model: "onnx.ModelProto") -> bool:
+    """Return whether the features are an average of float32 values. Other types would not fit the declared output."""
+    from onnx import TensorProto, shape_inference  # noqa: PLC0415
+
+    averaged = find_averaged(model.graph)
+    described = shape_inference.infer_shapes(model).graph.value_info
+    return any(each.name == averaged and each.type.tensor_type.elem_type == TensorProto.FLOAT for each in described)
 
 
 def _with_opset(model: "onnx.ModelProto") -> "onnx.ModelProto":

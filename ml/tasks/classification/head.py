@@ -38,6 +38,17 @@ class Head:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
 
+    def locate(self, activations: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
+        """Compute the class activation map of one image. Its mean and the bias add up to the logit of the class.
+
+        This is exact, because the features are the mean of the activations, and the head is linear up to the logits.
+
+        Args: activations, float32, (feature_count, rows, columns).
+        Returns: float32, (rows, columns).
+        Source: arXiv 1512.04150.
+        """
+        return np.asarray(np.tensordot(self.kernel[:, class_index], activations, axes=1), dtype=np.float32)
+
 
 def fold_into(standardisation: Standardisation, head: Head) -> Head:
     """Convert a head for standardised features to one for plain features, so that serving needs no standardisation."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from ml.catalog.accounts.user_accounts import add_account
 from ml.catalog.database import Catalog
@@ -84,6 +85,10 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
     assert "0 new images" in run("monitor")[1]
     file = next((few_digits.evaluation / "2").iterdir())
     assert run("predict", str(file), "--count", "1")[1].split()[1] == "2"
+    picture = few_digits.evaluation.parent / "where it is.png"
+    assert str(picture) in run("predict", str(file), "--map", str(picture))[1].replace("\n", "")
+    with Image.open(picture) as image:
+        assert (image.format, image.size) == ("PNG", (32, 32))
     status, said = run("rollback")
     assert (status, "found none" in said) == (1, True)
     assert "Version 1 is in production." in run("promote", "1")[1]
@@ -110,6 +115,8 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
         (("ingest", "--source", "ftp://drop"), "ftp://drop"),
         (("maintenance", "maybe"), "maybe"),
         (("predict", "/nowhere/at/all.jpg"), "/nowhere/at/all.jpg"),
+        (("predict", __file__, "--map", "map.jpg"), "map.jpg"),
+        (("predict", __file__, "--map", "/nowhere/map.png"), "/nowhere/map.png"),
     ],
 )
 def test_an_expected_error_becomes_a_message_and_exit_status_1(

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from ml.confidence.paired_scores import holm, loss_p_value
 from ml.evaluation.floor import Floor
 from ml.evaluation.gate import (
     BestVersion,
     Comparison,
     Verdict,
-    holm,
     judge,
     judge_first,
-    loss_p_value,
     measure_difference,
 )
 from ml.tasks.task import Scores

@@ -5,19 +5,23 @@ from typing import Any, TypeVar
 from flask import Response, jsonify, request, url_for
 from pydantic import BaseModel, ValidationError
 
-from ml.serving.answering import Predictor
+from ml.serving.explaining.activation_maps import Mapper
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
+from webapi.api.predicting import count_answer, current_predictor
 from webapi.api.prediction_models import (
     FEEDBACK_RELATION,
+    HEAT_MAP,
     UPLOAD_OR_URL,
     CountQuery,
+    MapQuery,
     Names,
     NamesQuery,
     PredictionAnswer,
+    PredictionPath,
     UrlBody,
 )
 from webapi.api.problem_answers import Problem, new_api
@@ -43,7 +47,7 @@ def get_predictions(query: NamesQuery) -> Response:
     """Predict the class of the image at a URL."""
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
-    prediction = _predictor(model).predict_url(query.file)
+    prediction = current_predictor(model).predict_url(query.file)
     return _with_headers(jsonify(_encode(model, prediction, query.nb_preds)), prediction.id)
 
 
@@ -59,12 +63,12 @@ def post_prediction(query: CountQuery) -> Response:
     if request.is_json:
         body = _read(UrlBody, request.get_json(), query)
         count, model = body.nb_preds, _model_for(body.nb_preds)
-        prediction = _predictor(model).predict_url(body.url)
+        prediction = current_predictor(model).predict_url(body.url)
     else:
         content = _read_file()
         count = _read(CountQuery, request.form.to_dict(), query).nb_preds
         model = _model_for(count)
-        prediction = _predictor(model).predict_upload(content)
+        prediction = current_predictor(model).predict_upload(content)
     answer = jsonify(
         id=prediction.id,
         model={"name": application_state.current().settings.model_name, "version": model.version},
@@ -72,6 +76,27 @@ def post_prediction(query: CountQuery) -> Response:
         results=_encode(model, prediction, count),
     )
     return _with_headers(answer, prediction.id)
+
+
+@api.get("/predictions/<int:prediction_id>/activation-map", responses={200: HEAT_MAP, 404: Problem, 409: Problem})
+@requires("user")
+def get_activation_map(path: PredictionPath, query: MapQuery) -> Response:
+    """Draw where in the photo of a prediction the model saw a class.
+
+    Allowed for the account that requested the prediction, experts and admins. Only the version that is served draws
+    maps: 409 for predictions of another version, and for a model whose network does not allow it.
+    """
+    refuse_in_maintenance()
+    service = application_state.current()
+    mapper = Mapper(
+        application_state.current_catalog(),
+        service.admission,
+        service.models.demand_current(),
+        current_account(),
+        current_deadline(),
+    )
+    picture = mapper.draw(path.prediction_id, query.class_name)
+    return Response(picture, mimetype="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
 def _with_headers(answer: Response, prediction_id: int) -> Response:
@@ -83,23 +108,8 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
 
 def _encode(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
     """Count an answer, and return it as JSON."""
-    answer = prediction.answer
-    metrics = application_state.current().metrics.predictions
-    metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
-    return model.encode(answer, count)
-
-
-def _predictor(model: LoadedModel) -> Predictor:
-    current = application_state.current()
-    return Predictor(
-        settings=current.settings,
-        admission=current.admission,
-        catalog=current.database.catalog(),
-        model=model,
-        account_id=current_account().id,
-        deadline=current_deadline(),
-        observe=current.metrics.predictions.observe_stage,
-    )
+    count_answer(prediction)
+    return model.encode(prediction.answer, count)
 
 
 def _model_for(name_count: int) -> LoadedModel:

@@ -66,6 +66,13 @@ PAGES: dict[str, Role | None] = {
     "POST /answers/{prediction_id}": "user",
     "GET /photos/{sha256}/photo": "user",
     "GET /photos/{sha256}/thumbnail": "user",
+    "GET /review": "expert",
+    "GET /review/batches/{batch_id}": "expert",
+    "GET /review/{queue}": "expert",
+    "POST /review/{queue}": "expert",
+    "POST /review/undo": "expert",
+    "GET /review/similar/{sha256}": "expert",
+    "GET /review/known/{sha256}": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

@@ -29,6 +29,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.batches import FileOutcome, add_batch
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.object_store import image_key
 from ml.data.membership import Arrival, wait
 from ml.data.reviewing.deciding import read_seen
 from ml.ingest.folder import ingest_folder
@@ -129,9 +130,12 @@ def ingested(catalog: Catalog, png: Png, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def reviewed(catalog: Catalog, app: Flask, token: str) -> Known:
+def reviewed(catalog: Catalog, app: Flask, token: str, png: Png) -> Known:
     """A batch with two photos that wait, and with a third one that the caller has decided about."""
-    ids = [f"{number:064x}" for number in range(3)]
+    ids = []
+    for content in map(png, (5, 6, 7)):
+        ids.append(sha256_of(content).hexdigest())
+        catalog.store.put(image_key(ids[-1]), content)
     arrivals = [
         Arrival(ItemRecord("source", ImageRecord(each, "image/png", 32, 32, 100)), Annotation((CLASSES[0],)))
         for each in ids

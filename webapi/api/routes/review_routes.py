@@ -39,19 +39,11 @@ def get_queues() -> Response:
 @requires("expert")
 def get_batches() -> Response:
     """List the latest batches of the sources, those with waiting items first."""
-    return jsonify(
-        batches=[
-            {
-                "id": each.id,
-                "source": each.source,
-                "state": each.state,
-                "waiting": each.waiting,
-                "rejected": each.counts.get("rejected", 0),
-                "ingested_at": each.ingested_at,
-            }
-            for each in read_batches(current_catalog())
-        ]
-    )
+    batches = [
+        {**vars(each), "state": each.state, "rejected": each.counts.get("rejected", 0)}
+        for each in read_batches(current_catalog())
+    ]
+    return jsonify(BatchesAnswer.model_validate({"batches": batches}).model_dump(mode="json"))
 
 
 @api.get("/reviews/batches/<int:batch_id>/rejects", responses={200: RejectsAnswer, 404: Problem})

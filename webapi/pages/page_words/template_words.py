@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from wtforms import Field
 
 from ml.reporting.answered_photos.shown_answers import GivenOpinion
+from webapi.access.authentication import current_account, has_role
 from webapi.pages.page_words.languages import LANGUAGES
 from webapi.request_ids import current_request_id
 
@@ -34,8 +35,11 @@ def init_app(app: Flask) -> None:
 
 
 def navigation() -> list[tuple[str, str]]:
-    """Return the pages in the menu: endpoint and words."""
-    return [("naming.show_naming", str(_("Name a photo")))]
+    """Return the pages in the menu of the account: endpoint and words."""
+    shown = [("naming.show_naming", str(_("Name a photo")))]
+    if has_role(current_account(), "expert"):
+        shown.append(("reviewing.show_queues", str(_("Review"))))
+    return shown
 
 
 def attributes_of(field: Field, hint: str, more: dict[str, object]) -> dict[str, object]:

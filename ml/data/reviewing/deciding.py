@@ -30,8 +30,6 @@ from ml.data.feedback import is_known_label
 from ml.data.membership import confirm, exclude, read_placements, restore
 from ml.errors import ForbiddenError, ReviewConflictError, ReviewError, UnknownImageError
 
-__all__ = ["Conflict", "Decision", "DecisionKind", "decide", "read_seen", "undo"]
-
 _LONGEST_REASON = 500
 
 

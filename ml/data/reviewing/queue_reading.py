@@ -4,8 +4,15 @@ from dataclasses import dataclass
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
-from ml.catalog.reviews.review_queues import Entry, Queue, QueueFilter, count_by_class, count_queues, query_queue
-from ml.data.feedback import list_spellings
+from ml.catalog.reviews.review_queues import (
+    Entry,
+    Queue,
+    QueueFilter,
+    count_by_class,
+    count_queues,
+    list_class_names,
+    query_queue,
+)
 from ml.data.reviewing.deciding import read_seen
 
 __all__ = ["Queue", "QueueFilter", "list_labels", "read_batches", "read_counts", "read_queue", "read_rejects"]
@@ -63,7 +70,7 @@ def list_labels(catalog: Catalog) -> list[str]:
     Raises: DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
-        return sorted(list_spellings(connection))
+        return sorted(list_class_names(connection))
 
 
 def read_batches(catalog: Catalog) -> list[Batch]:

@@ -77,6 +77,7 @@ def show_queue(queue: str) -> Response:
         next_cursor=found.next_cursor,
         labels=labels,
         by_digit=labels[:_BY_DIGIT],
+        rejections={"other": _("another species"), "none": _("none of the species"), "unsure": _("wrong, unsure what")},
     )
 
 

@@ -36,6 +36,15 @@ def get_thumbnail(sha256: str) -> Response:
     return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
 
 
+@pages.get("/known/<sha256>/thumbnail")
+@page("user")
+def get_known_thumbnail(sha256: str) -> Response:
+    """Return a thumbnail of a known photo that came with the data: everybody may see those."""
+    service = application_state.current()
+    content = service.thumbnails.read_known(application_state.current_catalog(), _hash(sha256), current_deadline())
+    return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
+
+
 def _with_tag(response: Response, tag: str) -> Response:
     response.set_etag(tag)
     response.make_conditional(request)

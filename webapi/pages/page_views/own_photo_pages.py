@@ -12,6 +12,8 @@ from webapi import application_state
 from webapi.access.authentication import current_account
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
+from webapi.pages.page_views.photo_files import read_hash
+from webapi.request_deadlines import current_deadline
 
 pages = new_pages("own_photos", __name__)
 
@@ -37,6 +39,8 @@ def show_photos() -> Response:
 @page("user")
 def ask_to_delete(sha256: str) -> Response:
     """Ask whether a photo shall be deleted."""
+    service, catalog = application_state.current(), application_state.current_catalog()
+    service.thumbnails.read(catalog, current_account(), read_hash(sha256), current_deadline())  # which the page shows
     return respond("pages/delete_photo.html", sha256=sha256)
 
 
@@ -44,7 +48,7 @@ def ask_to_delete(sha256: str) -> Response:
 @page("user")
 def delete_photo(sha256: str) -> Response:
     """Delete a photo for good."""
-    erase_photo(application_state.current_catalog(), current_account(), sha256)
+    erase_photo(application_state.current_catalog(), current_account(), read_hash(sha256))
     application_state.current().thumbnails.forget(sha256)
     flash(_("The photo is deleted."))
     return make_response(redirect(url_for("own_photos.show_photos"), 303))

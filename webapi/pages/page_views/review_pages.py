@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flask import Response, abort, flash, jsonify, make_response, redirect, request, url_for
+from flask import Response, flash, jsonify, make_response, redirect, request, url_for
 from flask_babel import format_datetime
 from flask_babel import gettext as _
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -30,7 +30,6 @@ from webapi.request_deadlines import current_deadline
 
 pages = new_pages("reviewing", __name__)
 
-_QUEUES: tuple[Queue, ...] = ("mispredicted", "waiting", "uncertain", "suspected")
 _BY_DIGIT = 9
 _KEPT = "private, no-cache"
 _Decisions = TypeAdapter(DecisionsBody)
@@ -59,9 +58,9 @@ def show_rejects(batch_id: int) -> Response:
     return respond("pages/rejects.html", batch_id=batch_id, rejects=read_rejects(current_catalog(), batch_id))
 
 
-@pages.get("/review/<queue>")
+@pages.get("/review/<any(mispredicted, waiting, uncertain, suspected):queue>")
 @page("expert")
-def show_queue(queue: str) -> Response:
+def show_queue(queue: Queue) -> Response:
     """Show a page of a queue as a grid."""
     wanted = _wanted(queue)
     found = read_queue(current_catalog(), wanted, MAX_DECISIONS, request.args.get("cursor") or None)
@@ -81,9 +80,9 @@ def show_queue(queue: str) -> Response:
     )
 
 
-@pages.post("/review/<queue>")
+@pages.post("/review/<any(mispredicted, waiting, uncertain, suspected):queue>")
 @page("expert")
-def decide_in_queue(queue: str) -> Response:
+def decide_in_queue(queue: Queue) -> Response:
     """Take decisions: as JSON in one field from the script, or from a plain form the items and the marked ones."""
     wanted = _wanted(queue)
     if "decisions" in request.form:
@@ -148,13 +147,10 @@ def get_known_photo(sha256: str) -> Response:
     return response
 
 
-def _wanted(queue: str) -> QueueFilter:
-    known = next((each for each in _QUEUES if each == queue), None)
-    if known is None:
-        abort(404)
+def _wanted(queue: Queue) -> QueueFilter:
     batch = request.args.get("batch", "")
     batch_id = int(batch) if batch.isascii() and batch.isdigit() and len(batch) < 10 else None
-    return QueueFilter(known, request.args.get("class") or None, batch_id)
+    return QueueFilter(queue, request.args.get("class") or None, batch_id)
 
 
 def _read_decisions(text: str) -> DecisionsBody:

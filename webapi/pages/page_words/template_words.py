@@ -27,6 +27,7 @@ def init_app(app: Flask) -> None:
         attributes_of=attributes_of,
         how_sure=how_sure,
         said=say_opinion,
+        role_words=role_words,
         navigation=navigation,
         request_id=current_request_id,
         languages=LANGUAGES,
@@ -36,10 +37,18 @@ def init_app(app: Flask) -> None:
 
 def navigation() -> list[tuple[str, str]]:
     """Return the pages in the menu of the account: endpoint and words."""
-    shown = [("naming.show_naming", str(_("Name a photo")))]
-    if has_role(current_account(), "expert"):
-        shown.append(("reviewing.show_queues", str(_("Review"))))
-    return shown
+    reviews = [("reviewing.show_queues", str(_("Review")))] if has_role(current_account(), "expert") else []
+    return [
+        ("naming.show_naming", str(_("Name a photo"))),
+        ("own_photos.show_photos", str(_("My photos"))),
+        *reviews,
+        ("account.show_account", str(_("My account"))),
+    ]
+
+
+def role_words(role: str) -> str:
+    """Return a role in the reader's language."""
+    return str({"user": _("user"), "expert": _("expert"), "admin": _("admin")}[role])
 
 
 def attributes_of(field: Field, hint: str, more: dict[str, object]) -> dict[str, object]:

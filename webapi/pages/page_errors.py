@@ -52,7 +52,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
     is_form = request.method == "POST"
     if problem.slug == "no-session":
         return _ask_to_log_in() if is_form else redirect(url_for("login.show_login", next=_here()), 303)
-    if is_form and problem.status != HTTPStatus.FORBIDDEN:
+    if is_form and problem.slug != "forbidden":
         shown = show_form(request.path, typed_now(), words, problem.status)
         if shown is not None:
             return shown

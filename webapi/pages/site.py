@@ -4,7 +4,16 @@ from flask import Flask
 from jinja2 import select_autoescape
 
 from webapi.pages import page_blueprints, page_errors
-from webapi.pages.page_views import login_pages, naming_pages, photo_files, static_files
+from webapi.pages.page_views import (
+    account_pages,
+    answer_pages,
+    login_pages,
+    naming_pages,
+    own_photo_pages,
+    photo_files,
+    review_pages,
+    static_files,
+)
 from webapi.pages.page_words import languages, template_words
 
 
@@ -17,5 +26,14 @@ def init_app(app: Flask) -> None:
     page_errors.init_app(app)
     static_files.init_app(app)
     template_words.init_app(app)
-    for pages in (static_files.pages, login_pages.pages, naming_pages.pages, photo_files.pages):
-        app.register_blueprint(pages)
+    for module in (
+        static_files,
+        login_pages,
+        naming_pages,
+        answer_pages,
+        own_photo_pages,
+        account_pages,
+        photo_files,
+        review_pages,
+    ):
+        app.register_blueprint(module.pages)

@@ -21,7 +21,7 @@ _CACHING = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 @page("user")
 def get_photo(sha256: str) -> Response:
     """Return a photo."""
-    photo = read_photo(application_state.current_catalog(), current_account(), _hash(sha256))
+    photo = read_photo(application_state.current_catalog(), current_account(), read_hash(sha256))
     return _with_tag(Response(photo.content, mimetype=photo.media_type, headers=_CACHING), sha256)
 
 
@@ -31,8 +31,17 @@ def get_thumbnail(sha256: str) -> Response:
     """Return a thumbnail, with the rights of its photo."""
     service = application_state.current()
     content = service.thumbnails.read(
-        application_state.current_catalog(), current_account(), _hash(sha256), current_deadline()
+        application_state.current_catalog(), current_account(), read_hash(sha256), current_deadline()
     )
+    return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
+
+
+@pages.get("/known/<sha256>/thumbnail")
+@page("user")
+def get_known_thumbnail(sha256: str) -> Response:
+    """Return a thumbnail of a known photo that came with the data: everybody may see those."""
+    service = application_state.current()
+    content = service.thumbnails.read_known(application_state.current_catalog(), read_hash(sha256), current_deadline())
     return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
 
 
@@ -42,7 +51,11 @@ def _with_tag(response: Response, tag: str) -> Response:
     return response
 
 
-def _hash(text: str) -> str:
+def read_hash(text: str) -> str:
+    """Return the hash in an address.
+
+    Raises: UnknownImageError, it is none.
+    """
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise UnknownImageError("Expected the hash of an image that you may see, got another.")
     return text

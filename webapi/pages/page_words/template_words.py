@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from wtforms import Field
 
 from ml.reporting.answered_photos.shown_answers import GivenOpinion
+from webapi.access.authentication import current_account, has_role
 from webapi.pages.page_words.languages import LANGUAGES
 from webapi.request_ids import current_request_id
 
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
         attributes_of=attributes_of,
         how_sure=how_sure,
         said=say_opinion,
+        role_words=role_words,
         navigation=navigation,
         request_id=current_request_id,
         languages=LANGUAGES,
@@ -34,8 +36,19 @@ def init_app(app: Flask) -> None:
 
 
 def navigation() -> list[tuple[str, str]]:
-    """Return the pages in the menu: endpoint and words."""
-    return [("naming.show_naming", str(_("Name a photo")))]
+    """Return the pages in the menu of the account: endpoint and words."""
+    reviews = [("reviewing.show_queues", str(_("Review")))] if has_role(current_account(), "expert") else []
+    return [
+        ("naming.show_naming", str(_("Name a photo"))),
+        ("own_photos.show_photos", str(_("My photos"))),
+        *reviews,
+        ("account.show_account", str(_("My account"))),
+    ]
+
+
+def role_words(role: str) -> str:
+    """Return a role in the reader's language."""
+    return str({"user": _("user"), "expert": _("expert"), "admin": _("admin")}[role])
 
 
 def attributes_of(field: Field, hint: str, more: dict[str, object]) -> dict[str, object]:

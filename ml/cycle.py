@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ml.app import Workspace, known_runs, load_version, remember_version
 from ml.backbones.preprocessing import to_pixels
 from ml.catalog import locks
+from ml.catalog.answers import Answer
 from ml.catalog.home_choices import keep_home
 from ml.catalog.logs.outbox import raise_alert
 from ml.catalog.models import attempts, journal, model_versions, verdicts
@@ -351,18 +352,18 @@ def raise_due_alerts(workspace: Workspace) -> None:
         serving_notices.alert_if_unserved(connection)
 
 
-def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list[dict[str, object]]]:
+def predict(workspace: Workspace, content: bytes, count: int) -> tuple[int, list[dict[str, object]], Answer]:
     """Predict one image with the champion. Nothing is stored.
 
     Args: content, the bytes of an image file; count, the maximum number of entries in the answer.
-    Returns: the champion's version, and its answer in the form of `Task.encode`, best class first.
+    Returns: the champion's version, its answer in the form of `Task.encode`, best class first, and the answer itself.
     Raises: InvalidImageError, NoChampionError.
     """
     version = _champion(workspace)
     model = load_version(workspace, version)
     pixels = to_pixels(sanitise(content).content, model.card.image_size)
     (answer,) = model.predict(pixels[None]).answers
-    return version, workspace.task.encode(answer, model.card.classes, count)
+    return version, workspace.task.encode(answer, model.card.classes, count), answer
 
 
 def draw_map(workspace: Workspace, content: bytes) -> bytes:

@@ -72,6 +72,8 @@ def _nightly(name: str, unit: Unit, meaning: str, normal: str, panel: str, *colu
 
 _MACRO = "Precision, recall and F1"
 _DISTORTED = "Accuracy on distorted photos"
+_CALIBRATION = "Calibration error"
+_NOVEL = "Known images called novel"
 
 # The nightly check's figures of the champion on the deciding part of the evaluation set, besides its accuracy.
 NIGHTLY = (
@@ -127,6 +129,24 @@ NIGHTLY = (
         "falls with no promotion",
         _DISTORTED,
     ),
+    _nightly(
+        "calibration_error",
+        "share",
+        "root mean square difference between confidence and accuracy, without the part that chance adds",
+        "below 0.05",
+        _CALIBRATION,
+    ),
+    _nightly("calibration_error_low", "share", "lower end of its 95 % interval", "", _CALIBRATION),
+    _nightly("calibration_error_high", "share", "upper end of its 95 % interval", "", _CALIBRATION),
+    _nightly(
+        "known_called_novel",
+        "share",
+        "share of the evaluation set's images that the champion takes for none of its classes",
+        "about 0.05",
+        _NOVEL,
+    ),
+    _nightly("known_called_novel_low", "share", "lower end of its 95 % interval", "", _NOVEL),
+    _nightly("known_called_novel_high", "share", "upper end of its 95 % interval", "", _NOVEL),
 )
 
 DATABASE_UP = Figure(
@@ -346,20 +366,34 @@ _DRIFT = (
     Figure(
         "drift_p_value",
         "share",
-        "p-values of drift `of` `confidence`, `classes`, `features`: the probability of such a score by chance",
+        "p-values of drift `of` `confidence`, `classes`, `features`, `novelty`: how probable such a score is by chance",
         "above 0.01",
         ("of",),
-        columns=("drift_checks.confidence_p_value", "drift_checks.class_p_value", "drift_checks.feature_p_value"),
+        columns=(
+            "drift_checks.confidence_p_value",
+            "drift_checks.class_p_value",
+            "drift_checks.feature_p_value",
+            "drift_checks.novelty_p_value",
+        ),
         panels=("p-values of drift",),
     ),
     Figure(
         "drift_moved",
         "0 or 1",
-        "1 if the drift is significant and considerable, by `what`: `confidence`, `classes`, `features`",
+        "1 if the drift is significant and considerable, by `what`: `confidence`, `classes`, `features`, `novelty`",
         "0",
         ("what",),
         columns=("drift_checks.moved",),
         panels=("What drifts",),
+    ),
+    Figure(
+        "novel_share",
+        "share",
+        "share of recent predictions whose images seem to show none of the known classes",
+        "below 0.1",
+        columns=("drift_checks.novel_share",),
+        panels=("Novel images",),
+        is_reported=True,
     ),
     Figure(
         "estimated_accuracy",

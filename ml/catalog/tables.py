@@ -396,7 +396,9 @@ drift_checks = Table(
     Column("class_p_value", Float),
     Column("feature_mmd", Float),
     Column("feature_p_value", Float),
-    Column("moved", ARRAY(Text), nullable=False),  # distributions that drifted: confidence, classes, features
+    Column("novel_share", Float),  # of recent predictions
+    Column("novelty_p_value", Float),
+    Column("moved", ARRAY(Text), nullable=False),  # distributions that drifted: confidence, classes, features, novelty
     Column("estimated_accuracy", Float),
     Column("observed_accuracy", Float),
     Column("observed_accuracy_low", Float),

@@ -234,10 +234,14 @@ def predict(
         raise typer.BadParameter(f"--map: expected a name that ends in .png, in a folder that exists, got {map_file}.")
     content = file.read_bytes()
     with open_workspace() as workspace:
-        version, entries = cycle.predict(workspace, content, count)
+        version, entries, answer = cycle.predict(workspace, content, count)
         for entry in entries:
             out.print(f"{entry['proba']:6.2f}%  {entry['name']}", highlight=False)
         out.print(f"(version {version})")
+        if answer.is_novel:
+            out.print(
+                f"The image seems to show none of the classes that the model knows: novelty {answer.novelty:.2f}."
+            )
         if map_file is not None:
             map_file.write_bytes(cycle.draw_map(workspace, content))
             out.print(f"{map_file} shows where the model saw the first one.", highlight=False, soft_wrap=True)

@@ -11,8 +11,8 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class ObservedAccuracy:
-    """The share of answers that people called correct, and its 95 % interval, all 0 to 1."""
+class Share:
+    """A share of some images, and its 95 % interval, all 0 to 1."""
 
     share: float
     low: float
@@ -31,14 +31,17 @@ def estimate_accuracy(probabilities: Floats, temperature: float) -> float:
     return float(apply_temperature(probabilities, temperature).max(axis=1).mean())
 
 
-def observed_accuracy(right: int, count: int) -> ObservedAccuracy | None:
-    """Return the accuracy according to people's feedback; None without feedback.
+def share_of(part: int, count: int) -> Share:
+    """Return the share of `part` among `count` images, at least one.
 
     Source: Wilson's score interval, Journal of the American Statistical Association 22 (1927).
     """
     from scipy.stats import binomtest  # noqa: PLC0415 - 1 s
 
-    if not count:
-        return None
-    interval = binomtest(right, count).proportion_ci(confidence_level=0.95, method="wilson")
-    return ObservedAccuracy(right / count, float(interval.low), float(interval.high))
+    interval = binomtest(part, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return Share(part / count, float(interval.low), float(interval.high))
+
+
+def observed_accuracy(right: int, count: int) -> Share | None:
+    """Return the accuracy according to people's feedback; None without feedback."""
+    return share_of(right, count) if count else None

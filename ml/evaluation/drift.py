@@ -3,16 +3,18 @@
 All functions are pure: the same samples give the same scores. docs/decisions/0070 says what counts as drift, and why.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.confidence.novelty import KNOWN_CALLED_NOVEL
 from ml.confidence.paired_scores import holm
 
 MINIMUM_IMAGES = 30  # fewer images in either sample are too few for a score
 SIGNIFICANCE = 0.01  # for all comparisons of a night together
 CONSIDERABLE_PSI = 0.2  # a change with a smaller PSI is no drift. Source: Siddiqi, Credit Risk Scorecards (2006)
+CONSIDERABLE_NOVEL_SHARE = 2 * KNOWN_CALLED_NOVEL
 PERMUTATIONS = 999
 
 _BINS = 10  # of confidences
@@ -32,11 +34,13 @@ class Sample:
         confidences: (n,).
         top_classes: the class of each answer, (n,); an empty text if the answer has none.
         features: (m, feature count), of the m images whose features are stored.
+        novel: whether each image seems to show none of the known classes, (k,), of those whose novelty was measured.
     """
 
     confidences: Floats
     top_classes: NDArray[np.str_]
     features: Floats
+    novel: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
@@ -56,20 +60,27 @@ class DriftScores:
         confidence: Kolmogorov-Smirnov distance of the confidences.
         classes: PSI of the classes answered.
         features: squared maximum mean discrepancy; None if too few features are stored.
+        novelty: share of novel images among the recent ones; None if too few were measured.
     """
 
     confidence_psi: float
     confidence: Shift
     classes: Shift
     features: Shift | None
+    novelty: Shift | None
 
     @property
     def moved(self) -> list[str]:
-        """Return which of `confidence`, `classes` and `features` drift: the change is significant and considerable."""
+        """Return which of `confidence`, `classes`, `features` and `novelty` drift: significantly and considerably."""
         shifts = {"confidence": self.confidence, "classes": self.classes}
         if self.features is not None:
             shifts["features"] = self.features
+        if self.novelty is not None:
+            shifts["novelty"] = self.novelty
         sizes = {"confidence": self.confidence_psi, "classes": self.classes.score}
+        if self.novelty is not None:
+            is_considerable = self.novelty.score >= CONSIDERABLE_NOVEL_SHARE
+            sizes["novelty"] = CONSIDERABLE_PSI if is_considerable else 0.0
         adjusted = holm([shift.p_value for shift in shifts.values()])
         return [
             name
@@ -81,7 +92,7 @@ class DriftScores:
 def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
     """Compare recent images with the images that the model learned from.
 
-    Args: reference, images of the validation fold: a model is more confident about images that it was fitted to.
+    Args: reference, answers to images that they were not fitted to: a model is more confident about those.
     Returns: None if either sample has fewer than MINIMUM_IMAGES.
     """
     if min(len(reference.confidences), len(recent.confidences)) < MINIMUM_IMAGES:
@@ -93,7 +104,21 @@ def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
         confidence=kolmogorov_smirnov(*confidences),
         classes=class_shift(*_count_answers(reference.top_classes, recent.top_classes)),
         features=maximum_mean_discrepancy(reference.features, recent.features) if has_features else None,
+        novelty=novelty_shift(recent.novel) if len(recent.novel) >= MINIMUM_IMAGES else None,
     )
+
+
+def novelty_shift(novel: NDArray[np.bool_]) -> Shift:
+    """Compare the share of novel images with the share of known images that the threshold calls novel.
+
+    Args: novel, whether each recent image is novel, (n,).
+    Source: the exact binomial test, one-sided: scipy.stats.binomtest.
+    """
+    from scipy.stats import binomtest  # noqa: PLC0415 - 1 s
+
+    count = int(novel.sum())
+    found = binomtest(count, len(novel), KNOWN_CALLED_NOVEL, alternative="greater")
+    return Shift(count / len(novel), float(found.pvalue))
 
 
 def psi(reference: Counts, recent: Counts) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.images.feature_vectors import IDENTITY, load_features
 from ml.catalog.logs.results import load_results
+from ml.catalog.models.cross_fitted_answers import load_cross_fitted_of_version
 from ml.catalog.models.drift_checks import DriftCheck, count_feedback, recent_images, reference_images, save_drift_check
 from ml.catalog.models.model_versions import ModelVersion
 from ml.confidence import estimation
@@ -23,20 +24,24 @@ RECENT_IMAGES = 500  # limit for recent predictions, and for images with feedbac
 
 
 def check_drift(workspace: Workspace, version: int) -> DriftCheck:
-    """Compare the latest predictions of a version with its validation fold, estimate its accuracy, and store both.
+    """Compare the latest predictions of a version with its snapshot, estimate its accuracy, and store both.
 
-    Only the first check of a version runs the model: it computes the answers to the snapshot's validation fold.
+    The answers to the snapshot are those of heads that were fitted without the item: a model is surer of what it has
+    learned. A version without such answers is compared by its own answers to the validation fold; its first check
+    computes them.
 
     Args: version, which must have stored answers to the evaluation set, as the nightly scoring stores them.
     Raises: UnknownVersionError, ModelLoadError; ImageStoreError, an image's bytes cannot be read.
     """
     facts = remember_version(workspace, version)
     with workspace.catalog.begin() as connection:
-        learned_from = reference_images(connection, version)
+        cross_fitted = load_cross_fitted_of_version(connection, version)
+        learned_from = [] if cross_fitted else reference_images(connection, version)
     answer_items(workspace.catalog, workspace.task, version, learned_from, lambda: load_version(workspace, version))
     with workspace.catalog.begin() as connection:
+        known_answers = _answers_of(cross_fitted, facts) or load_results(connection, version, learned_from)
         recent_answers = load_results(connection, version, recent_images(connection, version, RECENT_IMAGES))
-        reference = _load_sample(connection, facts, load_results(connection, version, learned_from))
+        reference = _load_sample(connection, facts, known_answers)
         recent = _load_sample(connection, facts, recent_answers)
         calibration = _load_calibration(connection, facts)
         right, judged = count_feedback(connection, version, RECENT_IMAGES)
@@ -73,12 +78,22 @@ def _compare(
     )
 
 
+def _answers_of(cross_fitted: Mapping[str, np.ndarray], facts: ModelVersion) -> dict[str, Answer]:
+    """Turn cross-fitted probabilities into answers. Their novelty is not known."""
+    answers = {}
+    for item_id, row in cross_fitted.items():
+        second, first = np.sort(row)[-2:]
+        answers[item_id] = Answer(facts.classes[int(row.argmax())], float(first), float(first - second), row)
+    return answers
+
+
 def _load_sample(connection: sa.Connection, facts: ModelVersion, answers: Mapping[str, Answer]) -> Sample:
     vectors = load_features(connection, list(answers), facts.backbone_id, [IDENTITY])
     return Sample(
         np.array([answer.confidence for answer in answers.values()], np.float32),
         np.array([answer.top_class or "" for answer in answers.values()], np.str_),
         np.array(list(vectors.values())),
+        np.array([answer.is_novel for answer in answers.values() if answer.novelty is not None], bool),
     )
 
 
@@ -107,9 +122,10 @@ def _summarise(
     counts: Mapping[str, int],
     scores: DriftScores | None,
     estimated_accuracy: float | None,
-    observed: estimation.ObservedAccuracy | None,
+    observed: estimation.Share | None,
 ) -> DriftCheck:
     features = scores.features if scores else None
+    novelty = scores.novelty if scores else None
     return DriftCheck(
         model_version=version,
         **counts,
@@ -120,6 +136,8 @@ def _summarise(
         class_p_value=scores.classes.p_value if scores else None,
         feature_mmd=features.score if features else None,
         feature_p_value=features.p_value if features else None,
+        novel_share=novelty.score if novelty else None,
+        novelty_p_value=novelty.p_value if novelty else None,
         moved=scores.moved if scores else [],
         estimated_accuracy=estimated_accuracy,
         observed_accuracy=observed.share if observed else None,

@@ -17,7 +17,8 @@ from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.deadlines import Deadline
 from ml.errors import CatalogError
 from ml.progress import EpochProgress, StepProgress
-from ml.tasks.task import HyperparameterValues, Trainer, TrainingData, TunableTask, demand_tunable
+from ml.settings import Settings
+from ml.tasks.task import HyperparameterValues, Task, Trainer, TrainingData, TunableTask, demand_tunable
 from ml.training.chosen_backbone import ensure_backbone
 from ml.training.recipes import Tune, decode_recipe, encode_recipe
 from ml.training.study import ERROR, REPORTED_EPOCHS, VALIDATION_LOSS, best_trial, count_begun, open_study
@@ -77,12 +78,9 @@ def end_search(workspace: Workspace, attempt: Attempt) -> None:
         attempts.update_attempt(connection, attempt.id, parameters=parameters)
 
 
-def first_trial(workspace: Workspace, may_mirror: bool) -> dict[str, Any]:
-    """Return the defaults of a retraining as a trial's parameters. Args: workspace, with the search's settings."""
-    return {
-        **workspace.task.default_hyperparameters(workspace.settings),
-        **({MIRRORED_VIEWS: True} if may_mirror else {}),
-    }
+def first_trial(task: Task, settings: Settings, may_mirror: bool) -> dict[str, Any]:
+    """Return the defaults of a retraining as a trial's parameters. Args: settings, those of the search."""
+    return {**task.default_hyperparameters(settings), **({MIRRORED_VIEWS: True} if may_mirror else {})}
 
 
 def suggest(task: TunableTask, trial: "Trial", may_mirror: bool) -> tuple[HyperparameterValues, bool]:

@@ -60,7 +60,7 @@ def test_two_nights_end_with_the_better_model_in_production(
     assert cycle.monitor(workspace).is_retraining_requested is False
 
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
-    version, entries = cycle.predict(workspace, content, 10)
+    version, entries, _ = cycle.predict(workspace, content, 10)
     assert version == second.production_version
     assert sum(entry["proba"] for entry in entries) == pytest.approx(100, abs=0.1)
     assert entries[0]["name"] == "1"

@@ -80,7 +80,7 @@ def test_two_classes_are_added_without_a_false_alarm_and_predicted_after_the_pro
 
     for digit in (*OLD, *NEW):
         files = sorted((digits.evaluation / digit).iterdir())[:10]
-        named = [cycle.predict(running, file.read_bytes(), 1) for file in files]
+        named = [cycle.predict(running, file.read_bytes(), 1)[:2] for file in files]
         assert {version for version, _ in named} == {2}
         assert sum(entries[0]["name"] == digit for _, entries in named) >= 8
     assert cycle.monitor(running).reasons == []

@@ -69,6 +69,10 @@ class PredictionAnswer(BaseModel):
     id: int
     model: ModelName
     cached: bool
+    novelty: float | None = Field(
+        description="How unlike all known classes the image is. Above 1, it seems to show none. Null: not measured"
+    )
+    is_novel: bool
     results: list[Name]
 
 

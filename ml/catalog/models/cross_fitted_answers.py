@@ -7,7 +7,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ml.catalog.tables import cross_fitted_answers, review_entries
+from ml.catalog.tables import attempts, cross_fitted_answers, items, review_entries
 
 
 class Suspicion(NamedTuple):
@@ -29,6 +29,19 @@ def save_cross_fitted(connection: sa.Connection, attempt_id: int, answers: Mappi
     ]
     if rows:
         connection.execute(sa.insert(cross_fitted_answers), rows)
+
+
+def load_cross_fitted_of_version(connection: sa.Connection, model_version: int) -> dict[str, np.ndarray]:
+    """Return the stored answers of the training of a version, as load_cross_fitted; one item per group."""
+    query = (
+        sa.select(cross_fitted_answers.c.item_id, cross_fitted_answers.c.probabilities)
+        .distinct(items.c.group_key)
+        .join_from(cross_fitted_answers, attempts, attempts.c.id == cross_fitted_answers.c.attempt_id)
+        .join(items, items.c.id == cross_fitted_answers.c.item_id)
+        .where(attempts.c.model_version == model_version)
+        .order_by(items.c.group_key, cross_fitted_answers.c.item_id)
+    )
+    return {item_id: np.asarray(row, np.float32) for item_id, row in connection.execute(query)}
 
 
 def load_cross_fitted(connection: sa.Connection, attempt_id: int) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ class DriftCheck:
     """The drift check of one night. ml.evaluation.drift and ml.confidence.estimation explain the figures.
 
     A figure is None if there were too few images. `moved` names the drifted distributions: confidence, classes,
-    features.
+    features, novelty.
     """
 
     model_version: int
@@ -30,6 +30,8 @@ class DriftCheck:
     class_p_value: float | None
     feature_mmd: float | None
     feature_p_value: float | None
+    novel_share: float | None
+    novelty_p_value: float | None
     moved: list[str]
     estimated_accuracy: float | None
     observed_accuracy: float | None

@@ -5,7 +5,7 @@ from functools import cache
 from jinja2 import PackageLoader, Template
 
 from ml.catalog.database import Catalog
-from ml.confidence.estimation import ObservedAccuracy, observed_accuracy
+from ml.confidence.estimation import Share, observed_accuracy
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.figures import NIGHTLY, title_of
 from ml.reporting.health import PartFigures
@@ -68,7 +68,7 @@ def _unmeasured_floors(facts: Facts) -> list[str]:
     )
 
 
-def _interval(part: PartFigures) -> ObservedAccuracy | None:
+def _interval(part: PartFigures) -> Share | None:
     """Return the interval of a part's accuracy. A part has at least one image, so the interval exists.
 
     Other main figures are no shares of images, and have none.

@@ -14,6 +14,7 @@ _MEANINGS = {
     "confidence": "the confidence of the answers",
     "classes": "the classes of the answers",
     "features": "the features of the images",
+    "novelty": "the share of images that seem to show none of the known classes",
 }
 
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
+from ml.confidence.calibration import measure_calibration
+from ml.confidence.estimation import share_of
 from ml.tasks.classification.classification_metrics import measure
 from ml.tasks.task import Figures, Scores
 
@@ -38,6 +40,9 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
         np.array([int(answer.probabilities.argmax()) for answer in answers]),
         classes,
     )
+    right = np.array(
+        [single_class(a) == answer.top_class for a, answer in zip(annotations, answers, strict=True)], bool
+    )
     return Figures(
         main=metrics.accuracy,
         shares={
@@ -45,10 +50,28 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
             "precision_macro": metrics.precision_macro,
             "recall_macro": metrics.recall_macro,
             "f1_macro": metrics.f1_macro,
+            **_describe_confidence(answers, right),
         },
         per_class={name: asdict(figures) for name, figures in metrics.per_class.items()},
         confusion=metrics.confusion,
     )
+
+
+def _describe_confidence(answers: Sequence[Answer], right: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the calibration error, and the share of known items called novel, each with its interval, if measured."""
+    figures: dict[str, float] = {}
+    calibration = measure_calibration(np.array([answer.confidence for answer in answers]), right)
+    if calibration is not None:
+        figures["calibration_error"] = calibration.error
+        figures["calibration_error_low"] = calibration.low
+        figures["calibration_error_high"] = calibration.high
+    measured = [answer for answer in answers if answer.novelty is not None]
+    if measured:
+        novel = share_of(sum(answer.is_novel for answer in measured), len(measured))
+        figures["known_called_novel"] = novel.share
+        figures["known_called_novel_low"] = novel.low
+        figures["known_called_novel_high"] = novel.high
+    return figures
 
 
 def score_answers(annotations: Sequence[Annotation], answers: Sequence[Answer | None]) -> Scores:

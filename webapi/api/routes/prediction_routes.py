@@ -73,6 +73,8 @@ def post_prediction(query: CountQuery) -> Response:
         id=prediction.id,
         model={"name": application_state.current().settings.model_name, "version": model.version},
         cached=prediction.is_cached,
+        novelty=None if prediction.answer.novelty is None else round(prediction.answer.novelty, 3),
+        is_novel=prediction.answer.is_novel,
         results=_encode(model, prediction, count),
     )
     return _with_headers(answer, prediction.id)

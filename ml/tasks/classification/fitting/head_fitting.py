@@ -13,6 +13,7 @@ from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.served_backbone import FINETUNED
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.confidence.cross_fitting import Division, Labels, Rows, divide_by_group, is_answered
+from ml.confidence.reliability_plot import save_reliability
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress
@@ -57,10 +58,17 @@ class TrainedClassifier:
         return {self.data.snapshot.items[row].item_id: self.confidence.answers[row] for row in rows}
 
     def draw(self, folder: Path) -> list[Path]:
-        """Draw the confusion matrix."""
-        path = folder / "confusion_matrix.png"
-        save_confusion_matrix(self.figures.confusion or [], self.data.snapshot.classes, path)
-        return [path]
+        """Draw the confusion matrix, and the reliability of the cross-fitted answers."""
+        confusion, reliability = folder / "confusion_matrix.png", folder / "reliability.png"
+        save_confusion_matrix(self.figures.confusion or [], self.data.snapshot.classes, confusion)
+        known = self.cross_fitted
+        if not known:
+            return [confusion]
+        classes, answers = self.data.snapshot.classes, np.stack(list(known.values()))
+        labels = {item.item_id: classes.index(single_class(item.annotation)) for item in self.data.snapshot.items}
+        right = answers.argmax(axis=1) == [labels[item_id] for item_id in known]
+        save_reliability(answers.max(axis=1), right, reliability)
+        return [confusion, reliability]
 
     def write(self, folder: Path, sample: Sequence[EvaluationItem]) -> ModelFiles:
         """Write the bundle, compare its networks, and measure the Keras network's accuracy on the sample."""

@@ -38,7 +38,7 @@ def main() -> None:
     size = asked.image_size or backbone.default_image_size
     network = OnnxBackbone(backbone.export_onnx(backbone.resolve_weights(asked.weights), size))
     paths = list_images(asked.folder)
-    labels, groups = np.array([path.parent.name for path in paths]), _read_groups(asked.folder, paths)
+    labels, groups = np.array([path.parent.name for path in paths]), read_groups(asked.folder, paths)
     features: dict[str, list[np.ndarray]] = {view: [] for view in VIEWS}
     for start in range(0, len(paths), BATCH_IMAGES):
         pixels = np.stack([to_pixels(path.read_bytes(), size) for path in paths[start : start + BATCH_IMAGES]])
@@ -51,7 +51,8 @@ def main() -> None:
         out.print(f"{', '.join(views)}: {np.mean(shares):.3f} (deviation of a fold {np.std(shares):.3f})")
 
 
-def _read_groups(folder: Path, paths: list[Path]) -> np.ndarray:
+def read_groups(folder: Path, paths: list[Path]) -> np.ndarray:
+    """Return the group of each image: as groups.csv says, or its own path."""
     known: dict[str, str] = {}
     if (folder / "groups.csv").is_file():
         with (folder / "groups.csv").open(encoding="utf-8") as file:

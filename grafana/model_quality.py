@@ -57,7 +57,12 @@ SELECT checked_at AS time, confidence_psi AS "confidence, PSI", confidence_ks AS
 FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
 """
 _P_VALUES = """
-SELECT checked_at AS time, confidence_p_value AS confidence, class_p_value AS classes, feature_p_value AS features
+SELECT checked_at AS time, confidence_p_value AS confidence, class_p_value AS classes, feature_p_value AS features,
+       novelty_p_value AS novelty
+FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
+"""
+_NOVEL = """
+SELECT checked_at AS time, novel_share AS novel
 FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
 """
 _ESTIMATES = """
@@ -202,7 +207,7 @@ def _nightly(dashboard: Dashboard) -> Dashboard:
 def _drift(dashboard: Dashboard) -> Dashboard:
     p_values = nightly_lines(
         "p-values of drift",
-        "Probability of such a difference by chance. Each night has three tests: only values far below 0.01 count.",
+        "Probability of such a difference by chance. Each night has four tests: only values far below 0.01 count.",
         [sql_series(_P_VALUES)],
     ).scale_distribution(ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
     return (
@@ -221,6 +226,14 @@ def _drift(dashboard: Dashboard) -> Dashboard:
                 "Red: the drift is significant and considerable.",
                 promql("max by (what) (mycoflow_drift_moved)", "{{what}}"),
                 thresholds((None, "green"), (1, "red")),
+            )
+        )
+        .with_panel(
+            nightly_lines(
+                "Novel images",
+                "Share of recent predictions that seem to show none of the known classes. Of known images, 5 % do.",
+                [sql_series(_NOVEL)],
+                units.PercentUnit,
             )
         )
         .with_panel(

@@ -28,8 +28,8 @@ from ml.deadlines import Deadline
 from ml.ingest.digits import write_digits
 from ml.registry.mlflow_registry import Registry
 from ml.tasks.card import ModelCard
+from ml.tasks.classification.answer_confidence import AnswerConfidence
 from ml.tasks.classification.bundle import make_card, write_bundle
-from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
 from ml.tasks.classification.fitting.head_training import TrainedHead, train_head
 
 CLASSES = tuple("0123456789")

@@ -61,7 +61,13 @@ def _times(health: Health) -> dict[str, float | None]:
 
 def _accuracies(health: Health) -> dict[str, float | None]:
     deciding, drift = health.deciding, health.drift
-    without_labels = ("estimated_accuracy", "observed_accuracy", "observed_accuracy_low", "observed_accuracy_high")
+    without_labels = (
+        "novel_share",
+        "estimated_accuracy",
+        "observed_accuracy",
+        "observed_accuracy_low",
+        "observed_accuracy_high",
+    )
     return {
         "deciding_accuracy": deciding.main_figure if deciding else None,
         **{name: getattr(drift, name) if drift else None for name in without_labels},
@@ -104,6 +110,7 @@ def _drift_values(health: Health) -> dict[str, _Values]:
         "confidence": check.confidence_p_value,
         "classes": check.class_p_value,
         "features": check.feature_p_value,
+        "novelty": check.novelty_p_value,
     }
     return {
         "drift": {(score,): getattr(check, score) for score in scores},

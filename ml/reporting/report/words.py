@@ -6,6 +6,7 @@ from datetime import UTC
 from ml.catalog.images.daily_arrivals import DayOfArrivals
 from ml.catalog.models.attempt_history import PastAttempt
 from ml.catalog.models.drift_checks import DriftCheck
+from ml.confidence.novelty import KNOWN_CALLED_NOVEL
 from ml.evaluation.drift import MINIMUM_IMAGES
 from ml.reporting.health import NightPoint
 from ml.reporting.report.formats import count, listed, percent
@@ -29,6 +30,16 @@ def describe_drift(drift: DriftCheck) -> str:
         moved = listed([_MEANINGS[name] for name in drift.moved])
         return f"Drift between {reference} and {compared}: {moved}. Labels for such images help most."
     return f"No considerable and significant drift between {reference} and {compared}."
+
+
+def describe_novelty(drift: DriftCheck) -> str:
+    """Describe how many recent images seem to show none of the known classes."""
+    if drift.novel_share is None:
+        return "Not measured: too few predictions, or a backbone with random weights."
+    return (
+        f"{percent(drift.novel_share)} of the last {count(drift.recent_images, 'image')} seem to show none of the "
+        f"known classes. Of known images, {percent(KNOWN_CALLED_NOVEL)} do."
+    )
 
 
 def describe_estimated_accuracy(drift: DriftCheck) -> str:

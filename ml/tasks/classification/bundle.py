@@ -24,8 +24,8 @@ from ml.confidence.novelty import NOVELTY_FILE, NoveltyMeasure, save_novelty
 from ml.errors import ModelLoadError
 from ml.tasks.card import ModelCard, save_card
 from ml.tasks.classification import FILES, NAME
+from ml.tasks.classification.answer_confidence import AnswerConfidence
 from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
 from ml.tasks.classification.head import Head, save_head
 from ml.tasks.classification.keras_classifier import build_classifier
 from ml.tasks.classification.onnx_head import join_head

@@ -12,10 +12,9 @@ from ml.deadlines import Deadline
 from ml.figures import NIGHTLY
 from ml.progress import Progress
 from ml.settings import Settings
-from ml.tasks.classification import NAME
+from ml.tasks.classification import NAME, hyperparameters
 from ml.tasks.classification.classification_answers import encode_answer, measure_answers, score_answers
 from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.fitting import hyperparameters
 from ml.tasks.stored_answers import answer_from_features
 from ml.tasks.task import (
     ConvertedModel,

@@ -4,8 +4,8 @@ from typing import Any
 
 from ml.backbones.base import Backbone, BackboneWeights
 from ml.backbones.keras_backend import build_network, load_keras
-from ml.tasks.classification.fitting.hyperparameters import DROPOUT_RATE
 from ml.tasks.classification.head import Head
+from ml.tasks.classification.hyperparameters import DROPOUT_RATE
 
 
 def build_classifier(backbone: Backbone, weights: BackboneWeights, head: Head, image_size: int) -> Any:

@@ -4,7 +4,7 @@ import pytest
 
 from ml.catalog.database import Catalog
 from ml.settings import Settings
-from ml.tasks.classification.fitting.hyperparameters import DEFAULTS, Hyperparameters
+from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
 from ml.tasks.registered_tasks import find_task
 from ml.training.recipes import PinnedSettings, Tune, decode_recipe, encode_recipe
 from ml.training.study import REPORTED_EPOCHS, STARTUP_TRIALS, VALIDATION_LOSS, WARM_UP_EPOCHS, best_trial, open_study

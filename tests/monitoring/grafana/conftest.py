@@ -26,7 +26,9 @@ DRIFT: dict[str, Any] = {
     **dict.fromkeys(("reference_images", "recent_images", "reference_features", "recent_features"), 40),
     **dict.fromkeys(("calibration_images", "feedback_images"), 40),
     **dict.fromkeys(("confidence_psi", "confidence_ks", "class_psi", "feature_mmd"), 0.3),
-    **dict.fromkeys(("confidence_p_value", "class_p_value", "feature_p_value"), 0.004),
+    **dict.fromkeys(
+        ("confidence_p_value", "class_p_value", "feature_p_value", "novelty_p_value", "novel_share"), 0.004
+    ),
     **dict.fromkeys(("estimated_accuracy", "observed_accuracy"), 0.8),
     **{"observed_accuracy_low": 0.7, "observed_accuracy_high": 0.9, "moved": ["features"]},
 }

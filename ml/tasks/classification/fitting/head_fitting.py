@@ -17,14 +17,14 @@ from ml.confidence.reliability_plot import save_reliability
 from ml.data.evaluation_sets import EvaluationItem
 from ml.deadlines import Deadline
 from ml.progress import EpochProgress
+from ml.tasks.classification.answer_confidence import AnswerConfidence, fit_confidence
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.classification_answers import measure_answers, rank_classes, single_class
 from ml.tasks.classification.confusion_plot import save_confusion_matrix
-from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence, fit_confidence
 from ml.tasks.classification.fitting.convex_head import fit_convex_head
 from ml.tasks.classification.fitting.head_training import MAXIMUM_EPOCHS, answer_left_out, train_head
-from ml.tasks.classification.fitting.hyperparameters import Hyperparameters
 from ml.tasks.classification.head import Head
+from ml.tasks.classification.hyperparameters import Hyperparameters
 from ml.tasks.task import Figures, HyperparameterValues, ModelFiles, TrainingData
 
 Floats = NDArray[np.float32]

@@ -13,9 +13,9 @@ from ml.confidence.cross_fitting import Division, cross_fit
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.progress import EpochProgress
-from ml.tasks.classification.fitting.hyperparameters import DEFAULTS, Hyperparameters
 from ml.tasks.classification.fitting.in_memory import fit_in_memory
 from ml.tasks.classification.head import Head, fold_into
+from ml.tasks.classification.hyperparameters import DEFAULTS, Hyperparameters
 
 MAXIMUM_EPOCHS = 200
 STOPPING_PATIENCE_EPOCHS = 12

@@ -8,8 +8,8 @@ from ml.backbones.cut_points import CutPoint
 from ml.backbones.keras_backend import load_keras, named_variables, set_weights
 from ml.backbones.served_backbone import FINETUNED
 from ml.backbones.standardisation import Standardisation
-from ml.tasks.classification.fitting.hyperparameters import DROPOUT_RATE
 from ml.tasks.classification.head import Head, take_out_of
+from ml.tasks.classification.hyperparameters import DROPOUT_RATE
 from ml.tasks.classification.unfreezing.activations import SCALE
 
 

@@ -39,6 +39,8 @@ def drift() -> DriftCheck:
         class_p_value=0.9,
         feature_mmd=0.001,
         feature_p_value=0.3,
+        novel_share=0.12,
+        novelty_p_value=0.3,
         moved=[],
         estimated_accuracy=0.914,
         observed_accuracy=0.9,

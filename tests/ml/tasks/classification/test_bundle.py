@@ -16,9 +16,9 @@ from ml.backbones.vgg16.vgg16_backbone import Vgg16
 from ml.errors import ModelLoadError
 from ml.registry.file_hashes import FILE_NAME
 from ml.tasks.card import ModelCard, load_card
+from ml.tasks.classification.answer_confidence import AnswerConfidence
 from ml.tasks.classification.bundle import keras_accuracy, make_card, write_bundle
 from ml.tasks.classification.classifier import Classifier
-from ml.tasks.classification.fitting.answer_confidence import AnswerConfidence
 from ml.tasks.classification.fitting.head_training import TrainedHead
 
 CLASSES = tuple("0123456789")

@@ -11,7 +11,7 @@ from ml import deadlines
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.tasks.classification.fitting.head_training import MAXIMUM_EPOCHS, TrainedHead
-from ml.tasks.classification.fitting.hyperparameters import Hyperparameters
+from ml.tasks.classification.hyperparameters import Hyperparameters
 
 TRAIN_ELSEWHERE = """
 import hashlib, numpy as np

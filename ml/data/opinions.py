@@ -21,7 +21,6 @@ from ml.data.feedback import (
     give_feedback,
     is_known_label,
     known_labels,
-    list_spellings,
     may_certify,
 )
 from ml.errors import FeedbackError, ForbiddenError, UnknownPredictionError, UnknownVersionError
@@ -73,15 +72,13 @@ def judge_prediction(
         return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
 
 
-def list_class_names(catalog: Catalog, classes: Sequence[str], with_stated: bool = False) -> list[str]:
-    """Return the names that a correction may have, in alphabetical order.
+def list_class_names(catalog: Catalog, classes: Sequence[str]) -> list[str]:
+    """Return the names that a correction may have, in alphabetical order. Args: classes, of the model that answered.
 
-    Args: classes, of the model that answers; with_stated, also names that only sources state, for a reviewer.
     Raises: DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
-        names = list_spellings(connection) if with_stated else known_labels(connection)
-    return sorted(set(names).union(classes), key=str.casefold)
+        return sorted(known_labels(connection).union(classes), key=str.casefold)
 
 
 def spell_class_name(known: Sequence[str], typed: str | None) -> str | None:

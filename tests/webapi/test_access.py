@@ -75,12 +75,6 @@ PAGES: dict[str, Role | None] = {
     "GET /account/data": "user",
     "GET /account/erase": "user",
     "POST /account/erase": "user",
-    "GET /review": "expert",
-    "GET /review/batches/{batch_id}": "expert",
-    "GET /review/photos/{sha256}": "expert",
-    "GET /review/{queue}": "expert",
-    "POST /review/{queue}": "expert",
-    "POST /review/{queue}/undo": "expert",
     "GET /photos/{sha256}/photo": "user",
     "GET /photos/{sha256}/thumbnail": "user",
 }

@@ -34,12 +34,11 @@ def init_app(app: Flask) -> None:
     )
 
 
-def navigation(role: str) -> list[tuple[str, str]]:
-    """Return the pages in the menu of a role: endpoint and words."""
+def navigation() -> list[tuple[str, str]]:
+    """Return the pages in the menu: endpoint and words."""
     return [
         ("naming.show_naming", str(_("Name a photo"))),
         ("own_photos.show_photos", str(_("My photos"))),
-        *([] if role == "user" else [("review_pages.show_queues", str(_("Review")))]),
         ("account.show_account", str(_("My account"))),
     ]
 

@@ -114,7 +114,7 @@ def _print_comparison(comparison: Comparison) -> None:
         "not seen an image's group named it.",
         soft_wrap=True,
     )
-    table = Table("backbone", "weights", box=None, padding=(0, 1, 0, 0))
+    table = Table("backbone", "weights", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in _FIGURES:
         table.add_column(name, justify="right", no_wrap=True)
     for row in comparison.rows:
@@ -124,7 +124,7 @@ def _print_comparison(comparison: Comparison) -> None:
         out.print(line, highlight=False, soft_wrap=True)
 
 
-_FIGURES = ("px", "", "accuracy, 95 %", "F1", "behind", "p", "ms", "MB")
+_FIGURES = ("px", "", "accuracy, 95 %", "F1", "less", "p", "ms", "MB")
 
 
 def _figures(row: ComparedBackbone) -> list[str]:
@@ -136,7 +136,7 @@ def _figures(row: ComparedBackbone) -> list[str]:
         f"{100 * row.f1_macro:.1f}",
         "best" if is_best else f"{-100 * row.difference:.1f}",
         "" if is_best else _p_value(row.p_value),
-        f"{row.milliseconds:.1f}",
+        f"{row.milliseconds:.1f}" if row.milliseconds < 100 else f"{row.milliseconds:.0f}",
         f"{row.memory_mb:.0f}",
     ]
 
@@ -149,7 +149,7 @@ def _notes(comparison: Comparison) -> list[str]:
     """Return what one must know to read the table."""
     refused = [row for row in comparison.rows if row.refused]
     return [
-        "accuracy and macro F1 in %; behind: points behind the best; p: the probability of such a difference between "
+        "accuracy and macro F1 in %; less: points less than the best; p: the probability of such a difference between "
         "equally good networks; ms: one image on all CPUs; MB: a process with this network alone.",
         *(f"* {row.label}: a retraining would serve fp32. {row.refused}" for row in refused),
         f"MLflow run {comparison.mlflow_run_id} has the plot, and a child run for each network.",

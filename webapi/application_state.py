@@ -15,6 +15,7 @@ from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
 from ml.serving.picture_decoder.decoder_process import shared_decoder
+from ml.serving.picture_decoder.photo_thumbnails import Thumbnails
 from ml.serving.serving_cache import ServingCache
 from ml.serving.serving_record import ServingRecord
 from ml.serving.similar_photos import SimilarPhotos
@@ -40,6 +41,7 @@ class Service:
     admission: AdmissionControl
     record: ServingRecord
     similar: SimilarPhotos
+    thumbnails: Thumbnails
     airflow: AirflowClient | None  # None if the settings name none
 
     @property
@@ -91,7 +93,9 @@ def init_app(app: Flask, settings: Settings) -> Service:
     metrics = Metrics(models, admission)
     database_metrics.register(metrics.registry, settings, database)
     similar = SimilarPhotos(admission)
-    service = Service(settings, database, models, metrics, admission, record, similar, open_airflow(settings))
+    service = Service(
+        settings, database, models, metrics, admission, record, similar, Thumbnails(), open_airflow(settings)
+    )
     app.extensions[_EXTENSION] = service
     return service
 

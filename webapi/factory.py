@@ -5,8 +5,8 @@ from flask import Flask
 from ml.serving.loaded_model import MAX_IMAGE_BYTES
 from ml.settings import Settings, load_settings
 from webapi import application_state, request_deadlines, request_ids
-from webapi.access import authentication, browser_security, limits, maintenance_gate
-from webapi.api import openapi, problem_answers
+from webapi.access import authentication, browser_security, form_sessions, limits, maintenance_gate, other_origins
+from webapi.api import openapi
 from webapi.api.json_provider import JsonProvider
 from webapi.api.routes import (
     account_routes,
@@ -23,6 +23,7 @@ from webapi.api.routes import (
     supervision_routes,
     token_routes,
 )
+from webapi.pages import site
 from webapi.telemetry import metrics
 
 _FORM_OVERHEAD_BYTES = 64 * 1024  # multipart boundaries, headers and the other fields
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json = JsonProvider(app)
     request_ids.init_app(app)
-    problem_answers.init_app(app)
+    form_sessions.init_app(app)
     mycoflow = application_state.init_app(app, settings)
     metrics.init_app(app, mycoflow.metrics)
     request_deadlines.init_app(app, settings)
@@ -62,6 +63,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(maintenance_routes.api)
     app.register_api(log_routes.api)
     openapi.init_app(app)
+    site.init_app(app)
+    other_origins.init_app(app, settings)
     return app
 
 

@@ -431,4 +431,5 @@ def is_earlier_revision(revision: str) -> bool:
 def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # an ini file interpolates
+    config.set_main_option("recursive_version_locations", "true")  # one folder would be crowded
     return config

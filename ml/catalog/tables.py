@@ -80,6 +80,16 @@ tokens = Table(
     schema="users",
 )
 
+# One row, which a migration writes: the key that signs the forms of the web pages.
+page_keys = Table(
+    "page_keys",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False),
+    _at("made_at"),
+    schema="users",
+)
+
 # One row per item. Its split and annotation are the current ones; the table `annotations` holds their history.
 items = Table(
     "items",
@@ -509,6 +519,8 @@ feedback = Table(
     Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
     Column("verdict", Text, nullable=False),  # ok or nok
     Column("corrected_label", Text),
+    Column("instead", Text),  # with nok, in place of a class: other, none (of the known), or unsure
+    Column("proposed_name", Text),  # of the other class, as it was typed
     _at("given_at"),
     schema="logs",
 )

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ml.app import open_workspace
 from ml.backbones.backbone_costs import measure_cost
-from ml.backbones.registered import REGISTERED, find_backbone
+from ml.backbones.registered import FIRST_BACKBONE, REGISTERED, find_backbone
 from ml.cli.terminal import error_out, out, steps
 from ml.errors import SettingsError
 from ml.training.chosen_backbone import kept_backbone
@@ -101,7 +101,9 @@ def _read_weights(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         name, _, source = text.partition("=")
         if not name or not source:
-            raise SettingsError(f"Expected --weights as BACKBONE=WEIGHTS, such as vgg16=random. Received: {text!r}.")
+            raise SettingsError(
+                f"Expected --weights as BACKBONE=WEIGHTS, such as {FIRST_BACKBONE}=random. Received: {text!r}."
+            )
         read.setdefault(name, []).append(source)
     return read
 
@@ -112,7 +114,7 @@ def _print_comparison(comparison: Comparison) -> None:
         "not seen an image's group named it.",
         soft_wrap=True,
     )
-    table = Table("backbone", "weights", box=None, padding=(0, 1, 0, 0))
+    table = Table("backbone", "weights", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in _FIGURES:
         table.add_column(name, justify="right", no_wrap=True)
     for row in comparison.rows:
@@ -122,7 +124,7 @@ def _print_comparison(comparison: Comparison) -> None:
         out.print(line, highlight=False, soft_wrap=True)
 
 
-_FIGURES = ("px", "", "accuracy, 95 %", "F1", "behind", "p", "ms", "MB")
+_FIGURES = ("px", "", "accuracy, 95 %", "F1", "less", "p", "ms", "MB")
 
 
 def _figures(row: ComparedBackbone) -> list[str]:
@@ -134,7 +136,7 @@ def _figures(row: ComparedBackbone) -> list[str]:
         f"{100 * row.f1_macro:.1f}",
         "best" if is_best else f"{-100 * row.difference:.1f}",
         "" if is_best else _p_value(row.p_value),
-        f"{row.milliseconds:.1f}",
+        f"{row.milliseconds:.1f}" if row.milliseconds < 100 else f"{row.milliseconds:.0f}",
         f"{row.memory_mb:.0f}",
     ]
 
@@ -147,7 +149,7 @@ def _notes(comparison: Comparison) -> list[str]:
     """Return what one must know to read the table."""
     refused = [row for row in comparison.rows if row.refused]
     return [
-        "accuracy and macro F1 in %; behind: points behind the best; p: the probability of such a difference between "
+        "accuracy and macro F1 in %; less: points less than the best; p: the probability of such a difference between "
         "equally good networks; ms: one image on all CPUs; MB: a process with this network alone.",
         *(f"* {row.label}: a retraining would serve fp32. {row.refused}" for row in refused),
         f"MLflow run {comparison.mlflow_run_id} has the plot, and a child run for each network.",

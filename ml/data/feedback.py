@@ -14,6 +14,7 @@ from ml.data.membership import confirm, read_states, suspend
 
 Verdict = Literal["ok", "nok"]
 Effect = Literal["confirmed", "suspended", "recorded"]
+Instead = Literal["other", "none", "unsure"]
 _CERTIFIERS = ("expert", "admin")
 _MAX_ID = 2**63 - 1
 
@@ -41,11 +42,16 @@ class Opinion:
     Args:
         predicted: the first class of the answer; None if the answer has no class.
         corrected: all that the item shows, optional with `nok`.
+        instead: with `nok` and without `corrected`: it shows another class than the known ones, none, or the person is
+            unsure.
+        proposed_name: the name of that other class, as the person wrote it. Nothing learns from it.
     """
 
     verdict: Verdict
     predicted: str | None
     corrected: Annotation | None
+    instead: Instead | None = None
+    proposed_name: str | None = None
 
     @property
     def label(self) -> str | None:
@@ -136,6 +142,7 @@ def give_feedback(
         is_exclusive: whether an item has exactly one class.
     Returns: the feedback's id, and its effect.
     """
+    lock_membership(connection, "pool")  # first: the feedback changes the review queues, as every decision does
     feedback_id: int = connection.execute(
         sa.insert(feedback)
         .values(
@@ -143,6 +150,8 @@ def give_feedback(
             account_id=account.id,
             verdict=opinion.verdict,
             corrected_label=label_of(opinion.corrected),
+            instead=opinion.instead,
+            proposed_name=opinion.proposed_name,
         )
         .returning(feedback.c.id)
     ).scalar_one()

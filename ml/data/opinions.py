@@ -1,15 +1,18 @@
 """Accept feedback on a prediction, after checking the account's rights and the label."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation, AnnotationReader
+from ml.catalog.class_names import read_class_name, same_class_key
 from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.feedback import (
     Effect,
+    Instead,
     Opinion,
     StoredPrediction,
     Verdict,
@@ -17,6 +20,7 @@ from ml.data.feedback import (
     find_prediction,
     give_feedback,
     is_known_label,
+    known_labels,
     may_certify,
 )
 from ml.errors import FeedbackError, ForbiddenError, UnknownPredictionError, UnknownVersionError
@@ -31,6 +35,8 @@ def judge_prediction(
     mirrored: bool,
     served: Mapping[int, Sequence[str]],
     reader: AnnotationReader,
+    instead: Instead | None = None,
+    proposed_name: str | None = None,
 ) -> tuple[int, Effect]:
     """Check and record an account's feedback on the first class of a prediction; see `give_feedback`.
 
@@ -41,24 +47,45 @@ def judge_prediction(
         served: version -> classes, of the versions that this service serves. The catalog lacks the classes of a version
             that was registered elsewhere.
         reader: reads the corrected label.
+        instead, proposed_name: what is said in place of a corrected label; see `Opinion`. A proposed name that is known
+            after all counts as the corrected label.
     Returns: the feedback's id, and its effect.
     Raises:
         UnknownPredictionError: no prediction has this id.
         ForbiddenError: another account made the prediction, and this one is neither an expert nor an admin.
         UnknownVersionError: the classes of the prediction's version are unknown.
-        LabelError: the task cannot read the corrected label.
+        LabelError: the task cannot read the corrected label, or the proposed name cannot name a class.
         FeedbackError: the corrected label does not fit the verdict, or is unknown.
         DatabaseUnavailableError, ImageStoreError.
     """
     corrected = None if corrected_label is None else reader.read_label(corrected_label)
+    name = None if proposed_name is None else read_class_name(proposed_name)
     prediction = _find(catalog, prediction_id, account)
     if may_certify(account):
         prepare_search(catalog, [prediction.item_id], mirrored)
     with catalog.begin() as connection:
         classes = _classes(connection, prediction.model_version, served)
-        opinion = _opinion(verdict, prediction.top_class, corrected)
+        if name is not None and (name in classes or is_known_label(connection, name)):
+            corrected, instead, name = reader.read_label(name), None, None  # not as unknown as the person thought
+        opinion = replace(_opinion(verdict, prediction.top_class, corrected), instead=instead, proposed_name=name)
         _demand_known(connection, opinion.corrected, classes)
         return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
+
+
+def list_class_names(catalog: Catalog, classes: Sequence[str]) -> list[str]:
+    """Return the names that a correction may have, in alphabetical order. Args: classes, of the model that answered.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        return sorted(known_labels(connection).union(classes), key=str.casefold)
+
+
+def spell_class_name(known: Sequence[str], typed: str | None) -> str | None:
+    """Return the known name that a person meant, whatever the case and the spaces; else the name as it was typed."""
+    if typed is None or typed in known:
+        return typed
+    return {same_class_key(name): name for name in known}.get(same_class_key(typed), typed)
 
 
 def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPrediction:

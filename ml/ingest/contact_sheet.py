@@ -27,12 +27,12 @@ class SheetEntry:
     picture: Image.Image | None
 
 
-def shrink(content: bytes) -> Image.Image:
-    """Shrink a stored image to fit into a cell of the sheet."""
+def shrink(content: bytes, side: int = _SIDE) -> Image.Image:
+    """Shrink a stored image. Args: side, the longest one of the small picture, pixels; by default a cell's."""
     with Image.open(BytesIO(content)) as image:
-        image.draft("RGB", (_SIDE, _SIDE))
+        image.draft("RGB", (side, side))
         small = image.convert("RGB")
-    small.thumbnail((_SIDE, _SIDE))
+    small.thumbnail((side, side))
     return small
 
 

@@ -18,7 +18,7 @@ from ml.registry.local_copies import run_id_of, version_of
 from ml.serving.picture_decoder.decoder_process import DecodedImage, shared_decoder
 from ml.tasks.card import ModelCard
 from ml.tasks.registered_tasks import load_model
-from ml.tasks.task import Model, Output, Task
+from ml.tasks.task import LocatingModel, Model, Output, Task
 
 MAX_IMAGE_BYTES = ANSWERING.bytes
 
@@ -76,6 +76,11 @@ class LoadedModel:
     def card(self) -> ModelCard:
         """Return the model card: the expected input and the classes."""
         return self.model.card
+
+    @property
+    def draws_maps(self) -> bool:
+        """Return whether the network allows to see where it finds a class."""
+        return isinstance(self.model, LocatingModel) and self.model.draws_maps
 
     @property
     def mlflow_run_id(self) -> str:

@@ -73,6 +73,10 @@ class Model(Protocol):
 class LocatingModel(Model, Protocol):
     """A model that can say where in an image it saw a class."""
 
+    @property
+    def draws_maps(self) -> bool:
+        """Return whether the files of this version allow it."""
+
     def locate(self, image: NDArray[np.uint8], class_name: str, /) -> Floats:
         """Return how much each region of an image speaks for a class.
 

@@ -1,12 +1,18 @@
 """Who may call what: every route, as everybody."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
-from ml.catalog.accounts.user_accounts import ROLES, Role
+from ml.catalog.accounts.tokens import issue_token
+from ml.catalog.accounts.user_accounts import ROLES, Account, Role
+from ml.catalog.database import Catalog
 from ml.settings import Settings
+from webapi.access.session_cookie import SESSION_COOKIE, reads_cookie
+from webapi.api.parameter_names import path_of
 
 LEAST_ROLES: dict[str, Role | None] = {
     "GET /status": None,
@@ -39,7 +45,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /reviews": "expert",
     "GET /reviews/batches": "expert",
     "GET /reviews/batches/{batch_id}/rejects": "expert",
-    "GET /reviews/{queue}": "expert",
+    "GET /reviews/queues/{queue}": "expert",
     "POST /reviews/decisions": "expert",
     "POST /reviews/undo": "expert",
     "POST /data/update": "admin",
@@ -47,6 +53,37 @@ LEAST_ROLES: dict[str, Role | None] = {
     "POST /model/update": "admin",
     "GET /maintenance": "admin",
     "PUT /maintenance": "admin",
+}
+PAGES: dict[str, Role | None] = {
+    "GET /static/{digest}/{name}": None,
+    "GET /login": None,
+    "POST /login": None,
+    "POST /logout": None,
+    "GET /language": None,
+    "GET /": "user",
+    "POST /": "user",
+    "GET /answers/{prediction_id}": "user",
+    "POST /answers/{prediction_id}": "user",
+    "GET /answers/{prediction_id}/map": "user",
+    "GET /known/{sha256}/thumbnail": "user",
+    "GET /photos": "user",
+    "GET /photos/{sha256}/delete": "user",
+    "POST /photos/{sha256}/delete": "user",
+    "GET /account": "user",
+    "GET /account/password": "user",
+    "POST /account/password": "user",
+    "GET /account/data": "user",
+    "GET /account/erase": "user",
+    "POST /account/erase": "user",
+    "GET /photos/{sha256}/photo": "user",
+    "GET /photos/{sha256}/thumbnail": "user",
+    "GET /review": "expert",
+    "GET /review/batches/{batch_id}": "expert",
+    "GET /review/{queue}": "expert",
+    "POST /review/{queue}": "expert",
+    "POST /review/undo": "expert",
+    "GET /review/similar/{sha256}": "expert",
+    "GET /review/known/{sha256}": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 
@@ -60,7 +97,15 @@ def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, lis
     """The status and the challenges of an answer to a request without parameters."""
     method, path = route.split()
     with client.open(
-        path.format(prediction_id="1", sha256="0" * 64, login="nobody", batch_id="1", queue="waiting"),
+        path.format(
+            prediction_id="1",
+            sha256="0" * 64,
+            login="nobody",
+            batch_id="1",
+            queue="waiting",
+            digest="0",
+            name="mycoflow.css",
+        ),
         method=method,
         **arguments,
     ) as answer:
@@ -72,6 +117,46 @@ def test_every_route_is_in_the_table(client: FlaskClient) -> None:
     assert document is not None
     described = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     assert described == set(LEAST_ROLES)
+
+
+def test_every_page_is_in_the_table(app: Flask) -> None:
+    pages = [rule for rule in app.url_map.iter_rules() if reads_cookie(app, rule.endpoint)]
+    found = {f"{method} {path_of(rule.rule)}" for rule in pages for method in rule.methods - {"HEAD", "OPTIONS"}}
+    assert found == set(PAGES)
+    described = {path_of(rule.rule) for rule in app.url_map.iter_rules()} - {path_of(rule.rule) for rule in pages}
+    documented = {route.split()[1] for route in LEAST_ROLES}
+    assert {path for path in described if not path.startswith(("/docs", "/openapi.json"))} == documented
+
+
+@pytest.mark.parametrize("route", [route for route, role in PAGES.items() if role is None])
+def test_a_public_page_asks_nobody_who_they_are(client: FlaskClient, route: str) -> None:
+    status, challenges = call(client, route)
+    assert status in {200, 302, 303, 400}  # 400: a form without its token
+    assert challenges == []
+
+
+def test_without_a_session_the_other_pages_ask_to_log_in(client: FlaskClient) -> None:
+    for credentials in ({}, {"headers": {"Authorization": "Bearer nonsense"}}):
+        for route, role in PAGES.items():
+            if role is not None:
+                status, challenges = call(client, route, **credentials)
+                assert (route, status, challenges) == (route, 303 if route.startswith("GET") else 401, [])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_page_is_for_its_role_and_those_above_it(
+    app: Flask, catalog: Catalog, add_account: Callable[[str, Role], Account], role: Role
+) -> None:
+    account = add_account(f"a-{role}", role)
+    with catalog.begin() as connection:
+        token = issue_token(connection, account.id, timedelta(hours=1)).token
+    for route, least in PAGES.items():
+        client = app.test_client()
+        client.set_cookie(SESSION_COOKIE, token)
+        status, _ = call(client, route)
+        is_allowed = least is None or ROLES.index(role) >= ROLES.index(least)
+        # A form without its token is refused before it is read.
+        assert (route, status == 403, status == 401) == (route, not is_allowed, False)
 
 
 @pytest.mark.parametrize("route", [route for route, role in LEAST_ROLES.items() if role is None])

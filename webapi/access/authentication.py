@@ -5,7 +5,7 @@
     def get_accuracy() -> Response: ...
 
 Both are checked before the view is called and before its parameters are read. Credentials are HTTP Basic or a bearer
-token. A route without a declaration requires the role admin.
+token; those of web pages are the session cookie. A route without a declaration requires the role admin.
 
 Source: RFC 7617 (Basic), RFC 6750 (Bearer).
 """
@@ -19,9 +19,10 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import ROLES, Account, Role, find_token_account
 from ml.errors import MycoflowError
 from webapi import application_state
-from webapi.access.browser_security import refuse_cross_site
+from webapi.access.browser_security import is_preflight, refuse_cross_site
 from webapi.access.limits import Throttle
 from webapi.access.passwords import PasswordChecker
+from webapi.access.session_cookie import read_session, reads_cookie
 from webapi.problems import ProblemError
 
 _EXTENSION = "mycoflow-passwords"
@@ -43,6 +44,11 @@ def required_role(app: Flask, endpoint: str) -> Role | None:
     """Return the lowest role that may call an endpoint; None if it is public."""
     role: Role | None = getattr(app.view_functions[endpoint], "required_role", "admin")
     return role
+
+
+def has_role(account: Account, role: Role) -> bool:
+    """Return whether an account has a role or a higher one."""
+    return ROLES.index(account.role) >= ROLES.index(role)
 
 
 def current_account() -> Account:
@@ -77,6 +83,15 @@ def password_checker() -> PasswordChecker:
     return checker
 
 
+def find_session_account(token: str) -> Account | None:
+    """Return the account of a session token; None if the token is unknown, expired or revoked.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with application_state.current().database.catalog().autocommit() as connection:
+        return find_token_account(connection, token)
+
+
 def unauthorized(detail: str) -> ProblemError:
     """Return a 401 problem that lists the supported authentication schemes."""
     return ProblemError(401, "unauthorized", detail, headers=[("WWW-Authenticate", value) for value in _CHALLENGES])
@@ -88,16 +103,16 @@ def _mark(view: _View, role: Role | None) -> _View:
 
 
 def _identify() -> None:
-    if request.endpoint is None or required_role(current_app, request.endpoint) is None:
+    if request.endpoint is None or is_preflight() or required_role(current_app, request.endpoint) is None:
         return
     try:
-        g.account = _find_account()
+        g.account = _find_account(request.endpoint)
     except (ProblemError, MycoflowError) as error:
         g.refusal = error
 
 
 def _authorise() -> None:
-    if request.endpoint is None:
+    if request.endpoint is None or is_preflight():
         return
     role = required_role(current_app, request.endpoint)
     if role is None:
@@ -105,11 +120,13 @@ def _authorise() -> None:
     if "refusal" in g:
         raise g.refusal
     account = current_account()
-    if ROLES.index(account.role) < ROLES.index(role):
+    if not has_role(account, role):
         raise ProblemError(403, "forbidden", f"Expected the role {role} or higher, got {account.role}.")
 
 
-def _find_account() -> Account:
+def _find_account(endpoint: str) -> Account:
+    if reads_cookie(current_app, endpoint):
+        return _check_session(read_session())
     credentials = request.authorization
     if credentials is None:
         raise unauthorized("Expected HTTP Basic credentials or a bearer token, got none that are readable.")
@@ -129,8 +146,14 @@ def _check_password(login: str, password: str) -> Account:
 
 
 def _check_token(token: str) -> Account:
-    with application_state.current().database.catalog().autocommit() as connection:
-        account = find_token_account(connection, token)
+    account = find_session_account(token)
     if account is None:
         raise unauthorized("The token is unknown, expired or revoked. Get another with POST /auth/login.")
+    return account
+
+
+def _check_session(token: str | None) -> Account:
+    account = None if token is None else find_session_account(token)
+    if account is None:
+        raise ProblemError(401, "no-session", "Expected the cookie of a session, got none that is valid. Log in.")
     return account

@@ -11,7 +11,7 @@ from limits.strategies import FixedWindowRateLimiter
 from ml.settings import Settings
 from webapi.problems import too_many_requests
 
-_UNLIMITED = frozenset({"status.get_status", "status.get_health", "status.get_readiness"})
+_UNLIMITED = frozenset({"status.get_status", "status.get_health", "status.get_readiness", "static.get_static"})
 _REDIS_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
 
 

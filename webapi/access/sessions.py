@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 from ml.catalog.accounts.tokens import IssuedToken, issue_token, revoke_token
-from ml.catalog.accounts.user_accounts import Account, is_unchanged
+from ml.catalog.accounts.user_accounts import PASSWORD_MIN_LENGTH, Account, is_any_account, is_unchanged
 from webapi import application_state
 from webapi.access.authentication import password_checker, unauthorized
 from webapi.problems import ProblemError
+
+NEW_PASSWORD_CHARACTERS = PASSWORD_MIN_LENGTH
 
 
 def log_in(login: str, password: str) -> IssuedToken:
@@ -24,6 +26,15 @@ def log_in(login: str, password: str) -> IssuedToken:
         return issue_token(connection, stored.account.id, timedelta(hours=service.settings.token_hours))
 
 
+def has_accounts() -> bool:
+    """Return whether anybody can log in.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with application_state.current_catalog().autocommit() as connection:
+        return is_any_account(connection)
+
+
 def change_own_password(account: Account, password: str, new_password: str) -> None:
     """Set a new password for an account, and end all its sessions.
 
@@ -32,7 +43,20 @@ def change_own_password(account: Account, password: str, new_password: str) -> N
     """
     database = application_state.current().database
     if not password_checker().change(database, account.login, password, new_password):
-        raise ProblemError(403, "wrong-password", "Expected the present password of this account, got another one.")
+        raise _wrong_password()
+
+
+def demand_password(account: Account, password: str) -> None:
+    """Demand the present password of an account.
+
+    Raises: ProblemError, 403 it is another one, 429 too many attempts, 503 too many at once; DatabaseUnavailableError.
+    """
+    if password_checker().check(application_state.current().database, account.login, password) is None:
+        raise _wrong_password()
+
+
+def _wrong_password() -> ProblemError:
+    return ProblemError(403, "wrong-password", "Expected the present password of this account, got another one.")
 
 
 def log_out(token: str) -> None:

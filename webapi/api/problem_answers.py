@@ -7,7 +7,7 @@ Source: RFC 9457.
 
 from http import HTTPStatus
 
-from flask import Blueprint, Flask, json
+from flask import Blueprint, json
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
@@ -38,15 +38,11 @@ def new_api(name: str, import_name: str, tag: str) -> APIBlueprint:
 
 def answer_errors_of(blueprint: Blueprint) -> None:
     """Answer the errors of a blueprint as problems."""
-    blueprint.register_error_handler(Exception, _answer)
+    blueprint.register_error_handler(Exception, answer_problem)
 
 
-def init_app(app: Flask) -> None:
-    """Answer unknown paths and wrong methods as problems too. They belong to no blueprint; the API is at the root."""
-    app.register_error_handler(HTTPException, _answer)
-
-
-def _answer(error: Exception) -> Response:
+def answer_problem(error: Exception) -> Response:
+    """Answer an error as a problem."""
     if isinstance(error, HTTPException) and (error.code or 500) < HTTPStatus.BAD_REQUEST:  # for example a redirect
         return Response.force_type(error.get_response())
     problem = record_problem(error)

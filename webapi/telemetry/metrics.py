@@ -15,7 +15,7 @@ from webapi.telemetry.model_metrics import ModelCollector
 from webapi.telemetry.prediction_metrics import PredictionMetrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_PREDICTIONS = "/predictions"
+_PREDICTIONS = frozenset({"/predictions", "/"})  # of the API, and the page on which people name a photo
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -83,7 +83,7 @@ def init_app(app: Flask, metrics: Metrics) -> None:
         metrics.requests.labels(*labels).inc()
         metrics.latency.labels(*labels).observe(time.perf_counter() - g.started_at)
         problem = current_problem()
-        if route == _PREDICTIONS and problem is not None:
+        if route in _PREDICTIONS and problem is not None:
             metrics.predictions.count_refusal(problem)
         return response
 

@@ -100,6 +100,11 @@ def find_token_account(connection: sa.Connection, token: str) -> Account | None:
     return None if row is None else Account(*row)
 
 
+def is_any_account(connection: sa.Connection) -> bool:
+    """Return whether there is an account."""
+    return connection.execute(sa.select(sa.exists().select_from(accounts))).scalar_one()
+
+
 def list_accounts(connection: sa.Connection) -> list[StoredAccount]:
     """Return all accounts, ordered by login."""
     return [_read_account(row) for row in connection.execute(sa.select(accounts).order_by(accounts.c.login))]

@@ -11,18 +11,22 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pi_heif
+from PIL import Image
 
 from ml.backbones.preprocessing import resize
 from ml.errors import InvalidImageError
-from ml.ingest.pictures.picture_files import out_of_memory
+from ml.ingest.contact_sheet import shrink
+from ml.ingest.pictures.picture_files import damaged_error, out_of_memory
 from ml.ingest.pictures.picture_limits import ANSWERING, MEGABYTE
 from ml.ingest.validation import sanitise_and_decode
 
 _MEMORY_BYTES = 400 * MEGABYTE  # beyond what the process has at its start
+_SMALL_QUALITY = 80
 _STATM = Path("/proc/self/statm")  # Linux only
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 
@@ -38,7 +42,10 @@ def main() -> None:
         content = requests.read(request["bytes"])
         # The signal ends the process, whatever code it is in.
         signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
-        _answer(answers, content, request["image_size"])
+        if "thumbnail_side" in request:
+            _answer_small(answers, content, request["thumbnail_side"])
+        else:
+            _answer(answers, content, request["image_size"])
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
@@ -72,6 +79,25 @@ def _answer(answers: BinaryIO, content: bytes, image_size: int) -> None:
         facts = {"reason": error.reason, "message": str(error)}
     except MemoryError:  # not in the decoder: the network's input
         facts = {"reason": "too_complex", "message": str(out_of_memory())}
+    _write(answers, facts, parts)
+
+
+def _answer_small(answers: BinaryIO, content: bytes, side: int) -> None:
+    facts: dict[str, Any]
+    parts: tuple[bytes, ...] = ()
+    try:
+        image = shrink(content, side)
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", quality=_SMALL_QUALITY)
+        facts = {"media_type": "image/jpeg", "width": image.width, "height": image.height, "bytes": buffer.tell()}
+        parts = (buffer.getvalue(),)
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        what = out_of_memory() if isinstance(error, MemoryError) else damaged_error("picture")
+        facts = {"reason": what.reason, "message": str(what)}
+    _write(answers, facts, parts)
+
+
+def _write(answers: BinaryIO, facts: dict[str, Any], parts: tuple[bytes, ...]) -> None:
     answers.write(json.dumps(facts).encode() + b"\n" + b"".join(parts))
     answers.flush()
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,8 @@ class _Refused(BaseModel):
         return reason
 
 
+_Part = TypeVar("_Part")
+_Reader = Callable[[_Decoded, IO[bytes]], _Part]
 _ANSWERS: TypeAdapter[_Decoded | _Refused] = TypeAdapter(_Decoded | _Refused)
 
 
@@ -103,12 +106,24 @@ class DecoderProcess:
             TimeOverError: the deadline passed. The process is ended then, and the next picture starts another.
             BusyError: the process decoded other pictures until the deadline, or the machine's memory ran out.
         """
-        if not self._lock.acquire(timeout=deadline.remaining()):
-            raise BusyError("The service is too busy to finish this request in time. Try again.")
-        try:
-            return self._ask_until(deadline, content, image_size)
-        finally:
-            self._lock.release()
+
+        def read(answer: _Decoded, answers: IO[bytes]) -> DecodedImage:
+            stored = _read(answers, answer.bytes)
+            pixels = np.frombuffer(_read(answers, image_size * image_size * 3), np.uint8)
+            image = SanitisedImage(stored, answer.media_type, answer.width, answer.height, sha256(content).hexdigest())
+            return DecodedImage(image, pixels.reshape(image_size, image_size, 3))
+
+        return self._ask_alone(deadline, content, {"image_size": image_size}, read)
+
+    def shrink(self, content: bytes, side: int, deadline: Deadline) -> bytes:
+        """Return a small JPEG of a stored photo.
+
+        Args: content, the photo as stored; side, the longest one of the small picture, pixels.
+        Raises: the errors of decode.
+        """
+        return self._ask_alone(
+            deadline, content, {"thumbnail_side": side}, lambda answer, answers: _read(answers, answer.bytes)
+        )
 
     def close(self) -> None:
         """End the process, after the picture that is in progress."""
@@ -118,7 +133,15 @@ class DecoderProcess:
             _close(self._process)
             self._process = None
 
-    def _ask_until(self, deadline: Deadline, content: bytes, image_size: int) -> DecodedImage:
+    def _ask_alone(self, deadline: Deadline, content: bytes, wish: dict[str, int], read: _Reader[_Part]) -> _Part:
+        if not self._lock.acquire(timeout=deadline.remaining()):
+            raise BusyError("The service is too busy to finish this request in time. Try again.")
+        try:
+            return self._ask_until(deadline, content, wish, read)
+        finally:
+            self._lock.release()
+
+    def _ask_until(self, deadline: Deadline, content: bytes, wish: dict[str, int], read: _Reader[_Part]) -> _Part:
         process, is_over = self._running(), threading.Event()
 
         def end() -> None:
@@ -128,7 +151,7 @@ class DecoderProcess:
         timer = threading.Timer(deadline.remaining(), end)
         timer.start()
         try:
-            answer = _ask(process, content, image_size)
+            answer = _ask(process, content, wish, read)
         except BaseException as error:
             process.kill()  # what it would write now belongs to no picture
             status = process.wait()
@@ -186,15 +209,16 @@ def _error_of_end(status: int) -> Exception:
     return BusyError("The process that decodes pictures was ended from outside, as when memory runs out. Try again.")
 
 
-def _ask(process: subprocess.Popen[bytes], content: bytes, image_size: int) -> DecodedImage | InvalidImageError:
-    """Let the process decode a picture. Return its answer.
+def _ask(
+    process: subprocess.Popen[bytes], content: bytes, wish: dict[str, int], read: _Reader[_Part]
+) -> _Part | InvalidImageError:
+    """Send the process a picture and what is wanted of it. Return its answer.
 
+    Args: read, reads what follows the line of an answer.
     Raises: OSError, EOFError, the process ends; ValueError, the answer is none that it may give.
     """
     requests, answers = _pipes(process)
-    requests.write(
-        json.dumps({"bytes": len(content), "image_size": image_size, "cpu_seconds": CPU_SECONDS}).encode() + b"\n"
-    )
+    requests.write(json.dumps({"bytes": len(content), "cpu_seconds": CPU_SECONDS, **wish}).encode() + b"\n")
     requests.write(content)
     requests.flush()
     line = answers.readline(_MOST_LINE_BYTES)
@@ -203,10 +227,7 @@ def _ask(process: subprocess.Popen[bytes], content: bytes, image_size: int) -> D
     answer = _ANSWERS.validate_json(line)
     if isinstance(answer, _Refused):
         return InvalidImageError(answer.reason, answer.message)
-    stored = _read(answers, answer.bytes)
-    pixels = np.frombuffer(_read(answers, image_size * image_size * 3), np.uint8)
-    image = SanitisedImage(stored, answer.media_type, answer.width, answer.height, sha256(content).hexdigest())
-    return DecodedImage(image, pixels.reshape(image_size, image_size, 3))
+    return read(answer, answers)
 
 
 def _read(answers: IO[bytes], size: int) -> bytes:

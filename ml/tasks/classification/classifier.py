@@ -89,6 +89,11 @@ class Classifier:
         """
         return self._head.classify(features)
 
+    @property
+    def draws_maps(self) -> bool:
+        """Return whether model.onnx has the output `activations`."""
+        return _ACTIVATIONS in {output.name for output in self._turns.alone.get_outputs()}
+
     def locate(self, image: Images, class_name: str) -> Floats:
         """Compute the class activation map of one image. Several threads may call it at once.
 

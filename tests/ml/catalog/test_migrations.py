@@ -382,7 +382,9 @@ def stamp(url: str, revision: str) -> None:
     """Leave in a database what Alembic leaves: the id of the migration that it is at."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        MigrationContext.configure(connection).stamp(ScriptDirectory(str(MIGRATIONS)), head_revision())
+        MigrationContext.configure(connection).stamp(
+            ScriptDirectory(str(MIGRATIONS), recursive_version_locations=True), head_revision()
+        )
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     engine.dispose()
 

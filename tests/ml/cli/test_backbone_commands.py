@@ -4,11 +4,13 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from ml.app import Workspace
 from ml.cli import backbone_commands, main, terminal
+from ml.training.comparison.compared_backbones import ComparedBackbone, Comparison
 from tests.three_layers import NAME
 
 Run = Callable[..., tuple[int, str, str]]
@@ -46,7 +48,7 @@ def test_the_table_fits_eighty_columns_and_names_every_network(run: Run) -> None
     assert status == 0
     starts = ("backbone", f"{NAME} ", "vgg16 ")
     head, *rows = (line for line in said.splitlines() if line.startswith(starts) and ", " not in line[:30])
-    assert head.split() == ["backbone", "weights", "px", "accuracy,", "95", "%", "F1", "behind", "p", "ms", "MB"]
+    assert head.split() == ["backbone", "weights", "px", "accuracy,", "95", "%", "F1", "less", "p", "ms", "MB"]
     assert [row.split()[:4] for row in rows] == [[NAME, "random", "32", "fp32"], ["vgg16", "random", "32", "fp32"]]
     assert max(map(len, (head, *rows))) <= 80
     assert "180 images of the newest images, in 180 groups" in said
@@ -84,3 +86,32 @@ def test_wrong_options_are_one_message(run: Run, arguments: list[str], message: 
     status, _, said = run("compare-backbones", *arguments)
     assert status == 1
     assert message in said
+
+
+def test_long_names_and_large_figures_are_whole_in_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backbone_commands, "out", terminal.SafeConsole(width=80, markup=False, emoji=False))
+    figures = (0.785, 0.758, 0.809, 0.787, -0.104, 1e-9, 281.1, 1257.0)
+    slow = ComparedBackbone("efficientnet_lite0", "imagenet", "", 224, "int8", "", 1280, *figures, "a test says so")
+    best = replace(slow, difference=0.0, p_value=1.0, milliseconds=9.38, refused="")
+    backbone_commands._print_comparison(Comparison("the newest images", 999, 894, [best, slow], "run"))
+    said = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in said if line.startswith("efficientnet_lite0 ")]
+    assert rows == [
+        ["efficientnet_lite0", "imagenet", "224", "int8", "78.5", "(75.8-80.9)", "78.7", "best", "9.4", "1257"],
+        [
+            "efficientnet_lite0",
+            "imagenet",
+            "224",
+            "int8*",
+            "78.5",
+            "(75.8-80.9)",
+            "78.7",
+            "10.4",
+            "<.001",
+            "281",
+            "1257",
+        ],
+    ]
+    assert "* efficientnet_lite0, imagenet, 224 px, int8: a retraining would serve fp32. a test says so" in said

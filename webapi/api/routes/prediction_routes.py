@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 from flask import Response, jsonify, request, url_for
 from pydantic import BaseModel, ValidationError
 
-from ml.serving.answering import Predictor
 from ml.serving.explaining.activation_maps import Mapper
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
 from webapi.access.maintenance_gate import refuse_in_maintenance
+from webapi.api.predicting import count_answer, current_predictor
 from webapi.api.prediction_models import (
     FEEDBACK_RELATION,
     HEAT_MAP,
@@ -47,7 +47,7 @@ def get_predictions(query: NamesQuery) -> Response:
     """Predict the class of the image at a URL."""
     refuse_in_maintenance()
     model = _model_for(query.nb_preds)
-    prediction = _predictor(model).predict_url(query.file)
+    prediction = current_predictor(model).predict_url(query.file)
     return _with_headers(jsonify(_encode(model, prediction, query.nb_preds)), prediction.id)
 
 
@@ -63,12 +63,12 @@ def post_prediction(query: CountQuery) -> Response:
     if request.is_json:
         body = _read(UrlBody, request.get_json(), query)
         count, model = body.nb_preds, _model_for(body.nb_preds)
-        prediction = _predictor(model).predict_url(body.url)
+        prediction = current_predictor(model).predict_url(body.url)
     else:
         content = _read_file()
         count = _read(CountQuery, request.form.to_dict(), query).nb_preds
         model = _model_for(count)
-        prediction = _predictor(model).predict_upload(content)
+        prediction = current_predictor(model).predict_upload(content)
     answer = jsonify(
         id=prediction.id,
         model={"name": application_state.current().settings.model_name, "version": model.version},
@@ -108,23 +108,8 @@ def _with_headers(answer: Response, prediction_id: int) -> Response:
 
 def _encode(model: LoadedModel, prediction: Prediction, count: int) -> list[dict[str, object]]:
     """Count an answer, and return it as JSON."""
-    answer = prediction.answer
-    metrics = application_state.current().metrics.predictions
-    metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
-    return model.encode(answer, count)
-
-
-def _predictor(model: LoadedModel) -> Predictor:
-    current = application_state.current()
-    return Predictor(
-        settings=current.settings,
-        admission=current.admission,
-        catalog=current.database.catalog(),
-        model=model,
-        account_id=current_account().id,
-        deadline=current_deadline(),
-        observe=current.metrics.predictions.observe_stage,
-    )
+    count_answer(prediction)
+    return model.encode(prediction.answer, count)
 
 
 def _model_for(name_count: int) -> LoadedModel:

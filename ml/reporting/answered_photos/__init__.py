@@ -1,0 +1,1 @@
+"""The photos that a person asked about, with the answers and what the person said of them."""

@@ -1,0 +1,114 @@
+"""The pages in a real browser: Chromium, the real service on a real port, its database and a very small model."""
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from playwright import sync_api as playwright_api
+from werkzeug.serving import make_server
+from werkzeug.test import TestResponse
+
+from ml.catalog.accounts.user_accounts import Account, Role
+from ml.settings import Settings
+from webapi import application_state
+
+PASSWORD = "correct horse battery"
+UNLIMITED = "1000000 per minute"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"login_rate_limit": UNLIMITED, "login_rate_limit_per_address": UNLIMITED})
+
+
+@pytest.fixture
+def site(app: Flask, serve_version: Callable[[int], None]) -> Iterator[str]:
+    """The address of the running service, with version 1 of a model."""
+    serve_version(1)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    application_state.current(app).models.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("NOT CHECKED: no browser; run `apt-get install chromium` (as .ci/run does)")
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_browser(chromium: Any, site: str) -> Iterator[Callable[..., Any]]:
+    """Opens windows, each of another person: open_browser(locale="fr", java_script_enabled=False, ...)."""
+    with ExitStack() as stack:
+
+        def open_one(**options: Any) -> Any:
+            context = chromium.new_context(base_url=site, **{"locale": "en-GB", **options})
+            stack.callback(context.close)
+            context.set_default_timeout(15_000)
+            page = context.new_page()
+            page.faults = faults = []  # what the browser complains of: scripts that fail, and what the policy forbids
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+            return page
+
+        yield open_one
+
+
+@pytest.fixture
+def log_in_as(open_browser: Callable[..., Any], add_account: Callable[[str, Role], Account]) -> Callable[..., Any]:
+    """Opens the window of a person who is logged in: log_in_as("alice", "user", locale="fr")."""
+
+    def open_logged_in(login: str, role: Role = "user", **options: Any) -> Any:
+        add_account(login, role)
+        page = open_browser(**options)
+        page.goto("/login")
+        log_in_here(page, login)
+        return page
+
+    return open_logged_in
+
+
+def log_in_here(page: Any, login: str, password: str = PASSWORD) -> None:
+    """Fill in the login form of a page, and send it."""
+    page.locator("[name=login]").fill(login)
+    page.locator("[name=password]").fill(password)
+    page.locator("#login-form button").click()
+
+
+@pytest.fixture
+def photo_file(png: Callable[[int], bytes], tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(1))
+    return path
+
+
+@pytest.fixture
+def send_form() -> Callable[..., TestResponse]:
+    """Opens a page and sends its form as a browser does: send_form(client, path, origin, action=None, **fields)."""
+
+    def send(
+        client: FlaskClient, path: str, origin: str = "http://localhost", action: str | None = None, **fields: Any
+    ) -> TestResponse:
+        page = client.get(path, base_url=origin)
+        token = re.findall(r'name="csrf_token" value="([^"]+)"', page.text)[0]
+        data = {"csrf_token": token, **fields}
+        return client.post(action or path, data=data, base_url=origin)
+
+    return send

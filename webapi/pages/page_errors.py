@@ -1,0 +1,78 @@
+"""Every error of a page is a page: it says in words what happened, and how to go on. What was typed is not lost."""
+
+from http import HTTPStatus
+
+from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask_babel import lazy_gettext as _
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from ml.errors import MycoflowError
+from webapi.access.form_sessions import load_key
+from webapi.api.problem_answers import answer_problem
+from webapi.pages.form_pages import safe_page, show_form, typed_now, write_kept
+from webapi.pages.login_form import LoginForm
+from webapi.pages.page_responses import respond
+from webapi.pages.page_words.problem_words import Words, find_words
+from webapi.problems import ProblemError, record_problem
+
+_SESSION_ENDED = _("Your session has ended. Log in again: what you typed is kept.")
+_HTML = "text/html"
+
+
+def init_app(app: Flask) -> None:
+    """Answer unknown paths and wrong methods: a browser gets a page, a program gets a problem."""
+    app.register_error_handler(HTTPException, _answer_elsewhere)
+
+
+def answer_error(error: Exception) -> AnyResponse:
+    """Answer an error of a page."""
+    if isinstance(error, HTTPException) and (error.code or 500) < HTTPStatus.BAD_REQUEST:
+        return error.get_response()
+    if isinstance(error, CSRFError):
+        error = ProblemError(400, "stale-form", "Expected the token of a form of this site, got none that is valid.")
+    problem = record_problem(error)
+    words = find_words(problem)
+    try:
+        response = _respond(problem, words)
+    except (MycoflowError, ProblemError):  # the page that should be shown again fails as well
+        response = _show_problem(problem, words)
+    # A challenge would open the browser's own login box over the page.
+    response.headers.extend([each for each in problem.headers if each[0].lower() != "www-authenticate"])
+    return response
+
+
+def _answer_elsewhere(error: HTTPException) -> AnyResponse:
+    is_browser = any(kind == _HTML for kind, _quality in request.accept_mimetypes)  # programs accept anything
+    return answer_error(error) if is_browser else answer_problem(error)
+
+
+def _respond(problem: ProblemError, words: Words) -> AnyResponse:
+    is_form = request.method == "POST"
+    if problem.slug == "no-session":
+        return _ask_to_log_in() if is_form else redirect(url_for("login.show_login", next=_here()), 303)
+    if is_form and problem.slug != "forbidden":
+        shown = show_form(_here(), typed_now(), words, problem.status)
+        if shown is not None:
+            return shown
+    return _show_problem(problem, words)
+
+
+def _ask_to_log_in() -> Response:
+    load_key(current_app)
+    g.notice = Words(_("Please log in again"), _SESSION_ENDED)
+    form = LoginForm(formdata=None, next=safe_page(_here()), kept=write_kept(typed_now()))
+    return respond("pages/login.html", HTTPStatus.UNAUTHORIZED, form=form, is_first=False)
+
+
+def _show_problem(problem: ProblemError, words: Words) -> Response:
+    g.pop("notice", None)
+    if problem.slug == "database-unavailable":
+        g.pop("account", None)  # the page's forms need the database
+    again = safe_page(request.full_path if request.method == "GET" else request.path)
+    return respond("pages/problem.html", problem.status, problem=problem, words=words, again=again)
+
+
+def _here() -> str:
+    return request.full_path.rstrip("?")

@@ -1,0 +1,116 @@
+"""An answer: the photo, what it shows, where the model looked, what is similar, and whether the answer is right."""
+
+import logging
+from typing import Any
+
+from flask import Response, flash, make_response, redirect, request, url_for
+from flask_babel import lazy_gettext as _
+
+from ml.data.feedback import Effect
+from ml.data.opinions import judge_prediction, list_class_names, spell_class_name
+from ml.errors import MycoflowError
+from ml.reporting.answered_photos.shown_answers import ShownAnswer, list_names, read_answer
+from ml.serving.explaining.activation_maps import Mapper
+from webapi import application_state
+from webapi.access.authentication import current_account
+from webapi.access.maintenance_gate import refuse_in_maintenance
+from webapi.pages.form_pages import prefill
+from webapi.pages.page_blueprints import new_pages, page
+from webapi.pages.page_responses import respond
+from webapi.pages.page_views.naming_forms import OpinionForm
+from webapi.request_deadlines import current_deadline
+
+pages = new_pages("answers", __name__)
+_logger = logging.getLogger(__name__)
+
+_SHOWN_CLASSES = 5
+_THANKS: dict[Effect, Any] = {
+    "confirmed": _("Thank you. Your word counts as the label of this photo: the next training learns from it."),
+    "suspended": _("Thank you. Models learn nothing from this photo until an admin has looked at it."),
+    "recorded": _("Thank you. Your answer is stored with the photo, and experts see it when they review."),
+}
+
+
+@pages.get("/answers/<int:prediction_id>")
+@page("user")
+def show_answer(prediction_id: int) -> Response:
+    """Show an answer, and ask whether it is right."""
+    return _show(_read(prediction_id), OpinionForm(formdata=prefill()))
+
+
+@pages.post("/answers/<int:prediction_id>")
+@page("user")
+def judge_answer(prediction_id: int) -> Response:
+    """Take what a person says of an answer."""
+    form = OpinionForm()
+    if not form.validate():
+        return _show(_read(prediction_id), form, 422)
+    service = application_state.current()
+    known = list_class_names(application_state.current_catalog(), _read(prediction_id).classes or ())
+    _feedback_id, effect = judge_prediction(
+        application_state.current_catalog(),
+        prediction_id,
+        current_account(),
+        form.verdict.data,
+        spell_class_name(known, form.corrected_label),
+        service.settings.mirrored_views,
+        served=_served(),
+        reader=service.reader,
+        instead=form.instead,
+        proposed_name=spell_class_name(known, form.proposed_name),
+    )
+    service.metrics.predictions.count_feedback(form.verdict.data)
+    flash(_THANKS[effect])
+    return make_response(redirect(url_for("answers.show_answer", prediction_id=prediction_id), 303))
+
+
+@pages.get("/answers/<int:prediction_id>/map")
+@page("user")
+def get_map(prediction_id: int) -> Response:
+    """Draw where the model saw a class: by default the first one of the answer."""
+    refuse_in_maintenance()
+    service = application_state.current()
+    mapper = Mapper(
+        application_state.current_catalog(),
+        service.admission,
+        service.models.demand_current(),
+        current_account(),
+        current_deadline(),
+    )
+    picture = mapper.draw(prediction_id, request.args.get("class") or None)
+    return Response(picture, mimetype="image/png", headers={"Cache-Control": "private, no-cache"})
+
+
+def find_similar(sha256: str) -> list[Any]:
+    """Return the known photos that are most similar, if they can be had now: an answer is worth showing without."""
+    service = application_state.current()
+    catalog, model = application_state.current_catalog(), service.models.current
+    try:
+        return list(service.similar.find(catalog, model, current_account(), sha256, current_deadline()))
+    except MycoflowError as error:
+        _logger.warning("No similar photos are shown: %s", error)
+        return []
+
+
+def _read(prediction_id: int) -> ShownAnswer:
+    return read_answer(application_state.current_catalog(), current_account(), prediction_id, _served())
+
+
+def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200) -> Response:
+    service = application_state.current()
+    model = service.models.current
+    return respond(
+        "pages/answer.html",
+        status,
+        shown=shown,
+        form=form,
+        names=list_names(shown, service.settings.task, _SHOWN_CLASSES),
+        known=list_class_names(application_state.current_catalog(), shown.classes or ()),
+        has_map=model is not None and model.version == shown.model_version and model.draws_maps,
+        similar=[] if shown.image_sha256 is None else find_similar(shown.image_sha256),
+    )
+
+
+def _served() -> dict[int, list[str]]:
+    model = application_state.current().models.current
+    return {} if model is None else {model.version: list(model.card.classes)}

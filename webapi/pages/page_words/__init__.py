@@ -1,0 +1,1 @@
+"""What the pages say: languages, translations, problems and answers in words."""

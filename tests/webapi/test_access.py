@@ -45,7 +45,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "GET /reviews": "expert",
     "GET /reviews/batches": "expert",
     "GET /reviews/batches/{batch_id}/rejects": "expert",
-    "GET /reviews/{queue}": "expert",
+    "GET /reviews/queues/{queue}": "expert",
     "POST /reviews/decisions": "expert",
     "POST /reviews/undo": "expert",
     "POST /data/update": "admin",
@@ -77,6 +77,13 @@ PAGES: dict[str, Role | None] = {
     "POST /account/erase": "user",
     "GET /photos/{sha256}/photo": "user",
     "GET /photos/{sha256}/thumbnail": "user",
+    "GET /review": "expert",
+    "GET /review/batches/{batch_id}": "expert",
+    "GET /review/{queue}": "expert",
+    "POST /review/{queue}": "expert",
+    "POST /review/undo": "expert",
+    "GET /review/similar/{sha256}": "expert",
+    "GET /review/known/{sha256}": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

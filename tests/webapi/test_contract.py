@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+import sqlalchemy as sa
 from flask import Flask, Response, request
 from hypothesis import strategies
 from pydantic import SecretStr
@@ -24,7 +25,15 @@ from schemathesis.schemas import BaseSchema
 
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
+from ml.catalog.images.batches import FileOutcome, add_batch
+from ml.catalog.items.image_records import ImageRecord
+from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.object_store import image_key
+from ml.catalog.tables import accounts
+from ml.data.membership import Arrival, wait
+from ml.data.reviewing.deciding import read_seen
 from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
@@ -73,13 +82,17 @@ def settings(settings: Settings, tracking_uri: str, photo_host: str, free_port: 
 
 
 @pytest.fixture
-def app(app: Flask, registry: Registry) -> Flask:
-    """The model in production answers, and maintenance ends with the request that began it."""
+def app(app: Flask, registry: Registry, catalog: Catalog) -> Flask:
+    """The model in production answers, maintenance ends with the request that began it, and the callers stay admins."""
 
     @app.after_request
     def end_maintenance(response: Response) -> Response:
         if (request.method, request.path, response.status_code) == ("PUT", "/maintenance", 200):
             maintenance_gate.current().switch(False, "the test")
+        if request.method == "PATCH" and request.path.startswith("/users/admin-"):
+            with catalog.begin() as connection:
+                callers = sa.update(accounts).where(accounts.c.login.startswith("admin-"))
+                connection.execute(callers.values(role="admin"))
         return response
 
     registry.set_champion(1)
@@ -123,9 +136,39 @@ def ingested(catalog: Catalog, png: Png, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
+def reviewed(catalog: Catalog, app: Flask, token: str, png: Png) -> Known:
+    """A batch with two photos that wait, and with a third one that the caller has decided about."""
+    ids = []
+    for content in map(png, (5, 6, 7)):
+        ids.append(sha256_of(content).hexdigest())
+        catalog.store.put(image_key(ids[-1]), content)
+    arrivals = [
+        Arrival(ItemRecord("source", ImageRecord(each, "image/png", 32, 32, 100)), Annotation((CLASSES[0],)))
+        for each in ids
+    ]
+    files = [FileOutcome(f"{each}.png", "1", CLASSES[0], "waiting", item_id=each) for each in ids]
+    with catalog.begin() as connection:
+        wait(connection, arrivals, "source")
+        batch_id = add_batch(connection, "source", files, False, 0)
+        seen = read_seen(connection, ids)
+    certificate = {"item": ids[2], "queue": "waiting", "seen": seen[ids[2]], "decision": "certify", "label": CLASSES[0]}
+    headers = {"Authorization": f"Bearer {token}"}
+    decided: Any = app.test_client().post("/reviews/decisions", json={"decisions": [certificate]}, headers=headers)
+    return {
+        "path.batch_id": [batch_id],
+        "body.decisions[*].item": [ids[0]],
+        "body.decisions[*].seen": [seen[ids[0]]],
+        "body.decisions[*].queue": ["waiting"],
+        "body.decisions[*].label": CLASSES,
+        "body.ids[*]": [each["decision"] for each in decided.json.get("decided", [])] or [1],
+    }
+
+
+@pytest.fixture
 def known(
-    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png
-) -> Known:
+    app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png,
+    reviewed: Known,
+) -> Known:  # fmt: skip
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
     others = [f"client-{number}" for number in range(50)]  # some are erased
     for login in ("a-client", *others):
@@ -149,6 +192,7 @@ def known(
         "path.login": others,
         "body.login": ["a-client"],
         "body.password": [PASSWORD],
+        **reviewed,
         "body.version": [1, 2],
         **{f"{where}.nb_preds": [1, len(CLASSES)] for where in ("query", "body")},
         **{f"{where}.model_name": ["mycoflow"] for where in ("query", "body")},

@@ -1,11 +1,11 @@
 """Requests and responses of the review routes, with their descriptions."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from ml.data.reviewing.deciding import Conflict, Decision, DecisionKind
+from ml.data.reviewing.deciding import Conflict, Decision
 from ml.data.reviewing.queue_reading import Queue, Shown
 from webapi.api.data_models import Sha256
 from webapi.api.parameters import DigitsOnly, Query, Strict
@@ -65,6 +65,8 @@ class EntryData(BaseModel):
     login: str | None = Field(description="Who rejected the answer")
     said_at: datetime | None
     corrected_label: str | None = Field(description="What that person said it is")
+    instead: str | None = Field(description="In place of a class: other, none (of the known), or unsure")
+    proposed_name: str | None = Field(description="Name of the other species, as it was typed")
     doubt: float | None = Field(description="How much more probable the suspected class is than the label, 0 to 1")
 
 
@@ -123,31 +125,57 @@ class RejectsAnswer(BaseModel):
     rejects: list[RejectData]
 
 
-class DecisionBody(Strict):
-    """A decision about one item."""
-
+class _ItemSeen(Strict):
     item: Sha256
     queue: Queue
     seen: _Seen
-    decision: DecisionKind = Field(description="`certify` the label, `correct` it to this one, or `reject` the item")
-    label: Label | None = Field(None, description="With `certify` and `correct`")
-    reason: Annotated[str, Field(max_length=500)] | None = Field(None, description="With `reject`")
+
+
+class CertifyItem(_ItemSeen):
+    """Certify that the item shows this, as the queue proposes."""
+
+    decision: Literal["certify"]
+    label: Label
 
     def decision_of(self) -> Decision:
         """Return the decision in the words of ml."""
-        return Decision(self.item, self.queue, self.seen, self.decision, self.label, self.reason)
+        return Decision(self.item, self.queue, self.seen, "certify", label=self.label)
+
+
+class CorrectItem(_ItemSeen):
+    """Give the item another label than the queue proposes."""
+
+    decision: Literal["correct"]
+    label: Label
+
+    def decision_of(self) -> Decision:
+        """Return the decision in the words of ml."""
+        return Decision(self.item, self.queue, self.seen, "correct", label=self.label)
+
+
+class RejectItem(_ItemSeen):
+    """Take the item out of training and evaluation for good."""
+
+    decision: Literal["reject"]
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+
+    def decision_of(self) -> Decision:
+        """Return the decision in the words of ml."""
+        return Decision(self.item, self.queue, self.seen, "reject", reason=self.reason)
 
 
 class DecisionsBody(Strict):
     """Decisions, each about another item. Each is made, unless somebody else decided about the item first."""
 
-    decisions: list[DecisionBody] = Field(min_length=1, max_length=MAX_DECISIONS)
+    decisions: list[Annotated[CertifyItem | CorrectItem | RejectItem, Field(discriminator="decision")]] = Field(
+        min_length=1, max_length=MAX_DECISIONS
+    )
 
 
 class UndoBody(Strict):
-    """Decisions to undo."""
+    """Ids of decisions to undo."""
 
-    decisions: list[Annotated[int, Field(ge=1, lt=2**63, strict=True)]] = Field(min_length=1, max_length=MAX_DECISIONS)
+    ids: list[Annotated[int, Field(ge=1, lt=2**63, strict=True)]] = Field(min_length=1, max_length=MAX_DECISIONS)
 
 
 class ConflictData(BaseModel):
@@ -197,6 +225,8 @@ def describe_entry(shown: Shown, probabilities: int = 5) -> dict[str, object]:
         "login": entry.login,
         "said_at": entry.said_at,
         "corrected_label": entry.corrected_label,
+        "instead": entry.instead,
+        "proposed_name": entry.proposed_name,
         "doubt": entry.doubt,
     }
 

@@ -11,6 +11,7 @@ from webapi.pages.page_views import (
     naming_pages,
     own_photo_pages,
     photo_files,
+    review_pages,
     static_files,
 )
 from webapi.pages.page_words import languages, template_words
@@ -25,5 +26,14 @@ def init_app(app: Flask) -> None:
     page_errors.init_app(app)
     static_files.init_app(app)
     template_words.init_app(app)
-    for module in (static_files, login_pages, naming_pages, answer_pages, own_photo_pages, account_pages, photo_files):
+    for module in (
+        static_files,
+        login_pages,
+        naming_pages,
+        answer_pages,
+        own_photo_pages,
+        account_pages,
+        photo_files,
+        review_pages,
+    ):
         app.register_blueprint(module.pages)

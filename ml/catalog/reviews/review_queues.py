@@ -14,6 +14,7 @@ from ml.catalog.tables import (
     cross_fitted_answers,
     feedback,
     ingest_files,
+    item_classes,
     items,
     model_versions,
     results,
@@ -46,6 +47,8 @@ class Entry:
         login: who rejected the answer, in `mispredicted`; None after the account is erased.
         said_at: when.
         corrected_label: what that person said it is.
+        instead: what that person said in place of a class: other, none (of the known), or unsure.
+        proposed_name: the name of the other class, as it was typed.
         doubt: in `suspected`, how much more probable that class is than the label.
     """
 
@@ -62,6 +65,8 @@ class Entry:
     login: str | None
     said_at: datetime | None
     corrected_label: str | None
+    instead: str | None
+    proposed_name: str | None
     doubt: float | None
 
     @property
@@ -108,6 +113,8 @@ _DETAILS = (
         accounts.c.login,
         feedback.c.given_at.label("said_at"),
         feedback.c.corrected_label,
+        feedback.c.instead,
+        feedback.c.proposed_name,
         cross_fitted_answers.c.doubt,
     )
     .select_from(review_entries)
@@ -154,6 +161,13 @@ def count_queues(connection: sa.Connection) -> dict[Queue, int]:
     return {queue: counts.get(queue, 0) for queue in QUEUES}
 
 
+def list_class_names(connection: sa.Connection) -> set[str]:
+    """Return the names of all classes of items and of model versions."""
+    of_items = sa.select(item_classes.c.class_name).distinct()
+    of_models = sa.select(sa.func.unnest(model_versions.c.classes))
+    return {*connection.scalars(of_items), *connection.scalars(of_models)}
+
+
 def find_entries(connection: sa.Connection, queue: Queue, item_ids: list[str]) -> set[str]:
     """Return which of some items are in a queue."""
     query = sa.select(review_entries.c.item_id).where(review_entries.c.queue == queue)
@@ -195,5 +209,7 @@ def _read(row: Any) -> Entry:
         login=row.login,
         said_at=row.said_at,
         corrected_label=row.corrected_label,
+        instead=row.instead,
+        proposed_name=row.proposed_name,
         doubt=row.doubt,
     )

@@ -24,13 +24,11 @@ from ml.catalog.reviews.review_decisions import (
     save_decision,
 )
 from ml.catalog.reviews.review_queues import Queue, find_entries
-from ml.catalog.tables import item_classes, items
+from ml.catalog.tables import item_classes, items, review_entries
 from ml.data.copies.near_copies import copies_of, prepare_search
 from ml.data.feedback import is_known_label
 from ml.data.membership import confirm, exclude, read_placements, restore
 from ml.errors import ForbiddenError, ReviewConflictError, ReviewError, UnknownImageError
-
-__all__ = ["Conflict", "Decision", "DecisionKind", "decide", "read_seen", "undo"]
 
 _LONGEST_REASON = 500
 
@@ -55,9 +53,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Conflict:
-    """An item that somebody else decided about first. Args: told, who decided what and when, in a sentence."""
+    """An item that somebody else decided about first.
+
+    Args:
+        last: the last decision about it; None if the item was changed in another way.
+        told: who decided what and when, in a sentence.
+    """
 
     item_id: str
+    last: StoredDecision | None
     told: str
 
 
@@ -68,6 +72,14 @@ class Outcome:
     decided: dict[str, int]
     conflicts: list[Conflict]
 
+    def demand_any(self) -> None:
+        """Raise if nothing was decided.
+
+        Raises: ReviewConflictError, somebody else decided about every one of the items first.
+        """
+        if not self.decided:
+            raise _all_conflicts(self.conflicts)
+
 
 @dataclass(frozen=True)
 class Undone:
@@ -75,6 +87,14 @@ class Undone:
 
     undone: list[int]
     conflicts: list[Conflict]
+
+    def demand_any(self) -> None:
+        """Raise if nothing was undone.
+
+        Raises: ReviewConflictError, every one of the items was changed since.
+        """
+        if not self.undone:
+            raise _all_conflicts(self.conflicts)
 
 
 def read_seen(connection: sa.Connection, item_ids: Collection[str]) -> dict[str, str]:
@@ -102,7 +122,6 @@ def decide(
         LabelError: the task cannot read a label.
         ReviewError: a label or a reason is missing, or nobody has used that name for a class yet.
         UnknownImageError: no item has one of the ids.
-        ReviewConflictError: somebody else decided about every one of the items first.
         ImageStoreError, DatabaseUnavailableError.
     """
     read = [(each, _read_label(each, reader)) for each in decisions]
@@ -123,8 +142,6 @@ def decide(
                 outcome.decided[decision.item_id] = _apply(connection, account, decision, annotation, mirrored)
             else:
                 outcome.conflicts.append(_tell(connection, decision.item_id))
-    if outcome.conflicts and not outcome.decided:
-        raise ReviewConflictError(" ".join(each.told for each in outcome.conflicts))
     return outcome
 
 
@@ -134,8 +151,7 @@ def undo(catalog: Catalog, account: Account, decision_ids: Collection[int]) -> U
     Args: account, who decided, or an admin.
     Raises:
         ReviewError: no decision has one of the ids.
-        ForbiddenError: another reviewer decided.
-        ReviewConflictError: every one of the items was changed since; DatabaseUnavailableError.
+        ForbiddenError: another reviewer decided; DatabaseUnavailableError.
     """
     undone = Undone([], [])
     with catalog.begin() as connection:
@@ -150,9 +166,11 @@ def undo(catalog: Catalog, account: Account, decision_ids: Collection[int]) -> U
                 undone.undone.append(decision.id)
             else:
                 undone.conflicts.append(_tell(connection, decision.item_id))
-    if undone.conflicts and not undone.undone:
-        raise ReviewConflictError(" ".join(each.told for each in undone.conflicts))
     return undone
+
+
+def _all_conflicts(conflicts: Sequence[Conflict]) -> ReviewConflictError:
+    return ReviewConflictError(" ".join(each.told for each in conflicts))
 
 
 def _read_label(decision: Decision, reader: AnnotationReader) -> Annotation | None:
@@ -168,12 +186,13 @@ def _read_label(decision: Decision, reader: AnnotationReader) -> Annotation | No
 
 
 def _demand_known(connection: sa.Connection, read: Sequence[tuple[Decision, Annotation | None]]) -> None:
-    """Refuse misspelt classes: a name must be known, or be what a source says of some item."""
+    """Refuse misspelt classes: a name must be known, or a model or a source must have said it of some item."""
     names = {name for _, annotation in read if annotation is not None for name in annotation.class_names}
-    stated = set(
-        connection.scalars(sa.select(item_classes.c.class_name).where(item_classes.c.class_name.in_(names)).distinct())
+    said = (
+        sa.select(column).where(column.in_(names)).distinct()
+        for column in (item_classes.c.class_name, review_entries.c.class_name)
     )
-    for name in sorted(names - stated):
+    for name in sorted(names.difference(connection.scalars(sa.union(*said)))):
         if not is_known_label(connection, name):
             raise ReviewError(
                 f"label: expected a class that a model or a stored image has, got {name!r}. Check its spelling."
@@ -231,11 +250,12 @@ def _tell(connection: sa.Connection, item_id: str) -> Conflict:
     last = find_last_decisions(connection, [item_id]).get(item_id)
     shown = item_id[:8]
     if last is None:
-        return Conflict(item_id, f"Item {shown} was changed since you saw it. Your decision about it was not made.")
+        told = f"Item {shown} was changed since you saw it. Your decision about it was not made."
+        return Conflict(item_id, None, told)
     who, when = last.login or "A former account", f"{last.undone_at or last.decided_at:%Y-%m-%d %H:%M} UTC"
     what = {"certify": "certified", "correct": "corrected", "reject": "rejected"}[last.decision]
     of = f"as {last.class_name!r}" if last.reason is None else f"because of {last.reason!r}"
     was_undone = " and this was undone" if last.undone_at is not None else ""
     return Conflict(
-        item_id, f"{who} {what} item {shown} {of}{was_undone}, {when}. Your decision about it was not made."
+        item_id, last, f"{who} {what} item {shown} {of}{was_undone}, {when}. Your decision about it was not made."
     )

@@ -4,10 +4,18 @@ from dataclasses import dataclass
 
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
-from ml.catalog.reviews.review_queues import Entry, Queue, QueueFilter, count_by_class, count_queues, query_queue
+from ml.catalog.reviews.review_queues import (
+    Entry,
+    Queue,
+    QueueFilter,
+    count_by_class,
+    count_queues,
+    list_class_names,
+    query_queue,
+)
 from ml.data.reviewing.deciding import read_seen
 
-__all__ = ["Queue", "QueueFilter", "read_batches", "read_counts", "read_queue", "read_rejects"]
+__all__ = ["Queue", "QueueFilter", "list_labels", "read_batches", "read_counts", "read_queue", "read_rejects"]
 
 _BATCHES = 100
 _REJECTS = 500
@@ -54,6 +62,15 @@ def read_counts(catalog: Catalog) -> dict[Queue, int]:
     """
     with catalog.begin() as connection:
         return count_queues(connection)
+
+
+def list_labels(catalog: Catalog) -> list[str]:
+    """Return the names of all classes, in the order of names, also of those that only sources have used.
+
+    Raises: DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        return sorted(list_class_names(connection))
 
 
 def read_batches(catalog: Catalog) -> list[Batch]:

@@ -39,19 +39,11 @@ def get_queues() -> Response:
 @requires("expert")
 def get_batches() -> Response:
     """List the latest batches of the sources, those with waiting items first."""
-    return jsonify(
-        batches=[
-            {
-                "id": each.id,
-                "source": each.source,
-                "state": each.state,
-                "waiting": each.waiting,
-                "rejected": each.counts.get("rejected", 0),
-                "ingested_at": each.ingested_at,
-            }
-            for each in read_batches(current_catalog())
-        ]
-    )
+    batches = [
+        {**vars(each), "state": each.state, "rejected": each.counts.get("rejected", 0)}
+        for each in read_batches(current_catalog())
+    ]
+    return jsonify(BatchesAnswer.model_validate({"batches": batches}).model_dump(mode="json"))
 
 
 @api.get("/reviews/batches/<int:batch_id>/rejects", responses={200: RejectsAnswer, 404: Problem})
@@ -62,7 +54,7 @@ def get_rejects(path: BatchPath) -> Response:
     return jsonify(rejects=[{"name": each.name, "reason": each.reason, "message": each.message} for each in found])
 
 
-@api.get("/reviews/<queue>", responses={200: QueueAnswer})
+@api.get("/reviews/queues/<queue>", responses={200: QueueAnswer})
 @requires("expert")
 def get_queue(path: QueuePath, query: QueueQuery) -> Response:
     """Return a page of a review queue, what pays most first.
@@ -92,6 +84,7 @@ def post_decisions(body: DecisionsBody) -> Response:
     if len({each.item_id for each in decisions}) < len(decisions):
         raise ProblemError(422, "invalid-request", "decisions: expected one about each item, got several about one.")
     outcome = decide(current_catalog(), current_account(), decisions, service.settings.mirrored_views, service.reader)
+    outcome.demand_any()
     decided = [{"item": item_id, "decision": number} for item_id, number in outcome.decided.items()]
     return jsonify(decided=decided, conflicts=describe_conflicts(outcome.conflicts))
 
@@ -103,5 +96,6 @@ def post_undo(body: UndoBody) -> Response:
 
     Raises: 409, all items were changed since; 403, another reviewer decided.
     """
-    outcome = undo(current_catalog(), current_account(), body.decisions)
+    outcome = undo(current_catalog(), current_account(), body.ids)
+    outcome.demand_any()
     return jsonify(undone=outcome.undone, conflicts=describe_conflicts(outcome.conflicts))

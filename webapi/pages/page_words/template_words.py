@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from wtforms import Field
 
 from ml.reporting.answered_photos.shown_answers import GivenOpinion
+from webapi.access.authentication import current_account, has_role
 from webapi.pages.page_words.languages import LANGUAGES
 from webapi.request_ids import current_request_id
 
@@ -35,10 +36,12 @@ def init_app(app: Flask) -> None:
 
 
 def navigation() -> list[tuple[str, str]]:
-    """Return the pages in the menu: endpoint and words."""
+    """Return the pages in the menu of the account: endpoint and words."""
+    reviews = [("reviewing.show_queues", str(_("Review")))] if has_role(current_account(), "expert") else []
     return [
         ("naming.show_naming", str(_("Name a photo"))),
         ("own_photos.show_photos", str(_("My photos"))),
+        *reviews,
         ("account.show_account", str(_("My account"))),
     ]
 

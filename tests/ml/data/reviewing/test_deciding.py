@@ -1,6 +1,7 @@
 """Review: what is in a queue, what a decision does, who was first, and what undoing restores."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.annotations import ONE_CLASS, Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
@@ -85,7 +86,9 @@ class Desk:
         return [each.entry.item_id for each in self.show(queue)]
 
     def decide(self, login: str, *decisions: Decision) -> dict[str, int]:
-        return decide(self.catalog, self.people[login], decisions, False, ONE_CLASS).decided
+        outcome = decide(self.catalog, self.people[login], decisions, False, ONE_CLASS)
+        outcome.demand_any()
+        return outcome.decided
 
     def placements(self, *item_ids: str) -> dict[str, dict[str, object]]:
         with self.catalog.begin() as connection:
@@ -241,7 +244,7 @@ def test_an_undone_decision_is_told_too_and_undone_once(desk: Desk) -> None:
         undo(desk.catalog, desk.people["bob"], made.values())
     undo(desk.catalog, desk.people["carol"], made.values())
     with pytest.raises(ReviewConflictError, match="this was undone"):
-        undo(desk.catalog, desk.people["ada"], made.values())
+        undo(desk.catalog, desk.people["ada"], made.values()).demand_any()
     with pytest.raises(ReviewConflictError, match="this was undone"):
         desk.decide("bob", certify(shown, "waiting", "a"))
     desk.decide("bob", certify(desk.show("waiting")[0], "waiting", "a"))
@@ -254,7 +257,7 @@ def test_a_decision_is_not_undone_over_a_later_one(desk: Desk, add_images: AddIm
         exclude(connection, sha256_of(0), "an admin")
     state = desk.placements(sha256_of(0))
     with pytest.raises(ReviewConflictError):
-        undo(desk.catalog, desk.people["ada"], made.values())
+        undo(desk.catalog, desk.people["ada"], made.values()).demand_any()
     assert desk.placements(sha256_of(0)) == state
 
 
@@ -325,6 +328,29 @@ def test_suspected_labels_come_surest_first_and_a_kept_label_is_not_suspected_ag
     assert desk.ids("suspected") == []
     undo(desk.catalog, desk.people["ada"], kept.values())
     assert desk.ids("suspected") == [suspected[1]]
+
+
+def test_feedback_and_decisions_about_the_same_photo_do_not_block_each_other(desk: Desk) -> None:
+    """Feedback waits for the decision, and neither is aborted."""
+    prediction_id = desk.predict(1, 0.9)
+    desk.reject_answer(prediction_id)
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(10):
+            (shown,) = desk.show("mispredicted")
+            decided = threads.submit(desk.decide, "ada", certify(shown, "mispredicted", "a"))
+            said = threads.submit(desk.reject_answer, prediction_id, "b")
+            said.result()
+            undo(desk.catalog, desk.people["ada"], decided.result().values())
+
+
+def test_an_erased_reviewer_leaves_decisions_that_nobody_made(desk: Desk, suspected: list[str]) -> None:
+    desk.decide("ada", certify(desk.show("suspected")[0], "suspected", "a"))
+    with desk.catalog.begin() as connection:
+        erase_account(connection, desk.people["ada"])
+    (shown,) = desk.show("suspected")
+    assert shown.entry.item_id == suspected[0]
+    with pytest.raises(ReviewConflictError, match="A former account certified"):
+        desk.decide("bob", Decision(suspected[1], "suspected", "0" * 16, "certify", "a"))
 
 
 # 50,000 answers that nobody decided about.

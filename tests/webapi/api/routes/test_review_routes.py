@@ -33,7 +33,7 @@ def batch_id(catalog: Catalog) -> int:
         return add_batch(connection, "source", files, False, 0.2)
 
 
-def entries(client: FlaskClient, path: str = "/reviews/waiting") -> list[Any]:
+def entries(client: FlaskClient, path: str = "/reviews/queues/waiting") -> list[Any]:
     answer: Any = client.get(path).json
     found: list[Any] = answer["items"]
     return found
@@ -47,19 +47,21 @@ def decision(entry: Any, kind: str = "certify", **values: object) -> dict[str, o
 def test_the_queues_are_for_those_who_judge(client: FlaskClient, user: FlaskClient, expert: FlaskClient) -> None:
     assert [who.get("/reviews").status_code for who in (client, user, expert)] == [401, 403, 200]
     assert expert.get("/reviews").json == {"mispredicted": 0, "waiting": 0, "uncertain": 0, "suspected": 0}
-    assert expert.get("/reviews/everything").status_code == 422
+    assert expert.get("/reviews/queues/everything").status_code == 422
 
 
 def test_a_queue_is_read_by_class_by_batch_and_page_by_page(expert: FlaskClient, batch_id: int) -> None:
-    page: Any = expert.get("/reviews/waiting?limit=3").json
+    page: Any = expert.get("/reviews/queues/waiting?limit=3").json
     assert [each["item"] for each in page["items"]] == IDS[:3]
     assert page["counts"] == [{"class_name": "amanita", "count": 3}, {"class_name": "boletus", "count": 1}]
-    assert [each["item"] for each in entries(expert, f"/reviews/waiting?cursor={page['next_cursor']}")] == IDS[3:]
-    assert [each["item"] for each in entries(expert, "/reviews/waiting?class_name=boletus")] == [IDS[2]]
-    assert len(entries(expert, f"/reviews/waiting?batch_id={batch_id}")) == 4
-    assert entries(expert, f"/reviews/waiting?batch_id={batch_id + 1}") == []
+    assert [each["item"] for each in entries(expert, f"/reviews/queues/waiting?cursor={page['next_cursor']}")] == IDS[
+        3:
+    ]
+    assert [each["item"] for each in entries(expert, "/reviews/queues/waiting?class_name=boletus")] == [IDS[2]]
+    assert len(entries(expert, f"/reviews/queues/waiting?batch_id={batch_id}")) == 4
+    assert entries(expert, f"/reviews/queues/waiting?batch_id={batch_id + 1}") == []
     for wrong in ("cursor=x", "limit=0", "limit=201", "batch_id=x", "unknown=1"):
-        assert expert.get(f"/reviews/waiting?{wrong}").status_code == 422
+        assert expert.get(f"/reviews/queues/waiting?{wrong}").status_code == 422
 
 
 def test_a_batch_shows_its_rejects_with_reasons(expert: FlaskClient, batch_id: int) -> None:
@@ -97,11 +99,11 @@ def test_decisions_are_made_told_and_undone(
     assert "an-expert rejected" in both.json["conflicts"][0]["told"]
     assert entries(expert) == []
     numbers = [each["decision"] for each in made.json["decided"]]
-    assert other.post("/reviews/undo", json={"decisions": numbers}).status_code == 403
-    undone: Any = expert.post("/reviews/undo", json={"decisions": numbers}).json
+    assert other.post("/reviews/undo", json={"ids": numbers}).status_code == 403
+    undone: Any = expert.post("/reviews/undo", json={"ids": numbers}).json
     assert sorted(undone["undone"]) == sorted(numbers)
     assert [each["item"] for each in entries(expert)] == IDS[:3]
-    assert expert.post("/reviews/undo", json={"decisions": numbers}).status_code == 409
+    assert expert.post("/reviews/undo", json={"ids": numbers}).status_code == 409
     with catalog.begin() as connection:
         held = dict(connection.execute(sa.select(items.c.id, items.c.held_back)).tuples().all())
     assert held == {**dict.fromkeys(IDS[:3], "waiting"), IDS[3]: None}
@@ -121,5 +123,5 @@ def test_decisions_that_cannot_be_read_are_refused(expert: FlaskClient, batch_id
         assert expert.post("/reviews/decisions", json={"decisions": wrong}).status_code == 422, wrong
     unknown = decision(first) | {"item": "f" * 64}
     assert expert.post("/reviews/decisions", json={"decisions": [unknown]}).status_code == 404
-    assert expert.post("/reviews/undo", json={"decisions": [10**6]}).status_code == 422
+    assert expert.post("/reviews/undo", json={"ids": [10**6]}).status_code == 422
     assert len(entries(expert)) == 4

@@ -92,7 +92,7 @@ class Classifier:
     @property
     def draws_maps(self) -> bool:
         """Return whether model.onnx has the output `activations`."""
-        return _ACTIVATIONS in {output.name for output in self._turns.alone.get_outputs()}
+        return ACTIVATIONS_NAME in {output.name for output in self._turns.alone.get_outputs()}
 
     def locate(self, image: Images, class_name: str) -> Floats:
         """Compute the class activation map of one image. Several threads may call it at once.
@@ -102,12 +102,12 @@ class Classifier:
         Raises: NoActivationMapError, model.onnx has no output `activations`; ValueError, wrong shape or dtype.
         """
         check_images(image[np.newaxis], self.card.image_size)
+        if not self.draws_maps:
+            raise NoActivationMapError(
+                "Expected a model whose features are an average over the image, and whose file has the output "
+                f"{ACTIVATIONS_NAME!r}. This version has none: it is older, or was trained elsewhere. Retrain."
+            )
         with self._turns.take() as session:
-            if ACTIVATIONS_NAME not in {output.name for output in session.get_outputs()}:
-                raise NoActivationMapError(
-                    "Expected a model whose features are an average over the image, and whose file has the output "
-                    f"{ACTIVATIONS_NAME!r}. This version has none: it is older, or was trained elsewhere. Retrain."
-                )
             (activations,) = run_in_batches(session, [ACTIVATIONS_NAME], image[np.newaxis])
         return self._head.locate(activations[0], self.card.classes.index(class_name))
 

@@ -142,6 +142,7 @@ def give_feedback(
         is_exclusive: whether an item has exactly one class.
     Returns: the feedback's id, and its effect.
     """
+    lock_membership(connection, "pool")  # first: the feedback changes the review queues, as every decision does
     feedback_id: int = connection.execute(
         sa.insert(feedback)
         .values(

@@ -53,7 +53,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
     if problem.slug == "no-session":
         return _ask_to_log_in() if is_form else redirect(url_for("login.show_login", next=_here()), 303)
     if is_form and problem.slug != "forbidden":
-        shown = show_form(request.path, typed_now(), words, problem.status)
+        shown = show_form(_here(), typed_now(), words, problem.status)
         if shown is not None:
             return shown
     return _show_problem(problem, words)
@@ -62,7 +62,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
 def _ask_to_log_in() -> Response:
     load_key(current_app)
     g.notice = Words(_("Please log in again"), _SESSION_ENDED)
-    form = LoginForm(formdata=None, next=safe_page(request.path), kept=write_kept(typed_now()))
+    form = LoginForm(formdata=None, next=safe_page(_here()), kept=write_kept(typed_now()))
     return respond("pages/login.html", HTTPStatus.UNAUTHORIZED, form=form, is_first=False)
 
 

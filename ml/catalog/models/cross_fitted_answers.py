@@ -7,6 +7,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ml.catalog.locks import lock_membership
 from ml.catalog.tables import attempts, cross_fitted_answers, items, review_entries
 
 
@@ -56,6 +57,7 @@ def mark_suspected(connection: sa.Connection, attempt_id: int, suspicions: Mappi
 
     Args: suspicions, by item id.
     """
+    lock_membership(connection, "pool")  # as every change of the queues
     of_attempt = sa.update(cross_fitted_answers).where(cross_fitted_answers.c.attempt_id == attempt_id)
     connection.execute(of_attempt.values(suspected_class=None, doubt=None))
     for item_id, suspicion in sorted(suspicions.items()):

@@ -24,7 +24,7 @@ from ml.catalog.reviews.review_decisions import (
     save_decision,
 )
 from ml.catalog.reviews.review_queues import Queue, find_entries
-from ml.catalog.tables import item_classes, items
+from ml.catalog.tables import item_classes, items, review_entries
 from ml.data.copies.near_copies import copies_of, prepare_search
 from ml.data.feedback import is_known_label
 from ml.data.membership import confirm, exclude, read_placements, restore
@@ -186,12 +186,13 @@ def _read_label(decision: Decision, reader: AnnotationReader) -> Annotation | No
 
 
 def _demand_known(connection: sa.Connection, read: Sequence[tuple[Decision, Annotation | None]]) -> None:
-    """Refuse misspelt classes: a name must be known, or be what a source says of some item."""
+    """Refuse misspelt classes: a name must be known, or a model or a source must have said it of some item."""
     names = {name for _, annotation in read if annotation is not None for name in annotation.class_names}
-    stated = set(
-        connection.scalars(sa.select(item_classes.c.class_name).where(item_classes.c.class_name.in_(names)).distinct())
+    said = (
+        sa.select(column).where(column.in_(names)).distinct()
+        for column in (item_classes.c.class_name, review_entries.c.class_name)
     )
-    for name in sorted(names - stated):
+    for name in sorted(names.difference(connection.scalars(sa.union(*said)))):
         if not is_known_label(connection, name):
             raise ReviewError(
                 f"label: expected a class that a model or a stored image has, got {name!r}. Check its spelling."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from ml.catalog.annotations import Annotation
@@ -174,6 +175,69 @@ def test_the_second_of_two_reviewers_is_told_and_changes_nothing(
     two.press("Enter")
     two.page.get_by_text("ada was first: a photo is now boletus").wait_for()
     assert labels_of(catalog) == {**truths, first: "boletus"}
+
+
+def test_after_the_session_ended_marks_stay_and_the_same_key_works_once_logged_in_again(
+    log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog
+) -> None:
+    truths = fill([("amanita", "amanita")] * 3)
+    reviewer = Reviewer(log_in_as("ada", "expert"), truths)
+    page = reviewer.page
+    reviewer.open("/review/waiting")
+    reviewer.press("Space")
+    page.context.clear_cookies()
+    reviewer.press("Enter")
+    page.get_by_text("Your session has ended.").wait_for()
+    assert set(labels_of(catalog).values()) == {"waiting"}
+    tab = page.context.new_page()
+    tab.goto("/login")
+    tab.locator("[name=login]").fill("ada")
+    tab.locator("[name=password]").fill("correct horse battery")
+    tab.locator("#login-form button").click()
+    tab.wait_for_url(lambda address: "/login" not in address)
+    reviewer.press("Enter")
+    page.get_by_text("Certified: 2").wait_for()
+    assert reviewer.shown() == [next(iter(truths))]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_are_accessible(log_in_as: Callable[..., Any], fill: Fill, theme: str) -> None:
+    fill([("amanita", "amanita")] * 3)
+    page = log_in_as("ada", "expert", color_scheme=theme)
+    found: list[str] = []
+    for address, key in (
+        ("/review", None),
+        ("/review/waiting", None),
+        ("/review/waiting", "+"),
+        ("/review/waiting", "/"),
+    ):
+        page.goto(address)
+        if key is not None:
+            page.locator("#grid").wait_for()
+            page.keyboard.press(key)
+            page.locator("dialog[open]").wait_for()
+        violations = Axe().run(page).response["violations"]
+        found += [f"{address}: {each['id']}" for each in violations if each["impact"] in ("serious", "critical")]
+    assert found == []
+
+
+def test_markup_in_names_and_reasons_stays_text(log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog) -> None:
+    evil = "<img src=x onerror=alert(1)>'\"&amp;"
+    truths = fill([(evil, evil), ("amanita", "amanita")])
+    one, two = (Reviewer(log_in_as(login, "expert"), truths) for login in ("ada", "bob"))
+    for reviewer in (one, two):
+        reviewer.open("/review/waiting")
+        assert reviewer.page.locator("#grid .name").first.inner_text() == evil
+    one.press("Delete")
+    one.page.keyboard.type(evil)
+    one.press("Enter")
+    one.page.get_by_text("Rejected.").wait_for()
+    two.press("Enter")
+    two.page.locator("#told p").wait_for()
+    assert evil in two.page.locator("#told").inner_text()
+    for reviewer in (one, two):
+        assert reviewer.page.locator("img[src=x]").count() == 0
+        assert reviewer.page.faults == []
 
 
 def review_all(log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog, count: int) -> float:

@@ -154,7 +154,7 @@ function send(decisions, describe) {
 }
 
 async function post(decisions, describe) {
-  const answer = await ask_service(location.pathname, { decisions: JSON.stringify({ decisions }) });
+  const answer = await askService(location.pathname, { decisions: JSON.stringify({ decisions }) });
   if (!answer) {
     for (const { item } of decisions) cardOf(item)?.classList.remove("sent");
     return;
@@ -172,7 +172,7 @@ function undo() {
   waiting = waiting.then(async () => {
     const numbers = done.at(-1);
     if (!numbers) return say(words.nothing);
-    const answer = await ask_service(words.undo, { decisions: JSON.stringify({ ids: numbers }) });
+    const answer = await askService(words.undo, { decisions: JSON.stringify({ ids: numbers }) });
     if (!answer) return;
     done.pop();
     await refresh();
@@ -181,8 +181,8 @@ function undo() {
   });
 }
 
-// Ask the service; null if it refuses, which is told.
-async function ask_service(address, fields) {
+// Ask the service; null if it refuses, which is told. A form's token may be older than the session: then once more.
+async function askService(address, fields, isAgain = false) {
   say(words.working);
   try {
     const data = new FormData();
@@ -191,8 +191,12 @@ async function ask_service(address, fields) {
     const answer = await fetch(address, { method: "POST", body: data });
     if (answer.ok && answer.headers.get("Content-Type").startsWith("application/json")) return await answer.json();
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const token = page.querySelector("[name=csrf_token]");
+    if (token) form.elements.csrf_token.value = token.value;
+    if (answer.status === 400 && token && !isAgain) return await askService(address, fields, true);
     say("");
-    tell([answer.status === 401 ? words.ended : (page.querySelector("[role=alert]") ?? page.querySelector("main"))?.textContent.trim() || words.offline]);
+    const alert = page.querySelector("[role=alert]") ?? page.querySelector("main");
+    tell([answer.status === 401 ? words.ended : alert?.textContent.replace(/\s+/g, " ").trim() || words.offline]);
   } catch {
     say("");
     tell([words.offline]);
@@ -206,7 +210,7 @@ async function refresh() {
   const answer = await fetch(location.href);
   if (!answer.ok || answer.redirected) return tell([words.ended]);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const id of ["page"]) document.getElementById(id).replaceWith(document.adoptNode(page.getElementById(id)));
+  document.getElementById("page").replaceWith(document.adoptNode(page.getElementById("page")));
   document.querySelector(".classes").replaceWith(document.adoptNode(page.querySelector(".classes")));
   for (const card of cards()) box(card).checked = marked.has(card.dataset.item);
   current = Math.max(0, cards().findIndex((card) => !box(card).checked));

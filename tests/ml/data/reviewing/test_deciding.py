@@ -1,6 +1,7 @@
 """Review: what is in a queue, what a decision does, who was first, and what undoing restores."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.annotations import ONE_CLASS, Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.database import Catalog
@@ -327,6 +328,29 @@ def test_suspected_labels_come_surest_first_and_a_kept_label_is_not_suspected_ag
     assert desk.ids("suspected") == []
     undo(desk.catalog, desk.people["ada"], kept.values())
     assert desk.ids("suspected") == [suspected[1]]
+
+
+def test_feedback_and_decisions_about_the_same_photo_do_not_block_each_other(desk: Desk) -> None:
+    """Feedback waits for the decision, and neither is aborted."""
+    prediction_id = desk.predict(1, 0.9)
+    desk.reject_answer(prediction_id)
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(10):
+            (shown,) = desk.show("mispredicted")
+            decided = threads.submit(desk.decide, "ada", certify(shown, "mispredicted", "a"))
+            said = threads.submit(desk.reject_answer, prediction_id, "b")
+            said.result()
+            undo(desk.catalog, desk.people["ada"], decided.result().values())
+
+
+def test_an_erased_reviewer_leaves_decisions_that_nobody_made(desk: Desk, suspected: list[str]) -> None:
+    desk.decide("ada", certify(desk.show("suspected")[0], "suspected", "a"))
+    with desk.catalog.begin() as connection:
+        erase_account(connection, desk.people["ada"])
+    (shown,) = desk.show("suspected")
+    assert shown.entry.item_id == suspected[0]
+    with pytest.raises(ReviewConflictError, match="A former account certified"):
+        desk.decide("bob", Decision(suspected[1], "suspected", "0" * 16, "certify", "a"))
 
 
 # 50,000 answers that nobody decided about.

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def sample(seed: int, count: int = 200, shift: float = 0.0) -> Sample:
 
 
 def scores(confidence: Shift, classes: Shift, features: Shift | None, confidence_psi: float = 0.5) -> DriftScores:
-    return DriftScores(confidence_psi, confidence, classes, features)
+    return DriftScores(confidence_psi, confidence, classes, features, None)
 
 
 def test_psi_of_a_half_that_became_four_fifths_is_that_of_the_formula() -> None:
@@ -110,3 +112,20 @@ def test_three_comparisons_together_are_allowed_one_false_alarm_in_a_hundred() -
     unlikely = 0.004  # three times that is more than 0.01
     assert scores(Shift(0.3, unlikely), Shift(0.5, 1), Shift(0.1, 1)).moved == []
     assert scores(Shift(0.3, 0.003), Shift(0.5, 1), Shift(0.1, 1)).moved == ["confidence"]
+
+
+@pytest.mark.parametrize(("novel", "drifts"), [(0, False), (15, False), (29, False), (60, True), (300, True)])
+def test_many_novel_images_are_drift(novel: int, drifts: bool) -> None:
+    reference = sample(1, 300)
+    recent = replace(sample(2, 300), novel=np.arange(300) < novel)
+    found = measure_drift(reference, recent)
+    assert found is not None
+    assert found.novelty is not None
+    assert found.novelty.score == novel / 300
+    assert ("novelty" in found.moved) is drifts
+
+
+def test_without_measured_novelty_there_is_no_figure_of_it() -> None:
+    found = measure_drift(sample(1, 300), sample(2, 300))
+    assert found is not None
+    assert found.novelty is None

@@ -9,7 +9,8 @@ docs/decisions/0100 compares this measure with others.
 
 Sources: distance to the k-th nearest neighbour of normalised features, Sun, Ming, Zhu, Li, arXiv 2204.06507; doubt as
 the maximum softmax probability, Hendrycks, Gimpel, arXiv 1610.02136; the sum of surprises, Fisher's combined test
-(Statistical Methods for Research Workers, 1925).
+(Statistical Methods for Research Workers, 1925); the exponential tail, peaks over a threshold, Pickands, Annals of
+Statistics 3 (1975).
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ KNOWN_CALLED_NOVEL = 0.05  # share of known images that the threshold calls nove
 _NEIGHBOUR = 5
 _MOST_REFERENCES = 2000  # more make answers slower, and change the distances little
 _QUANTILES = 201
+_TAIL = 0.1  # share of the known values whose distribution is taken as exponential
+_TAIL_BEGINS = 180  # index of the quantile
 _SEED = 0
 _SMALLEST = 1e-12
 
@@ -54,25 +57,33 @@ class References:
 
 @dataclass(frozen=True)
 class Surprise:
-    """How rare a value is among known images. Args: quantiles, of the known values, ascending, float64 (201,)."""
+    """How rare a value is among known images.
+
+    Args:
+        quantiles: of the known values, ascending, float64 (201,).
+        excess: mean of how far the upper tenth of the known values lies beyond its beginning.
+    """
 
     quantiles: NDArray[np.float64]
+    excess: float
 
     @classmethod
     def of(cls, known: Floats) -> "Surprise":
         """Describe the values of known images, (n,)."""
-        return cls(np.quantile(known, np.linspace(0, 1, _QUANTILES)))
+        quantiles = np.quantile(known, np.linspace(0, 1, _QUANTILES))
+        beyond = np.asarray(known, np.float64) - quantiles[_TAIL_BEGINS]
+        return cls(quantiles, max(float(beyond[beyond > 0].mean()) if (beyond > 0).any() else 0.0, _SMALLEST))
 
     def measure(self, values: Floats) -> NDArray[np.float64]:
         """Return -log of the share of known values that are at least as large, (n,).
 
-        Above all known values, the surprise goes on growing, by 1 for each difference between the upper tenths.
+        In the upper tenth, the share is that of an exponential distribution: it tells values apart that are larger than
+        all known ones.
         """
+        begins = self.quantiles[_TAIL_BEGINS]
         below = np.interp(values, self.quantiles, np.linspace(0, 1, _QUANTILES))
-        rarest = 1 / _QUANTILES
-        surprise = -np.log(np.maximum(1 - below, rarest))
-        step = max(float(self.quantiles[-1] - self.quantiles[int(0.9 * _QUANTILES)]), _SMALLEST)
-        return np.asarray(surprise + np.maximum(values - self.quantiles[-1], 0) / step)
+        usual = -np.log(np.maximum(1 - below, _TAIL))
+        return np.asarray(np.where(values > begins, -np.log(_TAIL) + (values - begins) / self.excess, usual))
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ def save_novelty(measure: NoveltyMeasure, path: Path) -> None:
         references=measure.references.directions.astype(np.float16),
         distance=measure.distance.quantiles,
         doubt=measure.doubt.quantiles,
-        threshold=np.array(measure.threshold),
+        scalars=np.array([measure.distance.excess, measure.doubt.excess, measure.threshold]),
     )
 
 
@@ -129,19 +140,24 @@ def load_novelty(path: Path, feature_count: int) -> NoveltyMeasure:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             references = archive["references"].astype(np.float32)
             quantiles = [archive[name].astype(np.float64) for name in ("distance", "doubt")]
-            threshold = float(archive["threshold"])
+            scalars = archive["scalars"].astype(np.float64)
     except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
         raise ModelLoadError(
             f"Expected a NumPy archive with a measure of novelty at {path}. It does not load ({error}). "
             "Download the model version again."
         ) from error
-    shapes = [references.shape[1:], *(each.shape for each in quantiles)]
-    if shapes != [(feature_count,), (_QUANTILES,), (_QUANTILES,)] or not len(references) or not threshold > 0:
+    shapes = [references.shape[1:], *(each.shape for each in quantiles), scalars.shape]
+    if (
+        shapes != [(feature_count,), (_QUANTILES,), (_QUANTILES,), (3,)]
+        or not len(references)
+        or not (scalars > 0).all()
+    ):
         raise ModelLoadError(
-            f"Expected references of {feature_count} features and two lists of {_QUANTILES} quantiles at {path}. "
-            f"Received: {shapes}, threshold {threshold}. Register the model again from one training run."
+            f"Expected references of {feature_count} features, two lists of {_QUANTILES} quantiles, and three positive "
+            f"numbers at {path}. Received: {shapes}, {scalars.tolist()}. Register the model again from one training run."
         )
-    return NoveltyMeasure(References(references), Surprise(quantiles[0]), Surprise(quantiles[1]), threshold)
+    distance, doubt = (Surprise(each, float(excess)) for each, excess in zip(quantiles, scalars[:2], strict=True))
+    return NoveltyMeasure(References(references), distance, doubt, float(scalars[2]))
 
 
 def _normalise(features: Floats) -> NDArray[np.float32]:

@@ -77,21 +77,23 @@ def damage(measure: NoveltyMeasure, path: Path, how: str) -> None:
             path.write_bytes(b"")
         case "cut":
             path.write_bytes(path.read_bytes()[:200])
-        case "no threshold":
+        case "no numbers":
             np.savez(path, references=np.zeros((2, FEATURES)), distance=np.zeros(201), doubt=np.zeros(201))
         case "flat":
-            np.savez(path, references=np.zeros(FEATURES), distance=np.zeros(201), doubt=np.zeros(201), threshold=1.0)
+            np.savez(
+                path, references=np.zeros(FEATURES), distance=np.zeros(201), doubt=np.zeros(201), scalars=np.ones(3)
+            )
         case "NaN":
             np.savez(
                 path,
                 references=np.zeros((2, FEATURES)),
                 distance=np.zeros(201),
                 doubt=np.zeros(201),
-                threshold=float("nan"),
+                scalars=np.full(3, np.nan),
             )
 
 
-@pytest.mark.parametrize("how", ["missing", "empty", "cut", "no threshold", "flat", "NaN"])
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "no numbers", "flat", "NaN"])
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path, measure: NoveltyMeasure, how: str) -> None:
     damage(measure, tmp_path / "novelty.npz", how)
     with pytest.raises(ModelLoadError, match=r"Expected .* again"):

@@ -154,7 +154,7 @@ def load_novelty(path: Path, feature_count: int) -> NoveltyMeasure:
     ):
         raise ModelLoadError(
             f"Expected references of {feature_count} features, two lists of {_QUANTILES} quantiles, and three positive "
-            f"numbers at {path}. Received: {shapes}, {scalars.tolist()}. Register the model again from one training run."
+            f"numbers at {path}. Received: {shapes}, {scalars.tolist()}. Download the model version again."
         )
     distance, doubt = (Surprise(each, float(excess)) for each, excess in zip(quantiles, scalars[:2], strict=True))
     return NoveltyMeasure(References(references), distance, doubt, float(scalars[2]))

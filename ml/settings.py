@@ -24,6 +24,8 @@ Precision = Literal["int8", "fp32"]
 
 _RATE = r"^[1-9]\d* per ([1-9]\d* )?(second|minute|hour|day)s?$"
 _HTTP = r"^https?://[^/\s]"
+_ORIGIN = r"\s*https?://[A-Za-z0-9.-]+(:\d{1,5})?\s*"
+_ORIGINS = rf"^({_ORIGIN}(,{_ORIGIN})*)?$"
 _ADDRESS = re.compile(r"\s*[A-Za-z][\w.+-]*://\S")
 # Kubernetes and Docker give a container variables with the addresses of other services. Their names come from the
 # services: MLFLOW_PORT=tcp://10.0.0.7:5000 from "mlflow", MYCOFLOW_WEB_SERVICE_HOST from "mycoflow-web".
@@ -150,6 +152,11 @@ class Settings(BaseSettings):
     login_rate_limit: str = Field("10 per minute", pattern=_RATE, description="Passwords checked per account")
     login_rate_limit_per_address: str = Field("30 per minute", pattern=_RATE, description="The same, per address")
     rate_limit_storage: SecretStr = Field(SecretStr("memory://"), description="memory://, or redis:// to share counts")
+    cors_origins: str = Field(
+        "",
+        pattern=_ORIGINS,
+        description="Sites whose scripts may use the API: https://site.example, ...; comma-separated",
+    )
     trusted_proxies: int = Field(0, ge=0, description="Number of proxies whose X-Forwarded-For and -Proto are trusted")
 
     fetch_allowed_hosts: str = Field(

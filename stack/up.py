@@ -113,14 +113,17 @@ def _announce(settings: Settings, addresses: Addresses, secrets: AirflowSecrets,
             console.print(f"Still waiting for {', '.join(missing)}: see {escape(str(settings.mycoflow_home / 'logs'))}")
             is_warned = True
         time.sleep(0.5)
+    console.print(f"Open {addresses.service} in a browser.", highlight=False, soft_wrap=True)
     table = Table(title=f"Mycoflow is up ({time.monotonic() - started:.0f} s). Ctrl-C stops it.")
     for column in ("server", "address", "login"):
         table.add_column(column, overflow="fold")
+    table.add_row("Pages and API", addresses.service, "an account of `mycoflow user add`")
     table.add_row("Airflow", addresses.airflow, f"{ADMIN} / {secrets.admin_password}")
     table.add_row("MLflow", settings.mlflow_tracking_uri or addresses.mlflow, "none: this machine only")
-    table.add_row("Prediction service", addresses.service, "an account of `mycoflow user add`")
     if settings.metrics_port:
-        table.add_row("Its metrics", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only")
+        table.add_row(
+            "Metrics of the service", f"http://127.0.0.1:{settings.metrics_port}/metrics", "none: this machine only"
+        )
     if addresses.prometheus:
         is_ready = is_answering(f"{addresses.prometheus}/-/ready")
         log = settings.mycoflow_home / "logs" / "prometheus.log"

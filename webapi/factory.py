@@ -5,7 +5,7 @@ from flask import Flask
 from ml.serving.loaded_model import MAX_IMAGE_BYTES
 from ml.settings import Settings, load_settings
 from webapi import application_state, request_deadlines, request_ids
-from webapi.access import authentication, browser_security, form_sessions, limits, maintenance_gate
+from webapi.access import authentication, browser_security, form_sessions, limits, maintenance_gate, other_origins
 from webapi.api import openapi
 from webapi.api.json_provider import JsonProvider
 from webapi.api.routes import (
@@ -64,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(log_routes.api)
     openapi.init_app(app)
     site.init_app(app)
+    other_origins.init_app(app, settings)
     return app
 
 

@@ -1,7 +1,9 @@
 """`make demo`: two nights of an image classifier, on real images, from nothing."""
 
+import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +11,7 @@ from rich.markup import escape
 
 from ml.catalog.accounts.user_accounts import put_demo_accounts
 from ml.catalog.database import Catalog, open_catalog
-from ml.settings import Settings, load_settings
+from ml.settings import Settings, load_settings, variable
 from stack.demo.demo_folder import clean_folder, demo_settings, running_stack
 from stack.demo.demo_images import DemoImages, digit_images
 from stack.demo.demo_photos import photo_images
@@ -42,7 +44,18 @@ def play(photos: Path | None, console: Console) -> int:
         summary.write(home / "summary.json")
     print_summary(summary, console)
     console.print(f"All figures: {escape(str(home / 'summary.json'))}", soft_wrap=True)
+    console.print(_how_to_open(home, images.settings), highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _how_to_open(home: Path, changes: Mapping[str, object]) -> str:
+    """Say how to look at the demo's data in a browser."""
+    words = {"MYCOFLOW_HOME": str(home), **{variable(name): str(value).lower() for name, value in changes.items()}}
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in words.items())
+    return (
+        f"Look at it in a browser: run `{given} make up`, open the address that it prints first, and log in with an "
+        "account from above: alice names photos, clementine reviews them."
+    )
 
 
 def _read_photos(folder: Path, home: Path, watch: Stopwatch, console: Console) -> DemoImages:

@@ -19,7 +19,7 @@ from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import ROLES, Account, Role, find_token_account
 from ml.errors import MycoflowError
 from webapi import application_state
-from webapi.access.browser_security import refuse_cross_site
+from webapi.access.browser_security import is_preflight, refuse_cross_site
 from webapi.access.limits import Throttle
 from webapi.access.passwords import PasswordChecker
 from webapi.access.session_cookie import read_session, reads_cookie
@@ -103,7 +103,7 @@ def _mark(view: _View, role: Role | None) -> _View:
 
 
 def _identify() -> None:
-    if request.endpoint is None or required_role(current_app, request.endpoint) is None:
+    if request.endpoint is None or is_preflight() or required_role(current_app, request.endpoint) is None:
         return
     try:
         g.account = _find_account(request.endpoint)
@@ -112,7 +112,7 @@ def _identify() -> None:
 
 
 def _authorise() -> None:
-    if request.endpoint is None:
+    if request.endpoint is None or is_preflight():
         return
     role = required_role(current_app, request.endpoint)
     if role is None:

@@ -42,6 +42,11 @@ def refuse_cross_site() -> None:
         )
 
 
+def is_preflight() -> bool:
+    """Return whether a browser only asks what another site may send. It sends no credentials with this question."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
 def _is_own_site() -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

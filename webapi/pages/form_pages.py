@@ -5,7 +5,7 @@ Each form is sent to the address of its own page: the page of a form is what GET
 
 import json
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import Response, current_app, g, make_response, request, url_for
 from werkzeug.datastructures import MultiDict
@@ -19,12 +19,12 @@ Typed = list[tuple[str, str]]
 
 
 def typed_now() -> Typed:
-    """Return what was typed into the form of this request, without passwords."""
-    return [
-        (name, value)
-        for name, value in request.form.items(multi=True)
-        if "password" not in name and name != "csrf_token"
-    ]
+    """Return what was typed into the form of this request, without passwords; nothing from a form that is too large."""
+    try:
+        fields = list(request.form.items(multi=True))
+    except HTTPException:
+        return []
+    return [(name, value) for name, value in fields if "password" not in name and name != "csrf_token"]
 
 
 def write_kept(typed: Typed) -> str:
@@ -49,18 +49,33 @@ def prefill() -> MultiDict[str, str] | None:
     return MultiDict(typed) if typed else None
 
 
-def show_form(path: str, typed: Iterable[tuple[str, str]], notice: object, status: int = 200) -> Response | None:
-    """Return the page at a path with a notice, its form filled with what was typed. None: the account has none there.
+def page_address() -> str:
+    """Return the address of the page, also when it is shown again after a login: forms are sent there."""
+    address: str = g.get("page_address") or request.full_path.rstrip("?")
+    return address
 
+
+def page_arguments() -> MultiDict[str, str]:
+    """Return the arguments in the address of the page, also when it is shown again after a login."""
+    arguments: MultiDict[str, str] = g.get("page_arguments", request.args)
+    return arguments
+
+
+def show_form(address: str, typed: Iterable[tuple[str, str]], notice: object, status: int = 200) -> Response | None:
+    """Return the page at an address with a notice, its form filled with what was typed.
+
+    Returns: None if the account has no page there.
     Raises: what the page raises.
     """
-    endpoint, arguments = _find_page(path)
+    parts = urlsplit(address)
+    endpoint, arguments = _find_page(parts.path)
     if endpoint is None:
         return None
     role = required_role(current_app, endpoint)
     if role is not None and ("account" not in g or not has_role(g.account, role)):
         return None
     g.typed, g.notice = list(typed), notice
+    g.page_address, g.page_arguments = address, MultiDict(parse_qsl(parts.query))
     response = make_response(current_app.ensure_sync(current_app.view_functions[endpoint])(**arguments))
     if response.status_code < 300:
         response.status_code = status

@@ -81,6 +81,17 @@ def get_map(prediction_id: int) -> Response:
     return Response(picture, mimetype="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
+def find_similar(sha256: str) -> list[Any]:
+    """Return the known photos that are most similar, if they can be had now: an answer is worth showing without."""
+    service = application_state.current()
+    catalog, model = application_state.current_catalog(), service.models.current
+    try:
+        return list(service.similar.find(catalog, model, current_account(), sha256, current_deadline()))
+    except MycoflowError as error:
+        _logger.warning("No similar photos are shown: %s", error)
+        return []
+
+
 def _read(prediction_id: int) -> ShownAnswer:
     return read_answer(application_state.current_catalog(), current_account(), prediction_id, _served())
 
@@ -96,28 +107,8 @@ def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200) -> Response:
         names=list_names(shown, service.settings.task, _SHOWN_CLASSES),
         known=list_class_names(application_state.current_catalog(), shown.classes or ()),
         has_map=model is not None and model.version == shown.model_version and model.draws_maps,
-        similar=_find_similar(shown),
+        similar=[] if shown.image_sha256 is None else find_similar(shown.image_sha256),
     )
-
-
-def _find_similar(shown: ShownAnswer) -> list[Any]:
-    """Return the known photos that are most similar, if they can be had now: an answer is worth showing without."""
-    if shown.image_sha256 is None:
-        return []
-    service = application_state.current()
-    try:
-        return list(
-            service.similar.find(
-                application_state.current_catalog(),
-                service.models.current,
-                current_account(),
-                shown.image_sha256,
-                current_deadline(),
-            )
-        )
-    except MycoflowError as error:
-        _logger.warning("No similar photos are shown: %s", error)
-        return []
 
 
 def _served() -> dict[int, list[str]]:

@@ -108,6 +108,10 @@ _BY_SLUG = {
         _("You are the only admin"),
         _("Somebody must be able to manage this service. Make another account an admin first."),
     ),
+    "review-conflict": Words(
+        _("Somebody was faster"),
+        _("Another reviewer decided about these photos first, and that stands. The page shows what is left."),
+    ),
     "forbidden": Words(
         _("This page is not for your account"),
         _("Ask an admin if you need it."),

@@ -17,6 +17,7 @@ OPSET_VERSION = 17
 IR_VERSION = 8
 INPUT_NAME = "images"
 FEATURES_NAME = "features"
+ACTIVATIONS_NAME = "activations"  # what is averaged to the features; an output of some files, and no part of an answer
 CHANNELS_FIRST_NAME = "channels_first"  # the scaled pixels
 SCALE_NODE = "scale_pixels"
 

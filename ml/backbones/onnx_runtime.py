@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ml.backbones.cpus import usable_cpus
+from ml.backbones.onnx_files import ACTIVATIONS_NAME
 from ml.backbones.preprocessing import INPUT_CHANNELS, PREPROCESSING_VERSION
 from ml.errors import ModelLoadError
 
@@ -106,12 +107,12 @@ def read_file(path: Path) -> bytes:
         ) from error
 
 
-def check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int], optional: str) -> None:
-    """Refuse a network with other outputs. Args: expected, values per image by name; optional, one that may be there.
+def check_outputs(session: onnxruntime.InferenceSession, expected: dict[str, int]) -> None:
+    """Refuse a network with other outputs. Args: expected, values per image by name; `activations` may be there too.
 
     Raises: ModelLoadError.
     """
-    outputs = {name: size for name, size in _output_sizes(session).items() if name != optional}
+    outputs = {name: size for name, size in _output_sizes(session).items() if name != ACTIVATIONS_NAME}
     if outputs != expected:
         raise ModelLoadError(
             f"Expected a network with the outputs {expected} (name: values per image). Received: {outputs}. "
@@ -133,11 +134,11 @@ def _count_features(session: onnxruntime.InferenceSession) -> int:
 def output_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's answer for one image, by the outputs' names. Args: path, of an ONNX file.
 
-    An output whose shape the file leaves open is no part of the answer.
+    `activations` are no part of the answer.
     """
     session = open_session(read_file(path), str(path), threads=1)
-    shapes = {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
-    return {name: shape for name, shape in shapes.items() if all(isinstance(size, int) for size in shape)}
+    outputs = {output.name: tuple(output.shape[1:]) for output in session.get_outputs()}
+    return {name: shape for name, shape in outputs.items() if name != ACTIVATIONS_NAME}
 
 
 def _output_sizes(session: onnxruntime.InferenceSession) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         if line not in Path(context.artifacts["SHA256SUMS"]).read_text(encoding="utf-8").splitlines():
             raise ValueError(f"Expected {path} to have its hash in SHA256SUMS. It was changed. Restore it, or retrain.")
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self.names = [output.name for output in self.session.get_outputs()]
+        names = [output.name for output in self.session.get_outputs()]
+        self.names = [name for name in names if name != "activations"]  # as in the signature: they are no answer
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Run the network, which contains the preprocessing of pixels."""

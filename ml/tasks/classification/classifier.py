@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.backbones.cpus import int8_saturates
+from ml.backbones.onnx_files import ACTIVATIONS_NAME
 from ml.backbones.onnx_runtime import (
     Floats,
     Images,
@@ -28,7 +29,6 @@ from ml.tasks.task import Output
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ["probabilities", "features"]
-_ACTIVATIONS = "activations"  # an optional output
 ANSWER_TOLERANCE = 1e-4  # between the head in the graph and head.npz: float32 sums in another order
 
 
@@ -53,7 +53,7 @@ class Classifier:
         turns = Turns(content, str(folder / "model.onnx"))
         head = load_head(folder / "head.npz", len(card.classes))
         expected = {"probabilities": len(card.classes), "features": head.feature_count}
-        check_outputs(turns.alone, expected, optional=_ACTIVATIONS)
+        check_outputs(turns.alone, expected)
         if (size := input_size(turns.alone)) != card.image_size:
             raise ModelLoadError(
                 f"Expected a network for {card.image_size} pixels in {folder}, as its card says. Received: {size}. "
@@ -92,7 +92,7 @@ class Classifier:
     @property
     def draws_maps(self) -> bool:
         """Return whether model.onnx has the output `activations`."""
-        return _ACTIVATIONS in {output.name for output in self._turns.alone.get_outputs()}
+        return ACTIVATIONS_NAME in {output.name for output in self._turns.alone.get_outputs()}
 
     def locate(self, image: Images, class_name: str) -> Floats:
         """Compute the class activation map of one image. Several threads may call it at once.
@@ -102,13 +102,13 @@ class Classifier:
         Raises: NoActivationMapError, model.onnx has no output `activations`; ValueError, wrong shape or dtype.
         """
         check_images(image[np.newaxis], self.card.image_size)
+        if not self.draws_maps:
+            raise NoActivationMapError(
+                "Expected a model whose features are an average over the image, and whose file has the output "
+                f"{ACTIVATIONS_NAME!r}. This version has none: it is older, or was trained elsewhere. Retrain."
+            )
         with self._turns.take() as session:
-            if _ACTIVATIONS not in {output.name for output in session.get_outputs()}:
-                raise NoActivationMapError(
-                    "Expected a model whose features are an average over the image, and whose file has the output "
-                    f"{_ACTIVATIONS!r}. This version has none: it is older, or was trained elsewhere. Retrain."
-                )
-            (activations,) = run_in_batches(session, [_ACTIVATIONS], image[np.newaxis])
+            (activations,) = run_in_batches(session, [ACTIVATIONS_NAME], image[np.newaxis])
         return self._head.locate(activations[0], self.card.classes.index(class_name))
 
     def _check_answer(self, folder: Path) -> None:

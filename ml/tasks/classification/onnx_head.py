@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ml.backbones.onnx_files import FEATURES_NAME, parse, serialise, tensor
+from ml.backbones.onnx_files import ACTIVATIONS_NAME, FEATURES_NAME, parse, serialise, tensor
 from ml.tasks.classification.head import Head
 
 if TYPE_CHECKING:
     import onnx
 
 PROBABILITIES_NAME = "probabilities"
-ACTIVATIONS_NAME = "activations"
 # These nodes change the shape of the averages, and not their order.
 _RESHAPING = ("Flatten", "Reshape", "Squeeze", "Identity", "Dropout", "Cast")
 

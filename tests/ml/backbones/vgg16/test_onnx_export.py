@@ -60,7 +60,7 @@ def test_a_joined_model_holds_the_weights_once_and_keeps_the_backbones_features(
     joined = join_head(backbone_onnx, Head(np.zeros((512, 3), np.float32), np.zeros(3, np.float32)))
     assert len(joined) < len(backbone_onnx) + 20_000
     outputs = {output.name: output for output in onnx.load_model_from_string(joined).graph.output}
-    assert list(outputs) == ["probabilities", "features"]
+    assert list(outputs) == ["probabilities", "features", "activations"]
     assert outputs["probabilities"].type.tensor_type.shape.dim[1].dim_value == 3
 
 

@@ -130,13 +130,13 @@ def measure_drift(workspace: Workspace) -> DriftCheck:
     return check_drift(workspace, _champion(workspace))
 
 
-def index_photos(workspace: Workspace, on_progress: Progress | None = None) -> int:
+def index_photos(workspace: Workspace) -> int:
     """Index the known photos by the champion's features, for at most 15 minutes. The next call indexes the rest.
 
     Returns: the number of photos that were added; 0 if the database has no pgvector.
     Raises: NoChampionError, there is no model in production; ModelLoadError, ImageStoreError.
     """
-    return photo_indexing.index_photos(workspace, _champion(workspace), Deadline(INDEX_SECONDS), on_progress)
+    return photo_indexing.index_photos(workspace, _champion(workspace), Deadline(INDEX_SECONDS))
 
 
 def evaluate(workspace: Workspace, version: int | None = None, on_progress: Progress | None = None) -> list[Evaluation]:

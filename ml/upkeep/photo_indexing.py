@@ -12,18 +12,16 @@ from ml.backbones.served_backbone import find_base_backbone, load_served_backbon
 from ml.catalog.images.photo_vectors import find_unstored, index_vectors, save_vectors
 from ml.catalog.vector_extension import find_extension
 from ml.deadlines import Deadline
-from ml.progress import Progress
 
 _BATCH = 4 * BATCH_IMAGES
 
 
-def index_photos(workspace: Workspace, version: int, deadline: Deadline, on_progress: Progress | None = None) -> int:
+def index_photos(workspace: Workspace, version: int, deadline: Deadline) -> int:
     """Store the features of known photos for pgvector, and index them. Compute those that no training computed.
 
     Args:
         version: its backbone decides the features; if that was fine-tuned, the backbone that it started from.
         deadline: no further photos after it; the next call goes on.
-        on_progress: called with (photos added, photos to add, as far as known).
     Returns: the number of photos that were added; 0 also if the database has no pgvector.
     Raises: ModelLoadError, WeightsError, ImageStoreError, DatabaseUnavailableError.
     """
@@ -42,8 +40,6 @@ def index_photos(workspace: Workspace, version: int, deadline: Deadline, on_prog
         with catalog.begin() as connection:
             save_vectors(connection, reader.backbone_id, dict(zip(missing, features, strict=True)))
         added += len(missing)
-        if on_progress:
-            on_progress(added, added)
     with catalog.begin() as connection:
         index_vectors(connection, reader.backbone_id)
     return added

@@ -19,12 +19,12 @@ Typed = list[tuple[str, str]]
 
 
 def typed_now() -> Typed:
-    """Return what was typed into the form of this request, without passwords."""
-    return [
-        (name, value)
-        for name, value in request.form.items(multi=True)
-        if "password" not in name and name != "csrf_token"
-    ]
+    """Return what was typed into the form of this request, without passwords; nothing from a form that is too large."""
+    try:
+        fields = list(request.form.items(multi=True))
+    except HTTPException:
+        return []
+    return [(name, value) for name, value in fields if "password" not in name and name != "csrf_token"]
 
 
 def write_kept(typed: Typed) -> str:
@@ -49,6 +49,12 @@ def prefill() -> MultiDict[str, str] | None:
     return MultiDict(typed) if typed else None
 
 
+def page_address() -> str:
+    """Return the address of the page, also when it is shown again after a login: forms are sent there."""
+    address: str = g.get("page_address") or request.full_path.rstrip("?")
+    return address
+
+
 def page_arguments() -> MultiDict[str, str]:
     """Return the arguments in the address of the page, also when it is shown again after a login."""
     arguments: MultiDict[str, str] = g.get("page_arguments", request.args)
@@ -68,7 +74,8 @@ def show_form(address: str, typed: Iterable[tuple[str, str]], notice: object, st
     role = required_role(current_app, endpoint)
     if role is not None and ("account" not in g or not has_role(g.account, role)):
         return None
-    g.typed, g.notice, g.page_arguments = list(typed), notice, MultiDict(parse_qsl(parts.query))
+    g.typed, g.notice = list(typed), notice
+    g.page_address, g.page_arguments = address, MultiDict(parse_qsl(parts.query))
     response = make_response(current_app.ensure_sync(current_app.view_functions[endpoint])(**arguments))
     if response.status_code < 300:
         response.status_code = status

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask_babel import lazy_gettext as _
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
 from ml.errors import MycoflowError
@@ -19,6 +19,8 @@ from webapi.problems import ProblemError, record_problem
 
 _SESSION_ENDED = _("Your session has ended. Log in again: what you typed is kept.")
 _HTML = "text/html"
+_MOST_DISCARDED_BYTES = 64 * 1024 * 1024  # the largest photos of cameras
+_CHUNK_BYTES = 64 * 1024
 
 
 def init_app(app: Flask) -> None:
@@ -32,6 +34,8 @@ def answer_error(error: Exception) -> AnyResponse:
         return error.get_response()
     if isinstance(error, CSRFError):
         error = ProblemError(400, "stale-form", "Expected the token of a form of this site, got none that is valid.")
+    if isinstance(error, RequestEntityTooLarge):
+        _read_rest()
     problem = record_problem(error)
     words = find_words(problem)
     try:
@@ -70,9 +74,19 @@ def _show_problem(problem: ProblemError, words: Words) -> Response:
     g.pop("notice", None)
     if problem.slug == "database-unavailable":
         g.pop("account", None)  # the page's forms need the database
-    again = safe_page(request.full_path if request.method == "GET" else request.path)
+    again = safe_page(_here())
     return respond("pages/problem.html", problem.status, problem=problem, words=words, again=again)
 
 
 def _here() -> str:
     return request.full_path.rstrip("?")
+
+
+def _read_rest() -> None:
+    """Read what the browser still sends of a body that is too large: it shows no answer before it has sent all."""
+    most, rest = current_app.config["MAX_CONTENT_LENGTH"], request.content_length or 0
+    if not most < rest <= _MOST_DISCARDED_BYTES:  # a smaller body has been read in part
+        return
+    stream = request.environ["wsgi.input"]
+    while rest > 0 and (chunk := stream.read(min(rest, _CHUNK_BYTES))):
+        rest -= len(chunk)

@@ -36,9 +36,9 @@ def name_photo() -> Response:
 
 def _predict(form: NamingForm) -> Prediction:
     predictor = current_predictor(application_state.current().models.demand_current())
-    content = next((content for file in request.files.getlist("file") if (content := file.read())), None)
-    if content is not None:
-        return predictor.predict_upload(content)
+    chosen = next((file for file in request.files.getlist("file") if file.filename), None)  # there are two fields
+    if chosen is not None:
+        return predictor.predict_upload(chosen.read())
     if form.url.data and form.url.data.strip():
         return predictor.predict_url(form.url.data.strip())
     raise ProblemError(422, "missing-file", "Expected a file or an address, got neither.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -16,7 +17,8 @@ from werkzeug.test import TestResponse
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import add_rights
 from ml.catalog.images.photo_vectors import index_vectors, save_vectors
-from ml.catalog.object_store import image_key
+from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
+from ml.catalog.object_store import backbone_key, image_key
 from ml.catalog.tables import features, items
 from ml.ingest.folder import ingest_folder
 
@@ -226,3 +228,31 @@ def test_without_pgvector_the_row_of_similar_photos_is_empty(
     with catalog.begin() as connection:
         connection.execute(sa.text("DROP EXTENSION vector CASCADE"))
     assert user.get(f"/images/{asked}/similar").json == {"photos": []}
+
+
+def test_a_fine_tuned_model_s_photo_is_compared_by_the_features_of_the_base(
+    user: FlaskClient, asked: str, ingest: Callable[..., str], catalog: Catalog,
+    write_bundle: Callable[[Path, int], Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    network = onnx.load(write_bundle(tmp_path / "base", 9) / "model.onnx")
+    for output in [each for each in network.graph.output if each.name != "features"]:
+        network.graph.output.remove(output)
+    content = network.SerializeToString()
+    base = sha256_of(content).hexdigest()
+    catalog.store.put(backbone_key(base), content)
+    known = [ingest(seed) for seed in range(20, 27)]
+    with catalog.begin() as connection:
+        (own,) = connection.scalars(sa.select(features.c.backbone_id).distinct())
+        sha256, _, preprocessing = own.partition(":")
+        for recipe, made, weights in (("base", base, "random:0"), ("tuned", sha256, "finetuned:1")):
+            save_backbone(connection, StoredBackbone(recipe, "vgg16", made, made, weights, "fp32", 32, None))
+        base_id = f"{base}:{preprocessing}"
+        save_vectors(connection, base_id, {each: np.ones(512, np.float32) for each in known})
+        index_vectors(connection, base_id)
+    answer: Any = user.get(f"/images/{asked}/similar")
+    assert answer.status_code == 200, answer.json
+    assert {each["sha256"] for each in answer.json["photos"]} <= set(known)
+    assert len(answer.json["photos"]) == 6
+    with catalog.begin() as connection:
+        of_photo = sa.select(features.c.backbone_id).where(features.c.part_sha256 == asked)
+        assert set(connection.scalars(of_photo)) == {own, base_id}

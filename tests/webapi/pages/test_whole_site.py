@@ -1,0 +1,294 @@
+"""What holds for every page: without barriers, light, safe, in French, on a phone, and when things go wrong."""
+
+import gzip
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from ml.catalog.accounts.tokens import revoke_tokens
+from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.tables import accounts
+from ml.errors import DatabaseUnavailableError
+from webapi import application_state
+
+PASSWORD = "correct horse battery"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+MOST_BYTES = 150 * 1024
+MARKUP = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>'\"&"
+
+
+def ask(page: Any, photo: Path) -> str:
+    """Name a photo, and return the path of its answer."""
+    page.goto("/")
+    page.locator("#file").set_input_files(photo)
+    page.locator("#send").click()
+    page.wait_for_url("**/answers/*")
+    return "/" + page.url.split("/", 3)[3]
+
+
+def list_paths(answer: str, image: str) -> list[str]:
+    """All pages that an expert sees."""
+    review = [f"/review/{queue}" for queue in ("mispredicted", "waiting", "uncertain", "suspected")]
+    account = ["/account", "/account/password", "/account/erase"]
+    return ["/", answer, "/photos", f"/photos/{image}/delete", *account, "/review", *review, "/nowhere"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_barrier(log_in_as: Callable[..., Any], photo_file: Path, theme: str) -> None:
+    page = log_in_as("clementine", "expert", color_scheme=theme)
+    answer = ask(page, photo_file)
+    page.locator("summary", has_text="Not OK").click()
+    assert find_barriers(page) == []
+    page.goto("/photos")
+    image = re.findall(r"/photos/([0-9a-f]{64})/thumbnail", page.content())[0]
+    for path in list_paths(answer, image):
+        page.goto(path)
+        assert (path, find_barriers(page)) == (path, [])
+    page.goto("/")
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    assert find_barriers(page) == []
+
+
+def find_barriers(page: Any) -> list[str]:
+    """What axe finds that is serious or worse."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]
+
+
+def test_pages_are_light_and_ask_no_other_site(log_in_as: Callable[..., Any], photo_file: Path) -> None:
+    page = log_in_as("clementine", "expert")
+    answer = ask(page, photo_file)
+    for path in ("/", answer, "/photos", "/review/uncertain"):
+        sizes: list[int] = []
+
+        def weigh(response: Any, sizes: list[int] = sizes) -> None:
+            if response.request.resource_type != "image" or response.url.endswith(".svg"):
+                sizes.append(len(gzip.compress(response.body())))
+
+        page.on("response", weigh)
+        page.goto(path, wait_until="networkidle")
+        page.remove_listener("response", weigh)
+        assert 0 < sum(sizes) < MOST_BYTES, path
+        hosts = page.evaluate("() => performance.getEntriesByType('resource').map(each => new URL(each.name).host)")
+        assert set(hosts) <= {page.evaluate("() => location.host")}
+    assert page.faults == []
+
+
+def test_every_page_has_the_strict_policy(
+    app: Flask, add_account: Callable[[str, Role], Account], send_form: Callable[..., TestResponse]
+) -> None:
+    add_account("clementine", "expert")
+    client = app.test_client()
+    assert_strict(client.get("/login"))
+    assert_strict(client.get("/nowhere", headers={"Accept": "text/html"}))
+    send_form(client, "/login", login="clementine", password=PASSWORD)
+    for path in ("/", "/photos", "/account", "/review", "/review/waiting", "/answers/1"):
+        assert_strict(client.get(path))
+    assert_strict(client.post("/", data={}))
+
+
+def assert_strict(answer: TestResponse) -> None:
+    assert answer.mimetype == "text/html"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert part in policy
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", answer.text)
+
+
+def test_a_phone_shows_every_page_without_scrolling_sideways_in_french(
+    log_in_as: Callable[..., Any], photo_file: Path
+) -> None:
+    page = log_in_as("clementine", "expert", locale="fr-FR", timezone_id="Pacific/Auckland", **PHONE)
+    assert page.get_by_role("heading", name="Qu\u2019y a-t-il sur votre photo ?").is_visible()
+    assert page.locator("label.camera").is_visible()
+    answer = ask(page, photo_file)
+    assert page.locator("html").get_attribute("lang") == "fr"
+    assert page.get_by_role("button", name="OK, c\u2019est juste").is_visible()
+    assert "UTC" not in page.locator("figcaption time").inner_text()
+    page.goto("/photos")
+    image = re.findall(r"/photos/([0-9a-f]{64})/thumbnail", page.content())[0]
+    for path in list_paths(answer, image):
+        page.goto(path)
+        assert (path, page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")) == (path, True)
+    page.goto("/account")
+    page.get_by_role("link", name="English").click()
+    assert page.get_by_role("heading", name="My account").is_visible()
+
+
+def test_times_are_in_the_readers_zone(log_in_as: Callable[..., Any], photo_file: Path) -> None:
+    shown = []
+    for login, zone in (("a", "Pacific/Auckland"), ("b", "America/Lima")):
+        page = log_in_as(login, timezone_id=zone)
+        ask(page, photo_file)
+        moment = page.locator("figcaption time")
+        shown.append((moment.inner_text(), moment.get_attribute("datetime")))
+    assert shown[0][0].split(":")[0] != shown[1][0].split(":")[0]
+    assert shown[0][1].endswith("+00:00")
+
+
+def test_a_phones_photo_is_scaled_down_upright(log_in_as: Callable[..., Any], catalog: Catalog, tmp_path: Path) -> None:
+    """Its EXIF says that the phone was held upright: red is on top, though the sensor stored it at the side."""
+    pixels = np.random.default_rng(0).integers(0, 120, (3000, 4000, 3), np.uint8)
+    pixels[:, :2000, 0] += 130
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "phone.jpg"
+    Image.fromarray(pixels).save(path, quality=97, exif=exif)
+    assert path.stat().st_size > 4 * 1024 * 1024
+    page = log_in_as("alice", **PHONE)
+    page.locator("#file").set_input_files(path)
+    page.get_by_text("It was scaled down").wait_for()
+    assert page.locator("#preview img").is_visible()
+    page.locator("#send").click()
+    page.wait_for_url("**/answers/*")
+    source = page.locator(".answer figure img").get_attribute("src")
+    stored = page.request.get(source).body()
+    with Image.open(io.BytesIO(stored)) as image:
+        width, height = image.size
+        assert height > width
+        upper = np.asarray(image.convert("RGB"))[: height // 3, :, 0].mean()
+        lower = np.asarray(image.convert("RGB"))[-height // 3 :, :, 0].mean()
+    assert upper > lower + 60
+    assert len(stored) < 4 * 1024 * 1024
+
+
+def test_a_session_that_ends_keeps_the_photo_and_what_was_typed(
+    log_in_as: Callable[..., Any], catalog: Catalog, photo_file: Path
+) -> None:
+    page = log_in_as("alice")
+    page.locator("#file").set_input_files(photo_file)
+    page.get_by_text("ready to send").wait_for()
+    end_sessions(catalog)
+    page.locator("#send").click()
+    dialog = page.locator("#login-dialog")
+    dialog.locator("[name=login]").fill("alice")
+    dialog.locator("[name=password]").fill("wrong")
+    dialog.locator("button").click()
+    dialog.get_by_text("do not fit together").wait_for()
+    dialog.locator("[name=password]").fill(PASSWORD)
+    dialog.locator("button").click()
+    page.wait_for_url("**/answers/*")
+    page.locator("summary", has_text="Not OK").click()
+    page.get_by_label("Another species").check()
+    page.locator("[name=other_name]").fill("Hebeloma radicosum")
+    end_sessions(catalog)
+    page.get_by_role("button", name="Send").click()
+    page.locator("[name=login]").fill("alice")
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("#login-form button").click()
+    assert page.locator("[name=other_name]").input_value() == "Hebeloma radicosum"
+    assert page.get_by_label("Another species").is_checked()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("another species: Hebeloma radicosum").wait_for()
+
+
+def end_sessions(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        for account_id in connection.scalars(sa.select(accounts.c.id)).all():
+            revoke_tokens(connection, account_id)
+
+
+def test_markup_in_any_field_stays_text(
+    log_in_as: Callable[..., Any], add_account: Callable[[str, Role], Account], photo_file: Path
+) -> None:
+    page = log_in_as("alice")
+    answer = ask(page, photo_file)
+    for path, place in (
+        ("/", "[name=url]"),
+        (answer, "[name=label]"),
+        (answer, "[name=other_name]"),
+        ("/account/password", "[name=password]"),
+        ("/account/password", "[name=new_password]"),
+        ("/account/erase", "[name=password]"),
+        ("/photos?species=" + "%3Cscript%3Ealert(1)%3C/script%3E", "[name=species]"),
+    ):
+        page.goto(path)
+        page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        field = page.locator(place).first
+        if field.evaluate("each => each.tagName") == "INPUT":
+            field.evaluate("(each, text) => { each.type = 'text'; each.value = text; }", MARKUP)
+            if place == "[name=other_name]":
+                page.get_by_label("Another species").check()
+            with page.expect_navigation():
+                field.evaluate("each => HTMLFormElement.prototype.submit.call(each.form)")
+        assert "hacked" not in page.title()
+        assert page.locator("main script, main img[src=x]").count() == 0
+    page.goto("/photos")
+    assert page.locator("main script, main img[src=x]").count() == 0
+    assert "hacked" not in page.title()
+
+
+def test_a_login_with_markup_stays_text(open_browser: Callable[..., Any]) -> None:
+    page = open_browser()
+    page.goto("/login?next=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    page.locator("[name=login]").fill(MARKUP[:64])
+    page.locator("[name=password]").fill(MARKUP)
+    page.locator("#login-form button").click()
+    page.get_by_text("do not fit together").wait_for()
+    assert page.locator("main script, main img[src=x]").count() == 0
+    assert page.locator("[name=login]").input_value() == MARKUP[:64]
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/photos", "/review"])
+def test_without_the_database_a_page_says_so(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def fail() -> None:
+        raise DatabaseUnavailableError("Expected a database at postgresql://secret, got none.")
+
+    monkeypatch.setattr(application_state.current(app).database, "catalog", fail)
+    client.set_cookie("mycoflow_session", "a-token")
+    for language, words in (("en", "The database does not answer"), ("fr", "La base de données ne répond pas")):
+        answer = client.get(path, headers={"Accept": "text/html", "Accept-Language": language})
+        assert (answer.status_code, answer.mimetype) == (503, "text/html")
+        assert words in answer.text
+        assert "Retry-After" in answer.headers
+        assert f'href="{path}"' in answer.text  # to try again
+        assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"no photo", "This is not a photo"),
+        (b"x" * (4 * 1024 * 1024 + 100_000), "too large"),
+    ],
+)
+def test_a_photo_that_is_refused_says_why_and_keeps_the_form(
+    app: Flask,
+    add_account: Callable[[str, Role], Account],
+    send_form: Callable[..., TestResponse],
+    serve_version: Callable[[int], None],
+    content: bytes,
+    words: str,
+) -> None:
+    serve_version(1)
+    add_account("alice", "user")
+    client = app.test_client()
+    send_form(client, "/login", login="alice", password=PASSWORD)
+    answer = send_form(client, "/", file=(io.BytesIO(content), "photo.jpg"), url="")
+    assert answer.status_code in {413, 415, 422}
+    assert words in answer.text
+    assert 'id="photo-form"' in answer.text

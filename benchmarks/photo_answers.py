@@ -35,6 +35,7 @@ from ml.confidence.cross_fitting import divide_by_group
 from ml.confidence.estimation import estimate_accuracy, share_of
 from ml.deadlines import Deadline
 from ml.tasks.classification.answer_confidence import AnswerConfidence, fit_confidence
+from ml.tasks.classification.classification_task import HARVEST_NOVELTY
 from ml.tasks.classification.fitting.convex_head import fit_convex_head
 from ml.tasks.classification.head import Head
 
@@ -80,7 +81,7 @@ class Model:
     def harvests(self, features: np.ndarray) -> np.ndarray:
         """Return which images would be harvested."""
         is_sure = self.answer(features).max(axis=1) > HARVEST_CONFIDENCE
-        return np.asarray(is_sure & (self.novelty(features) <= 1))
+        return np.asarray(is_sure & (self.novelty(features) <= HARVEST_NOVELTY))
 
 
 def main() -> None:

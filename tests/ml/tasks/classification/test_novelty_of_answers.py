@@ -106,7 +106,14 @@ def test_a_version_without_its_file_of_novelty_is_refused(version: Path, tmp_pat
 
 @pytest.mark.parametrize(
     ("confidence", "novelty", "harvested"),
-    [(0.9, None, True), (0.9, 0.5, True), (0.9, 1.0, True), (0.9, 1.01, False), (0.7, 0.1, False), (0.99, 40.0, False)],
+    [
+        (0.9, None, True),
+        (0.9, 0.1, True),
+        (0.9, 0.45, True),
+        (0.9, 0.46, False),
+        (0.7, 0.1, False),
+        (0.99, 40.0, False),
+    ],
 )
 def test_a_novel_image_is_not_harvested(confidence: float, novelty: float | None, harvested: bool) -> None:
     answer = Answer("0", confidence, 0.5, np.array([confidence, 1 - confidence], np.float32), novelty)

@@ -2,7 +2,7 @@
 
     python -m benchmarks [--data FOLDER] [--quick] [PART ...]
 
-The parts are training, serving, gemm and catalog; all of them by default. The last full table is in README.md.
+The parts are training, serving, backbones, gemm and catalog; all of them by default. README.md has the last full table.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import bench_report
+from benchmarks.backbone_nights import measure_backbones
 from benchmarks.bench_settings import BenchSettings, load_settings
 from benchmarks.catalog_queries import measure_catalog
 from benchmarks.competitors import measure_competitors
@@ -25,6 +26,7 @@ from benchmarks.deployment import ROOT, Deployment, new_deployment, plain_enviro
 from benchmarks.gemm import measure_gemm
 from benchmarks.serving_speed import measure_serving, served_bundle
 from benchmarks.training_time import describe_champion, measure_training
+from ml.backbones.registered import FIRST_BACKBONE
 from ml.errors import MycoflowError
 from stack.home_lock import exclusive
 
@@ -59,6 +61,10 @@ def _serving(bench: Bench) -> dict[str, float]:
     return figures | measure_competitors(bench.deployment, images, plan)
 
 
+def _backbones(bench: Bench) -> dict[str, float]:
+    return measure_backbones(bench.settings, bench.dataset, bench.folder / "backbones")
+
+
 def _gemm(bench: Bench) -> dict[str, float]:
     bench.need_model()
     return measure_gemm(served_bundle(bench.deployment))
@@ -71,6 +77,7 @@ def _catalog(bench: Bench) -> dict[str, float]:
 PARTS: dict[str, Callable[[Bench], dict[str, float]]] = {
     "training": _training,
     "serving": _serving,
+    bench_report.BACKBONES_PART: _backbones,
     "gemm": _gemm,
     "catalog": _catalog,
 }
@@ -109,11 +116,11 @@ def run(parts: list[str], settings: BenchSettings, folder: Path, console: Consol
 
 def _prepare(settings: BenchSettings, folder: Path, console: Console) -> Bench:
     """Make a new deployment, and ingest the photos."""
-    for name in ("home", "data", "arrivals"):
+    for name in ("home", "data", "arrivals", "backbones"):
         shutil.rmtree(folder / name, ignore_errors=True)
     console.print("Preparing a deployment with the photos ...")
     dataset = open_dataset(settings, folder / "data")
-    deployment = new_deployment(settings, folder / "home")
+    deployment = new_deployment(settings, folder / "home", FIRST_BACKBONE)
     deployment.run("ingest", str(dataset.evaluation), "--split", "evaluation")
     deployment.run("ingest", str(dataset.initial), "--split", "pool")
     return Bench(settings, folder, dataset, deployment)

@@ -12,10 +12,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bench_settings import BenchSettings
+from benchmarks.bench_settings import BACKBONES, BenchSettings
 from benchmarks.dataset import Dataset
 from benchmarks.derived_figures import TARGETS, compare
 from ml.backbones.cpus import usable_cpus
+
+BACKBONES_PART = "backbones"  # its figures have a table of their own
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ def describe(settings: BenchSettings, dataset: Dataset) -> dict[str, str]:
         "machine": f"{_processor()}, {usable_cpus()} CPUs, {psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "photos": dataset.name,
-        "image size": f"{settings.image_size} x {settings.image_size}",
-        "weights": settings.weights,
+        **{name: _describe_network(settings, name) for name in BACKBONES},
         "length": "quick: one round, the recipe's two epochs times 43" if settings.quick else "full",
     }
+
+
+def _describe_network(settings: BenchSettings, backbone: str) -> str:
+    size = settings.image_size_of(backbone)
+    return f"{settings.weights_of(backbone)} weights, {size} x {size}"
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -63,12 +69,27 @@ def print_report(report: Report, console: Console) -> None:
     table.add_column("value", justify="right")
     table.add_column("target")
     table.add_column("")
-    for part, figures in {**report.sections, "ratios": compare(report.figures())}.items():
+    side_by_side = report.sections.get(BACKBONES_PART, {})
+    sections = {part: figures for part, figures in report.sections.items() if part != BACKBONES_PART}
+    for part, figures in {**sections, "ratios": compare(report.figures())}.items():
         table.add_row(f"[bold]{part}")
         for row in _rows(figures):
             table.add_row(*row)
         table.add_section()
     console.print(table)
+    if side_by_side:
+        console.print(_compare_backbones(side_by_side))
+
+
+def _compare_backbones(figures: Mapping[str, float]) -> Table:
+    """Return a table with a column for each backbone. Args: figures, with the name of a backbone in front."""
+    table = Table("figure", title="Backbones side by side")
+    for backbone in BACKBONES:
+        table.add_column(backbone, justify="right")
+    first = f"{BACKBONES[0]}_"
+    for name in (each.removeprefix(first) for each in figures if each.startswith(first)):
+        table.add_row(name, *(_rounded(figures[f"{backbone}_{name}"]) for backbone in BACKBONES))
+    return table
 
 
 def _rows(figures: Mapping[str, float]) -> list[tuple[str, str, str, str]]:

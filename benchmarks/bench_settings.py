@@ -6,8 +6,11 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from benchmarks.client import Plan
+from ml.backbones.registered import FIRST_BACKBONE, find_backbone
 from ml.errors import SettingsError
 from ml.settings import PREFIX, describe_errors, list_wrong_names, wrong_settings
+
+BACKBONES = (FIRST_BACKBONE, "efficientnet_lite0")  # measured side by side; the other parts measure the first
 
 
 class BenchSettings(BaseSettings):
@@ -17,7 +20,7 @@ class BenchSettings(BaseSettings):
 
     data: Path | None = Field(None, description="Folder with initial/ and evaluation/; the digits when empty")
     quick: bool = Field(False, description="One short round of everything, and two epochs of the recipe")
-    weights: str = Field("random", description="As everywhere; the speed does not depend on it")
+    weights: str = Field("random", description="VGG16's, as everywhere; the speed does not depend on it")
     image_size: int = Field(160, ge=32, le=512, description="Side of the network's square input, pixels")
 
     @field_validator("data")
@@ -29,6 +32,15 @@ class BenchSettings(BaseSettings):
     @classmethod
     def _absolute_file(cls, value: str) -> str:
         return str(Path(value).expanduser().resolve()) if value.endswith(".weights.h5") else value
+
+    def weights_of(self, backbone: str) -> str:
+        """Return the weights of a backbone: every installation has EfficientNet-Lite0's from ImageNet."""
+        return self.weights if backbone == FIRST_BACKBONE else "imagenet"
+
+    def image_size_of(self, backbone: str) -> int:
+        """Return the image size of a backbone: the one that the environment names, or its own."""
+        is_named = backbone == FIRST_BACKBONE or "image_size" in self.model_fields_set
+        return self.image_size if is_named else find_backbone(backbone).default_image_size
 
     @property
     def plan(self) -> Plan:

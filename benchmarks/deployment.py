@@ -59,16 +59,21 @@ class Deployment:
         )
 
 
-def new_deployment(settings: BenchSettings, home: Path) -> Deployment:
-    """Make a deployment in a new home folder. Backbone and size come from `settings`, all else has its default."""
+def new_deployment(settings: BenchSettings, home: Path, backbone: str) -> Deployment:
+    """Make a deployment in a new home folder. Weights and size come from `settings`, all else has its default.
+
+    Args: backbone, its name in ml.backbones.registered.
+    """
+    weights = settings.weights_of(backbone)
     chosen = {
         "MYCOFLOW_HOME": str(home),
-        "MYCOFLOW_WEIGHTS": settings.weights,
-        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size),
+        "MYCOFLOW_BACKBONE": backbone,
+        "MYCOFLOW_WEIGHTS": weights,
+        "MYCOFLOW_IMAGE_SIZE": str(settings.image_size_of(backbone)),
         "MYCOFLOW_METRICS_PORT": "0",
         "MYCOFLOW_RATE_LIMIT": "1000000 per minute",  # all clients use one account
     }
-    if settings.weights == "random":
+    if weights == "random":
         # With random weights, int8 fails the comparison with fp32 on most photos, but has the same speed.
         chosen["MYCOFLOW_INT8_MINIMUM_AGREEMENT"] = "0"
     home.mkdir(parents=True)

@@ -1,6 +1,6 @@
 """Confidence intervals of accuracies."""
 
-from scipy.stats import binomtest
+from ml.confidence.estimation import observed_accuracy
 
 
 def accuracy_figures(name: str, correct: int, count: int) -> dict[str, float]:
@@ -8,9 +8,7 @@ def accuracy_figures(name: str, correct: int, count: int) -> dict[str, float]:
 
     Args: name, prefix of the figures' names; correct, number of right answers among count images.
     """
-    interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
-    return {
-        f"{name}_accuracy": correct / count,
-        f"{name}_accuracy_low": float(interval.low),
-        f"{name}_accuracy_high": float(interval.high),
-    }
+    found = observed_accuracy(correct, count)
+    if found is None:
+        raise ValueError("Expected answers to one image or more. Received: none.")
+    return {f"{name}_accuracy": found.share, f"{name}_accuracy_low": found.low, f"{name}_accuracy_high": found.high}

@@ -59,6 +59,13 @@ def describe_champion(deployment: Deployment) -> str | None:
             return f"version {champion}, {load_model_version(connection, champion).precision}"
 
 
+def evaluate_champion(deployment: Deployment) -> dict[str, float]:
+    """Return the accuracy of the model in production on the evaluation set, with its interval."""
+    with open_workspace(deployment.settings()) as workspace:
+        deciding = deciding_evaluation(cycle.evaluate(workspace))
+    return accuracy_figures("retrain", round(deciding.main_figure * deciding.image_count), deciding.image_count)
+
+
 def make_backbone(settings: Settings) -> float:
     """Make the served backbone, as the first retraining does: export, calibrate, quantise, compare.
 
@@ -78,7 +85,7 @@ def _measure_cold(deployment: Deployment, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         _forget_features(deployment)
         seconds.append(deployment.run("retrain").seconds)
-    return {"retrain_cold_seconds": median(seconds), **_evaluate(deployment)}
+    return {"retrain_cold_seconds": median(seconds), **evaluate_champion(deployment)}
 
 
 def _measure_warm(deployment: Deployment, dataset: Dataset, repeats: int, folder: Path) -> dict[str, float]:
@@ -122,9 +129,3 @@ def _timed(work: Callable[[], KerasRun]) -> tuple[float, KerasRun]:
 def _forget_features(deployment: Deployment) -> None:
     with open_workspace(deployment.settings()) as workspace, workspace.catalog.begin() as connection:
         connection.execute(sa.delete(features))
-
-
-def _evaluate(deployment: Deployment) -> dict[str, float]:
-    with open_workspace(deployment.settings()) as workspace:
-        deciding = deciding_evaluation(cycle.evaluate(workspace))
-    return accuracy_figures("retrain", round(deciding.main_figure * deciding.image_count), deciding.image_count)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.__main__ import run
-from benchmarks.bench_settings import BenchSettings
+from benchmarks.bench_settings import BACKBONES, BenchSettings
 from tests.memory import memory_folder
 
 
@@ -40,3 +40,18 @@ def test_training_and_gemm_write_their_figures_to_latest_json(folder: Path) -> N
     assert latest["figures"]["retrain_accuracy"] > 0.8
     assert latest["about"]["photos"] == "handwritten digits"
     assert "speedup_cold" in output.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # two deployments, four trainings, and the service under load
+def test_both_backbones_are_measured_in_one_run(folder: Path) -> None:
+    settings = BenchSettings(data=None, quick=True, image_size=32)
+    run(["backbones"], settings, folder, Console(file=io.StringIO(), width=100))
+    figures = json.loads((folder / "latest.json").read_text())["figures"]
+    wanted = (
+        "first_training_seconds night_seconds precision_bits retrain_accuracy serve_rps_1 serve_p50_ms_8 serve_rss_mb"
+    )
+    for backbone in BACKBONES:
+        assert {f"{backbone}_{name}" for name in wanted.split()} <= figures.keys()
+    assert {"backbone_speedup_night", "backbone_speedup_1", "backbone_speedup_8"} <= figures.keys()
+    assert all(value > 0 for value in figures.values())

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.bench_report import Report, print_report
+from benchmarks.bench_settings import BACKBONES, BenchSettings
 from benchmarks.client import Round, summarise
 from benchmarks.gemm import convolution_operations
 from benchmarks.intervals import accuracy_figures
@@ -42,3 +43,27 @@ def test_the_report_has_the_ratios_and_marks_missed_targets(tmp_path: Path) -> N
     written = json.loads((tmp_path / "latest.json").read_text())
     assert written["about"] == {"machine": "two CPUs"}
     assert written["figures"]["serve_speedup_1"] == 15
+
+
+def test_both_backbones_stand_side_by_side() -> None:
+    night = {"vgg16_night_seconds": 60.0, "efficientnet_lite0_night_seconds": 30.0}
+    served = {"vgg16_serve_rps_1": 40.0, "efficientnet_lite0_serve_rps_1": 50.0}
+    report = Report({}, {"backbones": night | served})
+    output = io.StringIO()
+    print_report(report, Console(file=output, width=100))
+    lines = [line.replace("│", " ").split() for line in output.getvalue().splitlines()]
+    assert ["night_seconds", "60", "30"] in lines
+    assert ["serve_rps_1", "40", "50"] in lines
+    assert report.figures()["backbone_speedup_night"] == 2
+    assert report.figures()["backbone_speedup_1"] == 1.25
+
+
+def test_each_backbone_has_its_own_weights_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = BenchSettings(data=None)
+    assert [settings.weights_of(name) for name in BACKBONES] == ["random", "imagenet"]
+    assert [settings.image_size_of(name) for name in BACKBONES] == [160, 224]
+    monkeypatch.setenv("MYCOFLOW_IMAGE_SIZE", "64")
+    monkeypatch.setenv("MYCOFLOW_WEIGHTS", "bundled")
+    named = BenchSettings(data=None)
+    assert [named.weights_of(name) for name in BACKBONES] == ["bundled", "imagenet"]
+    assert [named.image_size_of(name) for name in BACKBONES] == [64, 64]

@@ -90,7 +90,7 @@ def decide_in_queue(queue: Queue) -> Response:
         decided, conflicts = _decide(decisions)
         answer = [{"item": item_id, "decision": number} for item_id, number in decided.items()]
         return jsonify(decided=answer, told=list(map(_tell, conflicts)), conflicts=[each.item_id for each in conflicts])
-    cards = [_Card.model_validate_json(each) for each in request.form.getlist("shown")]
+    cards = _read_cards()
     marked = set(request.form.getlist("marked"))
     decisions = [
         Decision(each.item, wanted.queue, each.seen, "certify", each.label)
@@ -145,6 +145,13 @@ def get_known_photo(sha256: str) -> Response:
     response.set_etag(sha256)
     response.make_conditional(request)
     return response
+
+
+def _read_cards() -> list[_Card]:
+    try:
+        return [_Card.model_validate_json(each) for each in request.form.getlist("shown")]
+    except ValidationError as error:
+        refuse_invalid(error)
 
 
 def _wanted(queue: Queue) -> QueueFilter:

@@ -19,11 +19,11 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int = 10, **replaced:
     return fit_convex_head(features[np.newaxis], labels, classes, **{**arguments, **replaced})
 
 
-def test_a_head_on_random_features_learns_the_digits(training_fold: Any, unseen: Any) -> None:
+def test_a_head_on_random_features_learns_the_digits(training_fold: Any, validation_fold: Any) -> None:
     found = fit(training_fold.features, training_fold.labels)
-    accuracy = (found.head.classify(unseen.features).argmax(axis=1) == unseen.labels).mean()
+    accuracy = (found.head.classify(validation_fold.features).argmax(axis=1) == validation_fold.labels).mean()
     cross_fitted = (found.answers.argmax(axis=1) == training_fold.labels).mean()
-    assert accuracy > 0.85
+    assert accuracy > 0.9
     assert cross_fitted == pytest.approx(accuracy, abs=0.06)
     assert found.losses[found.strength] == min(found.losses.values())
 

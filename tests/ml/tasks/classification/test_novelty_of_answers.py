@@ -59,10 +59,10 @@ def test_the_card_tells_temperature_and_threshold(version: Path) -> None:
     assert "novelty.npz" in card.files
 
 
-def test_known_images_are_rarely_novel_and_noise_is(version: Path, unseen: Any) -> None:
+def test_known_images_are_rarely_novel_and_noise_is(version: Path, validation_fold: Any) -> None:
     model = Classifier.load(version)
-    known = model.predict(unseen.images).answers
-    noise = np.random.default_rng(0).integers(0, 256, size=unseen.images[:40].shape, dtype=np.uint8)
+    known = model.predict(validation_fold.images).answers
+    noise = np.random.default_rng(0).integers(0, 256, size=validation_fold.images[:40].shape, dtype=np.uint8)
     assert np.mean([answer.is_novel for answer in known]) < 0.12
     assert np.mean([answer.is_novel for answer in model.predict(noise).answers]) > 0.9
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "schema_0018"
-down_revision = "schema_0017"
+revision = "schema_0019"
+down_revision = "schema_0018"
 branch_labels = None
 depends_on = None
 

@@ -70,7 +70,7 @@ class Surprise:
     @classmethod
     def of(cls, known: Floats) -> "Surprise":
         """Describe the values of known images, (n,)."""
-        quantiles = np.quantile(known, np.linspace(0, 1, _QUANTILES))
+        quantiles = np.quantile(np.asarray(known, np.float64), np.linspace(0, 1, _QUANTILES))
         beyond = np.asarray(known, np.float64) - quantiles[_TAIL_BEGINS]
         return cls(quantiles, max(float(beyond[beyond > 0].mean()) if (beyond > 0).any() else 0.0, _SMALLEST))
 

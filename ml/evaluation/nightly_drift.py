@@ -24,22 +24,22 @@ RECENT_IMAGES = 500  # limit for recent predictions, and for images with feedbac
 
 
 def check_drift(workspace: Workspace, version: int) -> DriftCheck:
-    """Compare the latest predictions of a version with its snapshot, estimate its accuracy, and store both.
+    """Compare the latest predictions of a version with its validation fold, estimate its accuracy, and store both.
 
-    The answers to the snapshot are those of heads that were fitted without the item: a model is surer of what it has
-    learned. A version without such answers is compared by its own answers to the validation fold; its first check
-    computes them.
+    The answers to the fold are those of heads that were fitted without the item: a model is surer of what it has
+    learned. A version without such answers gives its own; its first check computes them.
 
     Args: version, which must have stored answers to the evaluation set, as the nightly scoring stores them.
     Raises: UnknownVersionError, ModelLoadError; ImageStoreError, an image's bytes cannot be read.
     """
     facts = remember_version(workspace, version)
     with workspace.catalog.begin() as connection:
-        cross_fitted = load_cross_fitted_of_version(connection, version)
-        learned_from = [] if cross_fitted else reference_images(connection, version)
-    answer_items(workspace.catalog, workspace.task, version, learned_from, lambda: load_version(workspace, version))
+        reference_ids = reference_images(connection, version)
+        cross_fitted = load_cross_fitted_of_version(connection, version, reference_ids)
+    unknown = [] if cross_fitted else reference_ids
+    answer_items(workspace.catalog, workspace.task, version, unknown, lambda: load_version(workspace, version))
     with workspace.catalog.begin() as connection:
-        known_answers = _answers_of(cross_fitted, facts) or load_results(connection, version, learned_from)
+        known_answers = _answers_of(cross_fitted, facts) or load_results(connection, version, unknown)
         recent_answers = load_results(connection, version, recent_images(connection, version, RECENT_IMAGES))
         reference = _load_sample(connection, facts, known_answers)
         recent = _load_sample(connection, facts, recent_answers)

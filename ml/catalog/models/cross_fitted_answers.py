@@ -1,6 +1,6 @@
 """The cross-fitted answers of a training: for each item of its snapshot, by a head fitted without the item's group."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ml.catalog.locks import lock_membership
-from ml.catalog.tables import attempts, cross_fitted_answers, items, review_entries
+from ml.catalog.tables import attempts, cross_fitted_answers, review_entries
 
 
 class Suspicion(NamedTuple):
@@ -32,15 +32,14 @@ def save_cross_fitted(connection: sa.Connection, attempt_id: int, answers: Mappi
         connection.execute(sa.insert(cross_fitted_answers), rows)
 
 
-def load_cross_fitted_of_version(connection: sa.Connection, model_version: int) -> dict[str, np.ndarray]:
-    """Return the stored answers of the training of a version, as load_cross_fitted; one item per group."""
+def load_cross_fitted_of_version(
+    connection: sa.Connection, model_version: int, item_ids: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the stored answers of the training of a version to some items, as load_cross_fitted."""
     query = (
         sa.select(cross_fitted_answers.c.item_id, cross_fitted_answers.c.probabilities)
-        .distinct(items.c.group_key)
-        .join_from(cross_fitted_answers, attempts, attempts.c.id == cross_fitted_answers.c.attempt_id)
-        .join(items, items.c.id == cross_fitted_answers.c.item_id)
-        .where(attempts.c.model_version == model_version)
-        .order_by(items.c.group_key, cross_fitted_answers.c.item_id)
+        .join(attempts, attempts.c.id == cross_fitted_answers.c.attempt_id)
+        .where(attempts.c.model_version == model_version, cross_fitted_answers.c.item_id.in_(item_ids))
     )
     return {item_id: np.asarray(row, np.float32) for item_id, row in connection.execute(query)}
 

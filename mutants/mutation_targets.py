@@ -56,10 +56,26 @@ TARGETS = {
             "webapi/access/authentication.py",
             "webapi/access/limits.py",
             "webapi/access/passwords.py",
-            "ml/catalog/accounts/user_accounts.py",
-            "ml/catalog/accounts/tokens.py",
         ),
         (_ACCESS,),
+    ),
+    "accounts": Target(
+        ("ml/catalog/accounts/user_accounts.py", "ml/catalog/accounts/tokens.py"),
+        (
+            _ACCESS,
+            "tests/ml/cli/test_user_commands.py",
+            "tests/ml/upkeep/test_erasing.py",
+            "tests/webapi/api/routes/test_account_changes.py",
+        ),
+    ),
+    "confidence": Target(
+        ("ml/confidence/cross_fitting.py", "ml/confidence/calibration.py", "ml/confidence/novelty.py"),
+        (
+            "tests/ml/confidence/test_cross_fitting.py",
+            "tests/ml/confidence/test_calibration.py",
+            "tests/ml/confidence/test_estimation.py",
+            "tests/ml/confidence/test_novelty.py",
+        ),
     ),
     "addresses": Target(
         ("ml/ingest/addresses.py", "ml/ingest/fetch.py"),

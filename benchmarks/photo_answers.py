@@ -118,7 +118,9 @@ def _fit(photos: Photos, recipe: str) -> Model:
     found = fit_convex_head(
         photos.features, photos.labels, int(photos.labels.max()) + 1, divisions, rows, Deadline(3600.0)
     )
-    confidence = fit_confidence(photos.features[0], photos.labels, found.answers, divisions, rows, recipe)
+    confidence = fit_confidence(
+        photos.features[0], photos.labels, found.answers, divisions, rows, not recipe.startswith("random")
+    )
     return Model(found.head.at_temperature(confidence.temperature), confidence)
 
 

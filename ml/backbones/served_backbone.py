@@ -137,12 +137,23 @@ def find_base_backbone(connection: sa.Connection, backbone_id: str) -> str:
 
     That is the latest one with the same name and image size that was not fine-tuned.
     """
-    onnx_sha256, _, preprocessing = backbone_id.partition(":")
+    _, _, preprocessing = backbone_id.partition(":")
+    base = _find_base(connection, backbone_id)
+    return backbone_id if base is None else f"{base.onnx_sha256}:{preprocessing}"
+
+
+def find_base_recipe(connection: sa.Connection, backbone_id: str) -> str:
+    """Return the recipe of the weights that a backbone's fine-tuning started from; its own if it was not fine-tuned."""
+    base = _find_base(connection, backbone_id)
+    return "" if base is None else base.weights_recipe
+
+
+def _find_base(connection: sa.Connection, backbone_id: str) -> StoredBackbone | None:
+    onnx_sha256, _, _ = backbone_id.partition(":")
     stored = backbone_records.find_backbone_by_bytes(connection, onnx_sha256)
     if stored is None or not stored.weights_recipe.startswith(FINETUNED):
-        return backbone_id
-    base = backbone_records.find_latest_backbone(connection, stored.backbone, stored.image_size, outside=FINETUNED)
-    return backbone_id if base is None else f"{base.onnx_sha256}:{preprocessing}"
+        return stored
+    return backbone_records.find_latest_backbone(connection, stored.backbone, stored.image_size, outside=FINETUNED)
 
 
 def count_tunable_layers(connection: sa.Connection, version: int) -> int | None:

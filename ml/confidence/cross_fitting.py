@@ -1,5 +1,6 @@
 """Cross-fitted answers: each image is answered by a head that was fitted without the image's group. Pure functions."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ def divide_by_group(labels: Labels, groups: Sequence[str]) -> list[Division]:
     Args:
         labels: class indices, (n,).
         groups: the group of each image, n values.
-    Returns: one division for each fold; fewer than FOLDS, perhaps none, if no class has that many groups.
+    Returns: one division for each fold; fewer than FOLDS, perhaps none, if no class has that many images, or if there
+        are not that many groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - a second
 
@@ -37,7 +39,9 @@ def divide_by_group(labels: Labels, groups: Sequence[str]) -> list[Division]:
     if folds < 2:
         return []
     divider = StratifiedGroupKFold(folds, shuffle=True, random_state=_SEED)
-    divisions = [Division(*rows) for rows in divider.split(numbers, labels, numbers)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds is in some of them
+        divisions = [Division(*rows) for rows in divider.split(numbers, labels, numbers)]
     return [each for each in divisions if len(each.fitted) and len(each.answered)]
 
 

@@ -29,6 +29,7 @@ _MOST_REFERENCES = 2000  # more make answers slower, and change the distances li
 _QUANTILES = 201
 _TAIL = 0.1  # share of the known values whose distribution is taken as exponential
 _TAIL_BEGINS = 180  # index of the quantile
+_LEAST_EXCESS = 1e-3  # where the known values hardly differ, such a small difference is no surprise
 _SEED = 0
 _SMALLEST = 1e-12
 
@@ -72,7 +73,7 @@ class Surprise:
         """Describe the values of known images, (n,)."""
         quantiles = np.quantile(np.asarray(known, np.float64), np.linspace(0, 1, _QUANTILES))
         beyond = np.asarray(known, np.float64) - quantiles[_TAIL_BEGINS]
-        return cls(quantiles, max(float(beyond[beyond > 0].mean()) if (beyond > 0).any() else 0.0, _SMALLEST))
+        return cls(quantiles, max(float(beyond[beyond > 0].mean()) if (beyond > 0).any() else 0.0, _LEAST_EXCESS))
 
     def measure(self, values: Floats) -> NDArray[np.float64]:
         """Return -log of the share of known values that are at least as large, (n,).

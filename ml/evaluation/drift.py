@@ -35,6 +35,7 @@ class Sample:
         top_classes: the class of each answer, (n,); an empty text if the answer has none.
         features: (m, feature count), of the m images whose features are stored.
         novel: whether each image seems to show none of the known classes, (k,), of those whose novelty was measured.
+            The reference is the evaluation set, because the threshold was fitted on the snapshot.
     """
 
     confidences: Floats
@@ -98,27 +99,27 @@ def measure_drift(reference: Sample, recent: Sample) -> DriftScores | None:
     if min(len(reference.confidences), len(recent.confidences)) < MINIMUM_IMAGES:
         return None
     confidences = reference.confidences, recent.confidences
+    novel = reference.novel, recent.novel
     has_features = min(len(reference.features), len(recent.features)) >= MINIMUM_IMAGES
     return DriftScores(
         confidence_psi=confidence_psi(*confidences),
         confidence=kolmogorov_smirnov(*confidences),
         classes=class_shift(*_count_answers(reference.top_classes, recent.top_classes)),
         features=maximum_mean_discrepancy(reference.features, recent.features) if has_features else None,
-        novelty=novelty_shift(recent.novel) if len(recent.novel) >= MINIMUM_IMAGES else None,
+        novelty=novelty_shift(*novel) if min(len(each) for each in novel) >= MINIMUM_IMAGES else None,
     )
 
 
-def novelty_shift(novel: NDArray[np.bool_]) -> Shift:
-    """Compare the share of novel images with the share of known images that the threshold calls novel.
+def novelty_shift(reference: NDArray[np.bool_], recent: NDArray[np.bool_]) -> Shift:
+    """Compare the shares of novel images. The score is the share among the recent ones.
 
-    Args: novel, whether each recent image is novel, (n,).
-    Source: the exact binomial test, one-sided: scipy.stats.binomtest.
+    Args: whether each image is novel, (n,) and (m,).
+    Source: Fisher's exact test, one-sided: scipy.stats.fisher_exact.
     """
-    from scipy.stats import binomtest  # noqa: PLC0415 - 1 s
+    from scipy.stats import fisher_exact  # noqa: PLC0415 - 1 s
 
-    count = int(novel.sum())
-    found = binomtest(count, len(novel), KNOWN_CALLED_NOVEL, alternative="greater")
-    return Shift(count / len(novel), float(found.pvalue))
+    counts = [[int(each.sum()), int((~each).sum())] for each in (recent, reference)]
+    return Shift(float(recent.mean()), float(fisher_exact(counts, alternative="greater").pvalue))
 
 
 def psi(reference: Counts, recent: Counts) -> NDArray[np.float64]:

@@ -1,9 +1,11 @@
 """The nightly check without labels: measure whether recent images differ from those that the model learned from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from ml.app import Workspace, load_version, remember_version
 from ml.catalog.annotations import Annotation
@@ -41,9 +43,10 @@ def check_drift(workspace: Workspace, version: int) -> DriftCheck:
     with workspace.catalog.begin() as connection:
         known_answers = _answers_of(cross_fitted, facts) or load_results(connection, version, unknown)
         recent_answers = load_results(connection, version, recent_images(connection, version, RECENT_IMAGES))
-        reference = _load_sample(connection, facts, known_answers)
         recent = _load_sample(connection, facts, recent_answers)
         calibration = _load_calibration(connection, facts)
+        known_novel = _novel_of([answer for _, answer in calibration])
+        reference = replace(_load_sample(connection, facts, known_answers), novel=known_novel)
         right, judged = count_feedback(connection, version, RECENT_IMAGES)
     estimate = _estimate(workspace.task, facts.classes, calibration, list(recent_answers.values()))
     check = _compare(version, reference, recent, len(calibration), estimate, right, judged)
@@ -93,8 +96,13 @@ def _load_sample(connection: sa.Connection, facts: ModelVersion, answers: Mappin
         np.array([answer.confidence for answer in answers.values()], np.float32),
         np.array([answer.top_class or "" for answer in answers.values()], np.str_),
         np.array(list(vectors.values())),
-        np.array([answer.is_novel for answer in answers.values() if answer.novelty is not None], bool),
+        _novel_of(answers.values()),
     )
+
+
+def _novel_of(answers: Iterable[Answer]) -> NDArray[np.bool_]:
+    """Return whether each item is novel, of those whose novelty was measured."""
+    return np.array([answer.is_novel for answer in answers if answer.novelty is not None], bool)
 
 
 def _load_calibration(connection: sa.Connection, facts: ModelVersion) -> list[tuple[Annotation, Answer]]:

@@ -33,7 +33,8 @@ class ModelCard:
         reduce_range: the int8 weights have 7 bits, so that sums saturate on no CPU.
         temperature: the divisor of the logits that calibrates the confidences; the head in the files contains it.
         calibration_images: number of images that the temperature was fitted on; 0 if it was not fitted.
-        novelty_threshold: the novelty above which an item shows none of the classes; None if novelty is not measured.
+        novelty_threshold: the sum of surprises that is a novelty of 1, see ml.confidence.novelty; None if it is not
+            measured.
         novelty_reason: how the threshold was chosen, or why novelty is not measured, in a sentence.
         model_sha256: SHA-256 of model.onnx, set when the files are written. None in old versions.
     """

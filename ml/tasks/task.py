@@ -287,7 +287,7 @@ class Trainer(Protocol):
         Args:
             deadline: training stops then, and keeps the best weights.
             on_epoch: called with the epoch, from 0, and its figures, with `val_loss`. An exception from it ends
-                training.
+                training. A training without epochs does not call it.
         Raises: TrainingError.
         """
 

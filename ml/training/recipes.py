@@ -38,7 +38,7 @@ class PinnedSettings:
     backbone: str | None = None
     weights: str | None = None
     int8_minimum_agreement: float | None = None
-    head_solver: HeadSolver = "convex"
+    head_solver: HeadSolver = "adam"  # as in the records of earlier releases, which lack it
 
     @classmethod
     def of(cls, settings: Settings) -> "PinnedSettings":

@@ -35,7 +35,7 @@ def describe_drift(drift: DriftCheck) -> str:
 def describe_novelty(drift: DriftCheck) -> str:
     """Describe how many recent images seem to show none of the known classes."""
     if drift.novel_share is None:
-        return "Not measured: too few predictions, or a backbone with random weights."
+        return "Not measured: too few images, or a version without a measure of novelty, as its card says."
     return (
         f"{percent(drift.novel_share)} of the last {count(drift.recent_images, 'image')} seem to show none of the "
         f"known classes. Of known images, {percent(KNOWN_CALLED_NOVEL)} do."

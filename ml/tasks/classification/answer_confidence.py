@@ -11,7 +11,6 @@ from ml.confidence.cross_fitting import Division, Labels, Rows, is_answered
 from ml.confidence.novelty import KNOWN_CALLED_NOVEL, NoveltyMeasure, References
 
 Floats = NDArray[np.float32]
-RANDOM = "random"  # the beginning of the recipe of random weights
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class AnswerConfidence:
 
 
 def fit_confidence(
-    features: Floats, labels: Labels, answers: Floats, divisions: Sequence[Division], fitted: Rows, weights_recipe: str
+    features: Floats, labels: Labels, answers: Floats, divisions: Sequence[Division], references: Rows, sees: bool
 ) -> AnswerConfidence:
     """Fit the temperature, and the threshold of novelty, on cross-fitted answers.
 
@@ -49,8 +48,8 @@ def fit_confidence(
         labels: class indices, (n,).
         answers: cross-fitted probabilities before calibration, (n, classes); NaN where there is none.
         divisions: the rows that the heads of these answers were fitted on, and those that they answered.
-        fitted: rows that novelty is measured against.
-        weights_recipe: of the backbone. Random weights see too little for a measure of novelty.
+        references: rows of the known images that novelty is measured against.
+        sees: whether the backbone's weights were trained. Random weights see too little for a measure of novelty.
     """
     rows = np.flatnonzero(is_answered(answers))
     if len(rows) < MINIMUM_IMAGES:
@@ -59,14 +58,18 @@ def fit_confidence(
     temperature = fit_temperature(answers[rows], labels[rows])
     calibrated = answers.copy()
     calibrated[rows] = apply_temperature(answers[rows], temperature)
-    if weights_recipe.startswith(RANDOM):
+    if not sees:
         reason = "Novelty is off: the backbone's weights are random."
         return AnswerConfidence(temperature, len(rows), None, reason, calibrated)
     distances = np.full(len(features), np.nan)
     for division in divisions:
-        references = References.of(features[division.fitted])
-        distances[division.answered] = references.distances(features[division.answered])
+        others = np.intersect1d(division.fitted, references)
+        if len(others):
+            distances[division.answered] = References.of(features[others]).distances(features[division.answered])
     known = rows[~np.isnan(distances[rows])]
-    novelty = NoveltyMeasure.of(References.of(features[fitted]), distances[known], calibrated[known].max(axis=1))
+    if len(known) < MINIMUM_IMAGES:
+        reason = f"Novelty is off: expected {MINIMUM_IMAGES} or more images to fit its threshold, found {len(known)}."
+        return AnswerConfidence(temperature, len(rows), None, reason, calibrated)
+    novelty = NoveltyMeasure.of(References.of(features[references]), distances[known], calibrated[known].max(axis=1))
     reason = f"The threshold calls {KNOWN_CALLED_NOVEL:.0%} of {len(known)} known images novel, each without its group."
     return AnswerConfidence(temperature, len(rows), novelty, reason, calibrated)

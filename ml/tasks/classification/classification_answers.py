@@ -1,7 +1,7 @@
 """Turn probabilities into answers, and compare answers with labels. Pure functions."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +33,22 @@ def rank_classes(
 
 
 def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer], classes: Sequence[str]) -> Figures:
+    """Compute accuracy, precision, recall, F1, the calibration error, and the share of items called novel.
+
+    Args: answers, to items that the model was not fitted on: of others, it is surer than it may be.
+    """
+    figures = measure_names(annotations, answers, classes)
+    scores = score_answers(annotations, answers).items
+    return replace(figures, shares={**figures.shares, **_describe_confidence(answers, scores == 1)})
+
+
+def measure_names(annotations: Sequence[Annotation], answers: Sequence[Answer], classes: Sequence[str]) -> Figures:
     """Compute accuracy, precision, recall and F1."""
     index = {name: number for number, name in enumerate(classes)}
     metrics = measure(
         np.array([index[single_class(annotation)] for annotation in annotations]),
         np.array([int(answer.probabilities.argmax()) for answer in answers]),
         classes,
-    )
-    right = np.array(
-        [single_class(a) == answer.top_class for a, answer in zip(annotations, answers, strict=True)], bool
     )
     return Figures(
         main=metrics.accuracy,
@@ -50,7 +57,6 @@ def measure_answers(annotations: Sequence[Annotation], answers: Sequence[Answer]
             "precision_macro": metrics.precision_macro,
             "recall_macro": metrics.recall_macro,
             "f1_macro": metrics.f1_macro,
-            **_describe_confidence(answers, right),
         },
         per_class={name: asdict(figures) for name, figures in metrics.per_class.items()},
         confusion=metrics.confusion,

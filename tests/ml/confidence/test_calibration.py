@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.confidence.calibration import MINIMUM_IMAGES, divide_into_bins, measure_calibration
+from ml.confidence.calibration import (
+    MINIMUM_IMAGES,
+    apply_temperature,
+    divide_into_bins,
+    fit_temperature,
+    measure_calibration,
+)
 from ml.confidence.reliability_plot import save_reliability
 
 
@@ -36,6 +42,14 @@ def test_overconfidence_is_measured() -> None:
 
 def test_few_answers_have_no_error() -> None:
     assert measure_calibration(*drawn(MINIMUM_IMAGES - 1, 0, 0)) is None
+
+
+@pytest.mark.parametrize("count", [30, 60, 500])
+def test_answers_that_are_all_right_are_not_made_certain(count: int) -> None:
+    confidences = np.linspace(0.7, 0.95, count)
+    temperature = fit_temperature(np.stack([confidences, 1 - confidences], axis=1), np.zeros(count, np.int64))
+    calibrated = apply_temperature(np.array([[0.6, 0.4]]), temperature)
+    assert 0.6 < calibrated[0, 0] < 1 - 1 / (20 * count)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.5, 1.0])

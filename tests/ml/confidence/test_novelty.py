@@ -58,7 +58,17 @@ def test_features_of_length_zero_have_a_distance() -> None:
 
 def test_known_images_without_any_variation_have_a_threshold() -> None:
     measure = NoveltyMeasure.of(References.of(np.ones((9, 4), np.float32)), np.zeros(40), np.ones(40))
-    assert np.isfinite(measure.measure(np.ones((2, 4), np.float32), np.array([1.0, 0.5]))).all()
+    same, other = measure.measure(np.ones((2, 4), np.float32), np.array([1.0, 0.5]))
+    assert same <= 1
+    assert other > 1
+
+
+def test_a_model_that_is_always_right_does_not_call_a_little_doubt_novel() -> None:
+    random = np.random.default_rng(0)
+    references = References.of(near(random, 60))
+    confidences = random.uniform(0.9, 0.99, 60)
+    measure = NoveltyMeasure.of(references, references.distances(near(random, 60)), confidences)
+    assert (measure.measure(near(random, 40), np.full(40, 0.9)) <= 1).mean() > 0.8
 
 
 def test_a_measure_is_the_same_after_reading_it(tmp_path: Path, measure: NoveltyMeasure) -> None:

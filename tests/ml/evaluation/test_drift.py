@@ -116,7 +116,7 @@ def test_three_comparisons_together_are_allowed_one_false_alarm_in_a_hundred() -
 
 @pytest.mark.parametrize(("novel", "drifts"), [(0, False), (15, False), (29, False), (60, True), (300, True)])
 def test_many_novel_images_are_drift(novel: int, drifts: bool) -> None:
-    reference = sample(1, 300)
+    reference = replace(sample(1, 300), novel=np.arange(300) < 15)
     recent = replace(sample(2, 300), novel=np.arange(300) < novel)
     found = measure_drift(reference, recent)
     assert found is not None
@@ -129,3 +129,11 @@ def test_without_measured_novelty_there_is_no_figure_of_it() -> None:
     found = measure_drift(sample(1, 300), sample(2, 300))
     assert found is not None
     assert found.novelty is None
+
+
+def test_with_few_known_images_the_share_of_novel_ones_proves_little() -> None:
+    reference = replace(sample(1, 300), novel=np.arange(30) < 2)
+    recent = replace(sample(2, 300), novel=np.arange(300) < 36)
+    found = measure_drift(reference, recent)
+    assert found is not None
+    assert "novelty" not in found.moved

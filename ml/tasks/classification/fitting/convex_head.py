@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from ml.backbones.standardisation import Standardisation
 from ml.confidence.cross_fitting import Division, cross_fit, log_loss
 from ml.deadlines import Deadline
-from ml.errors import TrainingError
+from ml.errors import TimeOverError, TrainingError
 from ml.progress import Progress
 from ml.tasks.classification.head import Head, fold_into
 
 # C of scikit-learn's LogisticRegression, on standardised features. The loss is flat: values between change little.
-STRENGTHS = (0.01, 0.1, 1.0)
+# The first is tried first: it stays if there is no time or no answer to compare by.
+STRENGTHS = (0.1, 1.0, 0.01)
 _ITERATIONS = 1000
 _ABSENT = -50.0  # logit of a class that the rows do not show
 
@@ -33,13 +34,13 @@ class ConvexFit:
         head: fitted on all rows that were given for it, at the chosen strength.
         strength: the inverse regularisation with the lowest cross-fitted log loss.
         answers: cross-fitted probabilities at that strength, as ml.confidence.cross_fitting.cross_fit returns them.
-        losses: cross-fitted log loss of each strength that was tried.
+        loss: its cross-fitted log loss; NaN without answers.
     """
 
     head: Head
     strength: float
     answers: Floats
-    losses: dict[float, float]
+    loss: float
 
 
 def fit_convex_head(
@@ -58,7 +59,7 @@ def fit_convex_head(
         labels: class indices, (n,).
         divisions: of the n images, for the cross-fitted answers.
         fitted: rows of the images that the head is fitted on.
-        deadline: no further strength is tried then.
+        deadline: no further head is fitted then, but the last one.
         on_progress: called with (fits done, fits to do).
     Raises: TrainingError, the features are not finite, or there was no time.
     """
@@ -66,13 +67,14 @@ def fit_convex_head(
         raise TrainingError(
             "Expected finite features. Received NaN or infinity. The weights of the backbone are damaged: use others."
         )
-    strengths = STRENGTHS if divisions else STRENGTHS[1:2]
+    strengths = STRENGTHS if divisions else STRENGTHS[:1]
     total, done = len(strengths) * len(divisions) + 1, 0
-    losses: dict[float, float] = {}
     chosen: tuple[float, float, Floats] | None = None
 
     def answer(division: Division) -> Floats:
         nonlocal done
+        if not deadline.remaining():
+            raise TimeOverError("The training budget is used up.")
         head = _fit(features[:, division.fitted], labels[division.fitted], class_count, strength)
         done += 1
         if on_progress:
@@ -80,22 +82,23 @@ def fit_convex_head(
         return head.classify(features[0, division.answered])
 
     for strength in strengths:
-        if not deadline.remaining():
+        try:
+            answers = cross_fit(len(labels), labels, class_count, divisions, answer)
+        except TimeOverError:
             break
-        answers = cross_fit(len(labels), labels, class_count, divisions, answer)
-        losses[strength] = log_loss(answers, labels)
-        if chosen is None or losses[strength] < chosen[0]:
-            chosen = losses[strength], strength, answers
+        loss = log_loss(answers, labels)
+        if chosen is None or loss < chosen[0]:
+            chosen = loss, strength, answers
     if chosen is None:
         raise TrainingError(
-            "Expected time for one fit of the head. The budget was used up before. "
+            "Expected time for one fit of the head on each fold. The budget was used up before. "
             "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
         )
-    _, strength, answers = chosen
+    loss, strength, answers = chosen
     head = _fit(features[:, fitted], labels[fitted], class_count, strength)
     if on_progress:
         on_progress(total, total)
-    return ConvexFit(head, strength, answers, losses)
+    return ConvexFit(head, strength, answers, loss)
 
 
 def _fit(features: Floats, labels: Labels, class_count: int, strength: float) -> Head:

@@ -118,6 +118,8 @@ def answer_left_out(
     try:
         return cross_fit(len(labels), labels, class_count, divisions, answer)
     except TrainingError:
+        if deadline.remaining():
+            raise
         return None
 
 

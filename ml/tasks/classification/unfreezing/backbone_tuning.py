@@ -1,7 +1,7 @@
 """Train the last layers of a backbone further, with a classification head."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.feature_vectors import IDENTITY
 from ml.catalog.snapshots.stored_snapshots import Snapshot
 from ml.deadlines import Deadline
+from ml.progress import StepProgress
 from ml.tasks.classification.classification_answers import single_class
 from ml.tasks.classification.fitting.head_fitting import HeadTrainer
 from ml.tasks.classification.unfreezing.activations import ImageView, activations_limit_bytes, stored_activations
@@ -36,7 +37,7 @@ def tune_backbone(data: TrainingData, options: FinetuningOptions, deadline: Dead
     )
     # Train a head first, as a retraining does. The gradients of an untrained head are large and random: they would
     # damage the backbone's good weights.
-    trainer = HeadTrainer.read(data, keeps_validation=True)
+    trainer = HeadTrainer.read(replace(data, on_step=_leave_out_head(data.on_step)), keeps_validation=True)
     fitted = trainer.fit({}, deadline, lambda _epoch, _figures: None)
     weights = backbone.read_onnx(served.fp32_onnx, served.weights_recipe)
     standardisation = Standardisation.of(trainer.features[0, trainer.training])
@@ -66,6 +67,16 @@ def tune_backbone(data: TrainingData, options: FinetuningOptions, deadline: Dead
         cut_point=cut.tensor,
         activations_mb=cut.bytes_per_image * len(seen.views) / 1e6,
     )
+
+
+def _leave_out_head(on_step: StepProgress) -> StepProgress:
+    """Report no steps of the first head: "train" is the last step of the whole training."""
+
+    def report(step: str, done: int, total: int) -> None:
+        if step != "train":
+            on_step(step, done, total)
+
+    return report
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.confidence.cross_fitting import Division, divide_by_group
+from ml.confidence.cross_fitting import Division, divide_by_group, log_loss
 from ml.deadlines import Deadline
 from ml.errors import TrainingError
 from ml.tasks.classification.fitting import convex_head
@@ -25,7 +25,7 @@ def test_a_head_on_random_features_learns_the_digits(training_fold: Any, validat
     cross_fitted = (found.answers.argmax(axis=1) == training_fold.labels).mean()
     assert accuracy > 0.9
     assert cross_fitted == pytest.approx(accuracy, abs=0.06)
-    assert found.losses[found.strength] == min(found.losses.values())
+    assert found.loss == pytest.approx(log_loss(found.answers, training_fold.labels))
 
 
 def test_equal_data_gives_equal_heads(training_fold: Any) -> None:
@@ -63,6 +63,8 @@ def test_one_class_in_a_fold_is_answered_with_it() -> None:
 def test_without_divisions_the_head_is_fitted_all_the_same(training_fold: Any) -> None:
     found = fit(training_fold.features, training_fold.labels, divisions=[])
     assert np.isnan(found.answers).all()
+    assert np.isnan(found.loss)
+    assert found.strength == convex_head.STRENGTHS[0]
     assert (found.head.classify(training_fold.features).argmax(axis=1) == training_fold.labels).mean() > 0.9
 
 
@@ -74,12 +76,23 @@ def test_damaged_features_are_refused(training_fold: Any, value: float) -> None:
         fit(features, training_fold.labels)
 
 
+def test_the_strength_with_the_lowest_loss_is_chosen(training_fold: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = {}
+    for strength in convex_head.STRENGTHS:
+        with monkeypatch.context() as patch:
+            patch.setattr(convex_head, "STRENGTHS", (strength,))
+            losses[strength] = fit(training_fold.features, training_fold.labels).loss
+    found = fit(training_fold.features, training_fold.labels)
+    assert losses[found.strength] == min(losses.values()) == found.loss
+
+
 def test_the_deadline_ends_the_search_and_keeps_what_was_found(
     training_fold: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TrainingError, match="MYCOFLOW_TRAINING_BUDGET_MINUTES"):
         fit(training_fold.features, training_fold.labels, deadline=Deadline(0.0))
-    remaining = iter([5.0, 0.0])
+    remaining = iter([5.0] * 7 + [0.0])  # one strength has five folds
     monkeypatch.setattr(Deadline, "remaining", lambda _self: next(remaining))
     found = fit(training_fold.features, training_fold.labels)
-    assert list(found.losses) == [convex_head.STRENGTHS[0]]
+    assert found.strength == convex_head.STRENGTHS[0]
+    assert np.isfinite(found.loss)

@@ -28,10 +28,10 @@ def fit(training_fold: Any) -> ConvexFit:
     return fit_convex_head(features, labels, 10, divisions, np.arange(len(labels)), Deadline(120.0))
 
 
-def confide(training_fold: Any, fit: ConvexFit, recipe: str) -> AnswerConfidence:
+def confide(training_fold: Any, fit: ConvexFit, sees: bool = True) -> AnswerConfidence:
     labels = training_fold.labels
     divisions = divide_by_group(labels, [str(row) for row in range(len(labels))])
-    return fit_confidence(training_fold.features, labels, fit.answers, divisions, np.arange(len(labels)), recipe)
+    return fit_confidence(training_fold.features, labels, fit.answers, divisions, np.arange(len(labels)), sees)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def version(
 ) -> Path:
     """The files of a version that measures novelty. Shared: do not change it."""
     folder = tmp_path_factory.mktemp("version")
-    confidence = confide(training_fold, fit, "file:weights")
+    confidence = confide(training_fold, fit)
     head = fit.head.at_temperature(confidence.temperature)
     card = make_card(backbone, CLASSES, confidence)
     write_bundle(folder, backbone, head, card, training_fold.images[:4], confidence.novelty)
@@ -75,7 +75,7 @@ def test_answers_from_features_have_the_same_novelty(version: Path, unseen: Any)
 
 
 def test_the_temperature_calibrates_the_answers(training_fold: Any, fit: ConvexFit) -> None:
-    labels, confidence = training_fold.labels, confide(training_fold, fit, "file:weights")
+    labels, confidence = training_fold.labels, confide(training_fold, fit)
     rows = np.arange(len(labels))
     before, after = (-np.log(each[rows, labels]).mean() for each in (fit.answers, confidence.answers))
     assert after <= before
@@ -83,7 +83,7 @@ def test_the_temperature_calibrates_the_answers(training_fold: Any, fit: ConvexF
 
 
 def test_random_weights_measure_no_novelty_and_say_so(training_fold: Any, fit: ConvexFit) -> None:
-    confidence = confide(training_fold, fit, "random:0")
+    confidence = confide(training_fold, fit, sees=False)
     assert confidence.novelty is None
     assert confidence.novelty_reason == "Novelty is off: the backbone's weights are random."
     assert confidence.temperature != 1
@@ -92,7 +92,7 @@ def test_random_weights_measure_no_novelty_and_say_so(training_fold: Any, fit: C
 def test_few_answers_are_not_calibrated(training_fold: Any, fit: ConvexFit) -> None:
     answers = np.full_like(fit.answers, np.nan)
     answers[:29] = fit.answers[:29]
-    confidence = confide(training_fold, replace(fit, answers=answers), "file:weights")
+    confidence = confide(training_fold, replace(fit, answers=answers))
     assert (confidence.temperature, confidence.image_count, confidence.novelty) == (1.0, 0, None)
 
 

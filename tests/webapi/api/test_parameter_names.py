@@ -28,11 +28,15 @@ def settings(settings: Settings, photo_host: str) -> Settings:
     return settings.model_copy(update={"fetch_allowed_hosts": photo_host, "rate_limit": "1000000 per minute"})
 
 
+# A value of each parameter of a path.
+FILLED = {"prediction_id": 1, "batch_id": 1, "sha256": "0" * 64, "queue": "waiting", "login": "nobody"}
+
+
 def operations(app: Flask) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Method, path with its parameters filled in, and description of each operation."""
     document: Any = app.test_client().get("/openapi.json").json
     for path, item in document["paths"].items():
-        filled = path.replace("{prediction_id}", "1").replace("{sha256}", "0" * 64)
+        filled = path.format(**FILLED)
         for method, operation in item.items():
             yield method, filled, operation
 

@@ -39,7 +39,8 @@ def count(catalog: Catalog, table: sa.Table) -> int:
 def test_names_come_best_first_in_percent(post: Post, serve_version: Serve, png: Png) -> None:
     serve_version(2)
     answer = post(png(1), nb_preds="4").json
-    assert set(answer) == {"id", "model", "cached", "results"}
+    assert set(answer) == {"id", "model", "cached", "novelty", "is_novel", "results"}
+    assert (answer["novelty"], answer["is_novel"]) == (None, False)
     assert answer["model"] == {"name": "mycoflow", "version": 2}
     assert answer["cached"] is False
     shares = [result["proba"] for result in answer["results"]]

@@ -20,6 +20,7 @@ from ml.data.reviewing.queue_reading import (
     read_queue,
     read_rejects,
 )
+from ml.errors import ReviewError
 from webapi import application_state
 from webapi.access.authentication import current_account
 from webapi.api.data_models import Sha256
@@ -167,7 +168,11 @@ def _decide(decisions: Sequence[Decision]) -> tuple[dict[str, int], list[Conflic
     if len({each.item_id for each in decisions}) < len(decisions):
         raise ProblemError(422, "invalid-request", "decisions: expected one about each item, got several about one.")
     service = application_state.current()
-    outcome = decide(current_catalog(), current_account(), decisions, service.settings.mirrored_views, service.reader)
+    mirrored = service.settings.mirrored_views
+    try:
+        outcome = decide(current_catalog(), current_account(), decisions, mirrored, service.reader)
+    except ReviewError as error:  # the forms make sure of the rest
+        raise ProblemError(422, "unknown-class", str(error)) from error
     return outcome.decided, outcome.conflicts
 
 
@@ -176,7 +181,7 @@ def _card(shown: Shown) -> dict[str, object]:
     entry, proposed = describe_entry(shown), shown.entry.proposed
     if shown.entry.said_at is not None and proposed == shown.entry.class_name:
         proposed = None  # a person rejected it: it is certified by name only, never with all that is not marked
-    card = _Card(item=shown.entry.item_id, seen=shown.seen, label=proposed or "")
+    card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=proposed or "")
     return {**entry, "proposed": card.label, "card": card.model_dump_json()}
 
 

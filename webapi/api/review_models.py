@@ -15,7 +15,7 @@ from webapi.api.prediction_models import Label
 MAX_DECISIONS = 50
 MAX_PAGE_SIZE = 200
 _Number = Annotated[int, DigitsOnly]
-_Seen = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="`seen` of the item, as the queue gave it")]
+Seen = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="`seen` of the item, as the queue gave it")]
 
 
 class QueuePath(BaseModel):
@@ -130,7 +130,7 @@ class RejectsAnswer(BaseModel):
 class _ItemSeen(Strict):
     item: Sha256
     queue: Queue
-    seen: _Seen
+    seen: Seen
 
 
 class CertifyItem(_ItemSeen):

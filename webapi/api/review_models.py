@@ -57,7 +57,9 @@ class EntryData(BaseModel):
     class_name: str | None = Field(description="Predicted class; suspected one; of items that wait, the stated one")
     label: str | None = Field(description="The item's present label")
     label_origin: str | None
-    proposed: str | None = Field(description="What a person said of the item, or else what the model says")
+    proposed: str | None = Field(
+        description="What a person said of the item, or else what the model says unless a person rejected that"
+    )
     received_at: datetime
     model_version: int | None
     margin: float | None = Field(description="Between the two most probable classes, 0 to 1")

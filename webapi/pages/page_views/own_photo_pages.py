@@ -7,9 +7,9 @@ from flask_babel import lazy_gettext as _
 
 from ml.errors import CursorError
 from ml.reporting.answered_photos.own_photos import OwnPhotoFilter, Said, list_own_classes, list_own_photos
-from ml.upkeep.erasing import erase_photo
 from webapi import application_state
 from webapi.access.authentication import current_account
+from webapi.api.routes.image_routes import erase_own_photo
 from webapi.pages.form_pages import page_argument
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
@@ -49,8 +49,7 @@ def ask_to_delete(sha256: str) -> Response:
 @page("user")
 def delete_photo(sha256: str) -> Response:
     """Delete a photo for good."""
-    erase_photo(application_state.current_catalog(), current_account(), read_hash(sha256))
-    application_state.current().thumbnails.forget(sha256)
+    erase_own_photo(read_hash(sha256))
     flash(_("The photo is deleted."))
     return make_response(redirect(url_for("own_photos.show_photos"), 303))
 

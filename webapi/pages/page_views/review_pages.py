@@ -178,11 +178,8 @@ def _decide(decisions: Sequence[Decision]) -> tuple[dict[str, int], list[Conflic
 
 def _card(shown: Shown) -> dict[str, object]:
     """Return what a card shows, and what a form without scripts sends back of it."""
-    entry, proposed = describe_entry(shown), shown.entry.proposed
-    if shown.entry.said_at is not None and proposed == shown.entry.class_name:
-        proposed = None  # a person rejected it: it is certified by name only, never with all that is not marked
-    card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=proposed or "")
-    return {**entry, "proposed": card.label, "card": card.model_dump_json()}
+    card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
+    return {**describe_entry(shown), "proposed": card.label, "card": card.model_dump_json()}
 
 
 def _tell_script(conflicts: Sequence[Conflict]) -> list[dict[str, str | None]]:

@@ -11,6 +11,7 @@ from ml.catalog.logs.events import write_event
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import (
     annotations,
+    cross_fitted_answers,
     features,
     feedback,
     harvests,
@@ -50,6 +51,8 @@ def erase_login(catalog: Catalog, login: str, actor: str) -> None:
 
 def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
     """Erase a photo that an account asked about: bytes, thumbnail, features, and the account of its predictions.
+
+    The names that people typed for it go too, and the answers of trainings that learned from it.
 
     Answers stay, anonymous. Another owner keeps the photo: an account that asked about the same photo, or the
     deployment, if it has the photo from a source of its own. Then only the link to this account goes.
@@ -130,13 +133,14 @@ def _delete_photo(catalog: Catalog, sha256: str) -> None:
     with catalog.begin() as connection:
         drop_image(connection, sha256)
         connection.execute(sa.delete(features).where(features.c.part_sha256 == sha256))
+        connection.execute(sa.delete(cross_fitted_answers).where(cross_fitted_answers.c.item_id == sha256))
         connection.execute(sa.delete(images).where(images.c.sha256 == sha256))  # thumbnail and hashes go with it
         connection.execute(sa.delete(harvests).where(harvests.c.item_id == sha256))  # sent again, it may be harvested
         _unlink(connection, sha256)
 
 
 def _unlink(connection: sa.Connection, sha256: str, account_id: int | None = None) -> None:
-    """Remove the link of a photo to an account, or if None to all accounts."""
+    """Remove the link of a photo to an account, or if None to all accounts, and the names that they typed for it."""
     of_item = sa.select(results.c.id).where(results.c.item_id == sha256)
     asked = sa.select(predictions.c.id).where(predictions.c.result_id.in_(of_item))
     for table, is_of_photo in (
@@ -146,4 +150,5 @@ def _unlink(connection: sa.Connection, sha256: str, account_id: int | None = Non
         (images, images.c.sha256 == sha256),
     ):
         of_account = sa.true() if account_id is None else table.c.account_id == account_id
-        connection.execute(sa.update(table).where(is_of_photo, of_account).values(account_id=None))
+        typed = {"proposed_name": None} if table is feedback else {}
+        connection.execute(sa.update(table).where(is_of_photo, of_account).values(account_id=None, **typed))

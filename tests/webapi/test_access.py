@@ -83,7 +83,6 @@ PAGES: dict[str, Role | None] = {
     "POST /review/{queue}": "expert",
     "POST /review/undo": "expert",
     "GET /review/similar/{sha256}": "expert",
-    "GET /review/known/{sha256}": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

@@ -15,7 +15,7 @@ from webapi.api.prediction_models import Label
 MAX_DECISIONS = 50
 MAX_PAGE_SIZE = 200
 _Number = Annotated[int, DigitsOnly]
-_Seen = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="`seen` of the item, as the queue gave it")]
+Seen = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="`seen` of the item, as the queue gave it")]
 
 
 class QueuePath(BaseModel):
@@ -57,7 +57,9 @@ class EntryData(BaseModel):
     class_name: str | None = Field(description="Predicted class; suspected one; of items that wait, the stated one")
     label: str | None = Field(description="The item's present label")
     label_origin: str | None
-    proposed: str | None = Field(description="What a person said of the item, or else what the model says")
+    proposed: str | None = Field(
+        description="What a person said of the item, or else what the model says unless a person rejected that"
+    )
     received_at: datetime
     model_version: int | None
     margin: float | None = Field(description="Between the two most probable classes, 0 to 1")
@@ -128,7 +130,7 @@ class RejectsAnswer(BaseModel):
 class _ItemSeen(Strict):
     item: Sha256
     queue: Queue
-    seen: _Seen
+    seen: Seen
 
 
 class CertifyItem(_ItemSeen):

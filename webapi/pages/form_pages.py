@@ -55,10 +55,13 @@ def page_address() -> str:
     return address
 
 
-def page_arguments() -> MultiDict[str, str]:
-    """Return the arguments in the address of the page, also when it is shown again after a login."""
+def page_argument(name: str) -> str | None:
+    """Return an argument in the address of the page, also when it is shown again after a login; None if it is empty.
+
+    The database knows no character NUL: it becomes one that no name has.
+    """
     arguments: MultiDict[str, str] = g.get("page_arguments", request.args)
-    return arguments
+    return arguments.get(name, "").replace("\0", "\N{REPLACEMENT CHARACTER}") or None
 
 
 def show_form(address: str, typed: Iterable[tuple[str, str]], notice: object, status: int = 200) -> Response | None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ml.catalog.accounts.tokens import is_valid_token, revoke_tokens, token_digest
 from ml.catalog.database import Catalog
-from ml.catalog.tables import accounts, tokens
+from ml.catalog.tables import accounts, feedback, tokens
 from ml.errors import AccountError, LastAdminError, UnknownAccountError
 
 Role = Literal["user", "expert", "admin"]
@@ -192,9 +192,13 @@ def change_role(connection: sa.Connection, login: str, role: str) -> Account:
 def erase_account(connection: sa.Connection, account: Account) -> None:
     """Delete an account and its tokens. Its predictions and feedback stay without a link to the account.
 
+    The names of unknown classes that it typed go too.
+
     Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already.
     """
     _demand_other_admin(connection, account)
+    typed = (feedback.c.account_id == account.id) & feedback.c.proposed_name.is_not(None)
+    connection.execute(sa.update(feedback).where(typed).values(proposed_name=None))
     if not connection.execute(sa.delete(accounts).where(accounts.c.id == account.id)).rowcount:
         raise _unknown(account.login)
 

@@ -71,12 +71,14 @@ class Entry:
 
     @property
     def proposed(self) -> str | None:
-        """Return the label that the queue proposes to certify; None if nobody has named one.
+        """Return the label that the queue proposes to certify; None if nobody has named one, or a person rejected it.
 
         What a person said goes before what a model says.
         """
         label = None if self.annotation is None else self.annotation.label
-        return self.corrected_label or label or self.class_name
+        proposed = self.corrected_label or label or self.class_name
+        is_rejected = self.said_at is not None and proposed == self.class_name
+        return None if is_rejected else proposed
 
 
 @dataclass(frozen=True)

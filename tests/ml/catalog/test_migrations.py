@@ -476,7 +476,6 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
             ("grafana_ro", "training.texts"),
             ("web", "training.attempts"),
             ("web", "training.training_failures"),
-            ("web", "training.cross_fitted_answers"),
             ("web", "training.photo_vectors"),
             ("web", "training.review_entries"),
             ("training", "training.review_entries"),
@@ -494,6 +493,23 @@ def test_no_role_but_the_owner_may_write_where_it_only_reads(catalog: Catalog) -
             for privilege in ("INSERT", "UPDATE", "DELETE"):
                 granted = sa.select(sa.func.has_table_privilege(role, table, privilege))
                 assert connection.execute(granted).scalar_one() is False, (role, table, privilege)
+
+
+def test_the_service_erases_what_a_training_said_of_a_photo_and_what_a_person_typed_and_changes_neither(
+    catalog: Catalog,
+) -> None:
+    answers = sa.func.has_table_privilege("web", "training.cross_fitted_answers", sa.bindparam("privilege"))
+    with catalog.begin() as connection:
+        held = {
+            each: connection.scalar(sa.select(answers), {"privilege": each}) for each in ("DELETE", "INSERT", "UPDATE")
+        }
+        changed = sa.text(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'logs' "
+            "AND table_name = 'feedback' "
+            "AND has_column_privilege('web', 'logs.feedback', column_name, 'UPDATE')"
+        )
+        assert set(connection.scalars(changed)) == {"account_id", "proposed_name"}
+    assert held == {"DELETE": True, "INSERT": False, "UPDATE": False}
 
 
 def test_roles_get_a_login_only_where_a_password_is_set(settings: Settings) -> None:

@@ -15,9 +15,12 @@ from ml.catalog.annotations import Annotation
 from ml.catalog.answers import Answer
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.logs.results import find_result, save_prediction, save_result
+from ml.catalog.models.attempts import start_attempt
+from ml.catalog.models.cross_fitted_answers import load_cross_fitted, save_cross_fitted
 from ml.catalog.object_store import FolderStore, image_key
 from ml.catalog.tables import (
     copy_hashes,
+    cross_fitted_answers,
     evaluation_set_items,
     evaluations,
     features,
@@ -28,6 +31,7 @@ from ml.catalog.tables import (
     items,
     predictions,
     snapshot_items,
+    snapshots,
 )
 from ml.data.copies.near_copies import prepare_search
 from ml.data.evaluation_sets import current_evaluation_set, load_evaluation_set
@@ -86,8 +90,9 @@ def test_bytes_thumbnail_features_and_links_go_and_the_answer_stays(
     with workspace.catalog.begin() as connection:
         connection.execute(sa.insert(features).values(part_sha256=sha256, backbone_id="b", vector=bytes(4)))
         assert harvest(connection, sha256, Annotation(("0",)), 1, ada.id, True, lambda _: True)
-        opinion = {"prediction_id": 1, "account_id": ada.id, "verdict": "ok"}
-        connection.execute(sa.insert(feedback).values(opinion))
+        opinion = {"prediction_id": 1, "account_id": ada.id, "verdict": "nok"}
+        named = {"instead": "other", "proposed_name": "the one of my garden"}
+        connection.execute(sa.insert(feedback).values(opinion | named))
     assert count(workspace, copy_hashes) > 0
     erase_photo(workspace.catalog, ada, sha256)
     assert not is_stored(workspace, sha256)
@@ -95,6 +100,7 @@ def test_bytes_thumbnail_features_and_links_go_and_the_answer_stays(
         assert count(workspace, table) == 0, table.name
     for table in (predictions, feedback):
         assert (count(workspace, table), count(workspace, table, table.c.account_id.is_not(None))) == (1, 0), table.name
+    assert count(workspace, feedback, feedback.c.proposed_name.is_not(None)) == 0
     assert count(workspace, items, items.c.held_back == "erased", items.c.entered_pool_at.is_(None)) == 1
     with pytest.raises(UnknownImageError):
         erase_photo(workspace.catalog, ada, sha256)
@@ -114,6 +120,26 @@ def test_a_photo_that_two_people_sent_stays_until_both_erase_it(
         erase_photo(workspace.catalog, ada, sha256)
     erase_photo(workspace.catalog, bob, sha256)
     assert not is_stored(workspace, sha256)
+
+
+@pytest.mark.parametrize("whole_account", [True, False])
+def test_a_name_that_a_person_typed_goes_with_the_account_or_the_photo_and_others_keep_theirs(
+    workspace: Workspace, png: Callable[[int], bytes], whole_account: bool
+) -> None:
+    people = [new_account(workspace, login) for login in ("ada", "bob")]
+    for person in people:
+        sha256 = send(workspace, person, png(1))
+        with workspace.catalog.begin() as connection:
+            asked = connection.execute(sa.select(sa.func.max(predictions.c.id))).scalar_one()
+            said = {"verdict": "nok", "instead": "other", "proposed_name": f"found by {person.login}"}
+            connection.execute(sa.insert(feedback).values(prediction_id=asked, account_id=person.id, **said))
+    if whole_account:
+        erase_owner(workspace.catalog, people[0], "test")
+    else:
+        erase_photo(workspace.catalog, people[0], sha256)
+    with workspace.catalog.begin() as connection:
+        names = set(connection.scalars(sa.select(feedback.c.proposed_name)))
+    assert names == {None, "found by bob"}
 
 
 def test_a_prediction_of_an_erased_account_keeps_no_photo(workspace: Workspace, png: Callable[[int], bytes]) -> None:
@@ -214,6 +240,7 @@ def test_a_learned_photo_leaves_a_tombstone_and_training_goes_on(
     assert count(workspace, snapshot_items, snapshot_items.c.item_id == sha256) == 1
     erase_photo(workspace.catalog, ada, sha256)
     cycle.train(workspace, attempt_id)
+    assert count(workspace, cross_fitted_answers, cross_fitted_answers.c.item_id == sha256) == 0
     assert count(workspace, snapshot_items, snapshot_items.c.item_id == sha256) == 1
     assert count(workspace, features, features.c.part_sha256 == sha256) == 0
     export_snapshot(workspace.catalog, 1, tmp_path / "export")
@@ -222,6 +249,19 @@ def test_a_learned_photo_leaves_a_tombstone_and_training_goes_on(
     assert (erased["sha256"], erased["file"], erased["text"]) == (sha256, None, None)
     purge_workspace(workspace, is_dry_run=False)
     assert count(workspace, items, items.c.id == sha256) == 1
+
+
+def test_what_a_training_said_of_a_photo_goes_with_it(workspace: Workspace, png: Callable[[int], bytes]) -> None:
+    ada = new_account(workspace, "ada")
+    erased, kept = (send(workspace, ada, png(number)) for number in (1, 2))
+    with workspace.catalog.begin() as connection:
+        taken = {"cutoff": sa.func.now(), "requested_size": 1, "strategy": "test", "classes": ["0"], "pool_state": ""}
+        snapshot_id = connection.execute(sa.insert(snapshots).values(taken).returning(snapshots.c.id)).scalar_one()
+        attempt_id = start_attempt(connection, "first", "test", {}, snapshot_id)
+        save_cross_fitted(connection, attempt_id, dict.fromkeys((erased, kept), np.ones(1, np.float32)))
+    erase_photo(workspace.catalog, ada, erased)
+    with workspace.catalog.begin() as connection:
+        assert set(load_cross_fitted(connection, attempt_id)) == {kept}
 
 
 def test_an_evaluated_photo_leaves_a_tombstone_and_figures_say_how_many_images_they_rest_on(

@@ -2,16 +2,22 @@
 
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
+from flask.testing import FlaskClient
 from PIL import Image
+from werkzeug.test import TestResponse
 
+from ml.catalog.accounts.tokens import revoke_tokens
+from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
@@ -20,6 +26,8 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import items
 from ml.data.membership import Arrival, wait
 from tests.ml.image_rows import add_item
+
+PASSWORD = "correct horse battery"
 
 Photos = list[tuple[str, str]]  # what the source says, what is true
 Fill = Callable[[Photos], dict[str, str]]
@@ -162,6 +170,39 @@ def test_without_scripts_a_form_certifies_what_is_not_marked(
     assert sorted(map(str, labels_of(catalog).values())) == ["amanita", "amanita", "waiting"]
 
 
+def test_without_scripts_the_part_and_the_marks_outlive_the_session(
+    client: FlaskClient,
+    add_account: Callable[[str, Role], Account],
+    send_form: Callable[..., TestResponse],
+    fill: Fill,
+    catalog: Catalog,
+) -> None:
+    ada = add_account("ada", "expert")
+    first, second, third = fill([("amanita", "amanita")] * 2 + [("boletus", "boletus")])
+    send_form(client, "/login", login="ada", password=PASSWORD)
+    with catalog.begin() as connection:
+        revoke_tokens(connection, ada.id)
+    answer = client.post("/review/waiting?class=amanita", data={"marked": second})
+    assert answer.status_code == 401
+    found = re.findall(r'name="(next|kept|csrf_token)"[^>]* value="([^"]*)"', answer.text)
+    hidden = {name: unescape(value) for name, value in found}
+    page = client.post("/login", data={**hidden, "login": "ada", "password": PASSWORD}).text
+    assert re.findall(r'name="marked" value="(\w+)"( checked)?', page) == [(first, ""), (second, " checked")]
+    assert third not in page
+
+
+def test_a_name_that_nobody_has_used_is_told_in_words(
+    log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog
+) -> None:
+    reviewer = Reviewer(log_in_as("ada", "expert"), fill([("amanita", "amanita")]))
+    reviewer.open("/review/waiting")
+    reviewer.press("/")
+    reviewer.page.keyboard.type("amanito")
+    reviewer.press("Enter")
+    reviewer.page.get_by_text("Nobody has used this name yet").wait_for()
+    assert set(labels_of(catalog).values()) == {"waiting"}
+
+
 def test_the_second_of_two_reviewers_is_told_and_changes_nothing(
     log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog
 ) -> None:
@@ -174,6 +215,7 @@ def test_the_second_of_two_reviewers_is_told_and_changes_nothing(
     one.settle()
     two.press("Enter")
     two.page.get_by_text("ada was first: a photo is now boletus").wait_for()
+    assert "UTC" not in two.page.locator("#told time").inner_text()  # it is the reader's time
     assert labels_of(catalog) == {**truths, first: "boletus"}
 
 
@@ -198,6 +240,95 @@ def test_after_the_session_ended_marks_stay_and_the_same_key_works_once_logged_i
     reviewer.press("Enter")
     page.get_by_text("Certified: 2").wait_for()
     assert reviewer.shown() == [next(iter(truths))]
+
+
+def test_held_keys_certify_and_undo_only_once(log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog) -> None:
+    reviewer = Reviewer(log_in_as("ada", "expert"), fill([("amanita", "amanita")] * 53))
+    page = reviewer.page
+    reviewer.open("/review/waiting")
+    for _ in range(30):  # without a key up between them: the key is held
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    reviewer.press("Enter")  # and once more while the first one is under way
+    page.wait_for_function("() => document.querySelectorAll('#grid > li').length === 3")
+    for _ in range(5):
+        page.keyboard.down("u")
+    page.get_by_text("Undone: 50").wait_for()
+    assert set(labels_of(catalog).values()) == {"waiting"}
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("how", ["correct", "reject"])
+def test_what_could_not_be_corrected_is_not_certified_instead(
+    log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog, how: str
+) -> None:
+    truths = fill([("amanita", "amanita")] * 2 + [("boletus", "boletus")])
+    first, *_ = truths
+    reviewer = Reviewer(log_in_as("ada", "expert"), truths)
+    page = reviewer.page
+    reviewer.open("/review/waiting")
+    page.route("**/review/waiting", lambda route: route.fulfill(status=503, body="<main>Later</main>"), times=1)
+    if how == "correct":
+        reviewer.press("2")
+    else:
+        reviewer.press("Delete")
+        page.keyboard.type("blurred")
+        reviewer.press("Enter")
+    reviewer.press("Enter")  # without waiting for the answer
+    page.get_by_text("Certified: 2").wait_for()
+    assert labels_of(catalog) == {**truths, first: "waiting"}
+    reviewer.press("Enter")
+    reviewer.settle()
+    assert (labels_of(catalog)[first], reviewer.shown()) == ("waiting", [first])
+    assert page.locator("#grid :checked").count() == 1
+
+
+def test_after_a_lost_connection_the_same_keys_work_and_undo_outlives_the_page(
+    log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog
+) -> None:
+    reviewer = Reviewer(log_in_as("ada", "expert"), fill([("amanita", "amanita")] * 2))
+    page = reviewer.page
+    reviewer.open("/review/waiting")
+
+    def fail(route: Any) -> None:
+        if route.request.method == "POST":
+            route.fallback()
+        elif len(failed) == 0:
+            failed.append("lost")
+            route.abort()
+        else:
+            route.fulfill(status=503, content_type="text/html", body="<main>Out of order</main>")
+
+    failed: list[str] = []
+    page.route("**/review/waiting", fail)
+    reviewer.press("Enter")
+    page.get_by_text("The service did not answer.").wait_for()
+    reviewer.press("Enter")
+    page.get_by_text("Out of order").wait_for()
+    page.unroute("**/review/waiting")
+    page.reload()
+    page.get_by_text("Nothing waits here.").wait_for()
+    reviewer.press("u")
+    page.get_by_text("Undone: 2").wait_for()
+    assert len(reviewer.shown()) == 2
+
+
+def test_enter_in_the_large_view_closes_it(log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog) -> None:
+    reviewer = Reviewer(log_in_as("ada", "expert"), fill([("amanita", "amanita")] * 3))
+    page = reviewer.page
+    reviewer.open("/review/waiting")
+    for leave_button in (False, True):
+        reviewer.press("+")
+        page.locator("#large[open]").wait_for()
+        if leave_button:
+            page.locator("#large-title").click()
+        else:
+            page.locator("#large-close").focus()
+        reviewer.press("Enter")
+        page.locator("#large").wait_for(state="hidden")
+    reviewer.press("u")
+    page.get_by_text("There is nothing to undo").wait_for()
+    assert set(labels_of(catalog).values()) == {"waiting"}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -61,6 +61,8 @@ class FeedbackData(BaseModel):
     prediction_id: int
     verdict: str
     corrected_label: str | None
+    instead: str | None
+    proposed_name: str | None
     given_at: datetime
 
 
@@ -70,8 +72,54 @@ class LabelData(BaseModel):
     id: int
     image_sha256: str
     label: str
+    detail: Any
     origin: str
     said_at: datetime
+
+
+class DecisionData(BaseModel):
+    """A decision of the account in a review queue."""
+
+    id: int
+    image_sha256: str
+    queue: str
+    decision: str
+    label: str | None
+    reason: str | None
+    changes: list[dict[str, Any]]
+    decided_at: datetime
+    undone_at: datetime | None
+
+
+class PhotoData(BaseModel):
+    """A stored photo that the account sent first."""
+
+    image_sha256: str
+    media_type: str
+    width: int
+    height: int
+    byte_count: int
+    received_at: datetime
+
+
+class HarvestData(BaseModel):
+    """A photo that models may learn from because of a prediction that the account requested."""
+
+    image_sha256: str
+    model_version: int
+    harvested_at: datetime
+
+
+class PromotionData(BaseModel):
+    """A change of the version in production that the account made."""
+
+    id: int
+    kind: str
+    from_version: int | None
+    to_version: int | None
+    reason: str
+    intended_at: datetime
+    completed_at: datetime | None
 
 
 class EventData(BaseModel):
@@ -103,13 +151,17 @@ class AccountPath(BaseModel):
 
 
 class PersonalData(BaseModel):
-    """All data about the account's owner, oldest first."""
+    """All data about the account's owner, oldest first. Photos and harvests are in the order of the hashes."""
 
     account: AccountData
     tokens: list[TokenData]
     predictions: list[PredictionData]
     feedback: list[FeedbackData]
     labels: list[LabelData]
+    decisions: list[DecisionData]
+    photos: list[PhotoData]
+    harvests: list[HarvestData]
+    promotions: list[PromotionData]
     events: list[EventData]
 
 

@@ -107,5 +107,16 @@ def delete_image(path: ImagePath) -> Response:
 
     Raises: 404, the caller asked about no such photo.
     """
-    erase_photo(application_state.current_catalog(), current_account(), path.sha256)
+    erase_own_photo(path.sha256)
     return Response(status=204)
+
+
+def erase_own_photo(sha256: str) -> None:
+    """Erase a photo that the caller asked about, also from memory.
+
+    Raises: the errors of `erase_photo`; where the bytes could not be deleted, the thumbnail is gone all the same.
+    """
+    try:
+        erase_photo(application_state.current_catalog(), current_account(), sha256)
+    finally:
+        application_state.current().thumbnails.forget(sha256)

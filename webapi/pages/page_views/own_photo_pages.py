@@ -2,14 +2,15 @@
 
 from typing import get_args
 
-from flask import Response, flash, make_response, redirect, request, url_for
+from flask import Response, flash, make_response, redirect, url_for
 from flask_babel import lazy_gettext as _
 
 from ml.errors import CursorError
 from ml.reporting.answered_photos.own_photos import OwnPhotoFilter, Said, list_own_classes, list_own_photos
-from ml.upkeep.erasing import erase_photo
 from webapi import application_state
 from webapi.access.authentication import current_account
+from webapi.api.routes.image_routes import erase_own_photo
+from webapi.pages.form_pages import page_argument
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
 from webapi.pages.page_views.photo_files import read_hash
@@ -25,13 +26,13 @@ _PAGE_SIZE = 24
 def show_photos() -> Response:
     """Show the photos of this account, newest first."""
     catalog, account = application_state.current_catalog(), current_account()
-    wanted = OwnPhotoFilter(request.args.get("species") or None, _said(request.args.get("said")))
+    wanted = OwnPhotoFilter(page_argument("species"), _said(page_argument("said")))
     try:
-        found = list_own_photos(catalog, account, wanted, _PAGE_SIZE, request.args.get("from") or None)
+        found = list_own_photos(catalog, account, wanted, _PAGE_SIZE, page_argument("from"))
     except CursorError:  # an old or mistyped address: show the newest photos
         found = list_own_photos(catalog, account, wanted, _PAGE_SIZE, None)
     species = list_own_classes(catalog, account)
-    is_first = not request.args.get("from")
+    is_first = page_argument("from") is None
     return respond("pages/photos.html", found=found, wanted=wanted, species=species, is_first=is_first)
 
 
@@ -48,8 +49,7 @@ def ask_to_delete(sha256: str) -> Response:
 @page("user")
 def delete_photo(sha256: str) -> Response:
     """Delete a photo for good."""
-    erase_photo(application_state.current_catalog(), current_account(), read_hash(sha256))
-    application_state.current().thumbnails.forget(sha256)
+    erase_own_photo(read_hash(sha256))
     flash(_("The photo is deleted."))
     return make_response(redirect(url_for("own_photos.show_photos"), 303))
 

@@ -1,13 +1,14 @@
 """Review: the queues, and a grid of photos to certify, correct or reject with the keyboard."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
 
 from flask import Response, flash, jsonify, make_response, redirect, request, url_for
-from flask_babel import format_datetime
 from flask_babel import gettext as _
+from markupsafe import Markup
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ml.data.image_viewing import read_known_photo
 from ml.data.reviewing.deciding import Conflict, Decision, decide, undo
 from ml.data.reviewing.queue_reading import (
     Queue,
@@ -19,28 +20,33 @@ from ml.data.reviewing.queue_reading import (
     read_queue,
     read_rejects,
 )
+from ml.errors import ReviewError
 from webapi import application_state
 from webapi.access.authentication import current_account
-from webapi.api.review_models import MAX_DECISIONS, DecisionsBody, UndoBody, describe_entry
+from webapi.api.data_models import Sha256
+from webapi.api.prediction_models import Label
+from webapi.api.review_models import MAX_DECISIONS, DecisionsBody, Seen, UndoBody, describe_entry
 from webapi.application_state import current_catalog
+from webapi.pages.form_pages import page_argument, prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
+from webapi.pages.page_views.photo_files import read_hash
+from webapi.pages.page_words.template_words import write_moment
 from webapi.problems import ProblemError, refuse_invalid
 from webapi.request_deadlines import current_deadline
 
 pages = new_pages("reviewing", __name__)
 
 _BY_DIGIT = 9
-_KEPT = "private, no-cache"
 _Decisions = TypeAdapter(DecisionsBody)
 
 
 class _Card(BaseModel):
     """An item as a form without scripts sends it back."""
 
-    item: str
-    seen: str
-    label: str
+    item: Sha256
+    seen: Seen
+    label: Label | Literal[""]
 
 
 @pages.get("/review")
@@ -63,8 +69,8 @@ def show_rejects(batch_id: int) -> Response:
 def show_queue(queue: Queue) -> Response:
     """Show a page of a queue as a grid."""
     wanted = _wanted(queue)
-    found = read_queue(current_catalog(), wanted, MAX_DECISIONS, request.args.get("cursor") or None)
-    labels = list_labels(current_catalog())
+    found = read_queue(current_catalog(), wanted, MAX_DECISIONS, page_argument("cursor"))
+    labels, typed = list_labels(current_catalog()), prefill()
     return respond(
         "pages/review.html",
         queue=wanted.queue,
@@ -75,7 +81,8 @@ def show_queue(queue: Queue) -> Response:
         batch_id=wanted.batch_id,
         next_cursor=found.next_cursor,
         labels=labels,
-        by_digit=labels[:_BY_DIGIT],
+        by_digit=list(dict.fromkeys([*filter(None, found.counts), *labels]))[:_BY_DIGIT],  # most photos first
+        marked=set() if typed is None else set(typed.getlist("marked")),
         rejections={"other": _("another species"), "none": _("none of the species"), "unsure": _("wrong, unsure what")},
     )
 
@@ -89,7 +96,7 @@ def decide_in_queue(queue: Queue) -> Response:
         decisions = [each.decision_of() for each in _read_decisions(request.form["decisions"]).decisions]
         decided, conflicts = _decide(decisions)
         answer = [{"item": item_id, "decision": number} for item_id, number in decided.items()]
-        return jsonify(decided=answer, told=list(map(_tell, conflicts)), conflicts=[each.item_id for each in conflicts])
+        return jsonify(decided=answer, told=_tell_script(conflicts), conflicts=[each.item_id for each in conflicts])
     cards = _read_cards()
     marked = set(request.form.getlist("marked"))
     decisions = [
@@ -100,7 +107,8 @@ def decide_in_queue(queue: Queue) -> Response:
     decided, conflicts = _decide(decisions) if decisions else ({}, [])
     flash(_("Photos certified: %(count)s", count=len(decided)))
     for conflict in conflicts:
-        flash(_tell(conflict))
+        text, at = _tell(conflict)
+        flash(Markup("{} {}").format(text, "" if at is None else write_moment(at)))
     return make_response(redirect(request.full_path.rstrip("?"), 303))
 
 
@@ -113,7 +121,7 @@ def undo_decisions() -> Response:
     except ValidationError as error:
         refuse_invalid(error)
     outcome = undo(current_catalog(), current_account(), body.ids)
-    return jsonify(undone=outcome.undone, told=list(map(_tell, outcome.conflicts)))
+    return jsonify(undone=outcome.undone, told=_tell_script(outcome.conflicts))
 
 
 @pages.get("/review/similar/<sha256>")
@@ -122,29 +130,18 @@ def list_similar(sha256: str) -> Response:
     """Return the known photos that are similar to a photo, for the large view."""
     service = application_state.current()
     found = service.similar.find(
-        current_catalog(), service.models.current, current_account(), sha256, current_deadline()
+        current_catalog(), service.models.current, current_account(), read_hash(sha256), current_deadline()
     )
     return jsonify(
         photos=[
             {
-                "url": url_for("reviewing.get_known_photo", sha256=each.image_sha256),
+                "url": url_for("photo_files.get_known_thumbnail", sha256=each.image_sha256),
                 "label": each.annotation.label,
                 "credit": ", ".join(filter(None, (each.holder, each.licence))),
             }
             for each in found
         ]
     )
-
-
-@pages.get("/review/known/<sha256>")
-@page("expert")
-def get_known_photo(sha256: str) -> Response:
-    """Return a known photo, which is shown beside another one."""
-    photo = read_known_photo(current_catalog(), sha256)
-    response = Response(photo.content, mimetype=photo.media_type, headers={"Cache-Control": _KEPT, "Vary": "Cookie"})
-    response.set_etag(sha256)
-    response.make_conditional(request)
-    return response
 
 
 def _read_cards() -> list[_Card]:
@@ -155,9 +152,9 @@ def _read_cards() -> list[_Card]:
 
 
 def _wanted(queue: Queue) -> QueueFilter:
-    batch = request.args.get("batch", "")
+    batch = page_argument("batch") or ""
     batch_id = int(batch) if batch.isascii() and batch.isdigit() and len(batch) < 10 else None
-    return QueueFilter(queue, request.args.get("class") or None, batch_id)
+    return QueueFilter(queue, page_argument("class"), batch_id)
 
 
 def _read_decisions(text: str) -> DecisionsBody:
@@ -171,35 +168,37 @@ def _decide(decisions: Sequence[Decision]) -> tuple[dict[str, int], list[Conflic
     if len({each.item_id for each in decisions}) < len(decisions):
         raise ProblemError(422, "invalid-request", "decisions: expected one about each item, got several about one.")
     service = application_state.current()
-    outcome = decide(current_catalog(), current_account(), decisions, service.settings.mirrored_views, service.reader)
+    mirrored = service.settings.mirrored_views
+    try:
+        outcome = decide(current_catalog(), current_account(), decisions, mirrored, service.reader)
+    except ReviewError as error:  # the forms make sure of the rest
+        raise ProblemError(422, "unknown-class", str(error)) from error
     return outcome.decided, outcome.conflicts
 
 
 def _card(shown: Shown) -> dict[str, object]:
     """Return what a card shows, and what a form without scripts sends back of it."""
-    entry, proposed = describe_entry(shown), shown.entry.proposed
-    if shown.entry.said_at is not None and proposed == shown.entry.class_name:
-        proposed = None  # a person rejected it: it is certified by name only, never with all that is not marked
-    card = _Card(item=shown.entry.item_id, seen=shown.seen, label=proposed or "")
-    return {**entry, "proposed": card.label, "card": card.model_dump_json()}
+    card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
+    return {**describe_entry(shown), "proposed": card.label, "card": card.model_dump_json()}
 
 
-def _tell(conflict: Conflict) -> str:
-    """Say in words who decided first."""
+def _tell_script(conflicts: Sequence[Conflict]) -> list[dict[str, str | None]]:
+    """Return what the script tells: texts and times."""
+    told = map(_tell, conflicts)
+    return [{"text": text, "at": None if at is None else at.isoformat(timespec="seconds")} for text, at in told]
+
+
+def _tell(conflict: Conflict) -> tuple[str, datetime | None]:
+    """Say in words who decided first, and when."""
     last = conflict.last
     if last is None:
-        return str(_("A photo was changed since you saw it, so your decision about it was not made."))
+        return str(_("A photo was changed since you saw it, so your decision about it was not made.")), None
     who = last.login or str(_("A former account"))
-    when = format_datetime(last.undone_at or last.decided_at, "short")
     if last.undone_at is not None:
-        return str(_("%(who)s decided about a photo before you and undid it (%(when)s UTC).", who=who, when=when))
+        return str(_("%(who)s decided about a photo before you and undid it.", who=who)), last.undone_at
     if last.reason is not None:
-        return str(
-            _("%(who)s was first, and rejected a photo: %(why)s (%(when)s UTC).", who=who, why=last.reason, when=when)
-        )
-    return str(
-        _("%(who)s was first: a photo is now %(name)s (%(when)s UTC).", who=who, name=last.class_name, when=when)
-    )
+        return str(_("%(who)s was first, and rejected a photo: %(why)s", who=who, why=last.reason)), last.decided_at
+    return str(_("%(who)s was first: a photo is now %(name)s", who=who, name=last.class_name)), last.decided_at
 
 
 def _words() -> dict[Queue, tuple[str, str]]:

@@ -2,10 +2,14 @@
 const written = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
 
-for (const element of document.querySelectorAll("time[datetime]")) {
-  const moment = new Date(element.dateTime);
-  if (!Number.isNaN(moment.valueOf())) {
-    element.textContent = written.format(moment);
-    element.title = exact.format(moment);
+export function showTimes(part) {
+  for (const element of part.querySelectorAll("time[datetime]")) {
+    const moment = new Date(element.dateTime);
+    if (!Number.isNaN(moment.valueOf())) {
+      element.textContent = written.format(moment);
+      element.title = exact.format(moment);
+    }
   }
 }
+
+showTimes(document);

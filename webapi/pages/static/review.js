@@ -1,7 +1,10 @@
 // Review by keyboard: arrows move, space marks (a checkbox does that by itself), a digit or letters correct the photo,
-// Delete rejects it, + enlarges it, Enter certifies all that is not marked, u undoes.
+// Delete rejects it, + enlarges it, Enter certifies all that is not marked, u undoes. In the large view Enter closes it.
 // Without this script the form certifies what is not marked.
 
+import { showTimes } from "./local-times.js";
+
+const REST = 200; // milliseconds
 const form = document.getElementById("review-form");
 const words = form.dataset;
 const state = document.getElementById("state");
@@ -13,9 +16,12 @@ const label = document.getElementById("pick-label");
 const reason = document.getElementById("why-reason");
 const labels = [...document.querySelectorAll("#labels option")].map((option) => option.value);
 const byDigit = [...document.querySelectorAll(".digits li")].map((item) => item.dataset.label);
-const done = []; // numbers of decisions, one list for each step, the last one last
+const kept = `decided ${words.account} ${words.queue}`; // in the tab's storage: undo works after a change of pages
+const done = JSON.parse(sessionStorage.getItem(kept) ?? "[]"); // numbers of decisions, a list for each step
 let current = 0;
 let waiting = Promise.resolve(); // one request at a time, in the order of the keys
+let isCertifying = false;
+let similar = new AbortController(); // of the question that the large view asks
 
 for (const element of document.querySelectorAll(".scripted[hidden]")) element.hidden = false;
 
@@ -50,12 +56,20 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || pick.open || why.open) return;
   const at = event.target;
   const isOurs = large.open || at === document.body || at.closest("#grid, #main:focus") !== null || at === document.querySelector("main");
+  // A key that is held only moves: what it would decide about next, nobody has seen.
+  if (event.repeat && (event.key.length === 1 || event.key === "Enter" || event.key === "Delete")) {
+    event.preventDefault();
+    return;
+  }
   if (!isOurs) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
   if (cards().length && (event.key in steps || event.key === "ArrowUp" || event.key === "ArrowDown")) {
     const step = steps[event.key] ?? (event.key === "ArrowUp" ? -columns() : columns());
     move(current + step, !large.open);
-  } else if (event.key === "Enter") certify();
+  } else if (event.key === "Enter") {
+    if (large.open) large.close();
+    else certify();
+  }
   else if (event.key === "u" || event.key === "U") undo();
   else if (event.key === " " && large.open) box(cards()[current]).click();
   else if (event.key === "Delete") ask(why, reason, "");
@@ -87,12 +101,18 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   certify();
 });
+document.getElementById("certify").addEventListener("click", (event) => {
+  if (event.detail > 1) event.preventDefault(); // a double click means once
+});
 document.getElementById("correct").addEventListener("click", () => ask(pick, label, ""));
 document.getElementById("reject").addEventListener("click", () => ask(why, reason, ""));
 document.getElementById("enlarge").addEventListener("click", enlarge);
 document.getElementById("undo").addEventListener("click", undo);
 document.getElementById("large-close").addEventListener("click", () => large.close());
-large.addEventListener("close", () => move(current));
+large.addEventListener("close", () => {
+  similar.abort();
+  move(current);
+});
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
@@ -139,46 +159,67 @@ function correct(chosen, name) {
 }
 
 function certify() {
-  if (large.open) large.close();
-  waiting = waiting.then(() => {
-    const chosen = cards().filter((card) => !box(card).checked && card.dataset.proposed && !card.classList.contains("sent"));
-    const decisions = chosen.map((card) => ({ ...base(card), decision: "certify", label: card.dataset.proposed }));
-    return decisions.length ? post(decisions, (count) => `${words.certified} ${count}`) : refresh();
+  if (isCertifying) return;
+  isCertifying = true;
+  const chosen = cards().filter((card) => !box(card).checked && card.dataset.proposed && !card.classList.contains("sent"));
+  const decisions = chosen.map((card) => ({ ...base(card), decision: "certify", label: card.dataset.proposed }));
+  for (const card of chosen) card.classList.add("sent");
+  const step = () => (decisions.length ? post(decisions, (count) => `${words.certified} ${count}`) : refresh().then(tell));
+  inTurn(step).then(() => {
+    isCertifying = false;
   });
 }
 
 function send(decisions, describe) {
   for (const { item } of decisions) cardOf(item)?.classList.add("sent");
   move(current + 1, !large.open);
-  waiting = waiting.then(() => post(decisions, describe));
+  inTurn(() => post(decisions, describe));
+}
+
+function inTurn(step) {
+  waiting = waiting.then(step).catch((error) => {
+    reportError(error);
+    tell([{ text: words.offline }]);
+  });
+  return waiting;
 }
 
 async function post(decisions, describe) {
   const answer = await askService(location.pathname, { decisions: JSON.stringify({ decisions }) });
   if (!answer) {
-    for (const { item } of decisions) cardOf(item)?.classList.remove("sent");
+    for (const { item, decision } of decisions) {
+      const card = cardOf(item);
+      card?.classList.remove("sent");
+      // It was called wrong, so it is not certified with all that is not marked.
+      if (card && decision !== "certify") box(card).checked = true;
+    }
     return;
   }
-  if (answer.decided.length) done.push(answer.decided.map((each) => each.decision));
+  if (answer.decided.length) remember([...done, answer.decided.map((each) => each.decision)]);
   const at = cards()[current];
   for (const { item } of decisions) cardOf(item)?.remove();
   move(at?.isConnected ? cards().indexOf(at) : current, !large.open);
   say(describe(answer.decided.length));
   tell(answer.told);
-  if (cards().every((card) => box(card).checked)) await refresh();
+  if (cards().every((card) => box(card).checked)) tell([...answer.told, ...(await refresh())]);
 }
 
 function undo() {
-  waiting = waiting.then(async () => {
+  inTurn(async () => {
     const numbers = done.at(-1);
     if (!numbers) return say(words.nothing);
     const answer = await askService(words.undo, { decisions: JSON.stringify({ ids: numbers }) });
     if (!answer) return;
-    done.pop();
-    await refresh();
+    remember(done.slice(0, -1));
+    const faults = await refresh();
     say(`${words.undone} ${answer.undone.length}`);
-    tell(answer.told);
+    tell([...answer.told, ...faults]);
   });
+}
+
+function remember(steps) {
+  done.splice(0, done.length, ...steps);
+  sessionStorage.setItem(kept, JSON.stringify(done));
 }
 
 // Ask the service; null if it refuses, which is told. A form's token may be older than the session: then once more.
@@ -195,26 +236,43 @@ async function askService(address, fields, isAgain = false) {
     if (token) form.elements.csrf_token.value = token.value;
     if (answer.status === 400 && token && !isAgain) return await askService(address, fields, true);
     say("");
-    const alert = page.querySelector("[role=alert]") ?? page.querySelector("main");
-    tell([answer.status === 401 ? words.ended : alert?.textContent.replace(/\s+/g, " ").trim() || words.offline]);
+    tell([refusal(answer, page)]);
   } catch {
     say("");
-    tell([words.offline]);
+    tell([{ text: words.offline }]);
   }
   return null;
 }
 
-// Show what waits now; marks stay.
+// Why an answer is of no use.
+function refusal(answer, page) {
+  if (answer.status === 401 || answer.redirected) return { text: words.ended };
+  const alert = page.querySelector("[role=alert]") ?? page.querySelector("main");
+  return { text: alert?.textContent.replace(/\s+/g, " ").trim() || words.offline };
+}
+
+// Show what waits now; marks stay, and what is being sent. Gives what there is to tell.
 async function refresh() {
+  let page;
+  try {
+    const answer = await fetch(location.href);
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok || answer.redirected) return [refusal(answer, page)];
+  } catch {
+    return [{ text: words.offline }];
+  }
   const marked = new Set(cards().filter((card) => box(card).checked).map((card) => card.dataset.item));
-  const answer = await fetch(location.href);
-  if (!answer.ok || answer.redirected) return tell([words.ended]);
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const sent = new Set(cards().filter((card) => card.classList.contains("sent")).map((card) => card.dataset.item));
   document.getElementById("page").replaceWith(document.adoptNode(page.getElementById("page")));
   document.querySelector(".classes").replaceWith(document.adoptNode(page.querySelector(".classes")));
-  for (const card of cards()) box(card).checked = marked.has(card.dataset.item);
+  for (const card of cards()) {
+    box(card).checked = marked.has(card.dataset.item);
+    card.classList.toggle("sent", sent.has(card.dataset.item));
+  }
+  showTimes(document.getElementById("page"));
   current = Math.max(0, cards().findIndex((card) => !box(card).checked));
   move(current, !large.open);
+  return [];
 }
 
 function enlarge() {
@@ -230,12 +288,23 @@ function enlarge() {
   showSimilar(card);
 }
 
+// Ask for similar photos once the large view rests on a photo.
 async function showSimilar(card) {
   const list = document.getElementById("large-similar");
   list.replaceChildren();
-  const answer = await fetch(words.similar.replace("-", card.dataset.image)).catch(() => null);
-  const photos = answer?.ok ? (await answer.json()).photos : [];
-  if (cards()[current] !== card) return; // another photo is shown by now
+  similar.abort();
+  similar = new AbortController();
+  const { signal } = similar;
+  await new Promise((resolve) => setTimeout(resolve, REST));
+  if (signal.aborted || !large.open) return;
+  let photos = [];
+  try {
+    const answer = await fetch(words.similar.replace("-", card.dataset.image), { signal });
+    if (answer.ok) ({ photos } = await answer.json());
+  } catch {
+    // Without an answer there are none to show.
+  }
+  if (signal.aborted) return;
   for (const { url, label: name, credit } of photos) {
     const item = document.createElement("li");
     const image = document.createElement("img");
@@ -256,8 +325,16 @@ function say(text) {
   state.textContent = text;
 }
 
+// Args: lines, each a text and at times the moment when it happened.
 function tell(lines) {
-  told.replaceChildren(...lines.map((line) => Object.assign(document.createElement("p"), { className: "message", textContent: line })));
+  told.replaceChildren(
+    ...lines.map(({ text, at }) => {
+      const line = Object.assign(document.createElement("p"), { className: "message", textContent: text });
+      if (at) line.append(" ", Object.assign(document.createElement("time"), { dateTime: at }));
+      return line;
+    }),
+  );
+  showTimes(told);
 }
 
 settle();

@@ -137,7 +137,7 @@ def test_a_rejected_answer_shows_prediction_who_when_and_what_it_is_newest_first
     assert (older.entry.class_name, older.entry.corrected_label, older.entry.login) == ("a", "b", "dan")
     assert older.entry.said_at is not None
     assert older.entry.confidence == pytest.approx(0.95)
-    assert older.entry.proposed == "b"
+    assert (newest.entry.proposed, older.entry.proposed) == (None, "b")  # what a person rejected is not proposed
     with desk.catalog.begin() as connection:
         prediction = find_prediction(connection, first)
         assert prediction is not None

@@ -12,7 +12,16 @@ from flask.testing import FlaskClient
 from ml.catalog.accounts import personal_data
 from ml.catalog.database import Catalog
 from ml.catalog.logs.events import write_event
-from ml.catalog.tables import accounts, annotations, events, feedback, predictions, tokens
+from ml.catalog.tables import (
+    accounts,
+    annotations,
+    events,
+    feedback,
+    predictions,
+    promotions,
+    review_decisions,
+    tokens,
+)
 from webapi.api.routes.account_routes import PersonalData
 
 LogIn = Callable[..., FlaskClient]
@@ -35,6 +44,8 @@ def history(user: FlaskClient, catalog: Catalog, post: Post, serve_version: Any,
     with catalog.begin() as connection:
         said = {"prediction_id": first.id, "account_id": account_id, "verdict": "nok", "corrected_label": "boletus"}
         connection.execute(sa.insert(feedback).values(**said))
+        typed = {"corrected_label": None, "instead": "other", "proposed_name": "a new one"}
+        connection.execute(sa.insert(feedback).values(**said | typed))
         image = connection.execute(sa.text("SELECT id FROM training.items LIMIT 1")).scalar_one()
         label = {
             "item_id": image,
@@ -43,6 +54,11 @@ def history(user: FlaskClient, catalog: Catalog, post: Post, serve_version: Any,
             "said_by": f"account:{account_id}",
         }
         connection.execute(sa.insert(annotations).values(**label))
+        decided = {"item_id": image, "queue": "waiting", "account_id": account_id, "changes": [{"id": image}]}
+        for decision in ({"decision": "reject", "reason": "blurred"}, {"decision": "correct", "class_name": "boletus"}):
+            connection.execute(sa.insert(review_decisions).values(**decided, **decision))
+        moved = {"kind": "promotion", "to_version": 1, "actor": f"account:{account_id}", "reason": "better"}
+        connection.execute(sa.insert(promotions).values(**moved))
         write_event(connection, "client:clicked", f"account:{account_id}", {"where": "here"})
 
 
@@ -56,14 +72,22 @@ def test_one_gets_all_of_one_s_own_data_and_nobody_else_s(
     data = PersonalData.model_validate_json(answer.text)
     assert (data.account.login, data.account.role) == ("a-user", "user")
     assert len({prediction.id for prediction in data.predictions}) == 3
-    assert [item.corrected_label for item in data.feedback] == ["boletus"]
+    said = [(item.corrected_label, item.instead, item.proposed_name) for item in data.feedback]
+    assert said == [("boletus", None, None), (None, "other", "a new one")]
+    assert [(item.decision, item.label, item.reason) for item in data.decisions] == [
+        ("reject", None, "blurred"), ("correct", "boletus", None)
+    ]  # fmt: skip
+    assert {item.image_sha256 for item in data.photos} == {item.image_sha256 for item in data.predictions}
+    assert len(data.photos) == 3
+    assert {item.image_sha256 for item in data.harvests} == {item.image_sha256 for item in data.predictions}
+    assert [item.reason for item in data.promotions] == ["better"]
     assert [item.label for item in data.labels] == ["boletus"]
     assert [(item.kind, item.detail) for item in data.events] == [("client:clicked", {"where": "here"})]
     assert len(data.tokens) == 1
     assert "argon2" not in answer.text
 
     theirs = PersonalData.model_validate_json(expert.get("/user/data").text)
-    assert (theirs.predictions, theirs.feedback, theirs.labels, theirs.events) == ([], [], [], [])
+    assert [name for name, rows in theirs if rows] == ["account", "tokens"]
 
 
 @pytest.mark.usefixtures("history")
@@ -72,7 +96,7 @@ def test_an_erased_account_leaves_its_predictions_to_nobody(user: FlaskClient, c
     assert user.get("/user").status_code == 401
     assert (rows(catalog, accounts), rows(catalog, tokens)) == ([], [])
     assert [row.account_id for row in rows(catalog, predictions)] == [None] * 3
-    assert [row.account_id for row in rows(catalog, feedback)] == [None]
+    assert [(row.account_id, row.proposed_name) for row in rows(catalog, feedback)] == [(None, None)] * 2
     assert "account.erased" in {row.kind for row in rows(catalog, events)}
     assert "a-user" not in str(rows(catalog, events))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -20,7 +21,10 @@ from ml.catalog.images.photo_vectors import index_vectors, save_vectors
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.object_store import backbone_key, image_key
 from ml.catalog.tables import features, items
+from ml.errors import ImageStoreError
 from ml.ingest.folder import ingest_folder
+from ml.serving.picture_decoder.decoder_process import DecoderProcess
+from webapi.access.session_cookie import SESSION_COOKIE
 
 Png = Callable[[int], bytes]
 Post = Callable[..., TestResponse]
@@ -148,6 +152,27 @@ def test_one_erases_one_s_own_photo(user: FlaskClient, admin: FlaskClient, asked
     assert data["predictions"] == []
     assert post(png(1)).status_code == 200  # sent again, it is stored again
     assert statuses(asked, user) == [200]
+
+
+def test_an_erased_photo_leaves_no_thumbnail_in_memory(
+    user: FlaskClient, asked: str, catalog: Catalog, post: Post, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+    shrink = DecoderProcess.shrink
+    monkeypatch.setattr(DecoderProcess, "shrink", lambda *sent: made.append(sent[1]) or shrink(*sent))
+
+    def show() -> int:
+        assert user.get(f"/photos/{asked}/thumbnail").status_code == 200
+        return len(made)
+
+    user.set_cookie(SESSION_COOKIE, user.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer "))
+    assert (show(), show()) == (1, 1)
+    with monkeypatch.context() as broken:  # the photo is erased at once, its bytes later
+        broken.setattr(type(catalog.store), "delete", Mock(side_effect=ImageStoreError("down")))
+        assert user.delete(f"/images/{asked}").status_code == 503
+    assert user.delete(f"/images/{asked}").status_code == 204
+    assert post(png(1)).status_code == 200
+    assert show() == 2
 
 
 def test_nobody_erases_somebody_else_s_photo(

@@ -42,6 +42,15 @@ def refuse_cross_site() -> None:
         )
 
 
+def is_from_elsewhere() -> bool:
+    """Return whether a browser says that another site sent this form.
+
+    Without TLS it only sends `Origin: null`, for forms of this site too, since our policy hides where they come from.
+    """
+    has_hidden_origin = "Sec-Fetch-Site" not in request.headers and request.headers.get("Origin") == "null"
+    return not has_hidden_origin and not _is_own_site()
+
+
 def is_preflight() -> bool:
     """Return whether a browser only asks what another site may send. It sends no credentials with this question."""
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers

@@ -26,6 +26,16 @@ def log_in(login: str, password: str) -> IssuedToken:
         return issue_token(connection, stored.account.id, timedelta(hours=service.settings.token_hours))
 
 
+def begin(account: Account) -> IssuedToken:
+    """Issue a token for an account whose owner has just set a new password.
+
+    Raises: DatabaseUnavailableError.
+    """
+    lifetime = timedelta(hours=application_state.current().settings.token_hours)
+    with application_state.current_catalog().begin() as connection:
+        return issue_token(connection, account.id, lifetime)
+
+
 def has_accounts() -> bool:
     """Return whether anybody can log in.
 

@@ -1,5 +1,6 @@
 """Every error of a page is a page: it says in words what happened, and how to go on. What was typed is not lost."""
 
+import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g, redirect, request, url_for
@@ -8,7 +9,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
-from ml.errors import MycoflowError
+from webapi.access.browser_security import is_from_elsewhere
 from webapi.access.form_sessions import load_key
 from webapi.api.problem_answers import answer_problem
 from webapi.pages.form_pages import safe_page, show_form, typed_now, write_kept
@@ -19,6 +20,7 @@ from webapi.problems import ProblemError, record_problem
 
 _SESSION_ENDED = _("Your session has ended. Log in again: what you typed is kept.")
 _HTML = "text/html"
+_logger = logging.getLogger(__name__)
 _MOST_DISCARDED_BYTES = 64 * 1024 * 1024  # the largest photos of cameras
 _CHUNK_BYTES = 64 * 1024
 
@@ -34,13 +36,16 @@ def answer_error(error: Exception) -> AnyResponse:
         return error.get_response()
     if isinstance(error, CSRFError):
         error = ProblemError(400, "stale-form", "Expected the token of a form of this site, got none that is valid.")
+    if request.method == "POST" and is_from_elsewhere():
+        error = ProblemError(403, "cross-site", "Expected a form of this site, got one that another site sent.")
     if isinstance(error, RequestEntityTooLarge):
         _read_rest()
     problem = record_problem(error)
     words = find_words(problem)
     try:
         response = _respond(problem, words)
-    except (MycoflowError, ProblemError):  # the page that should be shown again fails as well
+    except Exception:
+        _logger.warning("The page of a form could not be shown again.", exc_info=True)
         response = _show_problem(problem, words)
     # A challenge would open the browser's own login box over the page.
     response.headers.extend([each for each in problem.headers if each[0].lower() != "www-authenticate"])
@@ -56,7 +61,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
     is_form = request.method == "POST"
     if problem.slug == "no-session":
         return _ask_to_log_in() if is_form else redirect(url_for("login.show_login", next=_here()), 303)
-    if is_form and problem.slug != "forbidden":
+    if is_form and problem.slug not in {"forbidden", "cross-site"}:
         shown = show_form(_here(), typed_now(), words, problem.status)
         if shown is not None:
             return shown

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, url_for
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from ml.catalog.accounts.tokens import issue_token, revoke_tokens
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from ml.catalog.tables import tokens
+from ml.catalog.tables import metadata, tokens
 from ml.settings import Settings
 from tests.application import application_as_web
-from webapi.access.session_cookie import SESSION_COOKIE
+from webapi.access.session_cookie import SESSION_COOKIE, reads_cookie
+from webapi.pages.page_views import naming_pages
 
 PASSWORD = "correct horse battery"
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -165,19 +166,84 @@ def test_logging_out_revokes_the_token(alice: Account, client: FlaskClient, send
     assert client.get("/").status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/login", "/logout", "/", "/answers/1"])
 @pytest.mark.parametrize("token", [None, "nonsense", "of somebody else"])
 def test_a_form_without_its_token_does_nothing(
-    alice: Account, app: Flask, client: FlaskClient, send_form: SendForm, catalog: Catalog, path: str, token: Any
+    add_account: Callable[[str, Role], Account],
+    app: Flask,
+    client: FlaskClient,
+    send_form: SendForm,
+    catalog: Catalog,
+    token: Any,
 ) -> None:
+    add_account("alice", "admin")
     send_form(client, "/login", login="alice", password=PASSWORD)
-    fields = {"login": "alice", "password": PASSWORD, "url": "https://a.example/b.jpg", "verdict": "ok"}
+    new = {"new_password": "another long password", "again_password": "another long password"}
+    fields = {"login": "alice", "password": PASSWORD, "url": "https://a.example/b.jpg", "verdict": "ok", **new}
     if token == "of somebody else":
         token = TOKEN.findall(app.test_client().get("/login").text)[0]
-    answer = client.post(path, data=fields if token is None else {**fields, "csrf_token": token})
-    assert answer.status_code == 400 if path != "/answers/1" else 404  # there is no such answer to show again
-    assert "open for too long" in answer.text or path == "/answers/1"
-    assert client.get("/").status_code == 200  # and nobody is logged out
+    before = rows_of(catalog)
+    for path in form_pages(app):
+        answer = client.post(path, data=fields if token is None else {**fields, "csrf_token": token})
+        assert (path, answer.status_code) == (path, 400)
+        assert "open for too long" in answer.text, path
+        assert client.get("/").status_code == 200, path  # and nobody is logged out
+    assert rows_of(catalog) == before
+
+
+def form_pages(app: Flask) -> list[str]:
+    """The addresses of all pages that take forms."""
+    values = {"sha256": "0" * 64, "prediction_id": 1, "queue": "waiting"}
+    rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
+    with app.test_request_context():
+        found = [
+            url_for(rule.endpoint, **{name: values[name] for name in rule.arguments})
+            for rule in rules
+            if reads_cookie(app, rule.endpoint)
+        ]
+    assert {"/", "/login", "/logout", "/answers/1", "/review/waiting", "/account/erase"} <= set(found)
+    return found
+
+
+def rows_of(catalog: Catalog) -> dict[str, list[str]]:
+    with catalog.begin() as connection:
+        return {
+            name: sorted(map(repr, connection.execute(sa.select(table)).all()))
+            for name, table in metadata.tables.items()
+        }
+
+
+def test_what_another_site_sends_is_neither_shown_nor_kept(alice: Account, app: Flask) -> None:
+    for path in form_pages(app):
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://a.evil"}):
+            answer = app.test_client().post(path, data={"url": "read this"}, headers=headers)
+            assert (path, answer.status_code) == (path, 403)
+            assert "read this" not in answer.text, path
+            assert "Set-Cookie" not in answer.headers, path
+    own = app.test_client().post("/", data={"url": "read this"}, headers={"Origin": "null"})  # a browser without TLS
+    assert (own.status_code, "read this" in own.text) == (401, True)
+
+
+def test_logging_in_over_a_session_ends_that_one(alice: Account, client: FlaskClient, send_form: SendForm) -> None:
+    send_form(client, "/login", login="alice", password=PASSWORD)
+    cookie = client.get_cookie(SESSION_COOKIE)
+    assert cookie is not None
+    form_token = TOKEN.findall(client.get("/").text)[0]
+    answer = client.post("/login", data={"login": "alice", "password": PASSWORD, "csrf_token": form_token})
+    assert answer.status_code == 303
+    assert client.get("/").status_code == 200
+    assert client.get("/user", headers={"Authorization": f"Bearer {cookie.value}"}).status_code == 401
+
+
+def test_a_page_that_cannot_be_shown_again_does_not_hide_what_happened(
+    alice: Account, client: FlaskClient, send_form: SendForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    send_form(client, "/login", login="alice", password=PASSWORD)
+    monkeypatch.setattr(naming_pages, "prefill", fail)
+    answer = client.post("/", data={"url": "x"})
+    assert (answer.status_code, "open for too long" in answer.text) == (400, True)
 
 
 def test_the_first_start_says_how_to_make_an_account(

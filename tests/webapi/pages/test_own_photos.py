@@ -109,11 +109,36 @@ def test_a_thumbnail_is_small_cached_and_only_for_who_may_see_the_photo(
 
 
 @pytest.mark.parametrize(
-    "path", ["/photos/{}/thumbnail", "/photos/{}/photo", "/known/{}/thumbnail", "/photos/{}/delete"]
+    "path",
+    ["/photos/{}/thumbnail", "/photos/{}/photo", "/known/{}/thumbnail", "/photos/{}/delete", "/review/similar/{}"],
 )
 @pytest.mark.parametrize("sha256", ["0" * 64, "%00" * 64, "../../etc/passwd", "é" * 64, "0" * 63])
 def test_there_is_no_photo_under_a_strange_name(log_in: Callable[..., FlaskClient], path: str, sha256: str) -> None:
-    assert log_in("alice").get(path.format(sha256)).status_code == 404
+    assert log_in("alice", "expert").get(path.format(sha256)).status_code == 404
+
+
+def test_nothing_has_a_name_with_a_nul(
+    log_in: Callable[..., FlaskClient], ask: Callable[..., str], send_form: SendForm
+) -> None:
+    alice = log_in("alice", "expert")
+    path = ask(alice, 1)
+    for address, status in (
+        ("/photos?species=%00", 200),
+        ("/photos?said=%00", 200),
+        ("/photos?from=%00", 200),
+        ("/review/waiting?class=%00", 200),
+        ("/review/waiting?class=a%00b&batch=%00", 200),
+        ("/review/waiting?cursor=%00", 422),
+        ("/login?next=%00", 303),
+    ):
+        assert (address, alice.get(address).status_code) == (address, status)
+    card = {"item": "0" * 64, "seen": "0" * 16, "label": "a"}
+    for address, fields in (
+        *(("/review/waiting", {"shown": json.dumps({**card, name: "\0"})}) for name in card),
+        (path, {"verdict": "nok", "what": "known", "label": "\0"}),
+        (path, {"verdict": "nok", "what": "other", "other_name": "a\0b"}),
+    ):
+        assert send_form(alice, address, **fields).status_code == 422, fields
 
 
 def test_a_deleted_photo_is_gone_with_its_thumbnail(
@@ -218,5 +243,6 @@ def test_an_opinion_that_does_not_fit_is_shown_again_with_what_was_typed(
     alice = log_in("alice")
     answer = send_form(alice, ask(alice, 1), **fields)
     assert answer.status_code == 422
+    assert ("Nobody has used this name yet" in answer.text) == (fields.get("label") == "unheard of")
     for typed in (fields.get("label"), fields.get("other_name")):
         assert not typed or typed in answer.text

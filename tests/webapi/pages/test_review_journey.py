@@ -2,16 +2,22 @@
 
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
+from flask.testing import FlaskClient
 from PIL import Image
+from werkzeug.test import TestResponse
 
+from ml.catalog.accounts.tokens import revoke_tokens
+from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.annotations import Annotation
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
@@ -20,6 +26,8 @@ from ml.catalog.object_store import image_key
 from ml.catalog.tables import items
 from ml.data.membership import Arrival, wait
 from tests.ml.image_rows import add_item
+
+PASSWORD = "correct horse battery"
 
 Photos = list[tuple[str, str]]  # what the source says, what is true
 Fill = Callable[[Photos], dict[str, str]]
@@ -160,6 +168,39 @@ def test_without_scripts_a_form_certifies_what_is_not_marked(
     page.get_by_role("button", name="Certify all that is not marked").click()
     page.get_by_text("Photos certified: 2").wait_for()
     assert sorted(map(str, labels_of(catalog).values())) == ["amanita", "amanita", "waiting"]
+
+
+def test_without_scripts_the_part_and_the_marks_outlive_the_session(
+    client: FlaskClient,
+    add_account: Callable[[str, Role], Account],
+    send_form: Callable[..., TestResponse],
+    fill: Fill,
+    catalog: Catalog,
+) -> None:
+    ada = add_account("ada", "expert")
+    first, second, third = fill([("amanita", "amanita")] * 2 + [("boletus", "boletus")])
+    send_form(client, "/login", login="ada", password=PASSWORD)
+    with catalog.begin() as connection:
+        revoke_tokens(connection, ada.id)
+    answer = client.post("/review/waiting?class=amanita", data={"marked": second})
+    assert answer.status_code == 401
+    found = re.findall(r'name="(next|kept|csrf_token)"[^>]* value="([^"]*)"', answer.text)
+    hidden = {name: unescape(value) for name, value in found}
+    page = client.post("/login", data={**hidden, "login": "ada", "password": PASSWORD}).text
+    assert re.findall(r'name="marked" value="(\w+)"( checked)?', page) == [(first, ""), (second, " checked")]
+    assert third not in page
+
+
+def test_a_name_that_nobody_has_used_is_told_in_words(
+    log_in_as: Callable[..., Any], fill: Fill, catalog: Catalog
+) -> None:
+    reviewer = Reviewer(log_in_as("ada", "expert"), fill([("amanita", "amanita")]))
+    reviewer.open("/review/waiting")
+    reviewer.press("/")
+    reviewer.page.keyboard.type("amanito")
+    reviewer.press("Enter")
+    reviewer.page.get_by_text("Nobody has used this name yet").wait_for()
+    assert set(labels_of(catalog).values()) == {"waiting"}
 
 
 def test_the_second_of_two_reviewers_is_told_and_changes_nothing(

@@ -8,7 +8,7 @@ from flask_babel import lazy_gettext as _
 
 from ml.data.feedback import Effect
 from ml.data.opinions import judge_prediction, list_class_names, spell_class_name
-from ml.errors import MycoflowError
+from ml.errors import FeedbackError, MycoflowError
 from ml.reporting.answered_photos.shown_answers import ShownAnswer, list_names, read_answer
 from ml.serving.explaining.activation_maps import Mapper
 from webapi import application_state
@@ -18,6 +18,7 @@ from webapi.pages.form_pages import prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
 from webapi.pages.page_views.naming_forms import OpinionForm
+from webapi.problems import ProblemError
 from webapi.request_deadlines import current_deadline
 
 pages = new_pages("answers", __name__)
@@ -46,19 +47,25 @@ def judge_answer(prediction_id: int) -> Response:
     if not form.validate():
         return _show(_read(prediction_id), form, 422)
     service = application_state.current()
-    known = list_class_names(application_state.current_catalog(), _read(prediction_id).classes or ())
-    _feedback_id, effect = judge_prediction(
-        application_state.current_catalog(),
-        prediction_id,
-        current_account(),
-        form.verdict.data,
-        spell_class_name(known, form.corrected_label),
-        service.settings.mirrored_views,
-        served=_served(),
-        reader=service.reader,
-        instead=form.instead,
-        proposed_name=spell_class_name(known, form.proposed_name),
-    )
+    shown = _read(prediction_id)
+    known = list_class_names(application_state.current_catalog(), shown.classes or ())
+    label, name = (spell_class_name(known, typed) for typed in (form.corrected_label, form.proposed_name))
+    try:
+        _feedback_id, effect = judge_prediction(
+            application_state.current_catalog(),
+            prediction_id,
+            current_account(),
+            form.verdict.data,
+            label,
+            service.settings.mirrored_views,
+            served=_served(),
+            reader=service.reader,
+            instead=form.instead,
+            proposed_name=name,
+        )
+    except FeedbackError as error:
+        slug = "same-class" if shown.answer.top_class in {label, name} - {None} else "unknown-class"
+        raise ProblemError(422, slug, str(error)) from error
     service.metrics.predictions.count_feedback(form.verdict.data)
     flash(_THANKS[effect])
     return make_response(redirect(url_for("answers.show_answer", prediction_id=prediction_id), 303))

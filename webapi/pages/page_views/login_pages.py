@@ -41,6 +41,9 @@ def log_in() -> Response:
     if not form.validate():
         return respond("pages/login.html", 422, form=form, is_first=not sessions.has_accounts())
     issued = sessions.log_in(form.login.data.strip(), form.password.data)
+    former = read_session()
+    if former is not None:
+        sessions.log_out(former)  # its cookie is replaced: nobody could end it any more
     g.account = find_session_account(issued.token)
     _begin_anew()
     address, typed = safe_page(form.next.data), read_kept(form.kept.data or "")

@@ -1,4 +1,4 @@
-"""Name a photo, and say whether the answer is right."""
+"""Name a photo."""
 
 from flask import Response, make_response, redirect, request, url_for
 

@@ -20,6 +20,7 @@ from ml.data.reviewing.queue_reading import (
     read_queue,
     read_rejects,
 )
+from ml.errors import ReviewError
 from webapi import application_state
 from webapi.access.authentication import current_account
 from webapi.api.data_models import Sha256
@@ -167,13 +168,17 @@ def _decide(decisions: Sequence[Decision]) -> tuple[dict[str, int], list[Conflic
     if len({each.item_id for each in decisions}) < len(decisions):
         raise ProblemError(422, "invalid-request", "decisions: expected one about each item, got several about one.")
     service = application_state.current()
-    outcome = decide(current_catalog(), current_account(), decisions, service.settings.mirrored_views, service.reader)
+    mirrored = service.settings.mirrored_views
+    try:
+        outcome = decide(current_catalog(), current_account(), decisions, mirrored, service.reader)
+    except ReviewError as error:  # the forms make sure of the rest
+        raise ProblemError(422, "unknown-class", str(error)) from error
     return outcome.decided, outcome.conflicts
 
 
 def _card(shown: Shown) -> dict[str, object]:
     """Return what a card shows, and what a form without scripts sends back of it."""
-    card = _Card(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
+    card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
     return {**describe_entry(shown), "proposed": card.label, "card": card.model_dump_json()}
 
 

@@ -112,6 +112,26 @@ _BY_SLUG = {
         _("Somebody was faster"),
         _("Another reviewer decided about these photos first, and that stands. The page shows what is left."),
     ),
+    "unknown-class": Words(
+        _("Nobody has used this name yet"),
+        _("Check its spelling: photos get the names that models or other photos have."),
+    ),
+    "same-class": Words(
+        _("This is the name that you called wrong"),
+        _("Choose another name, or say that the answer is right."),
+    ),
+    "unknown-batch": Words(
+        _("There is no such batch"),
+        _("The address may be mistyped or old."),
+    ),
+    "no-activation-map": Words(
+        _("There is no picture of where the model looked"),
+        _("This model draws none, or another one gave the answer."),
+    ),
+    "cross-site": Words(
+        _("Another site sent this form"),
+        _("Nothing was done. Open the page here, and fill it in yourself."),
+    ),
     "forbidden": Words(
         _("This page is not for your account"),
         _("Ask an admin if you need it."),

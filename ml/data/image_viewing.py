@@ -34,10 +34,18 @@ def may_be_seen_by(account: Account) -> sa.ColumnElement[bool]:
 
 @dataclass(frozen=True)
 class Photo:
-    """The stored bytes of an image, and their media type: image/jpeg or image/png."""
+    """A stored image that somebody may see. Args: media_type, image/jpeg or image/png."""
 
-    content: bytes
+    sha256: str
     media_type: str
+    _catalog: Catalog
+
+    def read(self) -> bytes:
+        """Return the bytes as stored.
+
+        Raises: ImageStoreError.
+        """
+        return self._catalog.store.get(image_key(self.sha256))
 
 
 def demand_visible(connection: sa.Connection, account: Account, sha256: str) -> str:
@@ -52,30 +60,29 @@ def demand_visible(connection: sa.Connection, account: Account, sha256: str) -> 
     return str(group_key)
 
 
-def read_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
-    """Read an image that the account may see.
+def find_photo(catalog: Catalog, account: Account, sha256: str) -> Photo:
+    """Find an image that the account may see. Its bytes are not read yet.
 
-    Raises: UnknownImageError, no image has this hash, or the account may not see it; ImageStoreError;
-        DatabaseUnavailableError.
+    Raises: UnknownImageError, no image has this hash, or the account may not see it; DatabaseUnavailableError.
     """
-    return _read(catalog, sha256, is_not_erased() & may_be_seen_by(account))
+    return _find(catalog, sha256, is_not_erased() & may_be_seen_by(account))
 
 
-def read_known_photo(catalog: Catalog, sha256: str) -> Photo:
-    """Read a photo that every account may see, because answers are compared with it.
+def find_known_photo(catalog: Catalog, sha256: str) -> Photo:
+    """Find a photo that every account may see, because answers are compared with it.
 
-    Raises: UnknownImageError, no such photo has this hash; ImageStoreError; DatabaseUnavailableError.
+    Raises: UnknownImageError, no such photo has this hash; DatabaseUnavailableError.
     """
-    return _read(catalog, sha256, is_known_photo())
+    return _find(catalog, sha256, is_known_photo())
 
 
-def _read(catalog: Catalog, sha256: str, is_visible: sa.ColumnElement[bool]) -> Photo:
+def _find(catalog: Catalog, sha256: str, is_visible: sa.ColumnElement[bool]) -> Photo:
     query = sa.select(images.c.media_type).join_from(images, items).where(images.c.sha256 == sha256, is_visible)
     with catalog.begin() as connection:
         media_type = connection.execute(query.limit(1)).scalar_one_or_none()
     if media_type is None:
         raise _unknown_image()
-    return Photo(catalog.store.get(image_key(sha256)), media_type)
+    return Photo(sha256, media_type, catalog)
 
 
 def _unknown_image() -> UnknownImageError:

@@ -67,20 +67,23 @@ class SimilarPhotos:
             vector = load_features(connection, [sha256], backbone_id, [IDENTITY]).get((sha256, IDENTITY))
         if vector is None:
             try:
-                vector = self._compute(catalog, model, backbone_id, sha256, deadline)
+                vector = self._compute(catalog, model, account, backbone_id, sha256, deadline)
             except WeightsError:  # the backbone was made elsewhere, so no photo can be compared with it
                 return []
         with catalog.begin() as connection:
             return find_similar_photos(connection, backbone_id, vector, SHOWN, outside_group=group_key)
 
     def _compute(
-        self, catalog: Catalog, model: LoadedModel, backbone_id: str, sha256: str, deadline: Deadline
+        self, catalog: Catalog, model: LoadedModel, account: Account, backbone_id: str, sha256: str, deadline: Deadline
     ) -> NDArray[np.float32]:
         """Compute the features of a stored photo, and store them: a fine-tuned model computes only its own."""
-        size, compute = self._backbone(catalog, model, backbone_id)
-        pixels = to_pixels(catalog.store.get(image_key(sha256)), size)
-        with self.admission.computing.enter(deadline):
-            vector: NDArray[np.float32] = compute(pixels[np.newaxis])[0]
+        with self.admission.admit(account.id):
+            size, compute = self._backbone(catalog, model, backbone_id)
+            content = catalog.store.get(image_key(sha256))
+            with self.admission.decoding.enter(deadline):
+                pixels = to_pixels(content, size)
+            with self.admission.computing.enter(deadline):
+                vector: NDArray[np.float32] = compute(pixels[np.newaxis])[0]
         with catalog.begin() as connection:
             if keep_images(connection, [sha256]):  # nobody erased it meanwhile
                 save_features(connection, {(sha256, IDENTITY): vector}, backbone_id)

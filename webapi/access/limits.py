@@ -12,6 +12,8 @@ from ml.settings import Settings
 from webapi.problems import too_many_requests
 
 _UNLIMITED = frozenset({"status.get_status", "status.get_health", "status.get_readiness", "static.get_static"})
+# A page shows fifty of them at once.
+_UNLIMITED_FOR_ACCOUNTS = frozenset({"photo_files.get_thumbnail", "photo_files.get_known_thumbnail"})
 _REDIS_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
 
 
@@ -57,7 +59,7 @@ def init_app(app: Flask, settings: Settings) -> Throttle:
         storage_options=dict(_REDIS_OPTIONS) if is_redis else {},
         in_memory_fallback_enabled=is_redis,
     )
-    limiter.request_filter(lambda: request.endpoint in _UNLIMITED)
+    limiter.request_filter(_is_unlimited)
     limiter.init_app(app)
     return Throttle(limiter, settings)
 
@@ -74,6 +76,10 @@ def address_key() -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _is_unlimited() -> bool:
+    return request.endpoint in _UNLIMITED or ("account" in g and request.endpoint in _UNLIMITED_FOR_ACCOUNTS)
 
 
 def _key() -> str:

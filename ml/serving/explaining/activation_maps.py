@@ -9,7 +9,7 @@ from ml.catalog.class_names import same_class_key
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import find_item_images
 from ml.data.feedback import StoredPrediction, find_prediction
-from ml.data.image_viewing import read_photo
+from ml.data.image_viewing import find_photo
 from ml.deadlines import Deadline
 from ml.errors import LabelError, NoActivationMapError, UnknownImageError, UnknownPredictionError
 from ml.serving.admission import AdmissionControl
@@ -67,7 +67,7 @@ class Mapper:
         if prediction is None or not found or (is_user and prediction.account_id != self.account.id):
             raise _unknown_prediction()
         try:
-            return prediction, read_photo(self.catalog, self.account, found[prediction.item_id]).content
+            return prediction, find_photo(self.catalog, self.account, found[prediction.item_id]).read()
         except UnknownImageError as error:
             raise _unknown_prediction() from error
 

@@ -1,13 +1,10 @@
 """Small copies of photos, made when they are first seen. Memory keeps the latest ones; nothing is stored."""
 
 import threading
-from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from ml.catalog.accounts.user_accounts import Account
-from ml.catalog.database import Catalog
-from ml.data.image_viewing import Photo, demand_visible, read_known_photo, read_photo
+from ml.data.image_viewing import Photo
 from ml.deadlines import Deadline
 from ml.serving.picture_decoder.decoder_process import shared_decoder
 
@@ -22,35 +19,20 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._kept: LRUCache[str, bytes] = LRUCache(_MOST_BYTES, getsizeof=len)
 
-    def read(self, catalog: Catalog, account: Account, sha256: str, deadline: Deadline) -> bytes:
-        """Return a thumbnail, a JPEG, of a photo that the account may see.
+    def read(self, photo: Photo, deadline: Deadline) -> bytes:
+        """Return a thumbnail, a JPEG. Find the photo at each request: that checks who may see it.
 
-        The account's right is checked each time, also for a thumbnail in memory.
-
-        Raises: the errors of `ml.data.image_viewing.read_photo` and `DecoderProcess.shrink`.
+        Raises: ImageStoreError, and the errors of `DecoderProcess.shrink`.
         """
-        with catalog.begin() as connection:
-            demand_visible(connection, account, sha256)
-        return self._keep(sha256, lambda: read_photo(catalog, account, sha256), deadline)
-
-    def read_known(self, catalog: Catalog, sha256: str, deadline: Deadline) -> bytes:
-        """Return a thumbnail of a photo that answers are compared with, which every account may see.
-
-        Raises: the errors of `ml.data.image_viewing.read_known_photo` and `DecoderProcess.shrink`.
-        """
-        photo = read_known_photo(catalog, sha256)
-        return self._keep(sha256, lambda: photo, deadline)
+        with self._lock:
+            kept = self._kept.get(photo.sha256)
+        if kept is None:
+            kept = shared_decoder().shrink(photo.read(), SIDE_PIXELS, deadline)
+            with self._lock:
+                self._kept[photo.sha256] = kept
+        return kept
 
     def forget(self, sha256: str) -> None:
         """Drop the thumbnail of an erased photo."""
         with self._lock:
             self._kept.pop(sha256, None)
-
-    def _keep(self, sha256: str, read: Callable[[], Photo], deadline: Deadline) -> bytes:
-        with self._lock:
-            kept = self._kept.get(sha256)
-        if kept is None:
-            kept = shared_decoder().shrink(read().content, SIDE_PIXELS, deadline)
-            with self._lock:
-                self._kept[sha256] = kept
-        return kept

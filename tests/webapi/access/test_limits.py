@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from ml.errors import SettingsError
 from ml.settings import Settings, load_settings
 from webapi.access import limits
+from webapi.access.session_cookie import SESSION_COOKIE
 from webapi.factory import create_app
 from webapi.problems import ProblemError
 
@@ -76,6 +77,18 @@ def test_what_asks_whether_the_service_lives_is_never_refused(limited: Callable[
     for path in ("/status", "/healthz"):
         assert {client.get(path).status_code for _ in range(10)} == {200}
     assert [client.get("/dbconnex").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+@pytest.mark.parametrize("path", ["/photos/{}/thumbnail", "/known/{}/thumbnail"])
+def test_thumbnails_count_only_without_an_account(limited: Callable[..., Settings], log_in: LogIn, path: str) -> None:
+    app = create_app(limited())
+    alice = log_in("user", application=app)
+    alice.set_cookie(SESSION_COOKIE, alice.environ_base.pop("HTTP_AUTHORIZATION").removeprefix("Bearer "))
+    assert [alice.get(path.format("0" * 64)).status_code for _ in range(10)] == [404] * 10
+    assert alice.get("/photos").status_code == 200
+    for _ in range(4):
+        refused = app.test_client().get(path.format("0" * 64))
+    assert refused.status_code == 429
 
 
 def test_neighbours_in_one_ipv6_network_are_one(limited: Callable[..., Settings]) -> None:

@@ -1,9 +1,11 @@
 """The image files."""
 
+from collections.abc import Callable, Mapping
+
 from flask import Response, jsonify, request
 from pydantic import BaseModel, Field
 
-from ml.data.image_viewing import Photo, read_known_photo, read_photo
+from ml.data.image_viewing import Photo, find_known_photo, find_photo
 from ml.upkeep.erasing import erase_photo
 from webapi import application_state
 from webapi.access.authentication import current_account, requires
@@ -51,7 +53,7 @@ def get_image(path: ImagePath) -> Response:
 
     Raises: 404, there is no such image, or the account may not see it.
     """
-    return _send(path, read_photo(application_state.current_catalog(), current_account(), path.sha256))
+    return _send(path, find_photo(application_state.current_catalog(), current_account(), path.sha256))
 
 
 @api.get("/known-photos/<sha256>", responses={200: _IMAGE, 304: None, 404: Problem})
@@ -61,13 +63,20 @@ def get_known_photo(path: ImagePath) -> Response:
 
     Raises: 404, there is no such photo.
     """
-    return _send(path, read_known_photo(application_state.current_catalog(), path.sha256))
+    return _send(path, find_known_photo(application_state.current_catalog(), path.sha256))
 
 
 def _send(path: ImagePath, photo: Photo) -> Response:
-    response = Response(photo.content, mimetype=photo.media_type, headers=_CACHING)
-    response.set_etag(path.sha256)
+    return answer_if_changed(photo.media_type, path.sha256, _CACHING, photo.read)
+
+
+def answer_if_changed(media_type: str, tag: str, headers: Mapping[str, str], read: Callable[[], bytes]) -> Response:
+    """Return the bytes of a picture, or 304 without reading them if the browser has those with this tag."""
+    response = Response(mimetype=media_type, headers=headers)
+    response.set_etag(tag)
     response.make_conditional(request)
+    if response.status_code == 200:
+        response.set_data(read())
     return response
 
 

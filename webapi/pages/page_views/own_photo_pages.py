@@ -5,6 +5,7 @@ from typing import get_args
 from flask import Response, flash, make_response, redirect, url_for
 from flask_babel import lazy_gettext as _
 
+from ml.data.image_viewing import find_photo
 from ml.errors import CursorError
 from ml.reporting.answered_photos.own_photos import OwnPhotoFilter, Said, list_own_classes, list_own_photos
 from webapi import application_state
@@ -41,7 +42,8 @@ def show_photos() -> Response:
 def ask_to_delete(sha256: str) -> Response:
     """Ask whether a photo shall be deleted."""
     service, catalog = application_state.current(), application_state.current_catalog()
-    service.thumbnails.read(catalog, current_account(), read_hash(sha256), current_deadline())  # which the page shows
+    photo = find_photo(catalog, current_account(), read_hash(sha256))
+    service.thumbnails.read(photo, current_deadline())  # which the page shows
     return respond("pages/delete_photo.html", sha256=sha256)
 
 

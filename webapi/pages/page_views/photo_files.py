@@ -2,12 +2,14 @@
 
 import re
 
-from flask import Response, request
+from flask import Response
 
-from ml.data.image_viewing import read_photo
+from ml.data.image_viewing import Photo, find_known_photo, find_photo
 from ml.errors import UnknownImageError
 from webapi import application_state
 from webapi.access.authentication import current_account
+from webapi.api.routes.image_routes import answer_if_changed
+from webapi.application_state import current_catalog
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.request_deadlines import current_deadline
 
@@ -21,34 +23,28 @@ _CACHING = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 @page("user")
 def get_photo(sha256: str) -> Response:
     """Return a photo."""
-    photo = read_photo(application_state.current_catalog(), current_account(), read_hash(sha256))
-    return _with_tag(Response(photo.content, mimetype=photo.media_type, headers=_CACHING), sha256)
+    photo = find_photo(current_catalog(), current_account(), read_hash(sha256))
+    return answer_if_changed(photo.media_type, sha256, _CACHING, photo.read)
 
 
 @pages.get("/photos/<sha256>/thumbnail")
 @page("user")
 def get_thumbnail(sha256: str) -> Response:
     """Return a thumbnail, with the rights of its photo."""
-    service = application_state.current()
-    content = service.thumbnails.read(
-        application_state.current_catalog(), current_account(), read_hash(sha256), current_deadline()
-    )
-    return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
+    return _send_thumbnail(find_photo(current_catalog(), current_account(), read_hash(sha256)))
 
 
 @pages.get("/known/<sha256>/thumbnail")
 @page("user")
 def get_known_thumbnail(sha256: str) -> Response:
     """Return a thumbnail of a known photo that came with the data: everybody may see those."""
-    service = application_state.current()
-    content = service.thumbnails.read_known(application_state.current_catalog(), read_hash(sha256), current_deadline())
-    return _with_tag(Response(content, mimetype="image/jpeg", headers=_CACHING), f"{sha256}-small")
+    return _send_thumbnail(find_known_photo(current_catalog(), read_hash(sha256)))
 
 
-def _with_tag(response: Response, tag: str) -> Response:
-    response.set_etag(tag)
-    response.make_conditional(request)
-    return response
+def _send_thumbnail(photo: Photo) -> Response:
+    thumbnails, deadline = application_state.current().thumbnails, current_deadline()
+    tag = f"{photo.sha256}-small"
+    return answer_if_changed("image/jpeg", tag, _CACHING, lambda: thumbnails.read(photo, deadline))
 
 
 def read_hash(text: str) -> str:

@@ -9,7 +9,7 @@ from webapi.pages.page_blueprints import page
 from webapi.pages.page_errors import answer_error
 
 STATIC = Path(__file__).parents[1] / "static"
-_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/json"}
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 _EXTENSION = "mycoflow-static"
 

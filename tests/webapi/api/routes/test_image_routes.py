@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
@@ -21,9 +23,11 @@ from ml.catalog.images.photo_vectors import index_vectors, save_vectors
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
 from ml.catalog.object_store import backbone_key, image_key
 from ml.catalog.tables import features, items
-from ml.errors import ImageStoreError
+from ml.errors import BusyError, ImageStoreError
 from ml.ingest.folder import ingest_folder
+from ml.serving import similar_photos
 from ml.serving.picture_decoder.decoder_process import DecoderProcess
+from webapi import application_state
 from webapi.access.session_cookie import SESSION_COOKIE
 
 Png = Callable[[int], bytes]
@@ -144,6 +148,24 @@ def test_bytes_that_are_gone_are_an_outage_that_names_no_place(user: FlaskClient
     assert "/" not in answer.json["detail"]
 
 
+def test_what_the_browser_or_the_memory_has_is_not_read_again(
+    user: FlaskClient, asked: str, ingest: Callable[..., str], catalog: Catalog, admin: FlaskClient
+) -> None:
+    user.set_cookie(SESSION_COOKIE, user.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer "))
+    known = ingest(20)
+    photos = [f"/images/{asked}", f"/photos/{asked}/photo", f"/known-photos/{known}"]
+    thumbnails = [f"/photos/{asked}/thumbnail", f"/known/{known}/thumbnail"]
+    tags = {path: user.get(path).headers["ETag"] for path in (*photos, *thumbnails)}
+    for sha256 in (asked, known):
+        catalog.store.delete(image_key(sha256))
+    for path, tag in tags.items():
+        assert user.get(path, headers={"If-None-Match": tag}).status_code == 304
+        assert user.get(path).status_code == (503 if path in photos else 200)
+    assert user.delete(f"/images/{asked}").status_code == 204
+    for path in (*photos[:2], thumbnails[0]):  # the right goes before the tag
+        assert user.get(path, headers={"If-None-Match": tags[path]}).status_code == 404
+
+
 def test_one_erases_one_s_own_photo(user: FlaskClient, admin: FlaskClient, asked: str, post: Post, png: Png) -> None:
     assert user.delete(f"/images/{asked}").status_code == 204
     assert statuses(asked, user, admin) == [404, 404]
@@ -257,7 +279,7 @@ def test_without_pgvector_the_row_of_similar_photos_is_empty(
 
 def test_a_fine_tuned_model_s_photo_is_compared_by_the_features_of_the_base(
     user: FlaskClient, asked: str, ingest: Callable[..., str], catalog: Catalog,
-    write_bundle: Callable[[Path, int], Path], tmp_path: Path,
+    write_bundle: Callable[[Path, int], Path], tmp_path: Path, app: Flask, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     network = onnx.load(write_bundle(tmp_path / "base", 9) / "model.onnx")
     for output in [each for each in network.graph.output if each.name != "features"]:
@@ -274,6 +296,18 @@ def test_a_fine_tuned_model_s_photo_is_compared_by_the_features_of_the_base(
         base_id = f"{base}:{preprocessing}"
         save_vectors(connection, base_id, {each: np.ones(512, np.float32) for each in known})
         index_vectors(connection, base_id)
+    admission, decode = application_state.current(app).admission, similar_photos.to_pixels
+
+    def decode_one(*photo: Any) -> Any:
+        assert admission.decoding._free == 0
+        return decode(*photo)
+
+    monkeypatch.setattr(similar_photos, "to_pixels", decode_one)
+    with ExitStack() as held:
+        with suppress(BusyError):
+            while True:
+                held.enter_context(admission.admit())
+        assert user.get(f"/images/{asked}/similar").status_code == 503
     answer: Any = user.get(f"/images/{asked}/similar")
     assert answer.status_code == 200, answer.json
     assert {each["sha256"] for each in answer.json["photos"]} <= set(known)

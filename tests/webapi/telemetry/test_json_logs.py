@@ -11,7 +11,7 @@ def record(message: object, *args: object) -> logging.LogRecord:
 
 
 def test_a_line_is_one_json_object_with_the_request_id(app: Flask) -> None:
-    with app.test_request_context("/livez", headers={"X-Request-ID": "abc"}):
+    with app.test_request_context("/healthz", headers={"X-Request-ID": "abc"}):
         app.preprocess_request()
         entry = json.loads(JsonFormatter().format(record("two\nlines of %s", "text")))
     assert (entry["message"], entry["level"], entry["request_id"]) == ("two\nlines of text", "warning", "abc")

@@ -49,7 +49,7 @@ def metrics(tmp_path: Path, write_bundle: Callable[[Path, int], Path]) -> list[M
     part = PartFigures(
         "recent", 0.9, 10, True, NOW, {"boletus": {"image_count": 10, "recall": 0.9}}, [[9, 1], [0, 0]], []
     )
-    drift = DriftCheck(1, *[100] * 6, *[0.1] * 7, ["features"], *[0.9] * 4)
+    drift = DriftCheck(1, *[100] * 6, *[0.1] * 9, ["features"], *[0.9] * 4)
     health = Health(
         champion=1,
         promoted_at=NOW,

@@ -46,7 +46,8 @@ def test_a_night_measures_it_once_and_the_next_computes_nothing(
     cycle.monitor(trained)
     with trained.catalog.begin() as connection:
         first = find_figures(connection, 1)
-    assert first.keys() == {figure.name for figure in NIGHTLY} >= NAMES
+    measured = {figure.name for figure in NIGHTLY if not figure.name.startswith("known_called_novel")}
+    assert first.keys() == measured >= NAMES  # with random weights, novelty is off
     assert all(0 <= value <= 1 for value in first.values())
 
     def refuse(*_: object) -> None:

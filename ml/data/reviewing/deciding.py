@@ -83,7 +83,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Undone:
-    """What became of some undoing. Args: undone, ids of decisions."""
+    """The result of an undo. Args: undone, ids of the decisions that were undone."""
 
     undone: list[int]
     conflicts: list[Conflict]
@@ -146,7 +146,7 @@ def decide(
 
 
 def undo(catalog: Catalog, account: Account, decision_ids: Collection[int]) -> Undone:
-    """Undo decisions, newest first: all items that they changed get their former state back, with its audit log.
+    """Undo decisions, newest first. All items that they changed get their former state back, and the audit log says so.
 
     Args: account, who decided, or an admin.
     Raises:

@@ -132,7 +132,7 @@ class EventData(BaseModel):
 
 
 class NewPassword(Strict):
-    """The present password of the caller, and the new one."""
+    """The current password of the caller, and the new password."""
 
     password: str = Field(max_length=1024)
     new_password: str = Field(min_length=PASSWORD_MIN_LENGTH, max_length=1024)
@@ -220,7 +220,7 @@ def patch_account(path: AccountPath, body: NewRole) -> Response:
 @api.delete("/users/<login>", responses={204: None, 404: Problem, 409: Problem})
 @requires("admin")
 def erase_other(path: AccountPath) -> Response:
-    """Erase an account for good, as its owner may. Its predictions and feedback stay, but without a link to it.
+    """Erase another account for good. Its predictions and feedback stay, but nothing links them to the account.
 
     Raises: 404, there is no such account; 409, it is the last admin account.
     """

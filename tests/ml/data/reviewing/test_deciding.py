@@ -334,6 +334,7 @@ def test_feedback_and_decisions_about_the_same_photo_do_not_block_each_other(des
     """Feedback waits for the decision, and neither is aborted."""
     prediction_id = desk.predict(1, 0.9)
     desk.reject_answer(prediction_id)
+    before = desk.ids("mispredicted")
     with ThreadPoolExecutor(2) as threads:
         for _ in range(10):
             (shown,) = desk.show("mispredicted")
@@ -341,6 +342,7 @@ def test_feedback_and_decisions_about_the_same_photo_do_not_block_each_other(des
             said = threads.submit(desk.reject_answer, prediction_id, "b")
             said.result()
             undo(desk.catalog, desk.people["ada"], decided.result().values())
+    assert desk.ids("mispredicted") == before
 
 
 def test_an_erased_reviewer_leaves_decisions_that_nobody_made(desk: Desk, suspected: list[str]) -> None:

@@ -110,7 +110,7 @@ def test_an_image_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def foreign(ending: Sequence[str], element_type: int = TensorProto.FLOAT) -> bytes:
-    """A network that others trained: a convolution, then one of the usual endings."""
+    """Return a network that was trained elsewhere: a convolution, then the operations in `ending`."""
     dtype = helper.tensor_dtype_to_np_dtype(element_type)
     random = np.random.default_rng(2)
     steps: dict[str, Any] = {

@@ -6,16 +6,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+import werkzeug.test
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
-from werkzeug.test import TestResponse, encode_multipart
+from werkzeug.test import TestResponse, encode_multipart, stream_encode_multipart
 
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
@@ -30,6 +32,13 @@ from webapi import application_state
 from webapi.telemetry import database_metrics
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def uploads_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Werkzeug's client writes an upload above 500 KB to a file that it never closes."""
+    in_memory = partial(stream_encode_multipart, use_tempfile=False)
+    monkeypatch.setattr(werkzeug.test, "stream_encode_multipart", in_memory)
 
 
 @pytest.fixture

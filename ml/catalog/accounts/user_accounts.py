@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ml.catalog.accounts.tokens import is_valid_token, revoke_tokens, token_digest
 from ml.catalog.database import Catalog
-from ml.catalog.tables import accounts, feedback, tokens
+from ml.catalog.tables import accounts, feedback, review_decisions, tokens
 from ml.errors import AccountError, LastAdminError, UnknownAccountError
 
 Role = Literal["user", "expert", "admin"]
@@ -192,13 +192,15 @@ def change_role(connection: sa.Connection, login: str, role: str) -> Account:
 def erase_account(connection: sa.Connection, account: Account) -> None:
     """Delete an account and its tokens. Its predictions and feedback stay without a link to the account.
 
-    The names of unknown classes that it typed go too.
+    The names of unknown classes and the reasons that it typed go too.
 
     Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already.
     """
     _demand_other_admin(connection, account)
     typed = (feedback.c.account_id == account.id) & feedback.c.proposed_name.is_not(None)
     connection.execute(sa.update(feedback).where(typed).values(proposed_name=None))
+    reasoned = (review_decisions.c.account_id == account.id) & (review_decisions.c.reason != "")
+    connection.execute(sa.update(review_decisions).where(reasoned).values(reason=""))
     if not connection.execute(sa.delete(accounts).where(accounts.c.id == account.id)).rowcount:
         raise _unknown(account.login)
 

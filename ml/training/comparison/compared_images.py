@@ -1,6 +1,7 @@
 """The images of a comparison, and answers to each of them from a head that has not seen its group."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,16 +10,15 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ml.app import Workspace, load_version
-from ml.backbones.int8.parity import name_images
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.models.model_versions import find_model_version
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
+from ml.confidence.cross_fitting import divide_by_group, is_answered
 from ml.data.evaluation_sets import current_members, group_keys
 from ml.data.snapshot_rules import nightly_rules, preview_snapshot
+from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError, SettingsError, SnapshotError
-
-FOLDS = 5
-_SEED = 0  # equal images give equal folds
+from ml.tasks.classification.fitting.convex_head import fit_convex_head
 
 Names = NDArray[np.str_]
 
@@ -89,33 +89,17 @@ def read_images(workspace: Workspace, snapshot_id: int | None, needs_evaluation_
 
 
 def name_out_of_group(features: NDArray[np.float32], images: ComparedImages) -> Names:
-    """Let a logistic regression name each image that it was not fitted on: no group is in both parts of a fold.
+    """Let the heads that a retraining would fit name each image that they were not fitted on.
 
     Args: features, float32 (views, n, feature count); the first view is the unchanged image.
-    Returns: (n,).
+    Returns: (n,); empty for an image whose class no other group shows.
+    Raises: TrainingError, the features are not finite.
     """
-    names = np.empty_like(images.labels)
-    for learned, left_out in split_groups(images):
-        shown = [{str(label)} for _ in features for label in images.labels[learned]]
-        names[left_out] = name_images(np.concatenate(features[:, learned]), shown, features[0, left_out])
-    return names
-
-
-def split_groups(images: ComparedImages) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Divide the images into folds of groups, with each class in each fold as far as its groups allow.
-
-    Returns: for each fold, the indices to learn from and the indices that are left out.
-    """
-    import warnings  # noqa: PLC0415
-
-    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - a second
-
-    _, counts = np.unique(images.labels, return_counts=True)
-    folds = StratifiedGroupKFold(min(FOLDS, len(set(images.groups)), counts.max()), shuffle=True, random_state=_SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds is in some of them only
-        split = list(folds.split(images.labels, images.labels, images.groups))
-    return [(learned, left_out) for learned, left_out in split if len(left_out)]
+    classes, labels = np.unique(images.labels, return_inverse=True)
+    divisions = divide_by_group(labels, images.groups.tolist())
+    rows, unlimited = np.arange(len(labels)), Deadline(math.inf)
+    answers = fit_convex_head(features, labels, len(classes), divisions, rows, unlimited).answers
+    return np.where(is_answered(answers), classes[answers.argmax(axis=1)], "")
 
 
 def _champion_classes(workspace: Workspace) -> Sequence[str] | None:

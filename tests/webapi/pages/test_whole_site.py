@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
@@ -21,21 +20,11 @@ from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
 from ml.errors import DatabaseUnavailableError
+from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, find_barriers
 from webapi import application_state
 
-PASSWORD = "correct horse battery"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 MOST_BYTES = 150 * 1024
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>'\"&"
-
-
-def ask(page: Any, photo: Path) -> str:
-    """Name a photo, and return the path of its answer."""
-    page.goto("/")
-    page.locator("#file").set_input_files(photo)
-    page.locator("#send").click()
-    page.wait_for_url("**/answers/*")
-    return "/" + page.url.split("/", 3)[3]
 
 
 def list_paths(answer: str, image: str) -> list[str]:
@@ -60,17 +49,6 @@ def test_no_page_has_a_serious_barrier(log_in_as: Callable[..., Any], photo_file
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     assert find_barriers(page) == []
-
-
-def find_barriers(page: Any) -> list[str]:
-    """What axe finds that is serious or worse."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
-        for each in found
-        if each["impact"] in {"serious", "critical"}
-        for node in each["nodes"]
-    ]
 
 
 def test_pages_are_light_and_ask_no_other_site(log_in_as: Callable[..., Any], photo_file: Path) -> None:

@@ -1,7 +1,6 @@
 """The images of a comparison, and answers to each of them from a head that has not seen its group."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,15 +9,14 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ml.app import Workspace, load_version
+from ml.backbones.int8.parity import name_images
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.models.model_versions import find_model_version
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
-from ml.confidence.cross_fitting import divide_by_group, is_answered
+from ml.confidence.cross_fitting import divide_by_group
 from ml.data.evaluation_sets import current_members, group_keys
 from ml.data.snapshot_rules import nightly_rules, preview_snapshot
-from ml.deadlines import Deadline
 from ml.errors import EvaluationSetError, SettingsError, SnapshotError
-from ml.tasks.classification.fitting.convex_head import fit_convex_head
 
 Names = NDArray[np.str_]
 
@@ -89,17 +87,18 @@ def read_images(workspace: Workspace, snapshot_id: int | None, needs_evaluation_
 
 
 def name_out_of_group(features: NDArray[np.float32], images: ComparedImages) -> Names:
-    """Let the heads that a retraining would fit name each image that they were not fitted on.
+    """Let a logistic regression name each image that it was not fitted on: no group is in both parts of a fold.
 
     Args: features, float32 (views, n, feature count); the first view is the unchanged image.
-    Returns: (n,); empty for an image whose class no other group shows.
-    Raises: TrainingError, the features are not finite.
+    Returns: (n,).
     """
-    classes, labels = np.unique(images.labels, return_inverse=True)
-    divisions = divide_by_group(labels, images.groups.tolist())
-    rows, unlimited = np.arange(len(labels)), Deadline(math.inf)
-    answers = fit_convex_head(features, labels, len(classes), divisions, rows, unlimited).answers
-    return np.where(is_answered(answers), classes[answers.argmax(axis=1)], "")
+    _, labels = np.unique(images.labels, return_inverse=True)
+    names = np.zeros_like(images.labels)  # empty where no division answers
+    for division in divide_by_group(labels, images.groups.tolist()):
+        shown = [{str(label)} for _ in features for label in images.labels[division.fitted]]
+        seen = np.concatenate(features[:, division.fitted])
+        names[division.answered] = name_images(seen, shown, features[0, division.answered])
+    return names
 
 
 def _champion_classes(workspace: Workspace) -> Sequence[str] | None:

@@ -232,7 +232,7 @@ def test_alike_photos_of_a_group_do_not_help_to_name_each_other() -> None:
 def test_few_images_or_groups_give_fewer_folds_and_no_error(labels: list[str], groups: list[str]) -> None:
     images = images_of(labels, groups)
     features = np.random.default_rng(0).standard_normal((1, len(labels), 8)).astype(np.float32)
-    assert set(name_out_of_group(features, images)) <= {*labels, ""}  # nothing where no other group shows the class
+    assert set(name_out_of_group(features, images)) <= {*labels, ""}  # nothing where no fold leaves the image out
 
 
 def test_the_newest_images_are_those_of_the_next_retraining(filled_workspace: Workspace) -> None:

@@ -161,18 +161,18 @@ def reset_account(catalog: Catalog, login: str, password: str) -> None:
         _change(connection, login, password_hash=password_hash, disabled_at=None)
 
 
-def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> bool:
+def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> StoredAccount | None:
     """Set a new password for an account whose owner gave the right one, and revoke its tokens.
 
-    Returns: False if the account has got another password since it was read, was disabled or erased.
+    Returns: the changed account; None if it has got another password since it was read, was disabled or erased.
     Raises: AccountError, the password is too short.
     """
     password_hash = _hash(password)
     with catalog.begin() as connection:
         if not is_unchanged(connection, stored):
-            return False
+            return None
         _change(connection, stored.account.login, password_hash=password_hash)
-        return True
+    return replace(stored, password_hash=password_hash)
 
 
 def change_role(connection: sa.Connection, login: str, role: str) -> Account:

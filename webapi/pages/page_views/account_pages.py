@@ -63,9 +63,8 @@ def change_password() -> Response:
     form = PasswordForm()
     if not form.validate():
         return _show_password(form, 422)
-    account = current_account()
-    sessions.change_own_password(account, form.password.data, form.new_password.data)
-    issued = sessions.begin(account)
+    changed = sessions.change_own_password(current_account(), form.password.data, form.new_password.data)
+    issued = sessions.begin(changed)
     flash(_("Your password is changed. Wherever else you were logged in, you are logged out."))
     response = make_response(redirect(url_for("account.show_account"), 303))
     keep_session(response, issued)

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from ml.catalog import database
+from ml.catalog.accounts.tokens import issue_token, revoke_tokens
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.tables import accounts
 from ml.settings import Settings
 from tests.deployments import administer
 from webapi import application_state
+from webapi.access.session_cookie import SESSION_COOKIE
 
 PASSWORD = "correct horse battery"
 UNLIMITED = "1000000 per minute"
@@ -89,14 +94,18 @@ def open_browser(chromium: Any, site: str) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def log_in_as(open_browser: Callable[..., Any], add_account: Callable[[str, Role], Account]) -> Callable[..., Any]:
-    """Opens the window of a person who is logged in: log_in_as("alice", "user", locale="fr")."""
+def log_in_as(
+    open_browser: Callable[..., Any], add_account: Callable[[str, Role], Account], catalog: Catalog, site: str
+) -> Callable[..., Any]:
+    """Opens the first page of a person whose browser has a session: log_in_as("alice", "user", locale="fr")."""
 
     def open_logged_in(login: str, role: Role = "user", **options: Any) -> Any:
-        add_account(login, role)
+        account = add_account(login, role)
+        with catalog.begin() as connection:
+            token = issue_token(connection, account.id, timedelta(hours=1)).token
         page = open_browser(**options)
-        page.goto("/login")
-        log_in_here(page, login)
+        page.context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": site, "httpOnly": True}])
+        page.goto("/")
         return page
 
     return open_logged_in
@@ -116,6 +125,12 @@ def ask(page: Any, photo: Path) -> str:
     page.locator("#send").click()
     page.wait_for_url("**/answers/*")
     return "/" + page.url.split("/", 3)[3]
+
+
+def end_sessions(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        for account_id in connection.scalars(sa.select(accounts.c.id)).all():
+            revoke_tokens(connection, account_id)
 
 
 def find_barriers(page: Any) -> list[str]:

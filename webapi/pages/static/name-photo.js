@@ -49,7 +49,20 @@ function take(transfer) {
   else if (address) {
     url.value = address;
     url.closest("details").open = true;
+    forgetPhoto();
   }
+}
+
+// What was named last is sent: an address takes the place of a photo, as a photo takes that of an address.
+url.addEventListener("input", () => {
+  if (url.value.trim()) forgetPhoto();
+});
+
+function forgetPhoto() {
+  choice += 1;
+  photo = null;
+  preview.hidden = true;
+  say("");
 }
 
 async function choose(file) {

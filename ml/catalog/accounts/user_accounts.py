@@ -147,7 +147,7 @@ def disable_account(connection: sa.Connection, login: str) -> None:
 
     Raises: UnknownAccountError; LastAdminError, it is the last enabled admin.
     """
-    _demand_other_admin(connection, demand_account(connection, login))
+    demand_other_admin(connection, demand_account(connection, login))
     _change(connection, login, disabled_at=sa.func.clock_timestamp())
 
 
@@ -184,7 +184,7 @@ def change_role(connection: sa.Connection, login: str, role: str) -> Account:
     _read_role(role)
     account = demand_account(connection, login)
     if role != "admin":
-        _demand_other_admin(connection, account)
+        demand_other_admin(connection, account)
     connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(role=role))
     return account
 
@@ -196,7 +196,7 @@ def erase_account(connection: sa.Connection, account: Account) -> None:
 
     Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already.
     """
-    _demand_other_admin(connection, account)
+    demand_other_admin(connection, account)
     typed = (feedback.c.account_id == account.id) & feedback.c.proposed_name.is_not(None)
     connection.execute(sa.update(feedback).where(typed).values(proposed_name=None))
     reasoned = (review_decisions.c.account_id == account.id) & (review_decisions.c.reason != "")
@@ -205,8 +205,11 @@ def erase_account(connection: sa.Connection, account: Account) -> None:
         raise _unknown(account.login)
 
 
-def _demand_other_admin(connection: sa.Connection, account: Account) -> None:
-    """Demand an enabled admin besides this account, unless it is none itself."""
+def demand_other_admin(connection: sa.Connection, account: Account) -> None:
+    """Demand an enabled admin besides this account, unless it is none itself.
+
+    Raises: LastAdminError.
+    """
     admins = sa.select(accounts.c.id).where(accounts.c.role == "admin", accounts.c.disabled_at.is_(None))
     # The row locks make two admins who leave at the same time wait for each other.
     ids = connection.execute(admins.order_by(accounts.c.id).with_for_update()).scalars().all()

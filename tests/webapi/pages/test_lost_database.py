@@ -149,13 +149,16 @@ def test_marks_of_a_review_without_scripts_are_sent_again(
 def test_a_password_is_typed_again(log_in_as: Callable[..., Any], database_down: Outage) -> None:
     page = log_in_as("alice")
     page.goto("/account/erase")
+    page.get_by_role("radio", name="Leave them").check()
     page.locator("[name=password]").fill(PASSWORD)
     with database_down():
         page.get_by_role("button", name="Erase my account").click()
         page.get_by_role("heading", name=DOWN).wait_for()
     assert PASSWORD not in page.content()
-    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Send it again").click()
     page.get_by_role("heading", name="Erase my account?").wait_for()
+    page.get_by_text("Type your present password.").wait_for()
+    assert page.get_by_role("radio", name="Leave them").is_checked()
 
 
 def test_what_another_site_sends_meanwhile_is_not_repeated(client: FlaskClient, database_down: Outage) -> None:

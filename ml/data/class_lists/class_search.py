@@ -6,7 +6,7 @@ from ml.catalog.class_names import same_class_key, search_key
 
 __all__ = ["ClassSearch", "search_key"]
 
-_NEAR_SHARE = 0.5
+_NEAR_SHARE = 0.4
 
 
 class ClassSearch:

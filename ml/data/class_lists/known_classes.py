@@ -1,13 +1,14 @@
-"""The classes that people may name: those of items, and those of the model that answers."""
+"""The classes that people may name: those of items, and those of the models that answer now and next."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+import sqlalchemy as sa
 from cachetools import TTLCache
 
 from ml.catalog.database import Catalog
-from ml.catalog.items.item_classes import list_item_classes
+from ml.catalog.items.item_classes import list_item_classes, list_newest_classes, list_reviewed_classes
 from ml.data.class_lists.class_search import ClassSearch
 
 _KEPT_SECONDS = 60.0
@@ -28,7 +29,7 @@ class KnownClasses:
 
         Args:
             served: classes of the model that answers.
-            with_stated: also the names that only sources have given, for reviewers.
+            with_stated: also the names that only sources have given, and all of the review queues, for reviewers.
         Raises: DatabaseUnavailableError.
         """
         key = (with_stated, tuple(served))
@@ -36,8 +37,7 @@ class KnownClasses:
             known = self._kept.get(key)
         if known is None:
             with catalog.begin() as connection:
-                of_items = list_item_classes(connection)
-            known = ClassSearch({*served, *(each for each in of_items if with_stated or of_items[each])})
+                known = ClassSearch(_list(connection, served, with_stated))
             with self._lock:
                 self._kept[key] = known
         return known
@@ -50,3 +50,9 @@ class KnownClasses:
         with self._lock:
             self._kept.clear()
         return self.read(catalog, served, with_stated)
+
+
+def _list(connection: sa.Connection, served: Sequence[str], with_stated: bool) -> set[str]:
+    of_items = list_item_classes(connection)
+    names = {*served, *list_newest_classes(connection), *(each for each in of_items if with_stated or of_items[each])}
+    return names.union(list_reviewed_classes(connection)) if with_stated else names

@@ -3,18 +3,22 @@
 import secrets
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from ml.catalog.annotations import Annotation
+from ml.catalog.answers import Answer
 from ml.catalog.class_names import search_key
 from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
-from ml.catalog.items.item_classes import list_item_classes
+from ml.catalog.items.item_classes import list_item_classes, list_newest_classes, list_reviewed_classes
 from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.logs.results import save_result
 from ml.data.class_lists.class_search import ClassSearch
 from ml.data.class_lists.known_classes import KnownClasses
 from ml.data.feedback import known_labels, list_spellings
 from ml.data.membership import Arrival, wait
+from tests.ml.image_rows import add_item
 
 AddImages = Callable[..., list[str]]
 NAMES = ["Amanita muscaria", "amanita_pantherina", "Boletus edulis", "Cèpe d\u2019été", "Œdemansiella", "bløt"]
@@ -139,9 +143,27 @@ def test_each_class_is_read_once_with_whether_only_sources_say_so(catalog: Catal
         assert list_spellings(connection) == ["cat", "dog", "owl", "fox"]
 
 
+@pytest.mark.usefixtures("fill")
+def test_people_may_name_what_the_next_model_knows_and_reviewers_what_any_model_said(
+    catalog: Catalog, add_champion: Callable[..., None]
+) -> None:
+    add_champion(1, 0.9)  # of the classes a and b
+    with catalog.begin() as connection:
+        add_item(connection, "1" * 64)
+        save_result(connection, "1" * 64, 1, Answer("once known", 0.6, 0.2, np.float32([0.4, 0.6])))
+        add_item(connection, "2" * 64)
+        save_result(connection, "2" * 64, 1, Answer(None, 0.6, 0.2, np.float32([0.4, 0.6])))
+        assert list_reviewed_classes(connection) == ["dog", "fox", "once known"]
+        assert list_newest_classes(connection) == ["b", "a"]
+    classes = KnownClasses()
+    assert classes.read(catalog, []).names == ["a", "b", "cat", "dog", "owl"]
+    assert classes.read(catalog, [], with_stated=True).names == ["a", "b", "cat", "dog", "fox", "once known", "owl"]
+
+
 def test_without_items_there_are_no_classes(catalog: Catalog) -> None:
     with catalog.begin() as connection:
         assert list_item_classes(connection) == {}
+        assert list_reviewed_classes(connection) == list_newest_classes(connection) == []
 
 
 @pytest.mark.usefixtures("fill")

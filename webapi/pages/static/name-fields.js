@@ -28,6 +28,7 @@ export function listNames(input, address, { marksMeant = false, take = () => {} 
     input.setAttribute(name, value);
   }
   let marked = -1;
+  let isOld = true; // the list is of former letters
   let timer;
   let asking = new AbortController();
 
@@ -51,6 +52,7 @@ export function listNames(input, address, { marksMeant = false, take = () => {} 
     );
     list.hidden = !names.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
+    isOld = false;
     mark(-1);
   }
 
@@ -58,6 +60,7 @@ export function listNames(input, address, { marksMeant = false, take = () => {} 
     clearTimeout(timer);
     asking.abort();
     fill([]);
+    isOld = true;
     state.textContent = "";
   }
 
@@ -80,7 +83,9 @@ export function listNames(input, address, { marksMeant = false, take = () => {} 
   }
 
   input.addEventListener("input", () => {
-    mark(-1); // the list is of the former letters
+    mark(-1);
+    isOld = true;
+    asking.abort();
     clearTimeout(timer);
     timer = setTimeout(show, REST);
   });
@@ -88,14 +93,18 @@ export function listNames(input, address, { marksMeant = false, take = () => {} 
     if (list.hidden) show();
   });
   input.addEventListener("blur", close);
-  input.addEventListener("keydown", (event) => {
+  async function step(way) {
+    if (isOld) await show();
     const count = list.children.length;
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      if (!count) show();
-      else if (marked < 0) mark(event.key === "ArrowDown" ? 0 : count - 1);
-      else mark((marked + (event.key === "ArrowDown" ? 1 : -1) + count) % count);
-    } else if (event.key === "Enter" && marked >= 0) choose(list.children[marked]);
-    else if (event.key === "Escape" && count) close();
+    if (!count) return;
+    if (marked < 0) mark(way > 0 ? 0 : count - 1);
+    else mark((marked + way + count) % count);
+  }
+
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") step(event.key === "ArrowDown" ? 1 : -1);
+    else if (event.key === "Enter" && marked >= 0) choose(list.children[marked]);
+    else if (event.key === "Escape" && !list.hidden) close();
     else return;
     event.preventDefault();
     event.stopPropagation();

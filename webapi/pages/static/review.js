@@ -20,6 +20,8 @@ const kept = `decided ${words.account} ${words.queue}`; // in the tab's storage:
 const done = JSON.parse(sessionStorage.getItem(kept) ?? "[]"); // numbers of decisions, a list for each step
 let current = 0;
 let waiting = Promise.resolve(); // one request at a time, in the order of the keys
+let pressedAt = 0; // when the key was pressed whose request is under way
+let toldAt = 0;
 let isCertifying = false;
 let similar = new AbortController(); // of the question that the large view asks
 
@@ -197,7 +199,12 @@ function send(chosen, decide, describe, suggest = () => []) {
 }
 
 function inTurn(step) {
-  waiting = waiting.then(step).catch((error) => {
+  const at = performance.now();
+  const begin = () => {
+    pressedAt = at;
+    return step();
+  };
+  waiting = waiting.then(begin).catch((error) => {
     reportError(error);
     tell([{ text: words.offline }]);
   });
@@ -221,7 +228,7 @@ async function post(decisions, describe) {
   move(at?.isConnected ? cards().indexOf(at) : current, !large.open);
   say(describe(answer.decided.length));
   tell(answer.told);
-  if (cards().every((card) => box(card).checked)) tell([...answer.told, ...(await refresh())]);
+  if (cards().every((card) => box(card).checked)) tell(await refresh());
   return true;
 }
 
@@ -355,9 +362,12 @@ function say(text) {
   state.textContent = text;
 }
 
+// What was told after the key was pressed stays: nobody has read it yet.
 // Args: lines, each a text and at times the moment when it happened.
 function tell(lines) {
-  told.replaceChildren(
+  if (toldAt < pressedAt) told.replaceChildren();
+  if (lines.length) toldAt = performance.now();
+  told.append(
     ...lines.map(({ text, at }) => {
       const line = Object.assign(document.createElement("p"), { className: "message", textContent: text });
       if (at) line.append(" ", Object.assign(document.createElement("time"), { dateTime: at }));

@@ -8,6 +8,7 @@ from airflow.sdk import CronTriggerTimetable, Metadata, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags.assets import RETRAINING_REQUESTED
+from dags.photo_index import index_photos
 from dags.task_defaults import TASK_DEFAULTS
 
 
@@ -67,15 +68,6 @@ def monitor_production() -> None:
 
         with open_workspace() as workspace:
             cycle.measure_drift(workspace)
-
-    @task
-    def index_photos() -> None:
-        """Index the known photos by the champion's features."""
-        from ml import cycle
-        from ml.app import open_workspace
-
-        with open_workspace() as workspace:
-            cycle.index_photos(workspace)
 
     @task.short_circuit
     def is_due(reasons: str) -> str:

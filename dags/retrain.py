@@ -41,6 +41,7 @@ def retrain() -> None:
     **snapshot** pins pool images, the newest by default. **train** trains a model on them. **register** registers it as
     a model version. **evaluate** scores challenger and champion on the same evaluation set. **gate** decides, and
     stores its reasons. **promote** follows the gate's decision: it moves the alias `production`, or keeps the champion.
+    **index_photos** indexes the known photos by the new champion's features.
 
     One run is one attempt, and the run's id names it. A failed task can be cleared and run again: it continues with the
     same snapshot and the same model version.

@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, chain, task
 
 from dags.mlflow_link import MlflowRunLink
+from dags.photo_index import index_photos
 
 # MYCOFLOW_TRAINING_BUDGET_MINUTES is 30 by default. The rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
@@ -137,3 +138,4 @@ def train_and_judge(attempt_id: Any) -> None:
     *judged, asked, promoted = steps
     chain(*judged, asked, _approval(), promoted)
     chain(asked, promoted)
+    chain(promoted, index_photos())

@@ -27,7 +27,7 @@ from ml.catalog.models.verdicts import StoredVerdict
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
-from ml.errors import CatalogError, NoChampionError, RegistryStateError, RegistryUnavailableError
+from ml.errors import CatalogError, MycoflowError, NoChampionError, RegistryStateError, RegistryUnavailableError
 from ml.evaluation import monitoring, promotion
 from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
@@ -332,7 +332,10 @@ def retrain(
     in_production = promote_challenger(workspace, attempt_id)
     report("promote", 1, 1)
     if in_production == version:
-        index_photos(workspace)
+        try:
+            index_photos(workspace)
+        except MycoflowError as error:  # the version is in production all the same, and the nightly check indexes too
+            logger.warning("The known photos are not indexed for version %d: %s", version, error)
     return RetrainReport(version, verdict, in_production)
 
 

@@ -47,10 +47,14 @@ def _onnx_model(projection: np.ndarray, kernel: np.ndarray, bias: np.ndarray) ->
 
 def write_tiny_bundle(folder: Path, seed: int) -> Path:
     """Write a bundle. All bundles have the same backbone; each seed has its own head."""
+    kernel = np.random.default_rng(seed).normal(size=(512, len(CLASSES))).astype(np.float32) / 8
+    return write_headed_bundle(folder, kernel, np.zeros(len(CLASSES), np.float32))
+
+
+def write_headed_bundle(folder: Path, kernel: np.ndarray, bias: np.ndarray, **facts: object) -> Path:
+    """Write a bundle with a head, float32 (512, 4) and (4,), and with further facts in its card."""
     folder.mkdir(parents=True)
     projection = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
-    kernel = np.random.default_rng(seed).normal(size=(512, len(CLASSES))).astype(np.float32) / 8
-    bias = np.zeros(len(CLASSES), np.float32)
     onnx.save(_onnx_model(projection, kernel, bias), str(folder / "model.onnx"))
     np.savez(folder / "head.npz", kernel=kernel, bias=bias)
     card = {
@@ -60,6 +64,7 @@ def write_tiny_bundle(folder: Path, seed: int) -> Path:
         "precision": "fp32",
         "backbone_weights": "random:0",
         "backbone_id": f"{'0' * 64}:{PREPROCESSING_VERSION}",
+        **facts,
     }
     (folder / "model.json").write_text(json.dumps(card))
     return folder

@@ -30,4 +30,9 @@ class Answer:
     @property
     def is_novel(self) -> bool:
         """Whether the item seems to show none of the known classes. False if novelty is not measured."""
-        return self.novelty is not None and self.novelty > 1
+        return is_novel(self.novelty)
+
+
+def is_novel(novelty: float | None) -> bool:
+    """Return whether an item with this novelty seems to show none of the known classes. Args: novelty, as in Answer."""
+    return novelty is not None and novelty > 1

@@ -549,7 +549,7 @@ review_decisions = Table(
     Column("queue", Text, nullable=False),
     Column("decision", Text, nullable=False),  # certify, correct or reject
     Column("class_name", Text),
-    Column("reason", Text),  # of a rejection
+    Column("reason", Text),  # of a rejection; empty after the account is erased
     Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="SET NULL")),
     Column("changes", JSONB, nullable=False),  # each item that it changed: id, former and new state
     _at("decided_at"),

@@ -54,9 +54,11 @@ def judge_prediction(
         ForbiddenError: another account made the prediction, and this one is neither an expert nor an admin.
         UnknownVersionError: the classes of the prediction's version are unknown.
         LabelError: the task cannot read the corrected label, or the proposed name cannot name a class.
-        FeedbackError: the corrected label does not fit the verdict, or is unknown.
+        FeedbackError: the corrected label does not fit the verdict, or is unknown; or what is said in its place does
+            not fit.
         DatabaseUnavailableError, ImageStoreError.
     """
+    _check_instead(verdict, corrected_label, instead, proposed_name)
     corrected = None if corrected_label is None else reader.read_label(corrected_label)
     name = None if proposed_name is None else read_class_name(proposed_name)
     prediction = _find(catalog, prediction_id, account)
@@ -90,6 +92,15 @@ def _classes(connection: sa.Connection, version: int, served: Mapping[int, Seque
             f"The classes of model version {version} are unknown here, so its predictions accept no feedback."
         )
     return classes
+
+
+def _check_instead(
+    verdict: Verdict, corrected_label: str | None, instead: Instead | None, proposed_name: str | None
+) -> None:
+    if instead is not None and (verdict == "ok" or corrected_label is not None):
+        raise FeedbackError("instead: expected it only with `nok` and without a corrected_label.")
+    if proposed_name is not None and instead != "other":
+        raise FeedbackError("proposed_name: expected it only with instead `other`.")
 
 
 def _opinion(verdict: Verdict, predicted: str | None, corrected: Annotation | None) -> Opinion:

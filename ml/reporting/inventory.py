@@ -113,8 +113,8 @@ def _describe_backbone(backbone: StoredBackbone | None) -> dict[str, str]:
 def _describe_similar(connection: sa.Connection, version: int | None) -> str:
     if find_extension(connection) is None:
         return (
-            "not shown: the database has no pgvector. Install it, run `CREATE EXTENSION vector` as a superuser of the "
-            "database, then `mycoflow monitor`"
+            "not shown: the database has no pgvector 0.8 or later. Install it, run `CREATE EXTENSION vector` or "
+            "`ALTER EXTENSION vector UPDATE` as a superuser of the database, then `mycoflow monitor`"
         )
     known = None if version is None else model_versions.find_model_version(connection, version)
     count = 0 if known is None else count_vectors(connection, find_base_backbone(connection, known.backbone_id))

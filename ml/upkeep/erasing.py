@@ -1,9 +1,12 @@
 """Erase accounts and photos, which their owners may request (GDPR, article 17)."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 import sqlalchemy as sa
 
 from ml.catalog.accounts.personal_data import actor_name
-from ml.catalog.accounts.user_accounts import Account, demand_account, erase_account
+from ml.catalog.accounts.user_accounts import Account, demand_account, demand_other_admin, erase_account
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import drop_image, is_not_erased
 from ml.catalog.locks import UPKEEP, image_lock, lock_membership
@@ -22,6 +25,7 @@ from ml.catalog.tables import (
     results,
 )
 from ml.data.membership import erase
+from ml.deadlines import Deadline
 from ml.errors import UnknownImageError
 
 _OF_ACCOUNTS = ("upload", "url")  # sources of items that accounts sent
@@ -74,6 +78,28 @@ def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
                 erase(connection, sha256, actor_name(account))
         if not is_kept and not _is_upkeep_running(catalog):
             _delete_photo(catalog, sha256)
+
+
+def erase_photos(catalog: Catalog, account: Account, deadline: Deadline, on_erased: Callable[[str], object]) -> int:
+    """Erase all photos that an account asked about, as `erase_photo` does, before the account itself is erased.
+
+    Args: deadline, no further photo after it; on_erased, called with the hash of each photo, also after a failure.
+    Returns: the number of photos that are left for the next call.
+    Raises: LastAdminError, the account cannot be erased, so nothing is; and the errors of erase_photo.
+    """
+    asked = sa.select(results.c.item_id).join(predictions).where(predictions.c.account_id == account.id)
+    with catalog.begin() as connection:
+        demand_other_admin(connection, account)
+        hashes = connection.scalars(asked.distinct()).all()
+    for done, sha256 in enumerate(hashes):
+        if not deadline.remaining():
+            return len(hashes) - done
+        try:
+            with suppress(UnknownImageError):  # another request erased it meanwhile
+                erase_photo(catalog, account, sha256)
+        finally:
+            on_erased(sha256)
+    return 0
 
 
 def find_unfinished(connection: sa.Connection) -> dict[str, int]:

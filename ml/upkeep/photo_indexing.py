@@ -10,6 +10,7 @@ from ml.backbones.features import BATCH_IMAGES, ensure_features
 from ml.backbones.onnx_runtime import OnnxBackbone
 from ml.backbones.served_backbone import find_base_backbone, load_served_backbone
 from ml.catalog.images.photo_vectors import find_unstored, index_vectors, save_vectors
+from ml.catalog.items.image_records import keep_images
 from ml.catalog.vector_extension import find_extension
 from ml.deadlines import Deadline
 
@@ -37,9 +38,11 @@ def index_photos(workspace: Workspace, version: int, deadline: Deadline) -> int:
         if not missing:
             break
         features = ensure_features(catalog, reader.compute, reader.backbone_id, reader.image_size, missing)
+        vectors = dict(zip(missing, features, strict=True))
         with catalog.begin() as connection:
-            save_vectors(connection, reader.backbone_id, dict(zip(missing, features, strict=True)))
-        added += len(missing)
+            kept = keep_images(connection, missing)  # the others were erased meanwhile
+            save_vectors(connection, reader.backbone_id, {sha256: vectors[sha256] for sha256 in kept})
+        added += len(kept)
     with catalog.begin() as connection:
         index_vectors(connection, reader.backbone_id)
     return added

@@ -10,7 +10,7 @@ import pytest
 from ml.cycle import INGEST_SECONDS
 from webapi.api.routes.supervision_routes import FinetuneBody
 
-STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote"]
+STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote", "index_photos"]
 TRAINING_BUDGET_SECONDS = 30 * 60
 DECIDE = """
 import json, sys

@@ -71,14 +71,14 @@ class PasswordChecker:
         stored = self._verify(database, login, password, _find(database, login))
         return None if _enabled(stored) is None else stored
 
-    def change(self, database: Database, login: str, password: str, new_password: str) -> bool:
-        """Set a new password if the present one is right. Return whether it was.
+    def change(self, database: Database, login: str, password: str, new_password: str) -> StoredAccount | None:
+        """Set a new password if the present one is right. Return the changed account; None if it was not right.
 
         Raises: the errors of check_remembered; AccountError, the new password is too short.
         """
         stored = self.check(database, login, password)
         if stored is None:
-            return False
+            return None
         with self._hashing:
             return change_password(database.catalog(), stored, new_password)
 

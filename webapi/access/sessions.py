@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from ml.catalog.accounts.tokens import IssuedToken, issue_token, revoke_token
-from ml.catalog.accounts.user_accounts import PASSWORD_MIN_LENGTH, Account, is_any_account, is_unchanged
+from ml.catalog.accounts.user_accounts import PASSWORD_MIN_LENGTH, Account, StoredAccount, is_any_account, is_unchanged
 from webapi import application_state
 from webapi.access.authentication import password_checker, unauthorized
 from webapi.problems import ProblemError
@@ -17,23 +17,20 @@ def log_in(login: str, password: str) -> IssuedToken:
     Raises: ProblemError, 401 login or password is wrong, 429 too many attempts, 503 too many at once;
         DatabaseUnavailableError.
     """
-    service = application_state.current()
-    stored = password_checker().check(service.database, login, password)
+    return begin(password_checker().check(application_state.current().database, login, password))
+
+
+def begin(stored: StoredAccount | None) -> IssuedToken:
+    """Issue a token for an account whose owner has just given or set its password; None if the password was wrong.
+
+    Raises: ProblemError, 401; DatabaseUnavailableError.
+    """
+    lifetime = timedelta(hours=application_state.current().settings.token_hours)
     with application_state.current_catalog().begin() as connection:
         # Meanwhile the password may have been changed, which ended all sessions: this one must not outlive it.
         if stored is None or not is_unchanged(connection, stored):
             raise unauthorized("The login or the password is wrong, or the account is disabled.")
-        return issue_token(connection, stored.account.id, timedelta(hours=service.settings.token_hours))
-
-
-def begin(account: Account) -> IssuedToken:
-    """Issue a token for an account whose owner has just set a new password.
-
-    Raises: DatabaseUnavailableError.
-    """
-    lifetime = timedelta(hours=application_state.current().settings.token_hours)
-    with application_state.current_catalog().begin() as connection:
-        return issue_token(connection, account.id, lifetime)
+        return issue_token(connection, stored.account.id, lifetime)
 
 
 def has_accounts() -> bool:
@@ -45,15 +42,17 @@ def has_accounts() -> bool:
         return is_any_account(connection)
 
 
-def change_own_password(account: Account, password: str, new_password: str) -> None:
+def change_own_password(account: Account, password: str, new_password: str) -> StoredAccount:
     """Set a new password for an account, and end all its sessions.
 
     Raises: ProblemError, 403 the present password is wrong, 429 too many attempts, 503 too many at once;
         AccountError, the new password is too short; DatabaseUnavailableError.
     """
     database = application_state.current().database
-    if not password_checker().change(database, account.login, password, new_password):
+    changed = password_checker().change(database, account.login, password, new_password)
+    if changed is None:
         raise _wrong_password()
+    return changed
 
 
 def demand_password(account: Account, password: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from ml.data.feedback import Effect, Verdict
+from ml.data.feedback import Effect, Instead, Verdict
 from webapi.api.parameters import DigitsOnly, Query, Strict
 
 FEEDBACK_RELATION = "urn:mycoflow:relation:feedback"
@@ -107,10 +107,16 @@ HEAT_MAP = {
 
 
 class FeedbackBody(Strict):
-    """Whether the top class was right, and if not, the right class."""
+    """Whether the top class was right, and if not, the right class, or what is known in its place."""
 
     verdict: Verdict
     corrected_label: Label | None = Field(None, description="Only with `nok`: a class name of a model or an image")
+    instead: Instead | None = Field(
+        None,
+        description="Only with `nok` and without `corrected_label`: the image shows another class than the known ones, "
+        "none, or the person is unsure",
+    )
+    proposed_name: Label | None = Field(None, description="Only with `instead: other`: the name of that class")
 
 
 class FeedbackAnswer(BaseModel):

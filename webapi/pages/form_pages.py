@@ -27,9 +27,28 @@ def typed_now() -> Typed:
     return [(name, value) for name, value in fields if "password" not in name and name != "csrf_token"]
 
 
+def sent_token() -> str:
+    """Return the CSRF token that this request brought; empty if there is none, or if the form is too large.
+
+    A page that repeats a form repeats its token, so a form that came from elsewhere gets no valid one.
+    """
+    try:
+        return request.form.get("csrf_token", "")
+    except HTTPException:
+        return ""
+
+
+def brought_photo() -> bool:
+    """Return whether this request brought a file. A browser never fills in a file again: people choose it again."""
+    try:
+        return any(file.filename for file in request.files.values())
+    except HTTPException:
+        return False
+
+
 def write_kept(typed: Typed) -> str:
-    """Write what was typed for a hidden field of the login form."""
-    return json.dumps(typed) if typed else ""
+    """Write what was typed for a hidden field of the login form; nothing if all fields are empty."""
+    return json.dumps(typed) if any(value for _name, value in typed) else ""
 
 
 def read_kept(text: str) -> Typed:

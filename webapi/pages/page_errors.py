@@ -12,13 +12,18 @@ from werkzeug.wrappers import Response as AnyResponse
 from webapi.access.browser_security import is_from_elsewhere
 from webapi.access.form_sessions import load_key
 from webapi.api.problem_answers import answer_problem
-from webapi.pages.form_pages import safe_page, show_form, typed_now, write_kept
+from webapi.pages.form_pages import brought_photo, safe_page, sent_token, show_form, typed_now, write_kept
 from webapi.pages.login_form import LoginForm
 from webapi.pages.page_responses import respond
+from webapi.pages.page_words.field_labels import FIELD_LABELS
 from webapi.pages.page_words.problem_words import Words, find_words
 from webapi.problems import ProblemError, record_problem
 
 _SESSION_ENDED = _("Your session has ended. Log in again: what you typed is kept.")
+_SESSION_AND_PHOTO = _(
+    "Your session has ended. Log in again: what you typed is kept. You will have to choose the photo again."
+)
+_NOT_REPEATED = frozenset({"forbidden", "cross-site"})  # kinds of problems after which a form is not shown again
 _HTML = "text/html"
 _logger = logging.getLogger(__name__)
 _MOST_DISCARDED_BYTES = 64 * 1024 * 1024  # the largest photos of cameras
@@ -61,7 +66,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
     is_form = request.method == "POST"
     if problem.slug == "no-session":
         return _ask_to_log_in() if is_form else redirect(url_for("login.show_login", next=_here()), 303)
-    if is_form and problem.slug not in {"forbidden", "cross-site"}:
+    if is_form and problem.slug not in _NOT_REPEATED:
         shown = show_form(_here(), typed_now(), words, problem.status)
         if shown is not None:
             return shown
@@ -70,7 +75,7 @@ def _respond(problem: ProblemError, words: Words) -> AnyResponse:
 
 def _ask_to_log_in() -> Response:
     load_key(current_app)
-    g.notice = Words(_("Please log in again"), _SESSION_ENDED)
+    g.notice = Words(_("Please log in again"), _SESSION_AND_PHOTO if brought_photo() else _SESSION_ENDED)
     form = LoginForm(formdata=None, next=safe_page(_here()), kept=write_kept(typed_now()))
     return respond("pages/login.html", HTTPStatus.UNAUTHORIZED, form=form, is_first=False)
 
@@ -79,8 +84,18 @@ def _show_problem(problem: ProblemError, words: Words) -> Response:
     g.pop("notice", None)
     if problem.slug == "database-unavailable":
         g.pop("account", None)  # the page's forms need the database
-    again = safe_page(_here())
-    return respond("pages/problem.html", problem.status, problem=problem, words=words, again=again)
+    is_repeated = request.method == "POST" and problem.slug not in _NOT_REPEATED
+    return respond(
+        "pages/problem.html",
+        problem.status,
+        problem=problem,
+        words=words,
+        again=safe_page(_here()),
+        typed=typed_now() if is_repeated else [],
+        labels=FIELD_LABELS,
+        sent_token=sent_token(),
+        has_photo=is_repeated and brought_photo(),
+    )
 
 
 def _here() -> str:

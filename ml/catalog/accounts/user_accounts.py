@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ml.catalog.accounts.tokens import is_valid_token, revoke_tokens, token_digest
 from ml.catalog.database import Catalog
-from ml.catalog.tables import accounts, feedback, tokens
+from ml.catalog.tables import accounts, feedback, review_decisions, tokens
 from ml.errors import AccountError, LastAdminError, UnknownAccountError
 
 Role = Literal["user", "expert", "admin"]
@@ -147,7 +147,7 @@ def disable_account(connection: sa.Connection, login: str) -> None:
 
     Raises: UnknownAccountError; LastAdminError, it is the last enabled admin.
     """
-    _demand_other_admin(connection, demand_account(connection, login))
+    demand_other_admin(connection, demand_account(connection, login))
     _change(connection, login, disabled_at=sa.func.clock_timestamp())
 
 
@@ -161,18 +161,18 @@ def reset_account(catalog: Catalog, login: str, password: str) -> None:
         _change(connection, login, password_hash=password_hash, disabled_at=None)
 
 
-def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> bool:
+def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> StoredAccount | None:
     """Set a new password for an account whose owner gave the right one, and revoke its tokens.
 
-    Returns: False if the account has got another password since it was read, was disabled or erased.
+    Returns: the changed account; None if it has got another password since it was read, was disabled or erased.
     Raises: AccountError, the password is too short.
     """
     password_hash = _hash(password)
     with catalog.begin() as connection:
         if not is_unchanged(connection, stored):
-            return False
+            return None
         _change(connection, stored.account.login, password_hash=password_hash)
-        return True
+    return replace(stored, password_hash=password_hash)
 
 
 def change_role(connection: sa.Connection, login: str, role: str) -> Account:
@@ -184,7 +184,7 @@ def change_role(connection: sa.Connection, login: str, role: str) -> Account:
     _read_role(role)
     account = demand_account(connection, login)
     if role != "admin":
-        _demand_other_admin(connection, account)
+        demand_other_admin(connection, account)
     connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(role=role))
     return account
 
@@ -192,19 +192,24 @@ def change_role(connection: sa.Connection, login: str, role: str) -> Account:
 def erase_account(connection: sa.Connection, account: Account) -> None:
     """Delete an account and its tokens. Its predictions and feedback stay without a link to the account.
 
-    The names of unknown classes that it typed go too.
+    The names of unknown classes and the reasons that it typed go too.
 
     Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already.
     """
-    _demand_other_admin(connection, account)
+    demand_other_admin(connection, account)
     typed = (feedback.c.account_id == account.id) & feedback.c.proposed_name.is_not(None)
     connection.execute(sa.update(feedback).where(typed).values(proposed_name=None))
+    reasoned = (review_decisions.c.account_id == account.id) & (review_decisions.c.reason != "")
+    connection.execute(sa.update(review_decisions).where(reasoned).values(reason=""))
     if not connection.execute(sa.delete(accounts).where(accounts.c.id == account.id)).rowcount:
         raise _unknown(account.login)
 
 
-def _demand_other_admin(connection: sa.Connection, account: Account) -> None:
-    """Demand an enabled admin besides this account, unless it is none itself."""
+def demand_other_admin(connection: sa.Connection, account: Account) -> None:
+    """Demand an enabled admin besides this account, unless it is none itself.
+
+    Raises: LastAdminError.
+    """
     admins = sa.select(accounts.c.id).where(accounts.c.role == "admin", accounts.c.disabled_at.is_(None))
     # The row locks make two admins who leave at the same time wait for each other.
     ids = connection.execute(admins.order_by(accounts.c.id).with_for_update()).scalars().all()

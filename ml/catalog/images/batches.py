@@ -66,6 +66,10 @@ class Batch:
         return "done" if not self.waiting else "quarantined" if self.is_quarantined else "waiting"
 
 
+_NEWEST_FIRST = ingest_batches.c.id.desc()
+_FILES = sa.select(*(ingest_files.c[name] for name in FileOutcome.__dataclass_fields__))
+
+
 def add_batch(
     connection: sa.Connection,
     source: str,
@@ -127,8 +131,7 @@ def list_batches(connection: sa.Connection, limit: int) -> list[Batch]:
     waits = sa.exists().where(
         ingest_files.c.batch_id == ingest_batches.c.id, ingest_files.c.item_id == items.c.id, _IS_WAITING
     )
-    query = sa.select(ingest_batches).order_by(waits.desc(), ingest_batches.c.id.desc()).limit(limit)
-    return [_batch(connection, row) for row in connection.execute(query)]
+    return _read_batches(connection, sa.select(ingest_batches).order_by(waits.desc(), _NEWEST_FIRST).limit(limit))
 
 
 def load_batch(connection: sa.Connection, batch_id: int) -> Batch:
@@ -136,17 +139,22 @@ def load_batch(connection: sa.Connection, batch_id: int) -> Batch:
 
     Raises: UnknownBatchError, no batch has this id.
     """
-    row = connection.execute(sa.select(ingest_batches).where(ingest_batches.c.id == batch_id)).one_or_none()
-    if row is None:
+    found = _read_batches(connection, sa.select(ingest_batches).where(ingest_batches.c.id == batch_id))
+    if not found:
         raise UnknownBatchError(f"Expected the number of a batch, got {batch_id}. `mycoflow batch list` shows them.")
-    return _batch(connection, row)
+    return found[0]
 
 
 def load_files(connection: sa.Connection, batch_id: int) -> list[FileOutcome]:
     """Return the outcome of each file of a batch, in the order of the files."""
-    columns = [ingest_files.c[name] for name in FileOutcome.__dataclass_fields__]
-    query = sa.select(*columns).where(ingest_files.c.batch_id == batch_id).order_by(ingest_files.c.id)
+    query = _FILES.where(ingest_files.c.batch_id == batch_id).order_by(ingest_files.c.id)
     return [FileOutcome(*row) for row in connection.execute(query)]
+
+
+def load_rejects(connection: sa.Connection, batch_id: int, limit: int) -> list[FileOutcome]:
+    """Return the first rejected files of a batch."""
+    query = _FILES.where(ingest_files.c.batch_id == batch_id, ingest_files.c.outcome == "rejected")
+    return [FileOutcome(*row) for row in connection.execute(query.order_by(ingest_files.c.id).limit(limit))]
 
 
 def find_waiting(connection: sa.Connection, batch_ids: Sequence[int]) -> list[str]:
@@ -186,17 +194,24 @@ def count_quarantined(connection: sa.Connection) -> int:
     return found
 
 
-def _batch(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Batch:
+def _read_batches(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Batch]:
+    rows = connection.execute(query).all()
+    is_of_them = ingest_files.c.batch_id.in_([row.id for row in rows])
+    count = sa.func.count()
     by_outcome = (
-        sa.select(ingest_files.c.outcome, sa.func.count())
-        .where(ingest_files.c.batch_id == row.id)
-        .group_by(ingest_files.c.outcome)
+        sa.select(ingest_files.c.batch_id, ingest_files.c.outcome, count)
+        .where(is_of_them)
+        .group_by(ingest_files.c.batch_id, ingest_files.c.outcome)
         .order_by(ingest_files.c.outcome)
     )
     waiting = (
-        sa.select(sa.func.count(sa.distinct(items.c.id)))
-        .join(ingest_files, ingest_files.c.item_id == items.c.id)
-        .where(ingest_files.c.batch_id == row.id, _IS_WAITING)
+        sa.select(ingest_files.c.batch_id, sa.func.count(sa.distinct(items.c.id)))
+        .join(items, items.c.id == ingest_files.c.item_id)
+        .where(is_of_them, _IS_WAITING)
+        .group_by(ingest_files.c.batch_id)
     )
-    counts: dict[str, int] = dict(connection.execute(by_outcome).tuples().all())
-    return Batch(**row._mapping, waiting=connection.execute(waiting).scalar_one(), counts=counts)
+    counts: dict[int, dict[str, int]] = {row.id: {} for row in rows}
+    for batch_id, outcome, number in connection.execute(by_outcome):
+        counts[batch_id][outcome] = number
+    waits: dict[int, int] = dict(connection.execute(waiting).tuples().all())
+    return [Batch(**row._mapping, waiting=waits.get(row.id, 0), counts=counts[row.id]) for row in rows]

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ml.catalog.annotations import Annotation, read_annotation
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
-from ml.catalog.tables import image_rights, images, items, photo_vectors
+from ml.catalog.tables import image_rights, images, ingest_files, items, photo_vectors
 from ml.catalog.vector_extension import find_extension
 
 OF_ACCOUNTS = ("upload", "url")  # sources of items that accounts sent
@@ -51,10 +51,14 @@ class SimilarPhoto:
 def is_known_photo() -> sa.ColumnElement[bool]:
     """Return the SQL condition on training.items for photos that every account may see beside an answer.
 
-    They are in the pool with a person's label, and came with the data or from a source. No account sent them.
+    They are in the pool with a person's label, and came with the data, or from a source that names their licence. No
+    account sent them.
     """
     sent = images.alias()
     was_sent = sa.exists().where(sent.c.sha256 == items.c.image_sha256, sent.c.account_id.is_not(None))
+    rights = image_rights.alias()
+    has_licence = sa.exists().where(rights.c.image_sha256 == items.c.image_sha256)
+    is_of_source = sa.exists().where(ingest_files.c.item_id == items.c.id)
     return sa.and_(
         items.c.entered_pool_at.is_not(None),
         items.c.split == "pool",
@@ -63,6 +67,7 @@ def is_known_photo() -> sa.ColumnElement[bool]:
         items.c.source.not_in(OF_ACCOUNTS),
         items.c.image_sha256.is_not(None),
         ~was_sent,
+        has_licence | ~is_of_source,
     )
 
 

@@ -59,9 +59,11 @@ def mark_suspected(connection: sa.Connection, attempt_id: int, suspicions: Mappi
     lock_membership(connection, "pool")  # as every change of the queues
     of_attempt = sa.update(cross_fitted_answers).where(cross_fitted_answers.c.attempt_id == attempt_id)
     connection.execute(of_attempt.values(suspected_class=None, doubt=None))
-    for item_id, suspicion in sorted(suspicions.items()):
-        change = of_attempt.where(cross_fitted_answers.c.item_id == item_id)
-        connection.execute(change.values(suspicion._asdict()))
+    if suspicions:
+        columns = (sa.column("item_id", sa.Text), sa.column("suspected_class", sa.Text), sa.column("doubt", sa.Float))
+        marks = sa.values(*columns, name="marks").data([(item_id, *each) for item_id, each in suspicions.items()])
+        values = {"suspected_class": marks.c.suspected_class, "doubt": marks.c.doubt}
+        connection.execute(of_attempt.where(cross_fitted_answers.c.item_id == marks.c.item_id).values(values))
     former = connection.scalars(sa.select(review_entries.c.item_id).where(review_entries.c.queue == "suspected"))
     changed = sorted({*former, *suspicions})
     connection.execute(sa.select(sa.func.training.refresh_review_entries(sa.cast(changed, ARRAY(sa.Text)))))

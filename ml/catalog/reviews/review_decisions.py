@@ -20,7 +20,7 @@ class StoredDecision:
     Args:
         login: of the reviewer; None after the account is erased.
         class_name: the label that was certified or set.
-        reason: of a rejection.
+        reason: of a rejection; empty after the account is erased.
         changes: the items that it changed: {"id", "before", "after"}, states as ml.data.membership reads them.
     """
 

@@ -218,8 +218,9 @@ def _apply(
     label = label_of(annotation)
     stored = (item_id, decision.queue, decision.decision, label, decision.reason, account.id, changes)
     decision_id = save_decision(connection, *stored)
-    detail = {"image_sha256": item_id, "queue": decision.queue, "label": label, "reason": decision.reason}
-    write_event(connection, f"review.{decision.decision}", actor, {**detail, "decision": decision_id})
+    # Without the reason: an account that is erased takes along what it typed, and the audit log never changes.
+    detail = {"image_sha256": item_id, "queue": decision.queue, "label": label, "decision": decision_id}
+    write_event(connection, f"review.{decision.decision}", actor, detail)
     return decision_id
 
 
@@ -254,7 +255,7 @@ def _tell(connection: sa.Connection, item_id: str) -> Conflict:
         return Conflict(item_id, None, told)
     who, when = last.login or "A former account", f"{last.undone_at or last.decided_at:%Y-%m-%d %H:%M} UTC"
     what = {"certify": "certified", "correct": "corrected", "reject": "rejected"}[last.decision]
-    of = f"as {last.class_name!r}" if last.reason is None else f"because of {last.reason!r}"
+    of = f"as {last.class_name!r}" if last.reason is None else f"because of {last.reason or 'an erased reason'!r}"
     was_undone = " and this was undone" if last.undone_at is not None else ""
     return Conflict(
         item_id, last, f"{who} {what} item {shown} {of}{was_undone}, {when}. Your decision about it was not made."

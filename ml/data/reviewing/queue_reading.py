@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ml.catalog.database import Catalog
-from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_files
+from ml.catalog.images.batches import Batch, FileOutcome, list_batches, load_batch, load_rejects
 from ml.catalog.reviews.review_queues import (
     Entry,
     Queue,
@@ -79,5 +79,4 @@ def read_rejects(catalog: Catalog, batch_id: int) -> list[FileOutcome]:
     """
     with catalog.begin() as connection:
         load_batch(connection, batch_id)
-        files = load_files(connection, batch_id)
-    return [each for each in files if each.outcome == "rejected"][:_REJECTS]
+        return load_rejects(connection, batch_id, _REJECTS)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
+from ml.catalog.answers import is_novel
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.keyset_pages import Order, read_page
@@ -30,7 +31,10 @@ class OwnPhotoFilter:
 
 @dataclass(frozen=True)
 class OwnPhoto:
-    """One photo, and its latest answer."""
+    """One photo, and its latest answer.
+
+    Args: is_novel, it seems to show none of the known classes.
+    """
 
     prediction_id: int
     image_sha256: str
@@ -38,6 +42,7 @@ class OwnPhoto:
     model_version: int
     top_class: str | None
     confidence: float
+    is_novel: bool
     opinion: GivenOpinion | None
 
 
@@ -95,6 +100,7 @@ def _own(account: Account) -> sa.Select[Any]:
             results.c.model_version,
             results.c.top_class,
             results.c.confidence,
+            results.c.novelty,
         )
         .select_from(predictions.join(results).join(items))
         .where(predictions.c.account_id == account.id, items.c.image_sha256.is_not(None), is_not_erased())
@@ -119,5 +125,12 @@ def _read(row: Any) -> OwnPhoto:
     if row.verdict is not None:
         opinion = GivenOpinion(row.verdict, row.corrected_label, row.instead, row.proposed_name, row.given_at)
     return OwnPhoto(
-        row.id, row.image_sha256, row.requested_at, row.model_version, row.top_class, row.confidence, opinion
+        row.id,
+        row.image_sha256,
+        row.requested_at,
+        row.model_version,
+        row.top_class,
+        row.confidence,
+        is_novel(row.novelty),
+        opinion,
     )

@@ -13,12 +13,10 @@ from ml.backbones.int8.parity import name_images
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.models.model_versions import find_model_version
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
+from ml.confidence.cross_fitting import divide_by_group
 from ml.data.evaluation_sets import current_members, group_keys
 from ml.data.snapshot_rules import nightly_rules, preview_snapshot
 from ml.errors import EvaluationSetError, SettingsError, SnapshotError
-
-FOLDS = 5
-_SEED = 0  # equal images give equal folds
 
 Names = NDArray[np.str_]
 
@@ -94,28 +92,13 @@ def name_out_of_group(features: NDArray[np.float32], images: ComparedImages) -> 
     Args: features, float32 (views, n, feature count); the first view is the unchanged image.
     Returns: (n,).
     """
-    names = np.empty_like(images.labels)
-    for learned, left_out in split_groups(images):
-        shown = [{str(label)} for _ in features for label in images.labels[learned]]
-        names[left_out] = name_images(np.concatenate(features[:, learned]), shown, features[0, left_out])
+    _, labels = np.unique(images.labels, return_inverse=True)
+    names = np.zeros_like(images.labels)  # empty where no division answers
+    for division in divide_by_group(labels, images.groups.tolist()):
+        shown = [{str(label)} for _ in features for label in images.labels[division.fitted]]
+        seen = np.concatenate(features[:, division.fitted])
+        names[division.answered] = name_images(seen, shown, features[0, division.answered])
     return names
-
-
-def split_groups(images: ComparedImages) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Divide the images into folds of groups, with each class in each fold as far as its groups allow.
-
-    Returns: for each fold, the indices to learn from and the indices that are left out.
-    """
-    import warnings  # noqa: PLC0415
-
-    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - a second
-
-    _, counts = np.unique(images.labels, return_counts=True)
-    folds = StratifiedGroupKFold(min(FOLDS, len(set(images.groups)), counts.max()), shuffle=True, random_state=_SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds is in some of them only
-        split = list(folds.split(images.labels, images.labels, images.groups))
-    return [(learned, left_out) for learned, left_out in split if len(left_out)]
 
 
 def _champion_classes(workspace: Workspace) -> Sequence[str] | None:

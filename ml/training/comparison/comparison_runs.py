@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.app import Workspace
+from ml.confidence.cross_fitting import FOLDS
 from ml.registry.mlflow_runs import COMPARISON_EXPERIMENT, PARENT_TAG, DatasetSummary, Run
 from ml.training.comparison.compared_backbones import ComparedBackbone, Comparison
-from ml.training.comparison.compared_images import FOLDS, ComparedImages
+from ml.training.comparison.compared_images import ComparedImages
 from ml.training.comparison.comparison_plots import save_accuracy_against_time
 
 

@@ -509,6 +509,9 @@ def test_the_service_erases_what_a_training_said_of_a_photo_and_what_a_person_ty
             "AND has_column_privilege('web', 'logs.feedback', column_name, 'UPDATE')"
         )
         assert set(connection.scalars(changed)) == {"account_id", "proposed_name"}
+        may = sa.text("SELECT has_column_privilege('web', 'training.review_decisions', :column, 'UPDATE')")
+        may_change = {each: connection.scalar(may, {"column": each}) for each in ("reason", "decision", "changes")}
+        assert may_change == {"reason": True, "decision": False, "changes": False}
     assert held == {"DELETE": True, "INSERT": False, "UPDATE": False}
 
 

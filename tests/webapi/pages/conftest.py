@@ -2,22 +2,32 @@
 
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright import sync_api as playwright_api
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
+from ml.catalog import database
+from ml.catalog.accounts.tokens import issue_token, revoke_tokens
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
+from ml.catalog.tables import accounts
 from ml.settings import Settings
+from tests.deployments import administer
 from webapi import application_state
+from webapi.access.session_cookie import SESSION_COOKIE
 
 PASSWORD = "correct horse battery"
 UNLIMITED = "1000000 per minute"
@@ -25,8 +35,20 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"login_rate_limit": UNLIMITED, "login_rate_limit_per_address": UNLIMITED})
+def photo_host(png: Callable[[int], bytes], serve_script: Callable[..., int]) -> str:
+    """Host and port of another site that has one photo at every address."""
+
+    def answer(path: str, connection: socket.socket) -> None:
+        photo = png(5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo)
+
+    return f"127.0.0.1:{serve_script(answer)}"
+
+
+@pytest.fixture
+def settings(settings: Settings, photo_host: str) -> Settings:
+    update = {"login_rate_limit": UNLIMITED, "login_rate_limit_per_address": UNLIMITED}
+    return settings.model_copy(update={**update, "fetch_allowed_hosts": photo_host})
 
 
 @pytest.fixture
@@ -34,7 +56,7 @@ def site(app: Flask, serve_version: Callable[[int], None]) -> Iterator[str]:
     """The address of the running service, with version 1 of a model."""
     serve_version(1)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -72,14 +94,18 @@ def open_browser(chromium: Any, site: str) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def log_in_as(open_browser: Callable[..., Any], add_account: Callable[[str, Role], Account]) -> Callable[..., Any]:
-    """Opens the window of a person who is logged in: log_in_as("alice", "user", locale="fr")."""
+def log_in_as(
+    open_browser: Callable[..., Any], add_account: Callable[[str, Role], Account], catalog: Catalog, site: str
+) -> Callable[..., Any]:
+    """Opens the first page of a person whose browser has a session: log_in_as("alice", "user", locale="fr")."""
 
     def open_logged_in(login: str, role: Role = "user", **options: Any) -> Any:
-        add_account(login, role)
+        account = add_account(login, role)
+        with catalog.begin() as connection:
+            token = issue_token(connection, account.id, timedelta(hours=1)).token
         page = open_browser(**options)
-        page.goto("/login")
-        log_in_here(page, login)
+        page.context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": site, "httpOnly": True}])
+        page.goto("/")
         return page
 
     return open_logged_in
@@ -90,6 +116,51 @@ def log_in_here(page: Any, login: str, password: str = PASSWORD) -> None:
     page.locator("[name=login]").fill(login)
     page.locator("[name=password]").fill(password)
     page.locator("#login-form button").click()
+
+
+def ask(page: Any, photo: Path) -> str:
+    """Name a photo, and return the path of its answer."""
+    page.goto("/")
+    page.locator("#file").set_input_files(photo)
+    page.locator("#send").click()
+    page.wait_for_url("**/answers/*")
+    return "/" + page.url.split("/", 3)[3]
+
+
+def end_sessions(catalog: Catalog) -> None:
+    with catalog.begin() as connection:
+        for account_id in connection.scalars(sa.select(accounts.c.id)).all():
+            revoke_tokens(connection, account_id)
+
+
+def find_barriers(page: Any) -> list[str]:
+    """What axe finds that is serious or worse."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]
+
+
+@pytest.fixture
+def database_down(
+    settings: Settings, server_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[None]]:
+    """Lets the test's database refuse and end all connections: `with database_down(): ...`."""
+    monkeypatch.setattr(database, "_FRESH_SECONDS", 0.0)  # an outage lasts longer than connections count as fresh
+
+    @contextmanager
+    def refuse() -> Iterator[None]:
+        assert settings.database_url is not None
+        name = sa.make_url(settings.database_url.get_secret_value()).database
+        administer(server_home, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        administer(server_home, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        yield
+        administer(server_home, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+
+    return refuse
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from flask import Flask, url_for
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ml.catalog.accounts.tokens import issue_token, revoke_tokens
-from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.accounts.tokens import IssuedToken, issue_token, revoke_tokens
+from ml.catalog.accounts.user_accounts import Account, Role, StoredAccount, reset_account
 from ml.catalog.database import Catalog
 from ml.catalog.tables import metadata, tokens
 from ml.settings import Settings
 from tests.application import application_as_web
+from webapi.access import sessions
 from webapi.access.session_cookie import SESSION_COOKIE, reads_cookie
 from webapi.pages.page_views import naming_pages
 
@@ -232,6 +233,23 @@ def test_logging_in_over_a_session_ends_that_one(alice: Account, client: FlaskCl
     assert answer.status_code == 303
     assert client.get("/").status_code == 200
     assert client.get("/user", headers={"Authorization": f"Bearer {cookie.value}"}).status_code == 401
+
+
+def test_no_session_begins_with_a_password_that_was_reset_meanwhile(
+    alice: Account, client: FlaskClient, catalog: Catalog, send_form: SendForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_form(client, "/login", login="alice", password=PASSWORD)
+    begin = sessions.begin
+
+    def reset_before(stored: StoredAccount | None) -> IssuedToken:
+        reset_account(catalog, "alice", "what an admin chose")
+        return begin(stored)
+
+    monkeypatch.setattr(sessions, "begin", reset_before)
+    new = "another long password"
+    send_form(client, "/account/password", password=PASSWORD, new_password=new, again_password=new)
+    assert client.get("/").location == "/login?next=/"
+    assert send_form(client, "/login", login="alice", password=PASSWORD).status_code == 401
 
 
 def test_a_page_that_cannot_be_shown_again_does_not_hide_what_happened(

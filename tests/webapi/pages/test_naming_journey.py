@@ -1,17 +1,68 @@
-"""A person's journey: log in, name a photo, say whether the answer is right."""
+"""A person's journey: log in, name a photo in each of the ways there are, and say whether the answer is right."""
 
+import base64
+import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.database import Catalog
+from tests.webapi.pages.conftest import ask, end_sessions, log_in_here
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+LogIn = Callable[..., Any]
+SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+# A DataTransfer as a browser makes it of a dropped or pasted file, or of a dropped address.
+TRANSFER = """([content, type, address]) => {
+  const transfer = new DataTransfer();
+  if (content) {
+    const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+    transfer.items.add(new File([bytes], "photo", { type }));
+  }
+  if (address) transfer.setData("text/uri-list", address);
+  return transfer;
+}"""
+PASTE = """(clipboardData) => document.activeElement.dispatchEvent(
+  new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }))"""
+
+
+def transfer(page: Any, photo: Path | None = None, address: str = "", kind: str = "image/png") -> Any:
+    content = "" if photo is None else base64.b64encode(photo.read_bytes()).decode()
+    return page.evaluate_handle(TRANSFER, [content, kind, address])
+
+
+def drop(page: Any, place: str, **what: Any) -> None:
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event(place, event, {"dataTransfer": transfer(page, **what)})
+
+
+def paste(page: Any, photo: Path) -> None:
+    page.evaluate(PASTE, transfer(page, photo))
+
+
+def named_photo(page: Any) -> str:
+    """The hash of the photo of the answer that is shown."""
+    page.wait_for_url("**/answers/*")
+    (found,) = set(re.findall(r"/photos/([0-9a-f]{64})/photo", page.content()))
+    return str(found)
+
+
+def open_address(page: Any, address: str) -> None:
+    page.locator("summary", has_text="photo from the web").click()
+    page.locator("[name=url]").fill(address)
+
+
+@SCRIPTS
 def test_a_person_logs_in_names_a_photo_and_says_that_it_is_right(
-    log_in_as: Callable[..., Any], photo_file: Path, scripts: bool
+    open_browser: LogIn, add_account: Callable[[str, Role], Account], photo_file: Path, scripts: bool
 ) -> None:
-    page = log_in_as("alice", java_script_enabled=scripts)
+    add_account("alice", "user")
+    page = open_browser(java_script_enabled=scripts)
+    page.goto("/")
+    log_in_here(page, "alice")
     page.locator("#file").set_input_files(photo_file)
     page.get_by_role("button", name="Name this photo").click()
     page.wait_for_url("**/answers/*")
@@ -20,3 +71,178 @@ def test_a_person_logs_in_names_a_photo_and_says_that_it_is_right(
     page.get_by_text("Thank you.").wait_for()
     page.get_by_text("You said: right, it is").wait_for()
     assert page.faults == []
+
+
+@SCRIPTS
+def test_a_photo_at_an_address_is_fetched_and_named(
+    log_in_as: LogIn, photo_host: str, png: Callable[[int], bytes], scripts: bool
+) -> None:
+    page = log_in_as("alice", java_script_enabled=scripts)
+    open_address(page, f"http://{photo_host}/garden/photo%20one.png?size=large")
+    page.locator("[name=url]").press("Enter")
+    assert named_photo(page) == sha256(png(5)).hexdigest()
+    assert page.locator(".answer figure img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 48
+    assert page.faults == []
+
+
+@SCRIPTS
+def test_an_address_without_a_photo_says_so_and_stays(log_in_as: LogIn, scripts: bool) -> None:
+    page, address = log_in_as("alice", java_script_enabled=scripts), "http://127.0.0.1/photo.png?a=<b>"
+    open_address(page, address)
+    page.locator("#send").click()
+    page.get_by_text("The address must lead to a photo that everybody can see.").wait_for()
+    assert page.locator("[name=url]").input_value() == address
+    assert page.locator("[name=url]").is_visible()
+
+
+def test_a_dropped_photo_is_shown_at_once_and_named(
+    log_in_as: LogIn, photo_file: Path, png: Callable[[int], bytes]
+) -> None:
+    page = log_in_as("alice")
+    page.dispatch_event("#drop", "dragenter", {"dataTransfer": transfer(page, photo_file)})
+    assert "over" in page.locator("#drop").get_attribute("class").split()
+    drop(page, "#drop", photo=photo_file)
+    page.get_by_text("ready to send").wait_for()
+    assert "over" not in page.locator("#drop").get_attribute("class").split()
+    assert page.locator("#preview img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 48
+    page.locator("#send").click()
+    assert named_photo(page) == sha256(png(1)).hexdigest()
+    assert page.faults == []
+
+
+def test_what_is_no_photo_is_refused_at_once_and_the_page_stays(
+    log_in_as: LogIn, photo_file: Path, tmp_path: Path
+) -> None:
+    page, text = log_in_as("alice"), tmp_path / "letter.txt"
+    text.write_text("Dear Alice")
+    drop(page, "footer", photo=text, kind="text/plain")  # a browser would open a file that is dropped beside the form
+    page.get_by_text("This is not a photo.").wait_for()
+    page.locator("#send").click()
+    page.get_by_text("Choose a photo, or write the address of one.").wait_for()
+    drop(page, "footer", photo=photo_file)
+    page.get_by_text("ready to send").wait_for()
+
+
+@pytest.mark.parametrize("place", ["main", "[name=url]"])
+def test_a_pasted_photo_is_named(log_in_as: LogIn, photo_file: Path, png: Callable[[int], bytes], place: str) -> None:
+    page = log_in_as("alice")
+    page.locator("summary", has_text="photo from the web").click()
+    page.locator(place).focus()
+    paste(page, photo_file)
+    page.get_by_text("ready to send").wait_for()
+    assert page.locator("#preview img").is_visible()
+    page.keyboard.press("Enter")  # the button has the focus now
+    assert named_photo(page) == sha256(png(1)).hexdigest()
+    assert page.faults == []
+
+
+def test_what_was_named_last_is_sent(
+    log_in_as: LogIn, photo_file: Path, photo_host: str, png: Callable[[int], bytes]
+) -> None:
+    page, address = log_in_as("alice"), f"http://{photo_host}/photo.png"
+    at_address, in_file = sha256(png(5)).hexdigest(), sha256(png(1)).hexdigest()
+    drop(page, "#drop", photo=photo_file)
+    page.get_by_text("ready to send").wait_for()
+    drop(page, "#drop", address=address)
+    assert not page.locator("#preview img").is_visible()
+    assert page.locator("[name=url]").input_value() == address
+    page.locator("#send").click()
+    assert named_photo(page) == at_address
+    for by_address in (True, False):
+        page.goto("/")
+        if by_address:
+            paste(page, photo_file)
+            page.get_by_text("ready to send").wait_for()
+            open_address(page, address)
+        else:
+            open_address(page, address)
+            paste(page, photo_file)
+            page.get_by_text("ready to send").wait_for()
+        page.locator("#send").click()
+        assert named_photo(page) == (at_address if by_address else in_file)
+
+
+@SCRIPTS
+def test_a_session_that_ends_keeps_a_typed_address(
+    log_in_as: LogIn, photo_host: str, catalog: Catalog, scripts: bool
+) -> None:
+    page, address = log_in_as("alice", java_script_enabled=scripts), f"http://{photo_host}/photo.png?<b>"
+    open_address(page, address)
+    end_sessions(catalog)
+    page.locator("#send").click()
+    page.get_by_text("Your session has ended.").wait_for()
+    log_in_here(page, "alice", "wrong")
+    page.get_by_text("do not fit together").wait_for()
+    log_in_here(page, "alice")
+    if not scripts:
+        page.get_by_text("What you typed is still here.").wait_for()
+        assert page.locator("[name=url]").input_value() == address
+        page.locator("#send").click()
+    page.wait_for_url("**/answers/*")
+
+
+def test_without_scripts_a_session_that_ends_says_that_the_photo_is_chosen_again(
+    log_in_as: LogIn, photo_file: Path, catalog: Catalog
+) -> None:
+    page = log_in_as("alice", java_script_enabled=False)
+    page.locator("#file").set_input_files(photo_file)
+    end_sessions(catalog)
+    page.locator("#send").click()
+    page.get_by_text("You will have to choose the photo again.").wait_for()
+    log_in_here(page, "alice")
+    page.get_by_role("heading", name="What is in your photo?").wait_for()
+    assert page.get_by_text("What you typed is still here.").count() == 0
+
+
+@SCRIPTS
+def test_a_session_that_ends_keeps_what_was_said_of_an_answer(
+    log_in_as: LogIn, photo_file: Path, catalog: Catalog, scripts: bool
+) -> None:
+    page = log_in_as("alice", java_script_enabled=scripts)
+    ask(page, photo_file)
+    page.locator("summary", has_text="Not OK").click()
+    page.get_by_label("Another species").check()
+    page.locator("[name=other_name]").fill("Hebeloma <radicosum>")
+    end_sessions(catalog)
+    page.get_by_role("button", name="Send", exact=True).click()
+    log_in_here(page, "alice")
+    page.get_by_text("What you typed is still here.").wait_for()
+    assert page.locator("[name=other_name]").input_value() == "Hebeloma <radicosum>"
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("another species: Hebeloma <radicosum>").wait_for()
+
+
+def test_without_scripts_a_person_says_what_it_is_instead(log_in_as: LogIn, photo_file: Path) -> None:
+    page = log_in_as("alice", java_script_enabled=False)
+    ask(page, photo_file)
+    known, thanks = page.locator("th[scope=row]").nth(1).inner_text(), []
+    for choice, name, said in (
+        ("One of the species that I know", known, f"it is {known}."),
+        ("Another species", "Hebeloma", "it is another species: Hebeloma."),
+        ("Another species", "", "it is another species."),
+        ("None of these", "", "it is none of the species."),
+        ("I am not sure", "", "but you are not sure what it is."),
+    ):
+        page.locator("summary", has_text="Not OK").click()
+        page.get_by_role("radio", name=choice).check()
+        if name:
+            page.get_by_role("radio", name=choice).locator("xpath=..").locator("input[maxlength]").fill(name)
+        page.get_by_role("button", name="Send", exact=True).click()
+        page.get_by_text(f"You said: wrong, {said}").wait_for()
+        thanks.append(page.get_by_role("status").inner_text())
+    stored = "Thank you. Your answer is stored with the photo, and experts see it when they review."
+    until = "Thank you. Models learn nothing from this photo until an expert has looked at it."
+    assert thanks == [until, *[stored] * 4]  # the first word against a harvested label takes the photo out
+    page.goto("/photos")
+    assert page.locator(".said").inner_text() == f"You said: wrong, {said}"
+
+
+def test_without_scripts_a_name_that_is_missing_is_asked_for(log_in_as: LogIn, photo_file: Path) -> None:
+    page = log_in_as("alice", java_script_enabled=False)
+    ask(page, photo_file)
+    page.locator("summary", has_text="Not OK").click()
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Choose a name, or say below that it is another species.").wait_for()
+    page.get_by_role("radio", name="I am not sure").check()  # the form is open
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Thank you.").wait_for()

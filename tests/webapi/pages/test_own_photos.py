@@ -195,7 +195,7 @@ def test_an_account_is_erased_only_with_its_password(
     assert send_form(alice, "/account/erase", password="wrong").status_code == 403
     answer = send_form(alice, "/account/erase", password=PASSWORD)
     assert answer.location == "/login"
-    assert "Your account is erased" in alice.get("/login").text
+    assert "Your account and your photos are erased." in alice.get("/login").text
     with catalog.begin() as connection:
         assert list(connection.scalars(sa.select(accounts.c.login))) == ["bob"]
 

@@ -27,7 +27,7 @@ FIELDS = {
     "/login": ["login", "password", "next", "kept"],
     "/answers/{prediction_id}": ["verdict", "what", "label", "other_name"],
     "/account/password": ["password", "new_password", "again_password"],
-    "/account/erase": ["password"],
+    "/account/erase": ["photos", "password"],
     "/review/{queue}": ["decisions", "shown", "marked"],
     "/review/undo": ["decisions"],
 }

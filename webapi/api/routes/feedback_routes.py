@@ -30,6 +30,8 @@ def post_feedback(path: PredictionPath, body: FeedbackBody) -> Response:
         service.settings.mirrored_views,
         served={} if model is None else {model.version: model.card.classes},
         reader=service.reader,
+        instead=body.instead,
+        proposed_name=body.proposed_name,
     )
     service.metrics.predictions.count_feedback(body.verdict)
     return jsonify(id=feedback_id, effect=effect)

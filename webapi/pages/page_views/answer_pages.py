@@ -31,7 +31,7 @@ _SHOWN_CLASSES = 5
 _UNKNOWN = _("Nobody has used this name yet. Check its spelling, or say below that it is another species.")
 _THANKS: dict[Effect, Any] = {
     "confirmed": _("Thank you. Your word counts as the label of this photo: the next training learns from it."),
-    "suspended": _("Thank you. Models learn nothing from this photo until an admin has looked at it."),
+    "suspended": _("Thank you. Models learn nothing from this photo until an expert has looked at it."),
     "recorded": _("Thank you. Your answer is stored with the photo, and experts see it when they review."),
 }
 

@@ -8,6 +8,7 @@ from wtforms import RadioField, StringField
 from wtforms.validators import AnyOf, Length
 
 from ml.data.feedback import Instead
+from webapi.pages.page_words.field_labels import FIELD_LABELS
 
 _LONGEST_NAME = 200
 _CHOICES = [
@@ -21,7 +22,7 @@ _CHOICES = [
 class NamingForm(FlaskForm):  # type: ignore[misc]
     """A photo: the page has fields for files beside this address."""
 
-    url = StringField(_("Address of a photo"), [Length(max=4096)])
+    url = StringField(FIELD_LABELS["url"], [Length(max=4096)])
 
 
 class OpinionForm(FlaskForm):  # type: ignore[misc]
@@ -29,8 +30,8 @@ class OpinionForm(FlaskForm):  # type: ignore[misc]
 
     verdict = StringField(validators=[AnyOf(["ok", "nok"])])
     what = RadioField(_("What is it?"), choices=_CHOICES, default="known", validate_choice=False)
-    label = StringField(_("Its name"), [Length(max=_LONGEST_NAME)])
-    other_name = StringField(_("Its name, if you know it"), [Length(max=_LONGEST_NAME)])
+    label = StringField(FIELD_LABELS["label"], [Length(max=_LONGEST_NAME)])
+    other_name = StringField(FIELD_LABELS["other_name"], [Length(max=_LONGEST_NAME)])
 
     def validate(self, extra_validators: Any = None) -> bool:
         """Check that a name comes with the choice that needs one."""

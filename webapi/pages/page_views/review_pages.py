@@ -236,3 +236,42 @@ def _tell_script(conflicts: Sequence[Conflict]) -> list[dict[str, str | None]]:
     """Return what the script tells: texts and times."""
     told = map(tell_conflict, conflicts)
     return [{"text": text, "at": None if at is None else at.isoformat(timespec="seconds")} for text, at in told]
+<<<<<<< HEAD
+=======
+
+
+def _tell(conflict: Conflict) -> tuple[str, datetime | None]:
+    """Say in words who decided first, and when."""
+    last = conflict.last
+    if last is None:
+        return str(_("A photo was changed since you saw it, so your decision about it was not made.")), None
+    who = last.login or str(_("A former account"))
+    if last.undone_at is not None:
+        return str(_("%(who)s decided about a photo before you and undid it.", who=who)), last.undone_at
+    if last.reason is not None:
+        why = last.reason or str(_("the reason was erased"))
+        return str(_("%(who)s was first, and rejected a photo: %(why)s", who=who, why=why)), last.decided_at
+    return str(_("%(who)s was first: a photo is now %(name)s", who=who, name=last.class_name)), last.decided_at
+
+
+def _words() -> dict[Queue, tuple[str, str]]:
+    """Return the name and the meaning of each queue."""
+    return {
+        "mispredicted": (
+            str(_("Mispredicted")),
+            str(_("Somebody said that the answer is wrong.")),
+        ),
+        "waiting": (
+            str(_("Waiting for a certificate")),
+            str(_("Sources brought these photos with a label. Models learn from them once somebody has certified it.")),
+        ),
+        "uncertain": (
+            str(_("Uncertain")),
+            str(_("The model hesitated between two species. The closest calls come first.")),
+        ),
+        "suspected": (
+            str(_("Suspected wrong labels")),
+            str(_("A model that has not seen the photo is sure that its label is wrong.")),
+        ),
+    }
+>>>>>>> main

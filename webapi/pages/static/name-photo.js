@@ -49,7 +49,20 @@ function take(transfer) {
   else if (address) {
     url.value = address;
     url.closest("details").open = true;
+    forgetPhoto();
   }
+}
+
+// What was named last is sent: an address takes the place of a photo, as a photo takes that of an address.
+url.addEventListener("input", () => {
+  if (url.value.trim()) forgetPhoto();
+});
+
+function forgetPhoto() {
+  choice += 1;
+  photo = null;
+  preview.hidden = true;
+  say("");
 }
 
 async function choose(file) {
@@ -127,17 +140,24 @@ function askToLogIn(page) {
   const login = document.adoptNode(page.getElementById("login-form"));
   login.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const answer = await fetch(login.action, { method: "POST", body: new FormData(login) });
-    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (next.getElementById("login-form")) {
-      for (const old of dialog.querySelectorAll(".message")) old.remove();
-      const alert = next.querySelector("[role=alert]");
-      if (alert) login.before(document.adoptNode(alert));
-      return;
+    let problem = words.offline;
+    try {
+      const answer = await fetch(login.action, { method: "POST", body: new FormData(login) });
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.ok) {
+        renewToken(next);
+        dialog.close();
+        post();
+        return;
+      }
+      problem = textOf(next.querySelector("[role=alert]"));
+    } catch {
+      // The connection is lost: what was typed stays, and the button works again later.
     }
-    renewToken(next);
-    dialog.close();
-    post();
+    for (const old of dialog.querySelectorAll(".message")) old.remove();
+    const message = Object.assign(document.createElement("p"), { className: "message", textContent: problem });
+    message.setAttribute("role", "alert");
+    login.before(message);
   });
   document.getElementById("login-place").replaceChildren(login);
   if (!dialog.open) dialog.showModal();
@@ -159,5 +179,6 @@ function say(text) {
 }
 
 function textOf(element) {
-  return element ? element.textContent.replace(/\s+/g, " ").trim() : words.offline;
+  const parts = [...(element?.children ?? [])].map((part) => part.textContent.replace(/\s+/g, " ").trim());
+  return parts.map((part) => (/[.!?:]$/.test(part) ? part : `${part}.`)).join(" ") || words.offline;
 }

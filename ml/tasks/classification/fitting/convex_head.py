@@ -3,8 +3,11 @@
 docs/decisions/0099 compares it with training by Adam.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,37 +71,54 @@ def fit_convex_head(
             "Expected finite features. Received NaN or infinity. The weights of the backbone are damaged: use others."
         )
     strengths = STRENGTHS if divisions else STRENGTHS[:1]
-    total, done = len(strengths) * len(divisions) + 1, 0
-    chosen: tuple[float, float, Floats] | None = None
-
-    def answer(division: Division) -> Floats:
-        nonlocal done
-        if not deadline.remaining():
-            raise TimeOverError("The training budget is used up.")
-        head = _fit(features[:, division.fitted], labels[division.fitted], class_count, strength)
-        done += 1
-        if on_progress:
-            on_progress(done, total)
-        return head.classify(features[0, division.answered])
-
-    for strength in strengths:
-        try:
-            answers = cross_fit(len(labels), labels, class_count, divisions, answer)
-        except TimeOverError:
-            break
-        loss = log_loss(answers, labels)
-        if chosen is None or loss < chosen[0]:
-            chosen = loss, strength, answers
-    if chosen is None:
+    total = len(strengths) * len(divisions) + 1
+    tried = list(_cross_fit(features, labels, class_count, divisions, strengths, deadline, on_progress))
+    if not tried:
         raise TrainingError(
             "Expected time for one fit of the head on each fold. The budget was used up before. "
             "Raise MYCOFLOW_TRAINING_BUDGET_MINUTES or take a smaller snapshot."
         )
-    loss, strength, answers = chosen
-    head = _fit(features[:, fitted], labels[fitted], class_count, strength)
+    best = min(tried, key=lambda each: each.loss)  # the first one if there are no answers to compare by
+    head = _fit(features[:, fitted], labels[fitted], class_count, best.strength)
     if on_progress:
         on_progress(total, total)
-    return ConvexFit(head, strength, answers, loss)
+    return ConvexFit(head, best.strength, best.answers, best.loss)
+
+
+class _Tried(NamedTuple):
+    """What a strength gives in cross-fitting; see ConvexFit."""
+
+    strength: float
+    answers: Floats
+    loss: float
+
+
+def _cross_fit(
+    features: Floats,
+    labels: Labels,
+    class_count: int,
+    divisions: Sequence[Division],
+    strengths: Sequence[float],
+    deadline: Deadline,
+    on_progress: Progress | None,
+) -> Iterator[_Tried]:
+    """Cross-fit with each strength, and end early at the deadline."""
+    total, done = len(strengths) * len(divisions) + 1, itertools.count(1)
+
+    def answer(strength: float, division: Division) -> Floats:
+        if not deadline.remaining():
+            raise TimeOverError("The training budget is used up.")
+        head = _fit(features[:, division.fitted], labels[division.fitted], class_count, strength)
+        if on_progress:
+            on_progress(next(done), total)
+        return head.classify(features[0, division.answered])
+
+    for strength in strengths:
+        try:
+            answers = cross_fit(len(labels), labels, class_count, divisions, partial(answer, strength))
+        except TimeOverError:
+            return
+        yield _Tried(strength, answers, log_loss(answers, labels))
 
 
 def _fit(features: Floats, labels: Labels, class_count: int, strength: float) -> Head:

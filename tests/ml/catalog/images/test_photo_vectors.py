@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ml.catalog.database import Catalog, migrate
-from ml.catalog.images.batches import add_rights
+from ml.catalog.images.batches import FileOutcome, add_batch, add_rights
 from ml.catalog.images.photo_vectors import (
     count_vectors,
     find_similar_photos,
@@ -75,8 +75,10 @@ def test_no_uploads_evaluation_images_harvested_labels_or_photos_held_back_are_s
         "recent": add_images("a", 1, origin="confirmed", split="evaluation", part="recent"),
         "harvested": add_images("a", 1, origin="harvested"),
         "suspended": add_images("a", 1),
+        "from a source without a licence": add_images("a", 1, origin="confirmed"),
     }
     known = add_images("a", 7)
+    of_source = known[3]
     with catalog.begin() as connection:
         for kind, source in {"uploaded": "upload", "fetched": "url"}.items():
             connection.execute(sa.update(items).where(items.c.id == kinds[kind][0]).values(source=source))
@@ -84,6 +86,10 @@ def test_no_uploads_evaluation_images_harvested_labels_or_photos_held_back_are_s
         account_id = connection.execute(sa.insert(accounts).values(values).returning(accounts.c.id)).scalar_one()
         of_account = sa.update(images).where(images.c.sha256 == kinds["sent and ingested later"][0])
         connection.execute(of_account.values(account_id=account_id))
+        file = FileOutcome("1.jpg", "1", "a", "waiting", item_id=kinds["from a source without a licence"][0])
+        add_batch(connection, "source", [file], False, 0)
+        add_batch(connection, "source", [FileOutcome("2.jpg", "1", "a", "waiting", item_id=of_source)], False, 0)
+        add_rights(connection, {of_source: ("CC BY 4.0", "Ada")})
         held = sa.update(items).where(items.c.id == kinds["suspended"][0])
         connection.execute(held.values(held_back="suspended", entered_pool_at=None))
         assert set(find_unstored(connection, BACKBONE, 100)) == set(known)
@@ -154,4 +160,9 @@ def test_without_pgvector_nothing_is_found_and_nothing_fails(
         assert find_extension(connection) is None
     assert look_for(catalog, vector) == []
     migrate(settings)
+    with catalog.begin() as connection:  # as a release without iterative scan
+        connection.execute(sa.text("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'"))
+        assert find_extension(connection) is None
+        connection.execute(sa.text("UPDATE pg_extension SET extversion = '0.10.0' WHERE extname = 'vector'"))
+        assert find_extension(connection) is not None
     assert len(look_for(catalog, vector)) == 6

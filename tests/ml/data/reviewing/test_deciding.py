@@ -19,7 +19,16 @@ from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models.attempts import start_attempt
 from ml.catalog.models.cross_fitted_answers import Suspicion, mark_suspected, save_cross_fitted
 from ml.catalog.reviews.review_queues import Queue, QueueFilter, query_queue
-from ml.catalog.tables import accounts, annotations, events, items, review_entries, snapshot_items, snapshots
+from ml.catalog.tables import (
+    accounts,
+    annotations,
+    events,
+    items,
+    review_decisions,
+    review_entries,
+    snapshot_items,
+    snapshots,
+)
 from ml.data.feedback import Opinion, find_prediction, give_feedback
 from ml.data.membership import Arrival, exclude, harvest, read_placements, wait
 from ml.data.reviewing.deciding import Decision, decide, undo
@@ -353,6 +362,17 @@ def test_an_erased_reviewer_leaves_decisions_that_nobody_made(desk: Desk, suspec
     assert shown.entry.item_id == suspected[0]
     with pytest.raises(ReviewConflictError, match="A former account certified"):
         desk.decide("bob", Decision(suspected[1], "suspected", "0" * 16, "certify", "a"))
+
+
+def test_an_erased_reviewer_takes_along_the_reasons_that_it_typed(desk: Desk) -> None:
+    desk.let_wait([1])
+    (shown,) = desk.show("waiting")
+    typed = "seen by the wife of the baker"
+    desk.decide("ada", Decision(shown.entry.item_id, "waiting", shown.seen, "reject", reason=typed))
+    with desk.catalog.begin() as connection:
+        erase_account(connection, desk.people["ada"])
+        assert connection.scalars(sa.select(review_decisions.c.reason)).all() == [""]
+        assert not any(typed in str(detail) for detail in connection.scalars(sa.select(events.c.detail)))
 
 
 # 50,000 answers that nobody decided about.

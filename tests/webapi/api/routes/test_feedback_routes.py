@@ -180,6 +180,12 @@ def test_nobody_known_may_say_nothing(client: FlaskClient, prediction: dict[str,
         {"verdict": "nok", "corrected_label": "\x00"},
         {"verdict": "nok", "corrected_label": "\ud800"},
         {"verdict": "nok", "corrected_label": "x" * 1000},
+        {"verdict": "ok", "instead": "none"},
+        {"verdict": "nok", "instead": "perhaps"},
+        {"verdict": "nok", "instead": "none", "corrected_label": "boletus"},
+        {"verdict": "nok", "proposed_name": "inkcap"},
+        {"verdict": "nok", "instead": "none", "proposed_name": "inkcap"},
+        {"verdict": "nok", "instead": "other", "proposed_name": "a\x07"},
         [],
     ],
 )
@@ -189,6 +195,34 @@ def test_what_makes_no_sense_is_refused(
     answer = expert.post(f"/predictions/{prediction['id']}/feedback", json=body)
     assert answer.status_code == 422
     assert count(catalog, feedback) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ({"instead": "none"}, (None, "none", None)),
+        ({"instead": "unsure"}, (None, "unsure", None)),
+        ({"instead": "other"}, (None, "other", None)),
+        ({"instead": "other", "proposed_name": "inkcap"}, (None, "other", "inkcap")),
+    ],
+)
+def test_a_nok_may_say_what_is_known_in_place_of_a_class(
+    said: dict[str, str], stored: tuple[object, ...], user: FlaskClient, prediction: dict[str, Any], catalog: Catalog
+) -> None:
+    answer = user.post(f"/predictions/{prediction['id']}/feedback", json={"verdict": "nok", **said})
+    assert answer.status_code == 200
+    row = read(catalog, feedback)
+    assert (row.corrected_label, row.instead, row.proposed_name) == stored
+
+
+def test_a_proposed_name_that_is_known_counts_as_the_right_class(
+    user: FlaskClient, prediction: dict[str, Any], catalog: Catalog
+) -> None:
+    known = names(prediction)[1]
+    said = {"verdict": "nok", "instead": "other", "proposed_name": known}
+    assert user.post(f"/predictions/{prediction['id']}/feedback", json=said).status_code == 200
+    row = read(catalog, feedback)
+    assert (row.corrected_label, row.instead, row.proposed_name) == (known, None, None)
 
 
 def test_the_predicted_name_is_no_correction(expert: FlaskClient, prediction: dict[str, Any]) -> None:

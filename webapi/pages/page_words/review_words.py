@@ -66,7 +66,8 @@ def tell_conflict(conflict: Conflict) -> tuple[str, datetime | None]:
     if last.undone_at is not None:
         return str(_("%(who)s decided about a photo before you and undid it.", who=who)), last.undone_at
     if last.reason is not None:
-        return str(_("%(who)s was first, and rejected a photo: %(why)s", who=who, why=last.reason)), last.decided_at
+        why = last.reason or str(_("the reason was erased"))
+        return str(_("%(who)s was first, and rejected a photo: %(why)s", who=who, why=why)), last.decided_at
     return str(_("%(who)s was first: a photo is now %(name)s", who=who, name=last.class_name)), last.decided_at
 
 

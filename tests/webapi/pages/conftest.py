@@ -33,6 +33,11 @@ PASSWORD = "correct horse battery"
 UNLIMITED = "1000000 per minute"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
+# Forms of plain HTML, where scripts are not needed and hardly matter.
+FORMS = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with scripts", "without scripts"]
+)
+
 
 @pytest.fixture
 def photo_host(png: Callable[[int], bytes], serve_script: Callable[..., int]) -> str:
@@ -134,8 +139,11 @@ def end_sessions(catalog: Catalog) -> None:
 
 
 def find_barriers(page: Any) -> list[str]:
-    """What axe finds that is serious or worse."""
-    found = Axe().run(page).response["violations"]
+    """What axe finds that is serious or worse; in the dark, where only colours differ, in the contrast of colours."""
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")  # colours change at once
+    found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+    page.emulate_media(color_scheme="light")
+    found += Axe().run(page).response["violations"]
     return [
         f"{each['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
         for each in found

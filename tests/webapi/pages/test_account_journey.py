@@ -12,13 +12,11 @@ from ml.catalog.database import Catalog
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import accounts, feedback, images, items, predictions
 from ml.deadlines import Deadline
-from tests.webapi.pages.conftest import PASSWORD, ask, find_barriers, log_in_here
+from tests.webapi.pages.conftest import FORMS, PASSWORD, ask, find_barriers, log_in_here
 from webapi.pages.page_views import account_pages
 
 LogIn = Callable[..., Any]
 NEW_PASSWORD = "another long password"
-WITHOUT = pytest.param(False, marks=pytest.mark.slow)  # these pages do nothing by script but show times
-SCRIPTS = pytest.mark.parametrize("scripts", [True, WITHOUT], ids=["with scripts", "without scripts"])
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def logins(catalog: Catalog) -> set[str]:
         return set(connection.scalars(sa.select(accounts.c.login)))
 
 
-@SCRIPTS
+@FORMS
 def test_one_photo_is_deleted_and_the_others_stay(
     log_in_as: LogIn, photos: list[Path], catalog: Catalog, scripts: bool
 ) -> None:
@@ -68,7 +66,7 @@ def test_one_photo_is_deleted_and_the_others_stay(
         assert [fault for fault in page.faults if "404" not in fault] == []
 
 
-@SCRIPTS
+@FORMS
 def test_a_new_password_logs_in_and_ends_all_other_sessions(
     log_in_as: LogIn, open_browser: Callable[..., Any], scripts: bool
 ) -> None:
@@ -97,7 +95,7 @@ def test_a_new_password_logs_in_and_ends_all_other_sessions(
     phone.get_by_role("heading", name="My photos").wait_for()
 
 
-@SCRIPTS
+@FORMS
 def test_all_data_arrive_as_a_file(log_in_as: LogIn, photos: list[Path], tmp_path: Path, scripts: bool) -> None:
     page = log_in_as("alice", java_script_enabled=scripts, accept_downloads=True)
     answers = [ask(page, photo) for photo in photos[:2]]
@@ -118,7 +116,7 @@ def test_all_data_arrive_as_a_file(log_in_as: LogIn, photos: list[Path], tmp_pat
     assert page.get_by_role("heading", name="My account").is_visible()  # the page stays
 
 
-@SCRIPTS
+@FORMS
 def test_the_account_is_erased_with_its_photos_and_the_page_says_so(
     log_in_as: LogIn, photos: list[Path], catalog: Catalog, scripts: bool
 ) -> None:

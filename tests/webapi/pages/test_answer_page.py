@@ -24,7 +24,7 @@ from tests.webapi.pages.coloured_species import (
     coloured_photo,
     write_fitted_bundle,
 )
-from tests.webapi.pages.conftest import ask, find_barriers
+from tests.webapi.pages.conftest import FORMS, ask, find_barriers
 from webapi import application_state
 
 Serve = Callable[[Path], LoadedModel]
@@ -133,7 +133,7 @@ def count_warm_points(page: Any) -> int:
     return int(page.locator(".layers img").last.evaluate(script))
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@FORMS
 def test_a_photo_like_none_of_the_species_is_called_so_everywhere(
     log_in_as: Callable[..., Any], serve: Serve, bundle: Path, photo_in: Callable[..., Path], scripts: bool
 ) -> None:

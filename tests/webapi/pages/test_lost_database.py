@@ -5,20 +5,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import feedback
-from tests.webapi.pages.conftest import PASSWORD, ask, find_barriers, log_in_here
+from tests.webapi.pages.conftest import FORMS, PASSWORD, ask, find_barriers, log_in_here
 
 Outage = Callable[[], AbstractContextManager[None]]
 DOWN = "The database does not answer"
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@FORMS
 def test_the_name_of_another_species_is_sent_again(
     log_in_as: Callable[..., Any], photo_file: Path, catalog: Catalog, database_down: Outage, scripts: bool
 ) -> None:

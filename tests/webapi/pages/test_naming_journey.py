@@ -11,7 +11,7 @@ import pytest
 
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from tests.webapi.pages.conftest import ask, end_sessions, log_in_here
+from tests.webapi.pages.conftest import FORMS, ask, end_sessions, log_in_here
 
 LogIn = Callable[..., Any]
 SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -194,7 +194,7 @@ def test_without_scripts_a_session_that_ends_says_that_the_photo_is_chosen_again
     assert page.get_by_text("What you typed is still here.").count() == 0
 
 
-@SCRIPTS
+@FORMS
 def test_a_session_that_ends_keeps_what_was_said_of_an_answer(
     log_in_as: LogIn, photo_file: Path, catalog: Catalog, scripts: bool
 ) -> None:

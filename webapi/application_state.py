@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from ml.app import Workspace, open_registry
 from ml.catalog.annotations import AnnotationReader
 from ml.catalog.database import Catalog
+from ml.data.class_lists.known_classes import KnownClasses
 from ml.errors import DatabaseUnavailableError
 from ml.reporting.airflow_api import AirflowClient, open_airflow
 from ml.serving.admission import AdmissionControl
@@ -42,6 +43,7 @@ class Service:
     record: ServingRecord
     similar: SimilarPhotos
     thumbnails: Thumbnails
+    classes: KnownClasses
     airflow: AirflowClient | None  # None if the settings name none
 
     @property
@@ -94,7 +96,16 @@ def init_app(app: Flask, settings: Settings) -> Service:
     database_metrics.register(metrics.registry, settings, database)
     similar = SimilarPhotos(admission)
     service = Service(
-        settings, database, models, metrics, admission, record, similar, Thumbnails(), open_airflow(settings)
+        settings,
+        database,
+        models,
+        metrics,
+        admission,
+        record,
+        similar,
+        Thumbnails(),
+        KnownClasses(),
+        open_airflow(settings),
     )
     app.extensions[_EXTENSION] = service
     return service

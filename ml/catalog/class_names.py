@@ -25,6 +25,10 @@ _UNSEEN = re.compile(
     "[\u200c\u200d\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _BETWEEN_WORDS = re.compile(r"[\s_]+")
+# What Unicode does not take apart into a letter and an accent.
+_PLAIN_LETTERS = str.maketrans(
+    {"ø": "o", "đ": "d", "ħ": "h", "ł": "l", "\u0131": "i", "æ": "ae", "œ": "oe", "\u2019": "'"}
+)
 
 
 def find_fault(name: str) -> str | None:
@@ -118,6 +122,13 @@ def same_class_key(name: str) -> str:
     seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", name))
     folded = unicodedata.normalize("NFKC", seen.casefold())
     return _BETWEEN_WORDS.sub(" ", folded).strip()
+
+
+def search_key(name: str) -> str:
+    """Return a text to search and to sort by: names that differ only by accents, too, have the same one."""
+    letters = unicodedata.normalize("NFD", same_class_key(name))
+    bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return unicodedata.normalize("NFC", bare).translate(_PLAIN_LETTERS)
 
 
 class ClassSpellings:

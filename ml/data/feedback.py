@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from ml.catalog.accounts.personal_data import actor_name
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation, label_of
+from ml.catalog.items.item_classes import list_item_classes
 from ml.catalog.locks import lock_membership
 from ml.catalog.tables import feedback, item_classes, items, model_versions, predictions, results
 from ml.data.membership import confirm, read_states, suspend
@@ -109,17 +110,14 @@ def is_known_label(connection: sa.Connection, label: str) -> bool:
 
 def known_labels(connection: sa.Connection) -> set[str]:
     """Return all labels for which is_known_label is true."""
-    names = sa.func.unnest(items.c.class_names)
-    of_items = sa.select(names).where(items.c.label_origin != "stated").distinct()
-    of_models = sa.select(sa.func.unnest(model_versions.c.classes))
-    return set(connection.scalars(of_items)) | set(connection.scalars(of_models))
+    of_items = {name for name, is_said in list_item_classes(connection).items() if is_said}
+    return of_items.union(connection.scalars(sa.select(sa.func.unnest(model_versions.c.classes)).distinct()))
 
 
 def list_spellings(connection: sa.Connection) -> list[str]:
     """Return the names of all classes: first those that are known labels, then those that only sources state."""
     known = sorted(known_labels(connection))
-    stated = sa.select(sa.func.unnest(items.c.class_names)).where(items.c.label_origin == "stated").distinct()
-    return known + sorted(set(connection.scalars(stated)).difference(known))
+    return known + sorted(list_item_classes(connection).keys() - known)
 
 
 def give_feedback(

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account
 from ml.catalog.annotations import Annotation, AnnotationReader
-from ml.catalog.class_names import read_class_name, same_class_key
+from ml.catalog.class_names import read_class_name
 from ml.catalog.database import Catalog
 from ml.data.copies.near_copies import prepare_search
 from ml.data.feedback import (
@@ -20,7 +20,6 @@ from ml.data.feedback import (
     find_prediction,
     give_feedback,
     is_known_label,
-    known_labels,
     may_certify,
 )
 from ml.errors import FeedbackError, ForbiddenError, UnknownPredictionError, UnknownVersionError
@@ -72,22 +71,6 @@ def judge_prediction(
         opinion = replace(_opinion(verdict, prediction.top_class, corrected), instead=instead, proposed_name=name)
         _demand_known(connection, opinion.corrected, classes)
         return give_feedback(connection, prediction, account, opinion, mirrored, reader.is_exclusive)
-
-
-def list_class_names(catalog: Catalog, classes: Sequence[str]) -> list[str]:
-    """Return the names that a correction may have, in alphabetical order. Args: classes, of the model that answered.
-
-    Raises: DatabaseUnavailableError.
-    """
-    with catalog.begin() as connection:
-        return sorted(known_labels(connection).union(classes), key=str.casefold)
-
-
-def spell_class_name(known: Sequence[str], typed: str | None) -> str | None:
-    """Return the known name that a person meant, whatever the case and the spaces; else the name as it was typed."""
-    if typed is None or typed in known:
-        return typed
-    return {same_class_key(name): name for name in known}.get(same_class_key(typed), typed)
 
 
 def _find(catalog: Catalog, prediction_id: int, account: Account) -> StoredPrediction:

@@ -65,6 +65,7 @@ PAGES: dict[str, Role | None] = {
     "GET /answers/{prediction_id}": "user",
     "POST /answers/{prediction_id}": "user",
     "GET /answers/{prediction_id}/map": "user",
+    "GET /classes": "user",
     "GET /known/{sha256}/thumbnail": "user",
     "GET /photos": "user",
     "GET /photos/{sha256}/delete": "user",
@@ -83,6 +84,7 @@ PAGES: dict[str, Role | None] = {
     "POST /review/{queue}": "expert",
     "POST /review/undo": "expert",
     "GET /review/similar/{sha256}": "expert",
+    "GET /review/classes": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

@@ -7,6 +7,7 @@ from webapi.pages import page_blueprints, page_errors
 from webapi.pages.page_views import (
     account_pages,
     answer_pages,
+    class_pages,
     login_pages,
     naming_pages,
     own_photo_pages,
@@ -31,6 +32,7 @@ def init_app(app: Flask) -> None:
         login_pages,
         naming_pages,
         answer_pages,
+        class_pages,
         own_photo_pages,
         account_pages,
         photo_files,

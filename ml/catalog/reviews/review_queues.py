@@ -14,7 +14,6 @@ from ml.catalog.tables import (
     cross_fitted_answers,
     feedback,
     ingest_files,
-    item_classes,
     items,
     model_versions,
     results,
@@ -161,13 +160,6 @@ def count_queues(connection: sa.Connection) -> dict[Queue, int]:
     query = sa.select(review_entries.c.queue, sa.func.count()).group_by(review_entries.c.queue)
     counts: dict[str, int] = dict(connection.execute(query).tuples().all())
     return {queue: counts.get(queue, 0) for queue in QUEUES}
-
-
-def list_class_names(connection: sa.Connection) -> set[str]:
-    """Return the names of all classes of items and of model versions."""
-    of_items = sa.select(item_classes.c.class_name).distinct()
-    of_models = sa.select(sa.func.unnest(model_versions.c.classes))
-    return {*connection.scalars(of_items), *connection.scalars(of_models)}
 
 
 def find_entries(connection: sa.Connection, queue: Queue, item_ids: list[str]) -> set[str]:

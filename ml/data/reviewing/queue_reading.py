@@ -10,12 +10,11 @@ from ml.catalog.reviews.review_queues import (
     QueueFilter,
     count_by_class,
     count_queues,
-    list_class_names,
     query_queue,
 )
 from ml.data.reviewing.deciding import read_seen
 
-__all__ = ["Queue", "QueueFilter", "list_labels", "read_batches", "read_counts", "read_queue", "read_rejects"]
+__all__ = ["Entry", "Queue", "QueueFilter", "read_batches", "read_counts", "read_queue", "read_rejects"]
 
 _BATCHES = 100
 _REJECTS = 500
@@ -62,15 +61,6 @@ def read_counts(catalog: Catalog) -> dict[Queue, int]:
     """
     with catalog.begin() as connection:
         return count_queues(connection)
-
-
-def list_labels(catalog: Catalog) -> list[str]:
-    """Return the names of all classes, in the order of names, also of those that only sources have used.
-
-    Raises: DatabaseUnavailableError.
-    """
-    with catalog.begin() as connection:
-        return sorted(list_class_names(connection))
 
 
 def read_batches(catalog: Catalog) -> list[Batch]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ml.catalog.accounts.personal_data import KINDS, read_history
 from ml.catalog.accounts.user_accounts import Account, erase_account
 from ml.catalog.database import Catalog
+from ml.catalog.items.item_classes import list_item_classes
 from ml.catalog.logs.log_queries import LogFilter, query_events, query_feedback, query_predictions
 from ml.catalog.models import attempts
 from ml.catalog.models.training_failures import has_failed, last_failure
@@ -88,6 +89,13 @@ def test_the_query_reads_an_index_and_never_the_whole_table(large_pool: Catalog,
     assert "Seq Scan" not in written
     assert "Index" in written
     assert "Sort" not in written
+
+
+def test_classes_are_listed_without_reading_their_items(large_pool: Catalog) -> None:
+    blocks = sa.text("SELECT pg_stat_get_xact_blocks_fetched('training.item_classes_pkey'::regclass)")
+    with large_pool.begin() as connection:
+        assert list_item_classes(connection) == dict.fromkeys(CLASSES, True)
+        assert 0 < connection.scalars(blocks).one() < 300  # of more than 1000
 
 
 # 50,000 of everything that people do; 100 of each are the account 7's.

@@ -84,7 +84,7 @@ class Reviewer:
         self.page.keyboard.press(key)
 
     def shown(self) -> list[str]:
-        found: list[str] = self.page.eval_on_selector_all("#grid > li", "cards => cards.map(card => card.dataset.item)")
+        found: list[str] = self.page.eval_on_selector_all("#grid li", "cards => cards.map(card => card.dataset.item)")
         return found
 
     def go_to(self, item: str) -> None:
@@ -107,7 +107,7 @@ class Reviewer:
         before = set(self.shown())
         self.press("Enter")
         self.page.wait_for_function(
-            "before => ![...document.querySelectorAll('#grid > li')].some(card => before.includes(card.dataset.item))",
+            "before => ![...document.querySelectorAll('#grid li')].some(card => before.includes(card.dataset.item))",
             arg=sorted(before),
         )
         self.settle()
@@ -153,7 +153,7 @@ def test_each_key_does_what_it_says(log_in_as: Callable[..., Any], fill: Fill, c
     assert reviewer.shown() == [second]
     for _ in range(3):
         reviewer.press("u")
-    page.wait_for_function("() => document.querySelectorAll('#grid > li').length === 5")
+    page.wait_for_function("() => document.querySelectorAll('#grid li').length === 5")
     assert set(labels_of(catalog).values()) == {"waiting"}
     assert page.faults == []
 
@@ -250,7 +250,7 @@ def test_held_keys_certify_and_undo_only_once(log_in_as: Callable[..., Any], fil
         page.keyboard.down("Enter")
     page.keyboard.up("Enter")
     reviewer.press("Enter")  # and once more while the first one is under way
-    page.wait_for_function("() => document.querySelectorAll('#grid > li').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('#grid li').length === 3")
     for _ in range(5):
         page.keyboard.down("u")
     page.get_by_text("Undone: 50").wait_for()

@@ -1,13 +1,15 @@
 """An answer: the photo, what it shows, where the model looked, what is similar, and whether the answer is right."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, flash, make_response, redirect, request, url_for
 from flask_babel import lazy_gettext as _
 
+from ml.data.class_lists.class_search import ClassSearch
 from ml.data.feedback import Effect
-from ml.data.opinions import judge_prediction, list_class_names, spell_class_name
+from ml.data.opinions import judge_prediction
 from ml.errors import FeedbackError, MycoflowError
 from ml.reporting.answered_photos.shown_answers import ShownAnswer, list_names, read_answer
 from ml.serving.explaining.activation_maps import Mapper
@@ -17,6 +19,7 @@ from webapi.access.maintenance_gate import refuse_in_maintenance
 from webapi.pages.form_pages import prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
+from webapi.pages.page_views.class_pages import MOST_NAMES, served_classes
 from webapi.pages.page_views.naming_forms import OpinionForm
 from webapi.problems import ProblemError
 from webapi.request_deadlines import current_deadline
@@ -25,6 +28,7 @@ pages = new_pages("answers", __name__)
 _logger = logging.getLogger(__name__)
 
 _SHOWN_CLASSES = 5
+_UNKNOWN = _("Nobody has used this name yet. Check its spelling, or say below that it is another species.")
 _THANKS: dict[Effect, Any] = {
     "confirmed": _("Thank you. Your word counts as the label of this photo: the next training learns from it."),
     "suspended": _("Thank you. Models learn nothing from this photo until an expert has looked at it."),
@@ -48,8 +52,7 @@ def judge_answer(prediction_id: int) -> Response:
         return _show(_read(prediction_id), form, 422)
     service = application_state.current()
     shown = _read(prediction_id)
-    known = list_class_names(application_state.current_catalog(), shown.classes or ())
-    label, name = (spell_class_name(known, typed) for typed in (form.corrected_label, form.proposed_name))
+    label, name = (_spell(typed, shown) for typed in (form.corrected_label, form.proposed_name))
     try:
         _feedback_id, effect = judge_prediction(
             application_state.current_catalog(),
@@ -64,8 +67,11 @@ def judge_answer(prediction_id: int) -> Response:
             proposed_name=name,
         )
     except FeedbackError as error:
-        slug = "same-class" if shown.answer.top_class in {label, name} - {None} else "unknown-class"
-        raise ProblemError(422, slug, str(error)) from error
+        if label is None or shown.answer.top_class == label:
+            raise ProblemError(422, "same-class", str(error)) from error
+        form.label.errors = [_UNKNOWN]
+        known = _classes()
+        return _show(shown, form, 422, known.list_matches(label, MOST_NAMES) or known.list_near(label, MOST_NAMES))
     service.metrics.predictions.count_feedback(form.verdict.data)
     flash(_THANKS[effect])
     return make_response(redirect(url_for("answers.show_answer", prediction_id=prediction_id), 303))
@@ -103,7 +109,23 @@ def _read(prediction_id: int) -> ShownAnswer:
     return read_answer(application_state.current_catalog(), current_account(), prediction_id, _served())
 
 
-def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200) -> Response:
+def _classes() -> ClassSearch:
+    service = application_state.current()
+    return service.classes.read(application_state.current_catalog(), served_classes())
+
+
+def _spell(typed: str | None, shown: ShownAnswer) -> str | None:
+    """Return the known name that a person meant, whatever the case and the blanks; else the name as it was typed."""
+    if typed is None:
+        return None
+    found = _classes().find(typed) or ClassSearch(shown.classes or ()).find(typed)
+    if found is None:  # perhaps somebody has just named it
+        service = application_state.current()
+        found = service.classes.read_again(application_state.current_catalog(), served_classes()).find(typed)
+    return found or typed
+
+
+def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200, near: Sequence[str] = ()) -> Response:
     service = application_state.current()
     model = service.models.current
     return respond(
@@ -112,7 +134,7 @@ def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200) -> Response:
         shown=shown,
         form=form,
         names=list_names(shown, service.settings.task, _SHOWN_CLASSES),
-        known=list_class_names(application_state.current_catalog(), shown.classes or ()),
+        near=near,
         has_map=model is not None and model.version == shown.model_version and model.draws_maps,
         similar=[] if shown.image_sha256 is None else find_similar(shown.image_sha256),
     )

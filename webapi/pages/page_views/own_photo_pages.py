@@ -5,6 +5,7 @@ from typing import get_args
 from flask import Response, flash, make_response, redirect, url_for
 from flask_babel import lazy_gettext as _
 
+from ml.data.class_lists.class_search import ClassSearch
 from ml.data.image_viewing import find_photo
 from ml.errors import CursorError
 from ml.reporting.answered_photos.own_photos import OwnPhotoFilter, Said, list_own_classes, list_own_photos
@@ -20,6 +21,7 @@ from webapi.request_deadlines import current_deadline
 pages = new_pages("own_photos", __name__)
 
 _PAGE_SIZE = 24
+_MOST_LISTED = 100  # species; beyond, a field finds them
 
 
 @pages.get("/photos")
@@ -27,14 +29,17 @@ _PAGE_SIZE = 24
 def show_photos() -> Response:
     """Show the photos of this account, newest first."""
     catalog, account = application_state.current_catalog(), current_account()
-    wanted = OwnPhotoFilter(page_argument("species"), _said(page_argument("said")))
+    species, typed = list_own_classes(catalog, account), page_argument("species")
+    name = None if typed is None else ClassSearch(species).find(typed) or typed
+    wanted = OwnPhotoFilter(name, _said(page_argument("said")))
     try:
         found = list_own_photos(catalog, account, wanted, _PAGE_SIZE, page_argument("from"))
     except CursorError:  # an old or mistyped address: show the newest photos
         found = list_own_photos(catalog, account, wanted, _PAGE_SIZE, None)
-    species = list_own_classes(catalog, account)
     is_first = page_argument("from") is None
-    return respond("pages/photos.html", found=found, wanted=wanted, species=species, is_first=is_first)
+    return respond(
+        "pages/photos.html", found=found, wanted=wanted, species=species, most_listed=_MOST_LISTED, is_first=is_first
+    )
 
 
 @pages.get("/photos/<sha256>/delete")

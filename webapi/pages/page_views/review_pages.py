@@ -1,7 +1,8 @@
 """Review: the queues, and a grid of photos to certify, correct or reject with the keyboard."""
 
+import itertools
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from typing import Literal
 
 from flask import Response, flash, jsonify, make_response, redirect, request, url_for
@@ -9,12 +10,13 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from ml.data.class_lists.class_search import ClassSearch, search_key
 from ml.data.reviewing.deciding import Conflict, Decision, decide, undo
 from ml.data.reviewing.queue_reading import (
     Queue,
     QueueFilter,
     Shown,
-    list_labels,
+    ShownPage,
     read_batches,
     read_counts,
     read_queue,
@@ -30,7 +32,9 @@ from webapi.application_state import current_catalog
 from webapi.pages.form_pages import page_argument, prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
+from webapi.pages.page_views.class_pages import MOST_NAMES, read_reviewed_classes
 from webapi.pages.page_views.photo_files import read_hash
+from webapi.pages.page_words.review_words import describe_photo, list_facts, queue_words, tell_conflict
 from webapi.pages.page_words.template_words import write_moment
 from webapi.problems import ProblemError, refuse_invalid
 from webapi.request_deadlines import current_deadline
@@ -54,7 +58,7 @@ class _Card(BaseModel):
 def show_queues() -> Response:
     """Show how much waits in each queue, and the batches of the sources."""
     counts, batches = read_counts(current_catalog()), read_batches(current_catalog())
-    return respond("pages/queues.html", counts=counts, batches=batches, words=_words())
+    return respond("pages/queues.html", counts=counts, batches=batches, words=queue_words())
 
 
 @pages.get("/review/batches/<int:batch_id>")
@@ -70,20 +74,27 @@ def show_queue(queue: Queue) -> Response:
     """Show a page of a queue as a grid."""
     wanted = _wanted(queue)
     found = read_queue(current_catalog(), wanted, MAX_DECISIONS, page_argument("cursor"))
-    labels, typed = list_labels(current_catalog()), prefill()
+    near: list[str] = []
+    if not found.shown and wanted.class_name is not None and wanted.class_name not in found.counts:
+        waiting = ClassSearch(name for name in found.counts if name is not None)
+        if name := waiting.find(wanted.class_name):
+            return make_response(redirect(_address(replace(wanted, class_name=name)), 303))
+        near = waiting.list_near(wanted.class_name, MOST_NAMES)
+    typed, known = prefill(), read_reviewed_classes().names
     return respond(
         "pages/review.html",
         queue=wanted.queue,
-        words=_words(),
-        cards=[_card(shown) for shown in found.shown],
+        words=queue_words(),
+        groups=_group(wanted.queue, found),
         counts=found.counts,
+        classes=(classes := _choose_classes(found.counts, wanted.class_name)),
+        has_more_classes=len(classes) < len(found.counts.keys() - {None}),
         chosen=wanted.class_name,
         batch_id=wanted.batch_id,
         next_cursor=found.next_cursor,
-        labels=labels,
-        by_digit=list(dict.fromkeys([*filter(None, found.counts), *labels]))[:_BY_DIGIT],  # most photos first
+        near=near,
+        by_digit=list(dict.fromkeys([*filter(None, found.counts), *known]))[:_BY_DIGIT],  # most photos first
         marked=set() if typed is None else set(typed.getlist("marked")),
-        rejections={"other": _("another species"), "none": _("none of the species"), "unsure": _("wrong, unsure what")},
     )
 
 
@@ -107,7 +118,7 @@ def decide_in_queue(queue: Queue) -> Response:
     decided, conflicts = _decide(decisions) if decisions else ({}, [])
     flash(_("Photos certified: %(count)s", count=len(decided)))
     for conflict in conflicts:
-        text, at = _tell(conflict)
+        text, at = tell_conflict(conflict)
         flash(Markup("{} {}").format(text, "" if at is None else write_moment(at)))
     return make_response(redirect(request.full_path.rstrip("?"), 303))
 
@@ -176,49 +187,52 @@ def _decide(decisions: Sequence[Decision]) -> tuple[dict[str, int], list[Conflic
     return outcome.decided, outcome.conflicts
 
 
-def _card(shown: Shown) -> dict[str, object]:
+def _address(wanted: QueueFilter) -> str:
+    """Return the address of a part of a queue."""
+    part = {"batch": wanted.batch_id, "class": wanted.class_name}
+    return url_for("reviewing.show_queue", queue=wanted.queue, **part)  # type: ignore[arg-type]
+
+
+def _choose_classes(counts: dict[str | None, int], chosen: str | None) -> dict[str, int]:
+    """Return the classes that the page lists: those of most photos, and the chosen one. A field finds the others."""
+    named = {name: count for name, count in counts.items() if name is not None}
+    listed = dict(list(named.items())[:MOST_NAMES])
+    return listed if chosen not in named else {**listed, chosen: named[chosen]}
+
+
+def _group(queue: Queue, found: ShownPage) -> list[dict[str, object]]:
+    """Return the cards of a page by class, in the order of names; those without a class come last.
+
+    Inside a class, what pays most comes first, as in the queue. Where a class goes on on the next page, its total is
+    larger than the number of its cards.
+    """
+    by_class: dict[str | None, list[Shown]] = {}
+    for shown in found.shown:
+        by_class.setdefault(shown.entry.class_name, []).append(shown)
+    numbers = itertools.count(1)
+    return [
+        {
+            "name": name,
+            "total": found.counts.get(name, len(by_class[name])),
+            "cards": [_card(queue, shown, next(numbers)) for shown in by_class[name]],
+        }
+        for name in sorted(by_class, key=lambda name: (name is None, search_key(name or ""), name))
+    ]
+
+
+def _card(queue: Queue, shown: Shown, number: int) -> dict[str, object]:
     """Return what a card shows, and what a form without scripts sends back of it."""
     card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
-    return {**describe_entry(shown), "proposed": card.label, "card": card.model_dump_json()}
+    return {
+        **describe_entry(shown),
+        "proposed": card.label,
+        "card": card.model_dump_json(),
+        "facts": list_facts(shown.entry),
+        "alternative": describe_photo(queue, shown.entry, number),
+    }
 
 
 def _tell_script(conflicts: Sequence[Conflict]) -> list[dict[str, str | None]]:
     """Return what the script tells: texts and times."""
-    told = map(_tell, conflicts)
+    told = map(tell_conflict, conflicts)
     return [{"text": text, "at": None if at is None else at.isoformat(timespec="seconds")} for text, at in told]
-
-
-def _tell(conflict: Conflict) -> tuple[str, datetime | None]:
-    """Say in words who decided first, and when."""
-    last = conflict.last
-    if last is None:
-        return str(_("A photo was changed since you saw it, so your decision about it was not made.")), None
-    who = last.login or str(_("A former account"))
-    if last.undone_at is not None:
-        return str(_("%(who)s decided about a photo before you and undid it.", who=who)), last.undone_at
-    if last.reason is not None:
-        why = last.reason or str(_("the reason was erased"))
-        return str(_("%(who)s was first, and rejected a photo: %(why)s", who=who, why=why)), last.decided_at
-    return str(_("%(who)s was first: a photo is now %(name)s", who=who, name=last.class_name)), last.decided_at
-
-
-def _words() -> dict[Queue, tuple[str, str]]:
-    """Return the name and the meaning of each queue."""
-    return {
-        "mispredicted": (
-            str(_("Mispredicted")),
-            str(_("Somebody said that the answer is wrong.")),
-        ),
-        "waiting": (
-            str(_("Waiting for a certificate")),
-            str(_("Sources brought these photos with a label. Models learn from them once somebody has certified it.")),
-        ),
-        "uncertain": (
-            str(_("Uncertain")),
-            str(_("The model hesitated between two species. The closest calls come first.")),
-        ),
-        "suspected": (
-            str(_("Suspected wrong labels")),
-            str(_("A model that has not seen the photo is sure that its label is wrong.")),
-        ),
-    }

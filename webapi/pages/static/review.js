@@ -3,6 +3,7 @@
 // Without this script the form certifies what is not marked.
 
 import { showTimes } from "./local-times.js";
+import { listNames, lookUp } from "./name-fields.js";
 
 const REST = 200; // milliseconds
 const form = document.getElementById("review-form");
@@ -14,18 +15,20 @@ const pick = document.getElementById("pick");
 const why = document.getElementById("why");
 const label = document.getElementById("pick-label");
 const reason = document.getElementById("why-reason");
-const labels = [...document.querySelectorAll("#labels option")].map((option) => option.value);
 const byDigit = [...document.querySelectorAll(".digits li")].map((item) => item.dataset.label);
 const kept = `decided ${words.account} ${words.queue}`; // in the tab's storage: undo works after a change of pages
 const done = JSON.parse(sessionStorage.getItem(kept) ?? "[]"); // numbers of decisions, a list for each step
 let current = 0;
 let waiting = Promise.resolve(); // one request at a time, in the order of the keys
+let pressedAt = 0; // when the key was pressed whose request is under way
+let toldAt = 0;
 let isCertifying = false;
 let similar = new AbortController(); // of the question that the large view asks
 
 for (const element of document.querySelectorAll(".scripted[hidden]")) element.hidden = false;
 
-const cards = () => [...document.querySelectorAll("#grid > li")];
+const CARD = "#grid li[data-item]";
+const cards = () => [...document.querySelectorAll(CARD)]; // of all classes, in the order of reading
 const box = (card) => card.querySelector("input[type=checkbox]");
 
 function settle() {
@@ -45,11 +48,18 @@ function move(place, focus = true) {
   if (large.open) enlarge();
 }
 
-function columns() {
-  const all = cards();
-  const top = all[0].offsetTop;
-  const second = all.findIndex((card) => card.offsetTop > top);
-  return second < 0 ? all.length : second;
+// The place of the nearest photo in the next row, or in the row before, also of another class. Args: way, 1 or -1.
+function beside(way) {
+  const spots = cards().map((card, place) => {
+    const { top, left } = card.getBoundingClientRect();
+    return { place, top, left };
+  });
+  const here = spots[current];
+  const ahead = spots.filter(({ top }) => (top - here.top) * way > 1);
+  const row = Math.min(...ahead.map(({ top }) => top * way)) * way;
+  const across = ahead.filter(({ top }) => Math.abs(top - row) < 1);
+  across.sort((one, other) => Math.abs(one.left - here.left) - Math.abs(other.left - here.left));
+  return across[0]?.place ?? current;
 }
 
 addEventListener("keydown", (event) => {
@@ -64,8 +74,8 @@ addEventListener("keydown", (event) => {
   if (!isOurs) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
   if (cards().length && (event.key in steps || event.key === "ArrowUp" || event.key === "ArrowDown")) {
-    const step = steps[event.key] ?? (event.key === "ArrowUp" ? -columns() : columns());
-    move(current + step, !large.open);
+    const place = event.key in steps ? current + steps[event.key] : beside(event.key === "ArrowUp" ? -1 : 1);
+    move(place, !large.open);
   } else if (event.key === "Enter") {
     if (large.open) large.close();
     else certify();
@@ -82,7 +92,7 @@ addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("focusin", (event) => {
-  const card = event.target.closest("#grid > li");
+  const card = event.target.closest(CARD);
   if (card) {
     current = cards().indexOf(card);
     settle();
@@ -90,7 +100,7 @@ document.addEventListener("focusin", (event) => {
 });
 document.addEventListener("change", () => say(""));
 document.addEventListener("dblclick", (event) => {
-  const card = event.target.closest("#grid > li");
+  const card = event.target.closest(CARD);
   if (card) {
     move(cards().indexOf(card));
     enlarge();
@@ -128,21 +138,23 @@ function ask(dialog, input, start) {
   input.value = start;
   dialog.showModal();
   input.focus();
+  if (dialog === pick) showNames();
 }
 
-document.getElementById("pick-form").addEventListener("submit", (event) => {
+const pickForm = document.getElementById("pick-form");
+const showNames = listNames(label, words.names, { marksMeant: true, take: () => pickForm.requestSubmit() });
+pickForm.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = label.value.trim();
-  const lower = text.toLocaleLowerCase();
-  // The first letters are enough.
-  const name = labels.find((each) => each === text) ?? labels.find((each) => each.toLocaleLowerCase().startsWith(lower)) ?? text;
   pick.close();
-  correct(asked, name);
+  // The first letters are enough.
+  if (text) correct(asked, text, lookUp(words.names, text));
 });
 document.getElementById("why-form").addEventListener("submit", (event) => {
   event.preventDefault();
   why.close();
-  send(asked.map((card) => ({ ...base(card), decision: "reject", reason: reason.value })), () => words.rejected);
+  const because = reason.value;
+  send(asked, () => asked.map((card) => ({ ...base(card), decision: "reject", reason: because })), () => words.rejected);
 });
 for (const dialog of [pick, why]) dialog.addEventListener("close", () => move(current, !large.open));
 
@@ -150,12 +162,18 @@ function base(card) {
   return { item: card.dataset.item, queue: words.queue, seen: card.dataset.seen };
 }
 
-function correct(chosen, name) {
+// Args: text, what was typed or the name of a class; looked, the names that fit it, if it was typed.
+function correct(chosen, text, looked = null) {
   if (!chosen[0]) return;
-  send(
-    chosen.map((card) => ({ ...base(card), decision: card.dataset.proposed === name ? "certify" : "correct", label: name })),
-    () => `${words.corrected} ${name}.`,
-  );
+  let name = text;
+  let near = [];
+  async function decide() {
+    const found = await looked;
+    name = found?.meant ?? text;
+    near = found && found.meant === null ? found.names : [];
+    return chosen.map((card) => ({ ...base(card), decision: card.dataset.proposed === name ? "certify" : "correct", label: name }));
+  }
+  send(chosen, decide, () => `${words.corrected} ${name}.`, () => near);
 }
 
 function certify() {
@@ -170,14 +188,23 @@ function certify() {
   });
 }
 
-function send(decisions, describe) {
-  for (const { item } of decisions) cardOf(item)?.classList.add("sent");
+// Args: decide, gives the decisions about the chosen photos when it is their turn; suggest, names that were perhaps meant.
+function send(chosen, decide, describe, suggest = () => []) {
+  for (const card of chosen) card.classList.add("sent");
   move(current + 1, !large.open);
-  inTurn(() => post(decisions, describe));
+  inTurn(async () => {
+    const isDone = await post(await decide(), describe);
+    if (!isDone && suggest().length) told.lastChild.append(` ${words.near} ${suggest().join(", ")}.`);
+  });
 }
 
 function inTurn(step) {
-  waiting = waiting.then(step).catch((error) => {
+  const at = performance.now();
+  const begin = () => {
+    pressedAt = at;
+    return step();
+  };
+  waiting = waiting.then(begin).catch((error) => {
     reportError(error);
     tell([{ text: words.offline }]);
   });
@@ -193,15 +220,25 @@ async function post(decisions, describe) {
       // It was called wrong, so it is not certified with all that is not marked.
       if (card && decision !== "certify") box(card).checked = true;
     }
-    return;
+    return false;
   }
   if (answer.decided.length) remember([...done, answer.decided.map((each) => each.decision)]);
   const at = cards()[current];
-  for (const { item } of decisions) cardOf(item)?.remove();
+  for (const { item } of decisions) take(cardOf(item));
   move(at?.isConnected ? cards().indexOf(at) : current, !large.open);
   say(describe(answer.decided.length));
   tell(answer.told);
-  if (cards().every((card) => box(card).checked)) tell([...answer.told, ...(await refresh())]);
+  if (cards().every((card) => box(card).checked)) tell(await refresh());
+  return true;
+}
+
+// Take a photo off the page, and its class once it has no other.
+function take(card) {
+  const group = card?.closest(".group");
+  card?.remove();
+  if (!group) return;
+  for (const number of group.querySelectorAll("[data-here], [data-total]")) number.textContent -= 1;
+  if (!group.querySelector("li")) group.remove();
 }
 
 function undo() {
@@ -318,16 +355,19 @@ async function showSimilar(card) {
 }
 
 function cardOf(item) {
-  return document.querySelector(`#grid > li[data-item="${CSS.escape(item)}"]`);
+  return document.querySelector(`#grid li[data-item="${CSS.escape(item)}"]`);
 }
 
 function say(text) {
   state.textContent = text;
 }
 
+// What was told after the key was pressed stays: nobody has read it yet.
 // Args: lines, each a text and at times the moment when it happened.
 function tell(lines) {
-  told.replaceChildren(
+  if (toldAt < pressedAt) told.replaceChildren();
+  if (lines.length) toldAt = performance.now();
+  told.append(
     ...lines.map(({ text, at }) => {
       const line = Object.assign(document.createElement("p"), { className: "message", textContent: text });
       if (at) line.append(" ", Object.assign(document.createElement("time"), { dateTime: at }));

@@ -1,0 +1,1 @@
+"""The names of classes that people may choose from."""

@@ -98,7 +98,7 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
 
     open_queue(page, "Mispredicted")
     shown = page.locator("main").inner_text()
-    assert re.search(rf"{predicted} \d+\.\d%", shown)
+    assert re.search(rf"{predicted},? \d+\.\d%", shown)
     assert "alice: Hebeloma" in shown
     assert page.locator("main time").first.get_attribute("datetime")
     assert find_barriers(page) == []

@@ -167,15 +167,20 @@ def test_without_items_there_are_no_classes(catalog: Catalog) -> None:
 
 
 @pytest.mark.usefixtures("fill")
-def test_names_are_kept_for_a_minute_and_read_again_when_asked(catalog: Catalog, add_images: AddImages) -> None:
+def test_names_are_kept_for_a_minute_and_for_seconds_when_one_is_missing(
+    catalog: Catalog, add_images: AddImages
+) -> None:
     now = [0.0]
     classes = KnownClasses(clock=lambda: now[0])
     assert classes.read(catalog, ["yak"]).names == ["cat", "dog", "owl", "yak"]
     assert classes.read(catalog, ["yak"], with_stated=True).names == ["cat", "dog", "fox", "owl", "yak"]
     assert classes.read(catalog, []).names == ["cat", "dog", "owl"]
     add_images("emu", 1)
+    assert "emu" not in classes.read(catalog, ["yak"], is_missing=True).names  # nobody reads on and on by misspelling
+    now[0] = 6
     assert "emu" not in classes.read(catalog, ["yak"]).names
-    assert "emu" in classes.read_again(catalog, ["yak"]).names
+    assert "emu" in classes.read(catalog, ["yak"], is_missing=True).names
+    assert "emu" in classes.read(catalog, ["yak"]).names
     add_images("gnu", 1)
-    now[0] = 61
+    now[0] = 67
     assert "gnu" in classes.read(catalog, ["yak"]).names

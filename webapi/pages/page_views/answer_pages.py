@@ -109,9 +109,9 @@ def _read(prediction_id: int) -> ShownAnswer:
     return read_answer(application_state.current_catalog(), current_account(), prediction_id, _served())
 
 
-def _classes() -> ClassSearch:
-    service = application_state.current()
-    return service.classes.read(application_state.current_catalog(), served_classes())
+def _classes(is_missing: bool = False) -> ClassSearch:
+    known = application_state.current().classes
+    return known.read(application_state.current_catalog(), served_classes(), is_missing=is_missing)
 
 
 def _spell(typed: str | None, shown: ShownAnswer) -> str | None:
@@ -119,10 +119,7 @@ def _spell(typed: str | None, shown: ShownAnswer) -> str | None:
     if typed is None:
         return None
     found = _classes().find(typed) or ClassSearch(shown.classes or ()).find(typed)
-    if found is None:  # perhaps somebody has just named it
-        service = application_state.current()
-        found = service.classes.read_again(application_state.current_catalog(), served_classes()).find(typed)
-    return found or typed
+    return found or _classes(is_missing=True).find(typed) or typed
 
 
 def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200, near: Sequence[str] = ()) -> Response:

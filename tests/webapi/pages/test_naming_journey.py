@@ -181,6 +181,24 @@ def test_a_session_that_ends_keeps_a_typed_address(
     page.wait_for_url("**/answers/*")
 
 
+def test_somebody_else_who_logs_in_where_a_session_ended_gets_a_session_and_none_of_what_was_typed(
+    log_in_as: LogIn, add_account: Callable[[str, Role], Account], photo_file: Path, catalog: Catalog
+) -> None:
+    page = log_in_as("alice")
+    add_account("eve", "user")
+    ask(page, photo_file)
+    page.locator("summary", has_text="Not OK").click()
+    page.get_by_label("Another species").check()
+    page.locator("[name=other_name]").fill("Hebeloma of Alice")
+    end_sessions(catalog)
+    page.get_by_role("button", name="Send", exact=True).click()
+    log_in_here(page, "eve")
+    assert page.get_by_role("heading", level=1).inner_text() == "There is no such answer"
+    assert "Hebeloma" not in page.content()
+    page.get_by_role("button", name="To the first page").click()
+    assert page.locator(".login").inner_text() == "eve"
+
+
 def test_without_scripts_a_session_that_ends_says_that_the_photo_is_chosen_again(
     log_in_as: LogIn, photo_file: Path, catalog: Catalog
 ) -> None:

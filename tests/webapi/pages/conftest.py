@@ -24,6 +24,7 @@ from ml.catalog.accounts.tokens import issue_token, revoke_tokens
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import accounts
+from ml.serving.picture_decoder.decoder_process import DecoderProcess, shared_decoder
 from ml.settings import Settings
 from tests.deployments import administer
 from webapi import application_state
@@ -37,6 +38,15 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 FORMS = pytest.mark.parametrize(
     "scripts", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with scripts", "without scripts"]
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def decoder_stays() -> Iterator[None]:
+    """Let one process decode for all tests of a module: to start one takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DecoderProcess, "close", lambda _self: None)
+        yield
+    shared_decoder().close()
 
 
 @pytest.fixture
@@ -75,7 +85,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("NOT CHECKED: no browser; run `apt-get install chromium` (as .ci/run does)")
     with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -16,6 +15,7 @@ from werkzeug.test import TestResponse
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.tables import feedback, items
+from tests.webapi.pages.test_whole_site import find_barriers
 
 PASSWORD = "correct horse battery"
 MOST_BYTES = 150 * 1024
@@ -98,14 +98,30 @@ def test_a_person_finds_a_species_among_ten_thousand_by_keyboard(ask: Callable[.
         marked = page.locator("[aria-selected=true]")
         assert marked.inner_text() == names[place]
         assert field.get_attribute("aria-activedescendant") == marked.get_attribute("id")
-    violations = Axe().run(page).response["violations"]
-    assert [each["id"] for each in violations if each["impact"] in ("serious", "critical")] == []
+    assert find_barriers(page) == []
     page.keyboard.press("Enter")
     assert (field.input_value(), page.locator(LISTED).count()) == (names[0], 0)
     page.get_by_role("button", name="Send").click()
     page.get_by_text("You said: wrong, it is Cortinarius number 7770.").wait_for()
     assert said(catalog) == [names[0]]
     assert page.faults == []
+
+
+def test_after_the_session_has_ended_a_field_keeps_what_is_typed(ask: Callable[..., Any]) -> None:
+    page = ask()
+    page.context.clear_cookies()
+    page.locator("[name=label]").click()
+    with page.expect_response(
+        lambda response: "/login?next=/classes" in response.url
+    ):  # where the list would have been
+        page.keyboard.type("boletus")
+    assert (page.locator("[name=label]").input_value(), page.locator(LISTED).count()) == ("boletus", 0)
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("Please log in again").wait_for()
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("[name=login]").fill("alice")
+    page.locator("#login-form button").click()
+    assert page.locator("input[name=label]").input_value() == "boletus"
 
 
 def test_a_click_chooses_escape_closes_and_an_arrow_lists_all(ask: Callable[..., Any]) -> None:
@@ -219,6 +235,7 @@ def test_a_reviewer_corrects_by_digit_and_by_letters_among_ten_thousand(
     shown = page.eval_on_selector_all("#grid li", "all => all.map(each => each.dataset.item)")
     assert len(shown) == 50
     assert page.locator(".classes a").count() == 21  # all, and twenty classes
+    assert find_barriers(page) == []
     digit = page.locator(".digits li").nth(4).get_attribute("data-label")
     page.keyboard.press("5")
     page.get_by_text(f"Corrected to {digit}.").wait_for()
@@ -231,6 +248,7 @@ def test_a_reviewer_corrects_by_digit_and_by_letters_among_ten_thousand(
     page.keyboard.type("number 0042")
     page.locator(LISTED).first.wait_for()
     page.wait_for_function("() => document.querySelectorAll('.names [role=option]').length === 2")
+    assert find_barriers(page) == []
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.get_by_text("Corrected to Cortinarius number 0042.").wait_for()

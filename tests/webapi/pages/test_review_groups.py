@@ -33,16 +33,16 @@ def id_of(number: int) -> str:
 
 
 @pytest.fixture
-def doubt(catalog: Catalog) -> Callable[[Sequence[str | None]], None]:
-    """Lets a model hesitate about photos, the first one most: doubt([what it said of each])."""
+def doubt(catalog: Catalog) -> Callable[..., None]:
+    """Lets a model hesitate about photos, the first one most: doubt([what it said of each], its classes)."""
 
-    def answer(names: Sequence[str | None]) -> None:
+    def answer(names: Sequence[str | None], classes: Sequence[str] = CLASSES) -> None:
         with catalog.begin() as connection:
-            save_model_version(connection, ModelVersion(7, "run", None, "backbone:1", CLASSES, 32, "fp32"))
+            save_model_version(connection, ModelVersion(7, "run", None, "backbone:1", list(classes), 32, "fp32"))
             for number, name in enumerate(names):
                 add_item(connection, id_of(number))
-                shares = np.full(4, 0.1, np.float32)
-                shares[0 if name is None else CLASSES.index(name)] = 0.6
+                shares = np.full(len(classes), 0.4 / (len(classes) - 1), np.float32)
+                shares[0 if name is None else classes.index(name)] = 0.6
                 save_result(connection, id_of(number), 7, Answer(name, 0.6, number / 1000, shares))
 
     return answer
@@ -127,6 +127,34 @@ def test_the_arrows_go_through_the_classes_as_one_reads(
             assert (round(box["y"]), round(box["x"])) == (top, round(tops[shown[0]]["x"]))
     page.keyboard.press("ArrowUp")  # there is no row before the first one
     assert page.evaluate(here) == shown[0]
+
+
+PLACES = """cards => cards.map(card => {
+    const { top, left } = card.getBoundingClientRect();
+    return [card.dataset.item, Math.round(top), Math.round(left)];
+})"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 500, 800, 1280])
+def test_classes_of_few_photos_stand_side_by_side_in_the_order_of_reading(
+    open_queue: Callable[..., Any], doubt: Callable[..., None], width: int
+) -> None:
+    sizes = (1, 3, 1, 2, 4, 1, 1, 5, 1, 2, 1, 7, 1, 1)
+    names = [f"{chr(97 + number)} {'long name ' * (number % 5)}".strip() for number in range(len(sizes))]
+    doubt([name for name, size in zip(names, sizes, strict=True) for _ in range(size)], [*names])
+    page = open_queue(viewport={"width": width, "height": 900})
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    places = page.eval_on_selector_all("#grid li", PLACES)
+    assert [item for item, *_ in sorted(places, key=lambda each: each[1:])] == [item for item, *_ in places]
+    rows = sorted({top for _, top, _ in places})
+    columns = sorted({left for *_, left in places})
+    assert len(rows) < len(places) / max(1, len(columns) - 1) + len(sizes) / 2 + 1
+    here = "() => document.activeElement.closest('li').dataset.item"
+    for top in rows[1:]:
+        page.keyboard.press("ArrowDown")
+        assert (page.evaluate(here), top) in {(item, at) for item, at, _ in places}
+    page.keyboard.press("ArrowDown")  # there is no row after the last one
+    assert (page.evaluate(here), rows[-1]) in {(item, at) for item, at, _ in places}
 
 
 def test_a_class_goes_with_its_last_photo_and_counts_say_what_is_left(

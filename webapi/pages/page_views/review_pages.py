@@ -80,7 +80,7 @@ def show_queue(queue: Queue) -> Response:
         if name := waiting.find(wanted.class_name):
             return make_response(redirect(_address(replace(wanted, class_name=name)), 303))
         near = waiting.list_near(wanted.class_name, MOST_NAMES)
-    typed, known = prefill(), read_reviewed_classes().names
+    typed = prefill()
     return respond(
         "pages/review.html",
         queue=wanted.queue,
@@ -93,7 +93,7 @@ def show_queue(queue: Queue) -> Response:
         batch_id=wanted.batch_id,
         next_cursor=found.next_cursor,
         near=near,
-        by_digit=list(dict.fromkeys([*filter(None, found.counts), *known]))[:_BY_DIGIT],  # most photos first
+        by_digit=_choose_digits(found.counts),
         marked=set() if typed is None else set(typed.getlist("marked")),
     )
 
@@ -198,6 +198,14 @@ def _choose_classes(counts: dict[str | None, int], chosen: str | None) -> dict[s
     named = {name: count for name, count in counts.items() if name is not None}
     listed = dict(list(named.items())[:MOST_NAMES])
     return listed if chosen not in named else {**listed, chosen: named[chosen]}
+
+
+def _choose_digits(counts: dict[str | None, int]) -> list[str]:
+    """Return the classes of the digits: those of most photos, and then any others."""
+    named = [name for name in counts if name is not None]
+    if len(named) < _BY_DIGIT:
+        named += [name for name in read_reviewed_classes().names if name not in counts]
+    return named[:_BY_DIGIT]
 
 
 def _group(queue: Queue, found: ShownPage) -> list[dict[str, object]]:

@@ -15,9 +15,8 @@ from PIL import Image, ImageOps
 from werkzeug.test import TestResponse
 
 from ml.catalog.accounts.user_accounts import Account, Role
-from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
-from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, end_sessions, find_barriers
+from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, find_barriers
 from webapi import application_state
 
 MOST_BYTES = 150 * 1024
@@ -158,22 +157,6 @@ def test_a_photo_that_this_browser_cannot_scale_down_says_so(log_in_as: Callable
     page.locator("#file").set_input_files(path)
     page.get_by_text("this browser cannot scale it down").wait_for()
     assert not page.locator("#preview img").is_visible()
-
-
-def test_a_session_that_ends_keeps_the_photo(log_in_as: Callable[..., Any], catalog: Catalog, photo_file: Path) -> None:
-    page = log_in_as("alice")
-    page.locator("#file").set_input_files(photo_file)
-    page.get_by_text("ready to send").wait_for()
-    end_sessions(catalog)
-    page.locator("#send").click()
-    dialog = page.locator("#login-dialog")
-    dialog.locator("[name=login]").fill("alice")
-    dialog.locator("[name=password]").fill("wrong")
-    dialog.locator("button").click()
-    dialog.get_by_text("do not fit together").wait_for()
-    dialog.locator("[name=password]").fill(PASSWORD)
-    dialog.locator("button").click()
-    page.wait_for_url("**/answers/*")
 
 
 def test_markup_in_any_field_stays_text(

@@ -196,7 +196,8 @@ def test_without_scripts_a_name_that_is_missing_is_asked_for(log_in_as: LogIn, p
 
 
 def tab_to(page: Any, place: str) -> None:
-    """Press Tab until an element has the focus, as a person does who has no mouse."""
+    """Press Tab until an element of the page, which is there, has the focus, as a person does who has no mouse."""
+    page.wait_for_load_state()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("(place) => document.activeElement.matches(place)", place):
@@ -209,6 +210,7 @@ def test_a_person_without_a_mouse_names_a_photo_and_says_what_it_is(
 ) -> None:
     add_account("alice", "user")
     page = open_browser()
+    page.on("filechooser", lambda _chooser: None)  # so that the browser reports it: to switch that on takes a moment
     page.goto("/")
     page.keyboard.type("alice")  # the field has the focus
     page.keyboard.press("Tab")
@@ -239,6 +241,7 @@ def test_a_person_without_a_mouse_names_a_photo_and_says_what_it_is(
     page.wait_for_url("**/photos")
     tab_to(page, ".photos a[href$='/delete']")
     page.keyboard.press("Enter")
+    page.wait_for_url("**/delete")
     tab_to(page, "button.danger")
     page.keyboard.press("Enter")
     page.get_by_text("The photo is deleted.").wait_for()

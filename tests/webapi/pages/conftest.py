@@ -142,6 +142,12 @@ def ask(page: Any, photo: Path) -> str:
     return "/" + page.url.split("/", 3)[3]
 
 
+def open_address(page: Any, address: str) -> None:
+    """Type the address of a photo into the first page."""
+    page.locator("summary", has_text="photo from the web").click()
+    page.locator("[name=url]").fill(address)
+
+
 def end_sessions(catalog: Catalog) -> None:
     with catalog.begin() as connection:
         for account_id in connection.scalars(sa.select(accounts.c.id)).all():

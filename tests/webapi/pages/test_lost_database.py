@@ -85,6 +85,10 @@ def test_with_scripts_photo_and_address_stay_where_they_are(
     with database_down():
         page.locator("#send").click()
         state.get_by_text(DOWN).wait_for()
+    page.context.set_offline(True)
+    page.locator("#send").click()
+    state.get_by_text("Your photo is still here.").wait_for()
+    page.context.set_offline(False)
     page.locator("#send").click()
     page.wait_for_url("**/answers/*")
 

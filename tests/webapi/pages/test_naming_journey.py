@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
-from tests.webapi.pages.conftest import FORMS, ask, end_sessions, log_in_here
+from ml.catalog.tables import items
+from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, log_in_here, open_address
 
 LogIn = Callable[..., Any]
 SCRIPTS = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -48,11 +50,6 @@ def named_photo(page: Any) -> str:
     page.wait_for_url("**/answers/*")
     (found,) = set(re.findall(r"/photos/([0-9a-f]{64})/photo", page.content()))
     return str(found)
-
-
-def open_address(page: Any, address: str) -> None:
-    page.locator("summary", has_text="photo from the web").click()
-    page.locator("[name=url]").fill(address)
 
 
 @SCRIPTS
@@ -162,56 +159,6 @@ def test_what_was_named_last_is_sent(
         assert named_photo(page) == (at_address if by_address else in_file)
 
 
-@SCRIPTS
-def test_a_session_that_ends_keeps_a_typed_address(
-    log_in_as: LogIn, photo_host: str, catalog: Catalog, scripts: bool
-) -> None:
-    page, address = log_in_as("alice", java_script_enabled=scripts), f"http://{photo_host}/photo.png?<b>"
-    open_address(page, address)
-    end_sessions(catalog)
-    page.locator("#send").click()
-    page.get_by_text("Your session has ended.").wait_for()
-    log_in_here(page, "alice", "wrong")
-    page.get_by_text("do not fit together").wait_for()
-    log_in_here(page, "alice")
-    if not scripts:
-        page.get_by_text("What you typed is still here.").wait_for()
-        assert page.locator("[name=url]").input_value() == address
-        page.locator("#send").click()
-    page.wait_for_url("**/answers/*")
-
-
-def test_without_scripts_a_session_that_ends_says_that_the_photo_is_chosen_again(
-    log_in_as: LogIn, photo_file: Path, catalog: Catalog
-) -> None:
-    page = log_in_as("alice", java_script_enabled=False)
-    page.locator("#file").set_input_files(photo_file)
-    end_sessions(catalog)
-    page.locator("#send").click()
-    page.get_by_text("You will have to choose the photo again.").wait_for()
-    log_in_here(page, "alice")
-    page.get_by_role("heading", name="What is in your photo?").wait_for()
-    assert page.get_by_text("What you typed is still here.").count() == 0
-
-
-@FORMS
-def test_a_session_that_ends_keeps_what_was_said_of_an_answer(
-    log_in_as: LogIn, photo_file: Path, catalog: Catalog, scripts: bool
-) -> None:
-    page = log_in_as("alice", java_script_enabled=scripts)
-    ask(page, photo_file)
-    page.locator("summary", has_text="Not OK").click()
-    page.get_by_label("Another species").check()
-    page.locator("[name=other_name]").fill("Hebeloma <radicosum>")
-    end_sessions(catalog)
-    page.get_by_role("button", name="Send", exact=True).click()
-    log_in_here(page, "alice")
-    page.get_by_text("What you typed is still here.").wait_for()
-    assert page.locator("[name=other_name]").input_value() == "Hebeloma <radicosum>"
-    page.get_by_role("button", name="Send", exact=True).click()
-    page.get_by_text("another species: Hebeloma <radicosum>").wait_for()
-
-
 def test_without_scripts_a_person_says_what_it_is_instead(log_in_as: LogIn, photo_file: Path) -> None:
     page = log_in_as("alice", java_script_enabled=False)
     ask(page, photo_file)
@@ -246,3 +193,72 @@ def test_without_scripts_a_name_that_is_missing_is_asked_for(log_in_as: LogIn, p
     page.get_by_role("radio", name="I am not sure").check()  # the form is open
     page.get_by_role("button", name="Send", exact=True).click()
     page.get_by_text("Thank you.").wait_for()
+
+
+def tab_to(page: Any, place: str) -> None:
+    """Press Tab until an element has the focus, as a person does who has no mouse."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("(place) => document.activeElement.matches(place)", place):
+            return
+    raise AssertionError(f"no way by Tab to {place}")
+
+
+def test_a_person_without_a_mouse_names_a_photo_and_says_what_it_is(
+    open_browser: LogIn, add_account: Callable[[str, Role], Account], photo_file: Path
+) -> None:
+    add_account("alice", "user")
+    page = open_browser()
+    page.goto("/")
+    page.keyboard.type("alice")  # the field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="What is in your photo?").wait_for()
+    tab_to(page, "#file")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(photo_file)
+    page.get_by_text("ready to send").wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/answers/*")
+    tab_to(page, ".looked summary")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => [...document.querySelectorAll('.layers img')].every((each) => each.naturalWidth)")
+    page.reload()
+    tab_to(page, ".opinion summary")
+    page.keyboard.press("Enter")
+    tab_to(page, "[name=what]")
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "[name=other_name]")
+    page.keyboard.type("Hebeloma")
+    page.keyboard.press("Enter")
+    page.get_by_text("another species: Hebeloma").wait_for()
+    tab_to(page, "a[href='/photos']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/photos")
+    tab_to(page, ".photos a[href$='/delete']")
+    page.keyboard.press("Enter")
+    tab_to(page, "button.danger")
+    page.keyboard.press("Enter")
+    page.get_by_text("The photo is deleted.").wait_for()
+    tab_to(page, ".session button")
+    page.keyboard.press("Enter")
+    page.get_by_text("You are logged out.").wait_for()
+    assert page.faults == []
+
+
+def test_a_phone_takes_a_photo_and_an_experts_word_is_its_label(
+    log_in_as: LogIn, photo_file: Path, catalog: Catalog
+) -> None:
+    page = log_in_as("clementine", "expert", **PHONE)
+    page.locator("#camera").set_input_files(photo_file)
+    page.get_by_text("ready to send").wait_for()
+    page.locator("#send").tap()
+    page.wait_for_url("**/answers/*")
+    name = page.locator("#name").inner_text()
+    page.get_by_role("button", name="OK, that is right").tap()
+    page.get_by_text("Your word counts as the label of this photo").wait_for()
+    with catalog.begin() as connection:
+        said = sa.select(items.c.class_names, items.c.label_origin)
+        assert connection.execute(said).all() == [([name], "confirmed")]

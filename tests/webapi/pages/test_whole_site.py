@@ -15,9 +15,8 @@ from PIL import Image, ImageOps
 from werkzeug.test import TestResponse
 
 from ml.catalog.accounts.user_accounts import Account, Role
-from ml.catalog.database import Catalog
 from ml.errors import DatabaseUnavailableError
-from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, end_sessions, find_barriers
+from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, find_barriers, log_in_here
 from webapi import application_state
 
 MOST_BYTES = 150 * 1024
@@ -45,6 +44,22 @@ def test_no_page_has_a_serious_barrier_in_light_or_dark(log_in_as: Callable[...,
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     assert find_barriers(page) == []
+    log_in_here(page, "clementine", "wrong")
+    page.get_by_text("do not fit together").wait_for()
+    assert find_barriers(page) == []
+
+
+def test_the_first_start_has_no_barrier_and_is_dark_where_people_want_it(open_browser: Callable[..., Any]) -> None:
+    page = open_browser()
+    page.goto("/login")
+    page.get_by_text("Nobody has an account yet").wait_for()
+    assert find_barriers(page) == []
+    ground = "() => getComputedStyle(document.documentElement).backgroundColor"
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert light == "rgb(255, 255, 255)"
+    assert max(map(int, re.findall(r"\d+", page.evaluate(ground))[:3])) < 64
 
 
 def test_pages_are_light_and_ask_no_other_site(log_in_as: Callable[..., Any], photo_file: Path) -> None:
@@ -158,22 +173,6 @@ def test_a_photo_that_this_browser_cannot_scale_down_says_so(log_in_as: Callable
     page.locator("#file").set_input_files(path)
     page.get_by_text("this browser cannot scale it down").wait_for()
     assert not page.locator("#preview img").is_visible()
-
-
-def test_a_session_that_ends_keeps_the_photo(log_in_as: Callable[..., Any], catalog: Catalog, photo_file: Path) -> None:
-    page = log_in_as("alice")
-    page.locator("#file").set_input_files(photo_file)
-    page.get_by_text("ready to send").wait_for()
-    end_sessions(catalog)
-    page.locator("#send").click()
-    dialog = page.locator("#login-dialog")
-    dialog.locator("[name=login]").fill("alice")
-    dialog.locator("[name=password]").fill("wrong")
-    dialog.locator("button").click()
-    dialog.get_by_text("do not fit together").wait_for()
-    dialog.locator("[name=password]").fill(PASSWORD)
-    dialog.locator("button").click()
-    page.wait_for_url("**/answers/*")
 
 
 def test_markup_in_any_field_stays_text(

@@ -14,8 +14,8 @@ from ml.errors import FeedbackError, MycoflowError
 from ml.reporting.answered_photos.shown_answers import ShownAnswer, list_names, read_answer
 from ml.serving.explaining.activation_maps import Mapper
 from webapi import application_state
+from webapi.access import maintenance_gate
 from webapi.access.authentication import current_account
-from webapi.access.maintenance_gate import refuse_in_maintenance
 from webapi.pages.form_pages import prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
@@ -81,7 +81,7 @@ def judge_answer(prediction_id: int) -> Response:
 @page("user")
 def get_map(prediction_id: int) -> Response:
     """Draw where the model saw a class: by default the first one of the answer."""
-    refuse_in_maintenance()
+    maintenance_gate.refuse_in_maintenance()
     service = application_state.current()
     mapper = Mapper(
         application_state.current_catalog(),
@@ -124,7 +124,7 @@ def _spell(typed: str | None, shown: ShownAnswer) -> str | None:
 
 def _show(shown: ShownAnswer, form: OpinionForm, status: int = 200, near: Sequence[str] = ()) -> Response:
     service = application_state.current()
-    model = service.models.current
+    model = None if maintenance_gate.current().is_on() else service.models.current  # then it draws no map
     return respond(
         "pages/answer.html",
         status,

@@ -5,10 +5,11 @@ from datetime import timedelta
 from flask import Response, flash, g, make_response, redirect, request, session, url_for
 from flask_babel import lazy_gettext as _
 
+from ml.errors import UnknownImageError, UnknownPredictionError
 from webapi.access import sessions
 from webapi.access.authentication import find_session_account
 from webapi.access.session_cookie import drop_session, keep_session, read_session
-from webapi.pages.form_pages import prefill, read_kept, safe_page, show_form
+from webapi.pages.form_pages import Typed, prefill, read_kept, safe_page, show_form
 from webapi.pages.login_form import LoginForm
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
@@ -46,10 +47,8 @@ def log_in() -> Response:
         sessions.log_out(former)  # its cookie is replaced: nobody could end it any more
     g.account = find_session_account(issued.token)
     _begin_anew()
-    address, typed = safe_page(form.next.data), read_kept(form.kept.data or "")
-    words = Words(_("You are logged in again"), _("What you typed is still here. Look it over, and send it again."))
-    response = show_form(address, typed, words) if typed and g.account else None
-    response = response or make_response(redirect(address, 303))
+    address = safe_page(form.next.data)
+    response = _show_kept(address, read_kept(form.kept.data or "")) or make_response(redirect(address, 303))
     keep_session(response, issued)
     return response
 
@@ -77,6 +76,15 @@ def choose_language() -> Response:
     if wanted in LANGUAGES:
         response.set_cookie(LANGUAGE_COOKIE, wanted, max_age=_A_YEAR, samesite="Lax", secure=request.is_secure)
     return response
+
+
+def _show_kept(address: str, typed: Typed) -> Response | None:
+    """Return the page at an address with what was typed there; None if nothing was, or if it shows somebody else's."""
+    words = Words(_("You are logged in again"), _("What you typed is still here. Look it over, and send it again."))
+    try:
+        return show_form(address, typed, words) if typed and g.account else None
+    except (UnknownImageError, UnknownPredictionError):
+        return None  # another account logged in: the page itself says that there is no such thing
 
 
 def _begin_anew() -> None:

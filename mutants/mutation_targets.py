@@ -61,12 +61,7 @@ TARGETS = {
     ),
     "accounts": Target(
         ("ml/catalog/accounts/user_accounts.py", "ml/catalog/accounts/tokens.py"),
-        (
-            _ACCESS,
-            "tests/ml/cli/test_user_commands.py",
-            "tests/ml/upkeep/test_erasing.py",
-            "tests/webapi/api/routes/test_account_changes.py",
-        ),
+        ("tests/ml/catalog/accounts",),
     ),
     "confidence": Target(
         ("ml/confidence/cross_fitting.py", "ml/confidence/calibration.py", "ml/confidence/novelty.py"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -95,18 +96,33 @@ class Classifier:
 
     @property
     def draws_maps(self) -> bool:
-        """Return whether model.onnx has the output `activations`."""
-        return ACTIVATIONS_NAME in {output.name for output in self._turns.alone.get_outputs()}
+        """Return whether model.onnx has the output `activations`, and sees more than one region of an image."""
+        return self._regions > 1
+
+    @cached_property
+    def _regions(self) -> int:
+        """The number of regions of an image that have features of their own; 0 without the output `activations`."""
+        if ACTIVATIONS_NAME not in {output.name for output in self._turns.alone.get_outputs()}:
+            return 0
+        with self._turns.take() as session:
+            (activations,) = run_in_batches(session, [ACTIVATIONS_NAME], self._grey_image())
+        return int(np.prod(activations.shape[2:]))
 
     def locate(self, image: Images, class_name: str) -> Floats:
         """Compute the class activation map of one image. Several threads may call it at once.
 
         Args: image, uint8 RGB, (image_size, image_size, 3); class_name, one of the card's.
         Returns: float32, (rows, columns).
-        Raises: NoActivationMapError, model.onnx has no output `activations`; ValueError, wrong shape or dtype.
+        Raises: NoActivationMapError, model.onnx has no output `activations`, or sees the image as one region;
+            ValueError, wrong shape or dtype.
         """
         check_images(image[np.newaxis], self.card.image_size)
-        if not self.draws_maps:
+        if self._regions == 1:
+            raise NoActivationMapError(
+                "Expected a model that sees several regions of an image. This version sees its input of "
+                f"{self.card.image_size} pixels as one. Retrain with a larger MYCOFLOW_IMAGE_SIZE."
+            )
+        if not self._regions:
             raise NoActivationMapError(
                 "Expected a model whose features are an average over the image, and whose file has the output "
                 f"{ACTIVATIONS_NAME!r}. This version has none: it is older, or was trained elsewhere. Retrain."
@@ -121,9 +137,11 @@ class Classifier:
         novelties = self._novelty.measure(features, probabilities.max(axis=1)).tolist()
         return rank_classes(probabilities, self.card.classes, novelties)
 
+    def _grey_image(self) -> Images:
+        return np.full((1, self.card.image_size, self.card.image_size, INPUT_CHANNELS), 127, np.uint8)
+
     def _check_answer(self, folder: Path) -> None:
-        size = self.card.image_size
-        image = np.full((1, size, size, INPUT_CHANNELS), 127, np.uint8)
+        image = self._grey_image()
         outputs = [run_in_batches(session, _OUTPUTS, image) for session in (self._turns.alone, self._turns.meanwhile)]
         difference = max(np.abs(probabilities - self.classify(features)).max() for probabilities, features in outputs)
         if not difference <= ANSWER_TOLERANCE:

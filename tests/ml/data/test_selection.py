@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.snapshots.stored_snapshots import Snapshot, load_snapshot
 from ml.catalog.tables import snapshots
-from ml.data.selection import Selection, SnapshotRules, parse_selection
+from ml.data.selection import Selection, SnapshotRules, parse_selection, select_labelled
 from ml.data.snapshot_rules import create_snapshot
 from ml.errors import SettingsError, SnapshotError
 from ml.settings import Settings
@@ -97,6 +97,39 @@ def test_since_takes_what_entered_from_then_on_and_tops_up_what_would_starve(
     assert counts(taken) == {"a": 100, "b": 100, "rare": 17}  # a quarter of an even share of 200
     assert not old & {image.item_id for image in taken.items}
     assert counts(snap(catalog, SINCE)) == {"a": 100, "b": 100}
+
+
+def test_a_class_that_would_starve_gets_two_images_even_in_a_tiny_snapshot(
+    catalog: Catalog, add_images: AddImages
+) -> None:
+    add_images("rare", 5, at=LONG_AGO)
+    add_images("a", 50)
+    with catalog.begin() as connection:
+        rules = SnapshotRules(10, 0.2, 0.3)
+        chosen = select_labelled(connection, rules, ["a", "b", "c", "d", "e", "rare"])
+    shown = Counter(item.annotation.label for item in chosen)
+    assert shown == {"a": 10, "rare": 2}
+
+
+def test_a_class_whose_newest_images_are_one_group_gets_an_image_of_another(
+    catalog: Catalog, add_images: AddImages
+) -> None:
+    add_images("a", 1, at=LONG_AGO, group="oldest")
+    (other,) = add_images("a", 1, at=datetime(2024, 2, 1, tzinfo=UTC), group="old")
+    walk = add_images("a", 10, group="walk")
+    add_images("b", 10)
+    with catalog.begin() as connection:
+        chosen = select_labelled(connection, SnapshotRules(20, 0.2, 0.3), ["a", "b"])
+    assert {item.item_id for item in chosen if item.annotation.label == "a"} == {*walk, other}
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "expected"), [(None, 3, 1000), (None, 10, 1000), (None, 25, 2500), (40, 3, 40), (40, 250, 40)]
+)
+def test_a_size_that_nobody_set_grows_with_the_classes(size: int | None, classes: int, expected: int) -> None:
+    assert SnapshotRules(size, 0.2, 0.3).size_for(classes) == expected
+    assert SnapshotRules(size, 0.2, 0.3, Selection("balanced")).size_for(classes) == expected
+    assert SnapshotRules(size, 0.2, 0.3, Selection("all")).size_for(classes) is None
 
 
 def test_since_takes_what_entered_at_that_very_moment(catalog: Catalog, add_images: AddImages) -> None:

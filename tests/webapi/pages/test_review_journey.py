@@ -123,6 +123,7 @@ def test_each_key_does_what_it_says(log_in_as: Callable[..., Any], fill: Fill, c
     page = reviewer.page
     reviewer.open("/review/waiting")
     assert reviewer.shown() == list(truths)
+    assert page.locator("#grid img").first.bounding_box()["width"] > 100  # a small photo fills its card, too
     reviewer.press("2")  # the first photo is a boletus
     reviewer.settle()
     assert labels_of(catalog)[first] == "boletus"

@@ -36,11 +36,11 @@ def pictures(count: int) -> NDArray[np.uint8]:
     return np.rint(rows[:, :, :1] * (1 - ramp) + rows[:, :, 1:] * ramp).astype(np.uint8)
 
 
-def write_classifier(folder: Path, model: bytes, head: Head) -> Classifier:
+def write_classifier(folder: Path, model: bytes, head: Head, size: int = SIZE) -> Classifier:
     """Make a bundle around a network, and load it."""
     write_tiny_bundle(folder, 1)
     card = (folder / "model.json").read_text()
-    card = card.replace('"image_size": 32', f'"image_size": {SIZE}').replace(', "cantharellus"', "")
+    card = card.replace('"image_size": 32', f'"image_size": {size}').replace(', "cantharellus"', "")
     (folder / "model.json").write_text(card)
     (folder / "model.onnx").write_bytes(model)
     save_head(head, folder / "head.npz")
@@ -82,6 +82,16 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(tmp_path: Path, name: str,
     np.testing.assert_array_equal(as_before.predict(images).probabilities, output.probabilities)
     with pytest.raises(NoActivationMapError, match="This version has none"):
         as_before.locate(images[0], CLASSES[0])
+
+
+def test_a_network_that_sees_an_image_as_one_region_draws_no_map(tmp_path: Path) -> None:
+    backbone = find_backbone("vgg16")
+    network = backbone.export_onnx(backbone.resolve_weights("random"), 32)
+    head = new_head(backbone.feature_count)
+    classifier = write_classifier(tmp_path / "1-run", join_head(network, head), head, 32)
+    assert classifier.draws_maps is False
+    with pytest.raises(NoActivationMapError, match=r"input of 32 pixels as one\. Retrain with a larger"):
+        classifier.locate(np.zeros((32, 32, 3), np.uint8), CLASSES[0])
 
 
 def without_activations(model: bytes) -> bytes:

@@ -104,6 +104,21 @@ def test_no_photo_is_lost_when_classes_go_on_on_the_next_page(
     assert Counter(seen) == Counter(id_of(number) for number in range(120))
 
 
+def test_a_class_that_is_named_by_a_digit_has_that_key(
+    open_queue: Callable[..., Any], doubt: Callable[..., None]
+) -> None:
+    doubt(["3", "0", "ten", "7"] * 3, ["0", "3", "7", "ten"])
+    page = open_queue()
+    read = "keys => keys.map(({ dataset }) => [dataset.digit, dataset.label])"
+    keys: dict[str, str] = dict(page.eval_on_selector_all(".digits li", read))
+    assert [keys[digit] for digit in "0137"] == ["0", "ten", "3", "7"]
+    assert len(set(keys.values())) == len(keys)
+    before = groups_of(page)["0 3"]
+    page.keyboard.press("7")
+    page.get_by_text("7.", exact=False).wait_for()
+    assert groups_of(page)["0 2"] == before[1:]
+
+
 def test_the_arrows_go_through_the_classes_as_one_reads(
     open_queue: Callable[..., Any], doubt: Callable[..., None]
 ) -> None:
@@ -163,8 +178,7 @@ def test_a_class_goes_with_its_last_photo_and_counts_say_what_is_left(
     doubt(["boletus", "amanita", "amanita", "boletus", "zunderschwamm"])
     page = open_queue()
     page.keyboard.press("End")
-    digits = page.eval_on_selector_all(".digits li", "all => all.map(each => each.dataset.label)")
-    page.keyboard.press(str(digits.index("amanita") + 1))  # the only zunderschwamm
+    page.keyboard.press(page.locator(".digits li[data-label=amanita]").get_attribute("data-digit"))  # the only zunderschwamm
     page.get_by_text("Corrected to amanita.").wait_for()
     assert list(groups_of(page)) == ["amanita 2", "boletus 2"]
     page.keyboard.press("Space")  # the last boletus

@@ -96,11 +96,12 @@ class Reviewer:
 
     def correct_what_is_wrong(self, said: str) -> None:
         """Correct each wrong photo of the page by the digit of its class."""
-        names = self.page.eval_on_selector_all(".digits li", "list => list.map(each => each.dataset.label)")
+        read = "list => list.map(({ dataset }) => [dataset.label, dataset.digit])"
+        keys = dict(self.page.eval_on_selector_all(".digits li", read))
         for item in self.shown():
             if self.truths[item] != said:
                 self.go_to(item)
-                self.press(str(names.index(self.truths[item]) + 1))
+                self.press(keys[self.truths[item]])
         self.settle()
 
     def certify_the_rest(self) -> None:

@@ -1,6 +1,7 @@
 """Review: the queues, and a grid of photos to certify, correct or reject with the keyboard."""
 
 import itertools
+import string
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -41,7 +42,6 @@ from webapi.request_deadlines import current_deadline
 
 pages = new_pages("reviewing", __name__)
 
-_BY_DIGIT = 9
 _Decisions = TypeAdapter(DecisionsBody)
 
 
@@ -200,12 +200,13 @@ def _choose_classes(counts: dict[str | None, int], chosen: str | None) -> dict[s
     return listed if chosen not in named else {**listed, chosen: named[chosen]}
 
 
-def _choose_digits(counts: dict[str | None, int]) -> list[str]:
-    """Return the classes of the digits: those of most photos, and then any others."""
-    named = [name for name in counts if name is not None]
-    if len(named) < _BY_DIGIT:
-        named += [name for name in read_reviewed_classes().names if name not in counts]
-    return named[:_BY_DIGIT]
+def _choose_digits(counts: dict[str | None, int]) -> dict[str, str]:
+    """Return the class of each digit: the class that is named so; else the classes of most photos, then any others."""
+    names = dict.fromkeys([*filter(None, counts), *read_reviewed_classes().names])
+    own = {digit: digit for digit in string.digits if digit in names}
+    free = (digit for digit in "123456789" if digit not in own)
+    rest = (name for name in names if name not in own)
+    return dict(sorted((own | dict(zip(free, rest, strict=False))).items()))
 
 
 def _group(queue: Queue, found: ShownPage) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ const pick = document.getElementById("pick");
 const why = document.getElementById("why");
 const label = document.getElementById("pick-label");
 const reason = document.getElementById("why-reason");
-const byDigit = [...document.querySelectorAll(".digits li")].map((item) => item.dataset.label);
+const byDigit = new Map([...document.querySelectorAll(".digits li")].map(({ dataset }) => [dataset.digit, dataset.label]));
 const kept = `decided ${words.account} ${words.queue}`; // in the tab's storage: undo works after a change of pages
 const done = JSON.parse(sessionStorage.getItem(kept) ?? "[]"); // numbers of decisions, a list for each step
 let current = 0;
@@ -85,7 +85,7 @@ addEventListener("keydown", (event) => {
   else if (event.key === "Delete") ask(why, reason, "");
   else if (event.key === "+") enlarge();
   else if (event.key === "/") ask(pick, label, "");
-  else if (/^[1-9]$/.test(event.key) && byDigit[event.key - 1]) correct([cards()[current]], byDigit[event.key - 1]);
+  else if (byDigit.has(event.key)) correct([cards()[current]], byDigit.get(event.key));
   else if (/^\p{L}$/u.test(event.key)) ask(pick, label, event.key);
   else return;
   event.preventDefault();

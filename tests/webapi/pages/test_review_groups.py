@@ -178,7 +178,8 @@ def test_a_class_goes_with_its_last_photo_and_counts_say_what_is_left(
     doubt(["boletus", "amanita", "amanita", "boletus", "zunderschwamm"])
     page = open_queue()
     page.keyboard.press("End")
-    page.keyboard.press(page.locator(".digits li[data-label=amanita]").get_attribute("data-digit"))  # the only zunderschwamm
+    amanita = page.locator(".digits li[data-label=amanita]").get_attribute("data-digit")
+    page.keyboard.press(amanita)  # the only zunderschwamm
     page.get_by_text("Corrected to amanita.").wait_for()
     assert list(groups_of(page)) == ["amanita 2", "boletus 2"]
     page.keyboard.press("Space")  # the last boletus

@@ -271,10 +271,12 @@ def test_an_account_is_unchanged_while_it_has_its_password_and_is_enabled(
 
 
 def test_a_role_is_changed_and_the_former_one_told(catalog: Catalog, add: Callable[..., StoredAccount]) -> None:
-    add("ada")
+    for login in ("first", "ada", "last"):
+        add(login)
     with catalog.begin() as connection:
         assert change_role(connection, "ada", "expert").role == "user"
-        assert demand_account(connection, "ada").role == "expert"
+        roles = {each.account.login: each.account.role for each in list_accounts(connection)}
+        assert roles == {"first": "user", "ada": "expert", "last": "user"}
         with pytest.raises(AccountError, match="Role: expected one of"):
             change_role(connection, "ada", "root")
         with pytest.raises(UnknownAccountError):
@@ -368,6 +370,8 @@ def test_what_an_erased_account_typed_goes_and_what_others_typed_stays(
         names = set(connection.scalars(sa.select(feedback.c.proposed_name)))
         reasons = connection.execute(sa.select(review_decisions.c.decision, review_decisions.c.reason)).tuples().all()
     others = [f"typed by {account.id}" for account in (first, last)]
+        left = [each.account.login for each in list_accounts(connection)]
+    assert left == ["first", "last"]
     assert names == {None, *others}
     assert Counter(reasons) == {("certify", None): 3, ("reject", ""): 1, **{("reject", each): 1 for each in others}}
 

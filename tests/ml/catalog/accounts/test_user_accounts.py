@@ -369,8 +369,8 @@ def test_what_an_erased_account_typed_goes_and_what_others_typed_stays(
         erase_account(connection, ada)
         names = set(connection.scalars(sa.select(feedback.c.proposed_name)))
         reasons = connection.execute(sa.select(review_decisions.c.decision, review_decisions.c.reason)).tuples().all()
-    others = [f"typed by {account.id}" for account in (first, last)]
         left = [each.account.login for each in list_accounts(connection)]
+    others = [f"typed by {account.id}" for account in (first, last)]
     assert left == ["first", "last"]
     assert names == {None, *others}
     assert Counter(reasons) == {("certify", None): 3, ("reject", ""): 1, **{("reject", each): 1 for each in others}}

@@ -21,6 +21,7 @@ from ml.errors import AccountError
 from ml.ingest.digits import DigitFolders
 from ml.settings import Settings
 from tests.ml.dropping import settle
+from tests.three_layers import NAME
 
 Run = Callable[..., tuple[int, str]]
 
@@ -85,15 +86,26 @@ def test_a_model_from_folders_to_a_prediction_and_back(run: Run, few_digits: Dig
     assert "0 new images" in run("monitor")[1]
     file = next((few_digits.evaluation / "2").iterdir())
     assert run("predict", str(file), "--count", "1")[1].split()[1] == "2"
-    picture = few_digits.evaluation.parent / "where it is.png"
-    assert str(picture) in run("predict", str(file), "--map", str(picture))[1].replace("\n", "")
-    with Image.open(picture) as image:
-        assert (image.format, image.size) == ("PNG", (32, 32))
+    status, said = run("predict", str(file), "--map", str(few_digits.evaluation.parent / "no map.png"))
+    assert (status, "input of 32 pixels as one." in said) == (1, True)  # VGG16 halves it five times
     status, said = run("rollback")
     assert (status, "found none" in said) == (1, True)
     assert "Version 1 is in production." in run("promote", "1")[1]
     status, said = run("promote", "99")
     assert (status, "99" in said) == (1, True)
+
+
+def test_a_map_is_written_beside_the_answer(
+    run: Run, few_digits: DigitFolders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MYCOFLOW_BACKBONE", NAME)
+    for folder, split in ((few_digits.evaluation, "evaluation"), (few_digits.first, "pool")):
+        run("ingest", str(folder), "--split", split)
+    assert run("retrain")[0] == 0
+    file, picture = next((few_digits.evaluation / "2").iterdir()), tmp_path / "where it is.png"
+    assert str(picture) in run("predict", str(file), "--map", str(picture))[1].replace("\n", "")
+    with Image.open(picture) as image:
+        assert (image.format, image.size) == ("PNG", (32, 32))
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,10 @@ def test_a_new_password_logs_in_and_ends_all_other_sessions(
     phone.wait_for_url("**/login?next=/photos")
     log_in_here(phone, "alice", PASSWORD)
     phone.get_by_text("do not fit together").wait_for()
+    assert phone.get_by_role("heading", name="My photos").count() == 0
     log_in_here(phone, "alice", NEW_PASSWORD)
     phone.get_by_role("heading", name="My photos").wait_for()
+    assert phone.url.endswith("/photos")
 
 
 @FORMS

@@ -27,6 +27,7 @@ def test_a_session_that_ends_keeps_the_photo(log_in_as: Callable[..., Any], cata
     dialog.locator("[name=password]").fill(PASSWORD)
     dialog.locator("button").click()
     page.wait_for_url("**/answers/*")
+    assert page.get_by_text("Is that right?").count() == 1
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])

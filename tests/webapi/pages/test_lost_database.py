@@ -66,6 +66,7 @@ def test_without_scripts_a_photo_is_chosen_again(
     page.get_by_label("Choose the photo again").set_input_files(photo_file)
     page.get_by_role("button", name="Send it again").click()
     page.wait_for_url("**/answers/*")
+    assert page.get_by_text("Is that right?").count() == 1
 
 
 def test_with_scripts_photo_and_address_stay_where_they_are(
@@ -130,6 +131,7 @@ def test_a_login_in_the_window_of_a_photo_waits_for_database_and_network(
     page.context.set_offline(False)
     dialog.locator("button").click()
     page.wait_for_url("**/answers/*")
+    assert page.get_by_text("Is that right?").count() == 1
 
 
 def test_marks_of_a_review_without_scripts_are_sent_again(
@@ -147,6 +149,7 @@ def test_marks_of_a_review_without_scripts_are_sent_again(
         page.get_by_role("heading", name=DOWN).wait_for()
     page.get_by_role("button", name="Send it again").click()
     page.get_by_text("Photos certified: 0").wait_for()
+    assert page.locator("[name=marked]").count() == 1  # what was marked still waits
 
 
 def test_a_password_is_typed_again(log_in_as: Callable[..., Any], database_down: Outage) -> None:

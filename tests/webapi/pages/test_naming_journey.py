@@ -116,8 +116,10 @@ def test_what_is_no_photo_is_refused_at_once_and_the_page_stays(
     page.get_by_text("This is not a photo.").wait_for()
     page.locator("#send").click()
     page.get_by_text("Choose a photo, or write the address of one.").wait_for()
+    assert page.locator("#send").is_visible()
     drop(page, "footer", photo=photo_file)
     page.get_by_text("ready to send").wait_for()
+    assert page.get_by_text("This is not a photo.").count() == 0
 
 
 @pytest.mark.parametrize("place", ["main", "[name=url]"])
@@ -193,6 +195,8 @@ def test_without_scripts_a_name_that_is_missing_is_asked_for(log_in_as: LogIn, p
     page.get_by_role("radio", name="I am not sure").check()  # the form is open
     page.get_by_role("button", name="Send", exact=True).click()
     page.get_by_text("Thank you.").wait_for()
+    page.goto("/photos")
+    assert page.locator(".said").inner_text() == "You said: wrong, but you are not sure what it is."
 
 
 def tab_to(page: Any, place: str) -> None:

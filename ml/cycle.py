@@ -312,7 +312,7 @@ def retrain(
     recipe: Recipe,
     on_step: StepProgress | None = None,
 ) -> RetrainReport:
-    """Run all steps of a training of any kind in this process. The same key continues an interrupted run.
+    """Run all steps of a training in this process. A call with the same key continues an interrupted run.
 
     Args: on_step, called with (step, done, total) for the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS.
     """

@@ -410,7 +410,7 @@ def demand_converting(task: Task) -> ConvertingTask:
 
 
 def demand_locating(model: Model) -> LocatingModel:
-    """Return the model. Raises: NoActivationMapError, it cannot say where in an image it saw a class."""
+    """Return the model if it can say where in an image it saw a class. Raises: NoActivationMapError, it cannot."""
     if not isinstance(model, LocatingModel):
         raise NoActivationMapError(
             f"Expected a model that says where in an image it saw a class. Models of MYCOFLOW_TASK={model.card.task} "

@@ -81,7 +81,10 @@ def find_unstored(connection: sa.Connection, backbone_id: str, count: int) -> li
 
 
 def save_vectors(connection: sa.Connection, backbone_id: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Store the vectors of photos. Args: vectors, hash of a stored image -> float32 (feature count,)."""
+    """Store the vectors of photos.
+
+    Args: vectors, the hash of a stored image -> its vector, float32 (feature count,).
+    """
     rows = [
         {"image_sha256": sha256, "backbone_id": backbone_id, "vector": vector.tolist()}
         for sha256, vector in sorted(vectors.items())

@@ -51,7 +51,7 @@ def decoder_stays() -> Iterator[None]:
 
 @pytest.fixture
 def photo_host(png: Callable[[int], bytes], serve_script: Callable[..., int]) -> str:
-    """Host and port of another site that has one photo at every address."""
+    """Return host and port of another site. It answers every path with the same photo."""
 
     def answer(path: str, connection: socket.socket) -> None:
         photo = png(5)

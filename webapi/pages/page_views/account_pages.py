@@ -1,4 +1,4 @@
-"""My account: change the password, take all data along, or erase everything."""
+"""My account: change the password, download all data, or erase the account."""
 
 from typing import Any
 

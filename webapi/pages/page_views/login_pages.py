@@ -24,7 +24,7 @@ _A_YEAR = timedelta(days=365)
 @pages.get("/login")
 @page(None)
 def show_login() -> Response:
-    """Show the login page. The first start has no accounts: then it says how to make one."""
+    """Show the login page. If there are no accounts yet, it says how to make one."""
     token = read_session()
     if token is not None and "notice" not in g and find_session_account(token) is not None:
         return make_response(redirect(safe_page(request.args.get("next")), 303))
@@ -37,7 +37,7 @@ def show_login() -> Response:
 @pages.post("/login")
 @page(None)
 def log_in() -> Response:
-    """Log in, and go to the page that was asked for, with what was typed there before the session ended."""
+    """Log in, and go to the page that the person asked for. If a session ended there, the typed text is shown again."""
     form = LoginForm()
     if not form.validate():
         return respond("pages/login.html", 422, form=form, is_first=not sessions.has_accounts())

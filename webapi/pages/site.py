@@ -15,6 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.many_photos import batch_pages, many_pages
 from webapi.pages.page_words import languages, template_words
 
 
@@ -32,6 +33,8 @@ def init_app(app: Flask) -> None:
         login_pages,
         naming_pages,
         answer_pages,
+        many_pages,
+        batch_pages,
         class_pages,
         own_photo_pages,
         account_pages,

@@ -29,7 +29,14 @@ def settings(settings: Settings, photo_host: str) -> Settings:
 
 
 # A value of each parameter of a path.
-FILLED = {"prediction_id": 1, "batch_id": 1, "sha256": "0" * 64, "queue": "waiting", "login": "nobody"}
+FILLED = {
+    "prediction_batch_id": "1",
+    "prediction_id": 1,
+    "batch_id": 1,
+    "sha256": "0" * 64,
+    "queue": "waiting",
+    "login": "nobody",
+}
 
 
 def operations(app: Flask) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "schema_0022"
-down_revision = "schema_0021"
+revision = "schema_0024"
+down_revision = "schema_0023"
 branch_labels = None
 depends_on = None
 

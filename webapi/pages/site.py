@@ -15,6 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.versions import promotion_pages, training_pages, version_pages
 from webapi.pages.page_words import languages, template_words
 
 
@@ -37,5 +38,8 @@ def init_app(app: Flask) -> None:
         account_pages,
         photo_files,
         review_pages,
+        version_pages,
+        promotion_pages,
+        training_pages,
     ):
         app.register_blueprint(module.pages)

@@ -15,7 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
-from webapi.pages.page_views.versions import promotion_pages, training_pages, version_pages
+from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
 from webapi.pages.page_words import languages, template_words
 
 

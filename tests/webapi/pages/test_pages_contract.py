@@ -30,8 +30,26 @@ FIELDS = {
     "/account/erase": ["photos", "password"],
     "/review/{queue}": ["decisions", "shown", "marked"],
     "/review/undo": ["decisions"],
+    "/approvals": ["option"],
+    "/trainings/retrain": ["selection", "since", "snapshot_size", "seed", "base_backbone", "reason"],
+    "/trainings/finetune": ["model_version", "layers", "epochs", "learning_rate"],
+    "/trainings/register": ["mlflow_run_id", "image_size", "scale", "classes"],
 }
-QUERY = ["next", "to", "species", "said", "from", "class", "batch", "cursor", "text"]
+QUERY = [
+    "next",
+    "to",
+    "species",
+    "said",
+    "from",
+    "class",
+    "batch",
+    "cursor",
+    "text",
+    "true",
+    "predicted",
+    "version",
+    "run",
+]
 OFF = [
     "status_code_conformance",
     "content_type_conformance",
@@ -49,9 +67,9 @@ NOT_PLAYED = {"/logout", "/static/{digest}/{name}"}  # the one ends the session,
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def settings(settings: Settings, mlflow_uri: str) -> Settings:
     update = dict.fromkeys(("rate_limit", "login_rate_limit", "login_rate_limit_per_address"), UNLIMITED)
-    return settings.model_copy(update=update)
+    return settings.model_copy(update={**update, "mlflow_tracking_uri": mlflow_uri})
 
 
 def describe(app: Flask) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def test_no_page_fails_whatever_is_sent(
     png: Callable[[int], bytes],
 ) -> None:
     serve_version(1)
-    account = add_account("clementine", "expert")
+    account = add_account("clementine", "admin")
     client = app.test_client()
     token = re.findall(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)[0]
     cookie = client.get_cookie("mycoflow_forms")

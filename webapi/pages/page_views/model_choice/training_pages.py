@@ -12,8 +12,8 @@ from webapi.application_state import current_airflow, current_catalog, current_w
 from webapi.pages.form_pages import page_argument, prefill
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
-from webapi.pages.page_views.versions.followed_runs import DagId, read_run
-from webapi.pages.page_views.versions.training_forms import FinetuneForm, RegisterForm, RetrainForm
+from webapi.pages.page_views.model_choice.followed_runs import DagId, read_run
+from webapi.pages.page_views.model_choice.training_forms import FinetuneForm, RegisterForm, RetrainForm
 
 pages = new_pages("training", __name__)
 

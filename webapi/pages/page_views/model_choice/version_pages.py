@@ -10,14 +10,14 @@ from ml.errors import RegistryStateError, RegistryUnavailableError
 from ml.evaluation.promotion import is_promotion_held
 from ml.figures import words_of
 from ml.reporting.inventory import list_models
-from ml.reporting.versions.version_comparison import compare_versions
-from ml.reporting.versions.version_details import list_confused, read_curves, read_reliability, read_version
-from ml.reporting.versions.version_plots import draw_curves, draw_reliability
+from ml.reporting.version_reports.version_comparison import compare_versions
+from ml.reporting.version_reports.version_details import list_confused, read_curves, read_reliability, read_version
+from ml.reporting.version_reports.version_plots import draw_curves, draw_reliability
 from webapi.application_state import current_workspace
 from webapi.pages.form_pages import page_argument
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
-from webapi.pages.page_views.versions.followed_runs import read_recent
+from webapi.pages.page_views.model_choice.followed_runs import read_recent
 
 pages = new_pages("versions", __name__)
 

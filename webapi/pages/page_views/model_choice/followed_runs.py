@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from ml.errors import AirflowError
 from ml.reporting.airflow_api import AirflowClient, Approval, DagRun, TaskState
-from ml.reporting.versions.training_outcome import Outcome, find_outcome
+from ml.reporting.version_reports.training_outcome import Outcome, find_outcome
 from webapi import application_state
 from webapi.access.authentication import current_actor
 from webapi.application_state import current_airflow, current_catalog

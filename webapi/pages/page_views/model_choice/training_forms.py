@@ -6,9 +6,9 @@ from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, DateField, FloatField, IntegerField, RadioField, SelectField, StringField
 from wtforms.fields import TextAreaField
-from wtforms.validators import InputRequired, Length, NumberRange, Optional, Regexp, ValidationError
+from wtforms.validators import DataRequired, InputRequired, Length, NumberRange, Optional, Regexp, StopValidation
 
-from ml.reporting.versions.foreign_models import SCALE_NAMES
+from ml.reporting.version_reports.foreign_models import SCALE_NAMES
 
 _WHOLE = _("Write a whole number.")
 _SELECTIONS = [
@@ -25,20 +25,23 @@ def _between(low: float, high: float) -> NumberRange:
     return NumberRange(low, high, _("Write a number from %(low)s to %(high)s.", low=low, high=high))
 
 
+def _demand_day(form: FlaskForm, field: DateField) -> None:
+    """Demand a day where the selection needs one."""
+    if form.selection.data != "since":
+        Optional()(form, field)
+    elif field.data is None:
+        raise StopValidation(str(_("Choose a day.")))
+
+
 class RetrainForm(FlaskForm):  # type: ignore[misc]
     """Train a new head on a snapshot of the pool."""
 
     selection = RadioField(_("Photos to train on"), choices=_SELECTIONS, default="newest")
-    since = DateField(_("Since"), [Optional()])
+    since = DateField(_("Since"), [_demand_day])
     snapshot_size = IntegerField(_("Number of photos"), [Optional(), _between(2, 1_000_000)])
     seed = IntegerField(_("Seed"), [InputRequired(_WHOLE), _between(0, 2**31 - 1)], default=0)
     base_backbone = BooleanField(_("Start from the base network, even if the model in production was fine-tuned"))
-    reason = StringField(_("Reason"), [InputRequired(_("Say why, for the record.")), Length(max=400)])
-
-    def validate_since(self, field: DateField) -> None:
-        """Demand a day where the selection needs one."""
-        if self.selection.data == "since" and field.data is None:
-            raise ValidationError(str(_("Choose a day.")))
+    reason = StringField(_("Reason"), [DataRequired(_("Say why, for the record.")), Length(max=400)])
 
     def conf(self, actor: str) -> dict[str, Any]:
         """Return the parameters of the run."""

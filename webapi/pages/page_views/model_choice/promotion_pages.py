@@ -6,13 +6,13 @@ from flask_babel import gettext as _
 from ml.evaluation import promotion
 from ml.figures import words_of
 from ml.reporting.inventory import list_models
-from ml.reporting.versions.version_details import find_summary
+from ml.reporting.version_reports.version_details import find_summary
 from webapi import application_state
 from webapi.access.authentication import current_actor
 from webapi.application_state import current_workspace
 from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
-from webapi.pages.page_views.versions.followed_runs import answer_approval, find_approval
+from webapi.pages.page_views.model_choice.followed_runs import answer_approval, describe_option, find_approval
 
 pages = new_pages("promotion", __name__)
 
@@ -80,7 +80,10 @@ def release() -> Response:
 def show_approval() -> Response:
     """Show a question of a training that waits for a person, with the gate's verdict."""
     return respond(
-        "versions/approval.html", waiting=find_approval(), figure=words_of(current_workspace().task.main_figure)
+        "versions/approval.html",
+        waiting=find_approval(),
+        describe_option=describe_option,
+        figure=words_of(current_workspace().task.main_figure),
     )
 
 

@@ -42,12 +42,15 @@ def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_in
 def _links(kind: Kind, settings: Settings) -> list[str]:
     airflow, guide = _airflow(settings), settings.runbook_url or _GUIDE
     links = [f"What to do: {guide}#{RUNBOOKS[kind]}"]
-    if airflow is not None and kind == "promotion_waiting":
+    service = None if settings.public_url is None else settings.public_url.rstrip("/")
+    if kind == "promotion_waiting" and service is not None:
+        links.insert(0, f"Answer: {service}/versions")
+    elif kind == "promotion_waiting" and airflow is not None:
         links.insert(0, f"Answer: {airflow}/required_actions?response_received=false")
     if airflow is not None and kind == "retraining_overdue":
         links.insert(0, f"Runs: {airflow}/dag_runs")
-    if settings.public_url is not None and kind not in _OF_AIRFLOW:
-        links.insert(0, f"Report: {settings.public_url.rstrip('/')}/health/report")
+    if service is not None and kind not in _OF_AIRFLOW:
+        links.insert(0, f"Report: {service}/health/report")
     return links
 
 

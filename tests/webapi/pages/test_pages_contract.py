@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.settings import Settings
+from tests.scripted_airflow import WAITING, ScriptedAirflow, at_airflow, serve
 from tests.webapi.test_contract import play
 from webapi.access.session_cookie import SESSION_COOKIE, reads_cookie
 from webapi.api.parameter_names import path_of
@@ -67,9 +68,17 @@ NOT_PLAYED = {"/logout", "/static/{digest}/{name}"}  # the one ends the session,
 
 
 @pytest.fixture
-def settings(settings: Settings, mlflow_uri: str) -> Settings:
+def airflow() -> Iterator[ScriptedAirflow]:
+    scripted = ScriptedAirflow(pages={WAITING: {"hitl_details": []}})
+    server = serve(scripted)
+    yield scripted
+    server.end()
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow_uri: str, airflow: ScriptedAirflow) -> Settings:
     update = dict.fromkeys(("rate_limit", "login_rate_limit", "login_rate_limit_per_address"), UNLIMITED)
-    return settings.model_copy(update={**update, "mlflow_tracking_uri": mlflow_uri})
+    return at_airflow(settings.model_copy(update={**update, "mlflow_tracking_uri": mlflow_uri}), airflow)
 
 
 def describe(app: Flask) -> dict[str, Any]:

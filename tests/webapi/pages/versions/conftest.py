@@ -21,7 +21,7 @@ from ml.evaluation.promotion import promote_by_hand
 from ml.evaluation.scoring import score_version
 from ml.ingest.folder import ingest_folder
 from ml.settings import Settings
-from tests.scripted_airflow import LOGIN, ScriptedAirflow, serve
+from tests.scripted_airflow import ScriptedAirflow, at_airflow, serve
 from tests.webapi.pages.coloured_species import COLOURS, between, coloured_photo, write_fitted_bundle
 from webapi.access.session_cookie import SESSION_COOKIE
 
@@ -45,9 +45,8 @@ def airflow() -> Iterator[ScriptedAirflow]:
 
 @pytest.fixture
 def settings(settings: Settings, mlflow_uri: str, airflow: ScriptedAirflow) -> Settings:
-    at_airflow = {"airflow_url": airflow.url, "airflow_username": LOGIN["username"], "airflow_password": None}
-    changed = settings.model_copy(update={**at_airflow, "mlflow_tracking_uri": mlflow_uri, "alias_poll_seconds": 3600})
-    return Settings.model_validate(changed.model_dump() | {"airflow_password": LOGIN["password"]})
+    update = {"mlflow_tracking_uri": mlflow_uri, "alias_poll_seconds": 3600}
+    return at_airflow(settings.model_copy(update=update), airflow)
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from ml.catalog.tables import promotions
-from tests.scripted_airflow import ScriptedAirflow
+from tests.scripted_airflow import WAITING, ScriptedAirflow
 from tests.webapi.pages.versions.conftest import REASON, Trained
 from tests.webapi.pages.versions.test_version_pages import read, words
 
 SendForm = Callable[..., TestResponse]
 OPTIONS = ["Promote the challenger", "Keep the champion"]
-WAITING = "/api/v2/dags/~/dagRuns/~/hitlDetails?response_received=false&order_by=created_at"
 
 
 def moves(trained: Trained) -> list[tuple[str, int | None, int | None, str]]:

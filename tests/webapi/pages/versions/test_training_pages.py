@@ -10,9 +10,9 @@ from werkzeug.test import TestResponse
 
 from ml.catalog.database import Catalog
 from ml.reporting.version_reports.foreign_models import SCALE_NAMES
-from tests.scripted_airflow import RUN_ID, ScriptedAirflow
+from tests.scripted_airflow import RUN_ID, WAITING, ScriptedAirflow
 from tests.webapi.pages.versions.conftest import Trained
-from tests.webapi.pages.versions.test_promotion_pages import WAITING, waiting_approval
+from tests.webapi.pages.versions.test_promotion_pages import waiting_approval
 from tests.webapi.pages.versions.test_version_pages import read, words
 
 SendForm = Callable[..., TestResponse]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.scripted_airflow import RUN_ID, ScriptedAirflow
+from tests.scripted_airflow import RUN_ID, WAITING, ScriptedAirflow
 from tests.webapi.pages.conftest import PHONE, find_barriers
 from tests.webapi.pages.versions.conftest import Trained
-from tests.webapi.pages.versions.test_promotion_pages import OPTIONS, WAITING, waiting_approval
+from tests.webapi.pages.versions.test_promotion_pages import OPTIONS, waiting_approval
 from tests.webapi.pages.versions.test_training_pages import run, task
 
 RUN_PATH = "/api/v2/dags/retrain/dagRuns/" + RUN_ID.replace(":", "%3A").replace("+", "%2B").replace("/", "%2F")

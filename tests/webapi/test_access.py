@@ -85,6 +85,8 @@ PAGES: dict[str, Role | None] = {
     "POST /review/undo": "expert",
     "GET /review/similar/{sha256}": "expert",
     "GET /review/classes": "expert",
+    "GET /dashboard": "expert",
+    "GET /dashboard/figures": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

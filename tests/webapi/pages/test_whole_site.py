@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from werkzeug.test import TestResponse
 
 from ml.catalog.accounts.user_accounts import Account, Role
+from ml.catalog.reviews.review_queues import QUEUES
 from ml.errors import DatabaseUnavailableError
 from tests.webapi.pages.conftest import PASSWORD, PHONE, ask, find_barriers, log_in_here
 from webapi import application_state
@@ -25,7 +26,7 @@ MARKUP = "<img src=x onerror=\"document.title='hacked'\"><script>document.title=
 
 def list_paths(answer: str, image: str) -> list[str]:
     """All pages that an expert sees."""
-    review = [f"/review/{queue}" for queue in ("mispredicted", "waiting", "uncertain", "suspected")]
+    review = [f"/review/{queue}" for queue in QUEUES]
     account = ["/account", "/account/password", "/account/erase"]
     return ["/", answer, "/photos", f"/photos/{image}/delete", *account, "/review", *review, "/dashboard", "/nowhere"]
 

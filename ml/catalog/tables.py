@@ -53,6 +53,8 @@ def _shortfalls() -> Column[object]:
 def _drawn(name: str) -> Column[float]:
     """Return a column for a figure of the nightly check that people see over time."""
     return Column(name, Float, Computed(f"(figures ->> '{name}')::double precision", persisted=True))
+
+
 def _answer_of(role: str) -> tuple[Column[str], ...]:
     """Return the columns of an ml.catalog.answers.Answer by one of two models. Args: role, which of them."""
     return (

@@ -94,9 +94,7 @@ def _of_data(figures: FiguresOverTime, settings: Settings) -> Iterator[Chart]:
     yield draw(
         "new_images",
         _("New images on the way to %(threshold)s", threshold=threshold),
-        _(
-            "At each nightly check, since the snapshot of the version in production. A promotion starts the count anew."
-        ),
+        _("At each nightly check, since the snapshot of the version in production. A promotion starts the count anew."),
         "count",
         figures.new_images,
         [

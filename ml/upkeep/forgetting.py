@@ -27,6 +27,7 @@ from ml.catalog.tables import (
     predictions,
     results,
     review_entries,
+    shadow_answers,
     texts,
 )
 from ml.deadlines import Deadline
@@ -42,6 +43,7 @@ _GOES_WITH_THE_ITEM = {
     results,
     items,
     review_entries,
+    shadow_answers,
 }  # `items`: a copy outlives its original, and a version its former one
 
 

@@ -104,6 +104,8 @@ PAGES: dict[str, Role | None] = {
     "GET /trainings/register": "admin",
     "POST /trainings/register": "admin",
     "GET /runs/{dag_id}": "admin",
+    "GET /dashboard": "expert",
+    "GET /dashboard/figures": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

@@ -15,6 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.dashboard import dashboard_pages
 from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
 from webapi.pages.page_words import languages, template_words
 
@@ -38,6 +39,7 @@ def init_app(app: Flask) -> None:
         account_pages,
         photo_files,
         review_pages,
+        dashboard_pages,
         version_pages,
         promotion_pages,
         training_pages,

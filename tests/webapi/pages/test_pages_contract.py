@@ -14,6 +14,7 @@ from schemathesis.config import SchemathesisConfig
 from ml.catalog.accounts.tokens import issue_token
 from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
+from ml.catalog.reviews.review_queues import QUEUES
 from ml.settings import Settings
 from tests.scripted_airflow import WAITING, ScriptedAirflow, at_airflow, serve
 from tests.webapi.test_contract import play
@@ -36,21 +37,8 @@ FIELDS = {
     "/trainings/finetune": ["model_version", "layers", "epochs", "learning_rate"],
     "/trainings/register": ["mlflow_run_id", "image_size", "scale", "classes"],
 }
-QUERY = [
-    "next",
-    "to",
-    "species",
-    "said",
-    "from",
-    "class",
-    "batch",
-    "cursor",
-    "text",
-    "true",
-    "predicted",
-    "version",
-    "run",
-]
+QUERY = ["next", "to", "species", "said", "from", "class", "batch", "cursor", "text", "since", "until", "zone"]
+QUERY += ["true", "predicted", "version", "run"]
 OFF = [
     "status_code_conformance",
     "content_type_conformance",
@@ -128,7 +116,7 @@ def test_no_page_fails_whatever_is_sent(
     known = {
         "path.prediction_id": [asked.location.rpartition("/")[2]],
         "path.sha256": image,
-        "path.queue": ["mispredicted", "waiting", "uncertain", "suspected"],
+        "path.queue": list(QUEUES),
         "body.verdict": ["ok", "nok"],
         "body.what": ["known", "other", "none", "unsure"],
     }

@@ -40,8 +40,8 @@ bench: .venv/installed-bench ## measure the speed of everything; DATA=folder for
 soak: setup ## thirty nights with drift, on a simulated clock; about two minutes
 	$(BIN)/python -m soak
 
-mutants: .venv/installed-dev .venv-mutants/installed ## put faults into critical code and count those that the tests notice; takes hours; TARGETS="gate triggers"
-	nice $(BIN)/python -m mutants $(TARGETS)
+mutants: .venv/installed-dev .venv-mutants/installed ## put faults into critical code and count those that the tests notice; takes hours; TARGETS="gate triggers" SAMPLE=40
+	nice $(BIN)/python -m mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(TARGETS)
 
 check: .venv/installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .

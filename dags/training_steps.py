@@ -12,6 +12,10 @@ from dags.photo_index import index_photos
 
 # MYCOFLOW_TRAINING_BUDGET_MINUTES is 30 by default. The rest is for features, export and start-up.
 TRAINING_TIMEOUT = timedelta(minutes=45)
+# A challenger in shadow answers new uploads this often. It holds no worker in between.
+SHADOW_INTERVAL = timedelta(minutes=15)
+# Longer than MYCOFLOW_SHADOW_HOURS may be.
+SHADOW_TIMEOUT = timedelta(days=31)
 # Without an approval within this time, the champion stays.
 APPROVAL_TIMEOUT = timedelta(hours=20)
 # A run that waits for a person must not block later runs. Only one of the parallel runs trains at a time.
@@ -86,6 +90,16 @@ def gate(attempt_id: int) -> str:
         return cycle.decide(workspace, attempt_id).decision
 
 
+@task.sensor(mode="reschedule", poke_interval=SHADOW_INTERVAL.total_seconds(), timeout=SHADOW_TIMEOUT.total_seconds())
+def shadow(attempt_id: int) -> bool:
+    """Compare the challenger with the champion on uploads, again and again until MYCOFLOW_SHADOW_HOURS are over."""
+    from ml import cycle
+    from ml.app import open_workspace
+
+    with open_workspace() as workspace:
+        return cycle.compare_in_shadow(workspace, attempt_id)
+
+
 @task.branch
 def ask(attempt_id: int, **context: Any) -> str:
     """Choose the next task: with MYCOFLOW_PROMOTION=approve a person decides first. Returns: the next task's id."""
@@ -109,8 +123,10 @@ def promote(attempt_id: int, **context: Any) -> int | None:
     answer = context["ti"].xcom_pull(task_ids="approval")
     is_approved = answer is not None and answer["chosen_options"] == [PROMOTE]
     person = ((answer or {}).get("responded_by_user") or {}).get("name") or "unknown"
+    # The service answers with its own account, and says for whom.
+    person = ((answer or {}).get("params_input") or {}).get("answered_by") or f"airflow:{person}"
     with alerting_workspace() as workspace:
-        return cycle.promote_challenger(workspace, attempt_id, f"airflow:{person}" if is_approved else None)
+        return cycle.promote_challenger(workspace, attempt_id, person if is_approved else None)
 
 
 def _approval() -> HITLOperator:
@@ -132,7 +148,7 @@ def train_and_judge(attempt_id: Any) -> None:
 
     Args: attempt_id, the output of the task that pins the snapshot.
     """
-    steps = [step(attempt_id) for step in (train, register, evaluate, gate, ask, promote)]
+    steps = [step(attempt_id) for step in (train, register, evaluate, gate, shadow, ask, promote)]
     for step in steps:
         step.operator.operator_extra_links = [MlflowRunLink()]  # type: ignore[attr-defined]
     *judged, asked, promoted = steps

@@ -2,7 +2,8 @@
 
 Hourly ingestion:  ingest, once per source
 Nightly check:     check -> monitor -> measure_drift
-Retraining:        take_snapshot -> train -> register -> evaluate_challenger -> decide -> promote_challenger
+Retraining:        take_snapshot -> train -> register -> evaluate_challenger -> decide -> compare_in_shadow
+                   -> promote_challenger
 Fine-tuning:       the same steps; `train` reads the request that is stored with the attempt
 Tuning:            take_snapshot -> search -> choose_hyperparameters -> train, then as for a retraining
 
@@ -11,6 +12,7 @@ even if an earlier run of it crashed.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.app import Workspace, known_runs, load_version, remember_version
@@ -24,14 +26,28 @@ from ml.catalog.models.attempts import Attempt
 from ml.catalog.models.drift_checks import DriftCheck
 from ml.catalog.models.evaluations import Evaluation
 from ml.catalog.models.verdicts import StoredVerdict
+from ml.catalog.shadows.shadow_records import has_been_in_shadow
 from ml.data import snapshot_rules
 from ml.data.feedback import known_labels
 from ml.deadlines import Deadline
-from ml.errors import CatalogError, MycoflowError, NoChampionError, RegistryStateError, RegistryUnavailableError
-from ml.evaluation import monitoring, promotion
+from ml.errors import (
+    CatalogError,
+    ImageStoreError,
+    ModelLoadError,
+    MycoflowError,
+    NoChampionError,
+    RegistryStateError,
+    RegistryUnavailableError,
+    UnknownVersionError,
+)
+from ml.evaluation import monitoring, promotion, registering
 from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
+from ml.evaluation.registering import ModelDescription
 from ml.evaluation.scoring import deciding_evaluation, score_version
+from ml.evaluation.shadowing.shadow_figures import read_figures
+from ml.evaluation.shadowing.shadow_scoring import score_in_shadow
+from ml.evaluation.shadowing.shadow_words import describe_shadow, shadow_page
 from ml.evaluation.verdict_promotion import apply_verdict
 from ml.ingest.intake import BatchRules, ingest_source
 from ml.ingest.sources.drop_folder import DropFolder
@@ -55,18 +71,19 @@ logger = logging.getLogger(__name__)
 INDEX_SECONDS = 15 * 60
 INGEST_SECONDS = 15 * 60
 
-STEPS = ("snapshot", "backbone", "features", "train", "register", "evaluate", "gate", "promote")
+STEPS = ("snapshot", "backbone", "features", "train", "register", "evaluate", "gate", "shadow", "promote")
 FINETUNE_STEPS = ("snapshot", "activations", "tune", *STEPS[1:])
 TUNE_STEPS = ("snapshot", "backbone", "features", "search", *STEPS[3:])
 
 
 @dataclass(frozen=True)
 class RetrainReport:
-    """The result of a training of any kind."""
+    """The result of a training of any kind. Args: is_in_shadow, it waits for MYCOFLOW_SHADOW_HOURS to be over."""
 
     model_version: int
     verdict: StoredVerdict
     production_version: int | None
+    is_in_shadow: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,28 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     """
     version = _champion(workspace) if version is None else version
     return score_version(workspace, version, None, on_progress)
+
+
+def register_run(
+    workspace: Workspace,
+    mlflow_run_id: str | None,
+    image_size: int | None = None,
+    scale: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> int:
+    """Register the model that an MLflow run logged, score it and let the gate judge it. Promote nothing.
+
+    Args: as for ml.evaluation.registering.register_run.
+    Returns: the version's number.
+    Raises: UnknownVersionError, no run is named; and what register_run raises.
+    """
+    if mlflow_run_id is None:
+        raise UnknownVersionError("Expected the id of an MLflow run, got none. Give the parameter mlflow_run_id.")
+    description = ModelDescription(image_size, scale, None if classes is None else tuple(classes))
+    registration = registering.register_run(workspace, mlflow_run_id, description)
+    for note in registration.notes:
+        logger.info("%s", note)
+    return registration.verdict.model_version
 
 
 def take_snapshot(workspace: Workspace, request_key: str, reason: str, recipe: Recipe) -> int:
@@ -267,6 +306,30 @@ def decide(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     return verdict
 
 
+def compare_in_shadow(workspace: Workspace, attempt_id: int, on_step: StepProgress | None = None) -> bool:
+    """Let a challenger that passed the gate answer the uploads of the last days beside the champion.
+
+    The figures are for people. A comparison that fails is told on the challenger's page, and stops nothing.
+
+    Returns: whether the next step may follow. False while the challenger must stay in shadow, see
+        MYCOFLOW_SHADOW_HOURS: call this again later, and it answers the uploads that arrived meanwhile.
+    """
+    verdict = _verdict(workspace, attempt_id)
+    if verdict.decision != "promote" or _attempt(workspace, attempt_id).finished_at is not None:
+        return True
+    progress: Progress | None = (lambda done, total: on_step("shadow", done, total)) if on_step else None
+    try:
+        score_in_shadow(workspace, verdict.model_version, progress)
+    except NoChampionError:
+        return True
+    except (ImageStoreError, ModelLoadError, UnknownVersionError) as error:
+        logger.warning("Version %d is not compared on uploads: %s", verdict.model_version, error)
+    if workspace.settings.promotion == "approve":
+        return True  # the person waits as long as they want
+    with workspace.catalog.begin() as connection:
+        return has_been_in_shadow(connection, verdict.model_version, workspace.settings.shadow_hours)
+
+
 def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     """Return the comparison for the person who approves the promotion, in Markdown, and send an alert about it.
 
@@ -275,7 +338,7 @@ def comparison_to_approve(workspace: Workspace, attempt_id: int) -> str | None:
     verdict = _verdict(workspace, attempt_id)
     if workspace.settings.promotion != "approve" or verdict.decision != "promote":
         return None
-    comparison = describe_verdict(verdict, workspace.task.main_figure)
+    comparison = describe_verdict(verdict, workspace.task.main_figure) + _describe_shadow(workspace, verdict)
     waiting = training_notices.promotion_waiting(
         attempt_id, verdict.model_version, verdict.champion_version, comparison
     )
@@ -314,6 +377,8 @@ def retrain(
 ) -> RetrainReport:
     """Run all steps of a training in this process. A call with the same key continues an interrupted run.
 
+    This never waits: with MYCOFLOW_SHADOW_HOURS, a call with the same key after that time promotes the challenger.
+
     Args: on_step, called with (step, done, total) for the steps of STEPS, FINETUNE_STEPS or TUNE_STEPS.
     """
     report = on_step or (lambda _step, _done, _total: None)
@@ -329,6 +394,9 @@ def retrain(
     report("evaluate", 1, 1)
     verdict = decide(workspace, attempt_id)
     report("gate", 1, 1)
+    if not compare_in_shadow(workspace, attempt_id, on_step):
+        return RetrainReport(version, verdict, workspace.registry.champion(), is_in_shadow=True)
+    report("shadow", 1, 1)
     in_production = promote_challenger(workspace, attempt_id)
     report("promote", 1, 1)
     if in_production == version:
@@ -420,6 +488,16 @@ def _verdict(workspace: Workspace, attempt_id: int) -> StoredVerdict:
     if verdict is None:
         raise _missing_step(attempt_id, "gate")
     return verdict
+
+
+def _describe_shadow(workspace: Workspace, verdict: StoredVerdict) -> str:
+    """Return lines of Markdown about a challenger in shadow; none if there is no champion to compare it with."""
+    if verdict.champion_version is None:
+        return ""
+    lines = describe_shadow(read_figures(workspace.catalog, workspace.task, verdict.model_version))
+    page = shadow_page(workspace.settings, verdict.model_version)
+    lines += [] if page is None else [f"The photos on which they differ: {page}"]
+    return "\n".join(["", "", "In shadow:", "", *(f"- {line}" for line in lines)])
 
 
 def _missing_step(attempt_id: int, step: str) -> CatalogError:

@@ -21,8 +21,11 @@ def title_of(name: str) -> str:
     return words_of(name).capitalize()
 
 
-def fold_metric(fold: Literal["training", "validation"], name: str) -> str:
-    """Return the name, in the MLflow run of a training, of a task's figure on a fold: `training_f1_macro`."""
+def fold_metric(fold: Literal["training", "validation", "evaluation"], name: str) -> str:
+    """Return the name, in the MLflow run of a training, of a task's figure on a fold: `training_f1_macro`.
+
+    Args: fold, or `evaluation` for the deciding part of the evaluation set.
+    """
     return f"{fold}_{name}"
 
 
@@ -135,9 +138,24 @@ NIGHTLY = (
         "root mean square difference between confidence and accuracy, without the part that chance adds",
         "below 0.05",
         _CALIBRATION,
+        "monitorings.calibration_error",
     ),
-    _nightly("calibration_error_low", "share", "lower end of its 95 % interval", "", _CALIBRATION),
-    _nightly("calibration_error_high", "share", "upper end of its 95 % interval", "", _CALIBRATION),
+    _nightly(
+        "calibration_error_low",
+        "share",
+        "lower end of its 95 % interval",
+        "",
+        _CALIBRATION,
+        "monitorings.calibration_error_low",
+    ),
+    _nightly(
+        "calibration_error_high",
+        "share",
+        "upper end of its 95 % interval",
+        "",
+        _CALIBRATION,
+        "monitorings.calibration_error_high",
+    ),
     _nightly(
         "known_called_novel",
         "share",
@@ -200,7 +218,7 @@ _MODEL = (
         "the champion's recall, by `part` and `class`, without classes that have no images there",
         "",
         ("part", "class"),
-        columns=("evaluations.per_class",),
+        columns=("evaluations.per_class", "class_recalls.recall"),
         panels=("Recall of each class",),
         is_reported=True,
     ),

@@ -115,6 +115,16 @@ class Settings(BaseSettings):
         "auto", description="approve: a challenger that passes the gate waits for a person"
     )
 
+    shadow_days: int = Field(
+        7,
+        ge=1,
+        le=365,
+        description="A challenger answers the uploads of this many days beside the champion",
+    )
+    shadow_hours: float = Field(
+        0, ge=0, le=24 * 30, description="With auto, it does so for this many hours before its promotion"
+    )
+
     alert_urls: SecretStr | None = Field(None, description="Addresses for alerts, in Apprise's format; comma-separated")
 
     grafana_url: str | None = Field(

@@ -50,6 +50,23 @@ def _shortfalls() -> Column[object]:
     return Column("shortfalls", JSONB, nullable=False, server_default=text("'[]'"))
 
 
+def _drawn(name: str) -> Column[float]:
+    """Return a column for a figure of the nightly check that people see over time."""
+    return Column(name, Float, Computed(f"(figures ->> '{name}')::double precision", persisted=True))
+
+
+def _answer_of(role: str) -> tuple[Column[str], ...]:
+    """Return the columns of an ml.catalog.answers.Answer by one of two models. Args: role, which of them."""
+    return (
+        Column(f"{role}_class", Text),  # null if the model found no class
+        Column(f"{role}_confidence", REAL, nullable=False),
+        Column(f"{role}_margin", REAL, nullable=False),
+        Column(f"{role}_probabilities", ARRAY(REAL), nullable=False),  # in the order of the version's classes
+        Column(f"{role}_novelty", REAL),
+        Column(f"{role}_answer", JSONB(none_as_null=True)),  # the rest of the answer, which only the task reads
+    )
+
+
 def _owned_image() -> Column[str]:
     """Return the primary key of a table that holds at most one row per image, deleted with the image."""
     reference = ForeignKey("training.images.sha256", ondelete="CASCADE")
@@ -327,6 +344,19 @@ evaluations = Table(
     schema="training",
 )
 
+# One row per deciding evaluation and class with images. Only a trigger on `evaluations` writes it.
+class_recalls = Table(
+    "class_recalls",
+    metadata,
+    Column("class_name", Text, primary_key=True),
+    Column("evaluated_at", DateTime(timezone=True), primary_key=True),
+    Column("evaluation_id", BigInteger, ForeignKey("training.evaluations.id"), primary_key=True),
+    Column("model_version", Integer, nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("recall", Float, nullable=False),
+    schema="training",
+)
+
 verdicts = Table(
     "verdicts",
     metadata,
@@ -372,6 +402,9 @@ monitorings = Table(
     _shortfalls(),
     Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # of ml.figures.NIGHTLY, name -> value
     Column("is_below_floor", Boolean, Computed("shortfalls <> '[]'::jsonb", persisted=True), nullable=False),
+    _drawn("calibration_error"),
+    _drawn("calibration_error_low"),
+    _drawn("calibration_error_high"),
     _at("monitored_at"),
     schema="training",
 )
@@ -405,6 +438,49 @@ drift_checks = Table(
     Column("observed_accuracy_high", Float),
     _at("checked_at"),
     UniqueConstraint("model_version", "night"),
+    schema="training",
+)
+
+# One row per challenger that was compared with the champion on uploads, before it may go into production.
+shadows = Table(
+    "shadows",
+    metadata,
+    Column(
+        "challenger_version",
+        Integer,
+        ForeignKey("training.model_versions.version"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("champion_version", Integer, ForeignKey("training.model_versions.version"), nullable=False),
+    _at("started_at"),
+    Column("scored_at", DateTime(timezone=True)),  # the last time; null if that never ended
+    Column("problem", Text),  # why the last scoring failed; null if it did not
+    schema="training",
+)
+
+# One row per challenger and upload, with the answers of both models. Users never see them.
+shadow_answers = Table(
+    "shadow_answers",
+    metadata,
+    Column(
+        "challenger_version",
+        Integer,
+        ForeignKey("training.shadows.challenger_version", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
+    Column("asked_at", DateTime(timezone=True), nullable=False),  # when a user last asked about it
+    Column("is_learned", Boolean, nullable=False),  # a training up to these two learned from it or from its group
+    *_answer_of("champion"),
+    *_answer_of("challenger"),
+    Column(
+        "is_different",
+        Boolean,
+        Computed("champion_class IS DISTINCT FROM challenger_class", persisted=True),
+        nullable=False,
+    ),
+    Column("sample_place", Integer),  # in the sample that experts are asked about; null outside it
     schema="training",
 )
 
@@ -564,7 +640,7 @@ batch_photos = Table(
 review_entries = Table(
     "review_entries",
     metadata,
-    Column("queue", Text, primary_key=True),  # mispredicted, waiting, uncertain or suspected
+    Column("queue", Text, primary_key=True),  # mispredicted, waiting, uncertain, suspected or disputed
     Column("item_id", Text, ForeignKey("training.items.id", ondelete="CASCADE"), primary_key=True),
     Column("class_name", Text),  # predicted, suspected, or of an item that waits, stated
     Column("rank", Float, nullable=False),  # the lowest comes first

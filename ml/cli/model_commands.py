@@ -1,4 +1,4 @@
-"""`mycoflow models|register|promote|rollback|release`: list model versions, and choose the one in production."""
+"""`mycoflow models|register|shadow|promote|rollback|release`: list model versions, and choose the one in production."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,9 @@ from ml.backbones.scales import SCALES
 from ml.cli.terminal import out, person, progress
 from ml.evaluation.promotion import promote_by_hand, release_promotion, roll_back
 from ml.evaluation.registering import ModelDescription, register_run
+from ml.evaluation.shadowing.shadow_figures import read_figures
+from ml.evaluation.shadowing.shadow_scoring import score_in_shadow
+from ml.evaluation.shadowing.shadow_words import describe_shadow, shadow_page
 from ml.figures import words_of
 from ml.registry.foreign_runs import parse_classes
 from ml.reporting.alert_delivery import alerting_workspace
@@ -50,6 +53,19 @@ def register(
     for line in [*verdict.reasons, *verdict.warnings]:
         out.print(f"  {line}")
     out.print(f"Put it into production with `mycoflow promote {verdict.model_version}`.")
+
+
+@model_app.command()
+def shadow(version: Annotated[int, typer.Argument(help="A registered model version, not in production.")]) -> None:
+    """Let a version answer the uploads of the last days beside the champion, and print where they differ."""
+    with open_workspace() as workspace, progress("Scoring") as on_progress:
+        score_in_shadow(workspace, version, on_progress)
+        lines = describe_shadow(read_figures(workspace.catalog, workspace.task, version))
+        page = shadow_page(workspace.settings, version)
+    for line in lines:
+        out.print(line, highlight=False)
+    if page is not None:
+        out.print(f"The photos on which they differ: {page}", highlight=False)
 
 
 @model_app.command()

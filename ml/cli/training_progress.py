@@ -45,6 +45,13 @@ def run_training(
     for line in [*report.verdict.reasons, *report.verdict.warnings]:
         out.print(f"  {line}")
     out.print(f"In production: version {report.production_version}.")
+    if report.is_in_shadow:
+        hours = workspace.settings.shadow_hours
+        out.print(
+            f"MYCOFLOW_SHADOW_HOURS={hours:g}: version {report.model_version} answers uploads beside the champion that "
+            f"long. After that, give --request-key {key} to promote it. `mycoflow promote {report.model_version}` puts "
+            "it into production now."
+        )
     with workspace.catalog.begin() as connection:
         is_promoted = report.model_version in journal.versions_ever_in_production(connection)
     if workspace.settings.promotion == "approve" and report.verdict.decision == "promote" and not is_promoted:

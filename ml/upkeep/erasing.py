@@ -24,6 +24,7 @@ from ml.catalog.tables import (
     items,
     predictions,
     results,
+    shadow_answers,
 )
 from ml.data.membership import erase
 from ml.deadlines import Deadline
@@ -60,7 +61,7 @@ def erase_login(catalog: Catalog, login: str, actor: str) -> None:
 def erase_photo(catalog: Catalog, account: Account, sha256: str) -> None:
     """Erase a photo that an account asked about: bytes, thumbnail, features, and the account of its predictions.
 
-    The names that people typed for it go too, and the answers of trainings that learned from it.
+    The names that people typed for it go too, the answers of trainings that learned from it, and of models in shadow.
 
     Answers stay, anonymous. Another owner keeps the photo: an account that asked about the same photo, or the
     deployment, if it has the photo from a source of its own. Then only the link to this account goes.
@@ -164,6 +165,7 @@ def _delete_photo(catalog: Catalog, sha256: str) -> None:
         drop_image(connection, sha256)
         connection.execute(sa.delete(features).where(features.c.part_sha256 == sha256))
         connection.execute(sa.delete(cross_fitted_answers).where(cross_fitted_answers.c.item_id == sha256))
+        connection.execute(sa.delete(shadow_answers).where(shadow_answers.c.item_id == sha256))
         connection.execute(sa.delete(images).where(images.c.sha256 == sha256))  # thumbnail and hashes go with it
         connection.execute(sa.delete(harvests).where(harvests.c.item_id == sha256))  # sent again, it may be harvested
         _unlink(connection, sha256)

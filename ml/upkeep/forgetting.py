@@ -29,6 +29,7 @@ from ml.catalog.tables import (
     predictions,
     results,
     review_entries,
+    shadow_answers,
     texts,
 )
 from ml.deadlines import Deadline
@@ -44,6 +45,7 @@ _GOES_WITH_THE_ITEM = {
     results,
     items,
     review_entries,
+    shadow_answers,
 }  # `items`: a copy outlives its original, and a version its former one
 
 

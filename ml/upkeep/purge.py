@@ -16,6 +16,7 @@ from ml.catalog import locks
 from ml.catalog.logs.prediction_batches import delete_batch
 from ml.catalog.models import journal, model_versions
 from ml.catalog.object_store import ObjectStore, archive_key, backbone_key, image_key
+from ml.catalog.shadows.shadow_records import count_old_answers, forget_old_shadows
 from ml.registry.mlflow_registry import RegisteredVersion
 from ml.upkeep import forgetting
 from ml.upkeep.erasing import find_unfinished, finish_erasures
@@ -56,6 +57,8 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     yield Removal("predictions without feedback", older, _purge_predictions(workspace, is_dry_run))
     yield Removal("events", older, _purge_events(workspace, is_dry_run))
     yield Removal("prediction batches", f"{older}, or interrupted", _purge_batches(workspace, is_dry_run))
+    decided = f"decided more than {settings.retention_days_images} days ago"
+    yield Removal("answers of challengers in shadow", decided, _purge_shadows(workspace, is_dry_run))
     days = f"not asked for in {settings.retention_days_images} days"
     yield Removal("images only predicted", days, _purge_images(workspace, is_dry_run))
     unfinished = "erased by their owners, and not deleted then"
@@ -83,6 +86,12 @@ def _purge_images(workspace: Workspace, is_dry_run: bool) -> Amount:
             return Amount(count, byte_count)
         _delete_objects(catalog.store, map(image_key, forgotten.image_bytes))
         count, byte_count = count + forgotten.count, byte_count + sum(forgotten.image_bytes.values())
+
+
+def _purge_shadows(workspace: Workspace, is_dry_run: bool) -> Amount:
+    act = count_old_answers if is_dry_run else forget_old_shadows
+    with workspace.catalog.begin() as connection:
+        return Amount(act(connection, workspace.settings.retention_days_images))
 
 
 def _count_erased(workspace: Workspace) -> Amount:

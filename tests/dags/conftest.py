@@ -57,6 +57,8 @@ dags = {
                 "most_at_once": task.max_active_tis_per_dag,
                 "tells": callbacks_of(task),
                 "timeout_seconds": seconds_of(task),
+                "mode": getattr(task, "mode", None),
+                "longest_seconds": getattr(task, "timeout", None),
                 "outlets": [outlet.name for outlet in task.outlets],
                 "doc": task.doc_md or task.python_callable.__doc__,
             }
@@ -81,6 +83,9 @@ import json, sys
 from airflow.dag_processing.dagbag import DagBag
 
 dag = DagBag(sys.argv[2]).get_dag(sys.argv[3])
+for task in dag.tasks:
+    if task.task_id == "shadow":
+        task.poke_interval = 3  # no test waits a quarter of an hour
 run = dag.test(logical_date=None, run_conf=json.loads(sys.argv[4]))
 tasks = run.get_task_instances()
 json.dump(
@@ -216,12 +221,12 @@ def night_settings(settings: Settings, mlflow_uri: str, tmp_path: Path) -> Setti
 
 @pytest.fixture
 def run_dag(resident_airflow: ResidentAirflow, night_settings: Settings) -> Callable[..., dict[str, Any]]:
-    """Runs a DAG with `dag.test()`, on the settings of the test."""
+    """Runs a DAG with `dag.test()`, on the settings of the test. Args: changed, variables for this run."""
 
-    def run(dag_id: str, **parameters: object) -> dict[str, Any]:
+    def run(dag_id: str, changed: dict[str, str] | None = None, **parameters: object) -> dict[str, Any]:
         environment = settings_environment(night_settings)
         arguments = (str(ROOT / "dags"), dag_id, json.dumps(parameters))
-        return resident_airflow.run(RUN, *arguments, environment=environment)
+        return resident_airflow.run(RUN, *arguments, environment=environment | (changed or {}))
 
     return run
 

@@ -6,11 +6,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from annotated_types import Le
 
 from ml.cycle import INGEST_SECONDS
+from ml.settings import Settings
 from webapi.api.routes.supervision_routes import FinetuneBody
 
-STEPS = ["snapshot", "train", "register", "evaluate", "gate", "ask", "approval", "promote", "index_photos"]
+STEPS = ["snapshot", "train", "register", "evaluate", "gate", "shadow", "ask", "approval", "promote", "index_photos"]
+(MOST_SHADOW_HOURS,) = (each.le for each in Settings.model_fields["shadow_hours"].metadata if isinstance(each, Le))
 TRAINING_BUDGET_SECONDS = 30 * 60
 DECIDE = """
 import json, sys
@@ -30,6 +33,7 @@ def test_every_dag_is_parsed_without_an_error(described: dict[str, Any]) -> None
         "finetune",
         "ingest_images",
         "monitor_production",
+        "register_model",
         "retrain",
         "send_alerts",
         "tune_hyperparameters",
@@ -42,7 +46,15 @@ def test_parsing_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str
 
 
 TRAININGS = ["finetune", "retrain", "tune_hyperparameters"]
-DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_alerts", "tune_hyperparameters"]
+DAGS = [
+    "finetune",
+    "ingest_images",
+    "monitor_production",
+    "register_model",
+    "retrain",
+    "send_alerts",
+    "tune_hyperparameters",
+]
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
@@ -65,6 +77,15 @@ def test_an_unanswered_approval_does_not_block_other_runs(described: dict[str, A
     # More runs than can start, by hand and every night, while one waits.
     assert dag["max_active_runs"] >= 10
     assert all(dag["tasks"][step]["most_at_once"] is None for step in STEPS if step != "train")
+
+
+@pytest.mark.parametrize("dag_id", TRAININGS)
+def test_a_challenger_in_shadow_holds_no_worker_and_may_stay_as_long_as_the_setting_allows(
+    described: dict[str, Any], dag_id: str
+) -> None:
+    shadow = described["dags"][dag_id]["tasks"]["shadow"]
+    assert shadow["mode"] == "reschedule"
+    assert shadow["longest_seconds"] > MOST_SHADOW_HOURS * 3600
 
 
 def test_every_task_of_every_dag_raises_an_alert_when_it_fails(described: dict[str, Any]) -> None:

@@ -2,15 +2,21 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from ml.app import open_workspace
 from ml.catalog.database import Catalog
 from ml.catalog.images.batches import list_batches
+from ml.catalog.tables import shadow_answers, shadows
 from ml.ingest.digits import DigitFolders
+from ml.settings import Settings
 from tests.ml.dropping import settle
+from tests.ml.uploaded_photos import upload
 
 RunDag = Callable[..., dict[str, Any]]
 Ingest = Callable[..., None]
@@ -66,6 +72,30 @@ def test_a_first_model_is_promoted_and_enough_new_images_request_retraining(run_
     assert due["state"] == "success"
     assert set(due["tasks"].values()) == {"success"}
     assert "50 new images" in due["returned"]["monitor"]
+
+
+def test_a_second_model_stays_in_shadow_for_its_time_and_answers_uploads(
+    run_dag: RunDag, ingest: Ingest, catalog: Catalog, night_settings: Settings
+) -> None:
+    ingest("evaluation", 0, 4)
+    ingest("pool", 0, 25)
+    assert run_dag("retrain")["returned"]["promote"] == 1
+    photos = sorted(night_settings.mycoflow_home.parent.glob("pool-0/0/*"))[:5]
+    with open_workspace(night_settings) as workspace:
+        upload(workspace, 1, [photo.read_bytes() for photo in photos])
+
+    waited = run_dag("retrain", {"MYCOFLOW_SHADOW_HOURS": str(10 / 3600)})
+    assert waited["state"] == "success", waited["output"][-6000:]
+    assert (waited["returned"]["gate"], waited["returned"]["promote"]) == ("promote", 2)
+    assert waited["output"].count("Rescheduling task") >= 2, waited["output"]
+    with catalog.begin() as connection:
+        moved = connection.execute(
+            sa.text("SELECT completed_at FROM training.promotions WHERE to_version = 2")
+        ).scalar_one()
+        (shadow,) = connection.execute(sa.select(shadows)).all()
+        answered = connection.scalar(sa.select(sa.func.count()).select_from(shadow_answers))
+    assert moved - shadow.started_at >= timedelta(seconds=10)
+    assert (shadow.challenger_version, shadow.champion_version, answered) == (2, 1, 5)
 
 
 # Quick: tests/ml/test_finetune.py; the tasks are those of `retrain`, which runs above.

@@ -10,7 +10,15 @@ from ml import cycle
 from ml.app import Workspace, load_version, mlflow_uri
 from ml.catalog.logs.outbox import latest_alerts
 from ml.catalog.models import attempts, journal, verdicts
-from ml.errors import CatalogError, EvaluationSetError, NoChampionError, PromotionError, SettingsError, SnapshotError
+from ml.errors import (
+    CatalogError,
+    EvaluationSetError,
+    ModelLoadError,
+    NoChampionError,
+    PromotionError,
+    SettingsError,
+    SnapshotError,
+)
 from ml.evaluation import promotion
 from ml.figures import FIGURES
 from ml.ingest.digits import DigitFolders
@@ -19,6 +27,7 @@ from ml.registry.mlflow_runs import MONITORING_EXPERIMENT
 from ml.reporting.health import recent_nights
 from ml.reporting.inventory import describe_state, list_models
 from ml.training.recipes import Retrain
+from tests.ml.uploaded_photos import read_photos, upload
 
 PARAMETERS = Retrain(snapshot_size=200)
 
@@ -297,6 +306,66 @@ def test_who_decides_is_shown_both_and_is_written_down(judged: Workspace) -> Non
     assert cycle.promote_challenger(asking(judged), attempt_id, approved_by="bob") == 2
     with judged.catalog.begin() as connection:
         assert connection.scalar(sa.text("SELECT actor FROM training.promotions ORDER BY id DESC LIMIT 1")) == "bob"
+
+
+def test_who_decides_is_told_what_the_challenger_answered_in_shadow(
+    judged: Workspace, few_digits: DigitFolders
+) -> None:
+    attempt_id = number_of(judged, "second")
+    upload(judged, 1, read_photos(few_digits.later)[:9])
+    settings = judged.settings.model_copy(
+        update={"promotion": "approve", "public_url": "https://m.example/", "shadow_hours": 700}
+    )
+    workspace = replace(judged, settings=settings)
+    assert cycle.compare_in_shadow(workspace, attempt_id)  # the person decides how long to look
+    comparison = cycle.comparison_to_approve(workspace, attempt_id)
+    assert comparison is not None
+    assert "On 9 uploads of the last days, it differs from version 1 on 0: 0.0%" in comparison
+    assert "https://m.example/models/2/shadow" in comparison
+    with judged.catalog.begin() as connection:
+        (alert,) = (each for each in latest_alerts(connection, 10) if each.kind == "promotion_waiting")
+    assert "On 9 uploads" in alert.body
+
+
+def test_a_challenger_stays_in_shadow_for_its_time(judged: Workspace, few_digits: DigitFolders) -> None:
+    attempt_id = number_of(judged, "second")
+    patient = replace(judged, settings=judged.settings.model_copy(update={"shadow_hours": 2.0}))
+    report = cycle.retrain(patient, "second", "test", PARAMETERS)  # it does not wait
+    assert (report.production_version, report.is_in_shadow) == (1, True)
+    upload(judged, 1, read_photos(few_digits.later)[:4])
+    assert not cycle.compare_in_shadow(patient, attempt_id)
+    assert count(judged, "training.shadow_answers") == 4  # what arrived meanwhile
+    with judged.catalog.begin() as connection:
+        connection.execute(sa.text("UPDATE training.shadows SET started_at = now() - interval '119 minutes'"))
+    assert not cycle.compare_in_shadow(patient, attempt_id)
+    with judged.catalog.begin() as connection:
+        connection.execute(sa.text("UPDATE training.shadows SET started_at = now() - interval '121 minutes'"))
+    report = cycle.retrain(patient, "second", "test", PARAMETERS)
+    assert (report.production_version, report.is_in_shadow) == (2, False)
+    assert cycle.compare_in_shadow(patient, attempt_id)  # nothing is left to wait for
+
+
+def test_a_comparison_that_fails_is_told_and_stops_nothing(
+    judged: Workspace, few_digits: DigitFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_id = number_of(judged, "second")
+    upload(judged, 1, read_photos(few_digits.later)[:4])
+
+    def fail(*_: object) -> None:
+        raise ModelLoadError("Expected a model, got a stone.")
+
+    monkeypatch.setattr("ml.evaluation.shadowing.shadow_scoring.load_version", fail)
+    assert cycle.compare_in_shadow(judged, attempt_id)
+    comparison = cycle.comparison_to_approve(asking(judged), attempt_id)
+    assert comparison is not None
+    assert "failed: Expected a model, got a stone." in comparison
+
+
+def test_a_first_model_is_never_in_shadow(filled_workspace: Workspace) -> None:
+    settings = filled_workspace.settings.model_copy(update={"shadow_hours": 2.0})
+    report = cycle.retrain(replace(filled_workspace, settings=settings), "first", "test", PARAMETERS)
+    assert (report.production_version, report.is_in_shadow) == (1, False)
+    assert count(filled_workspace, "training.shadows") == 0
 
 
 def test_a_yes_goes_before_the_hold_of_a_rollback(judged: Workspace) -> None:

@@ -69,6 +69,7 @@ class EntryData(BaseModel):
     corrected_label: str | None = Field(description="What that person said it is")
     instead: str | None = Field(description="In place of a class: other, none (of the known), or unsure")
     proposed_name: str | None = Field(description="Name of the other species, as it was typed")
+    candidates: list[str] = Field(description="In `disputed`, what two models say, in alphabetical order")
     doubt: float | None = Field(description="How much more probable the suspected class is than the label, 0 to 1")
 
 
@@ -94,6 +95,7 @@ class QueuesAnswer(BaseModel):
     waiting: int = Field(description="Items of sources that wait for a certificate")
     uncertain: int = Field(description="Predicted items without a label, smallest margin first")
     suspected: int = Field(description="Labels that the cross-fitted answers of the latest training contradict surely")
+    disputed: int = Field(description="A sample of the uploads on which a challenger in shadow and the champion differ")
 
 
 class BatchData(BaseModel):
@@ -229,6 +231,7 @@ def describe_entry(shown: Shown, probabilities: int = 5) -> dict[str, object]:
         "corrected_label": entry.corrected_label,
         "instead": entry.instead,
         "proposed_name": entry.proposed_name,
+        "candidates": list(entry.candidates),
         "doubt": entry.doubt,
     }
 

@@ -15,7 +15,9 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.dashboard import dashboard_pages
 from webapi.pages.page_views.many_photos import batch_pages, many_pages
+from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
 from webapi.pages.page_words import languages, template_words
 
 
@@ -40,5 +42,9 @@ def init_app(app: Flask) -> None:
         account_pages,
         photo_files,
         review_pages,
+        dashboard_pages,
+        version_pages,
+        promotion_pages,
+        training_pages,
     ):
         app.register_blueprint(module.pages)

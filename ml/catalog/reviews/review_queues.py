@@ -1,6 +1,6 @@
 """The review queues: pages of items that wait for a person, and how many wait."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, read_annotation
 from ml.catalog.keyset_pages import read_ranked_page
+from ml.catalog.shadows.shadow_sample import load_candidates
 from ml.catalog.tables import (
     accounts,
     attempts,
@@ -21,8 +22,8 @@ from ml.catalog.tables import (
     snapshots,
 )
 
-Queue = Literal["mispredicted", "waiting", "uncertain", "suspected"]
-QUEUES: tuple[Queue, ...] = ("mispredicted", "waiting", "uncertain", "suspected")
+Queue = Literal["mispredicted", "waiting", "uncertain", "suspected", "disputed"]
+QUEUES: tuple[Queue, ...] = ("mispredicted", "waiting", "uncertain", "suspected", "disputed")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Entry:
 
     Args:
         class_name: the predicted class; in `suspected`, the class that the cross-fitted answer says; in `waiting`, the
-            class that the source says. None if the model found no class.
-        annotation: the item's present annotation.
+            class that the source says. None if the model found no class, and in `disputed`.
+        annotation: the item's present annotation; None in `disputed`, where only a model can have given it.
+        candidates: in `disputed`, the classes that two models say, in alphabetical order: nobody sees which said what.
         probabilities: of the answer, by class; empty where there is no answer, or its classes are unknown here.
         login: who rejected the answer, in `mispredicted`; None after the account is erased.
         said_at: when.
@@ -67,6 +69,7 @@ class Entry:
     instead: str | None
     proposed_name: str | None
     doubt: float | None
+    candidates: tuple[str, ...] = ()
 
     @property
     def proposed(self) -> str | None:
@@ -144,6 +147,9 @@ def query_queue(connection: sa.Connection, wanted: QueueFilter, limit: int, curs
     ids = [row.item_id for row in page.rows]
     details = _DETAILS.where(review_entries.c.queue == wanted.queue, review_entries.c.item_id.in_(ids))
     found = {row.item_id: _read(row) for row in connection.execute(details)}
+    if wanted.queue == "disputed":
+        candidates = load_candidates(connection, ids)
+        found = {item_id: _hide_answers(entry, candidates.get(item_id, ())) for item_id, entry in found.items()}
     return QueuePage([found[item_id] for item_id in ids if item_id in found], page.next_cursor)
 
 
@@ -171,6 +177,11 @@ def find_entries(connection: sa.Connection, queue: Queue, item_ids: list[str]) -
 def is_in_review() -> sa.ColumnElement[bool]:
     """Return the SQL condition on training.items for items in a queue."""
     return sa.exists().where(review_entries.c.item_id == items.c.id)
+
+
+def _hide_answers(entry: Entry, candidates: tuple[str, ...]) -> Entry:
+    """Return an entry without what a model alone said: whoever judges two models must not know which said what."""
+    return replace(entry, annotation=None, label_origin=None, candidates=candidates)
 
 
 def _conditions(wanted: QueueFilter) -> list[sa.ColumnElement[bool]]:

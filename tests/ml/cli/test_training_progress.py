@@ -54,7 +54,9 @@ def run(running: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
     }.items():
         monkeypatch.setenv(name, str(value))
 
-    def run_command(*arguments: str) -> str:
+    def run_command(*arguments: str, **changed: str) -> str:
+        for name, value in changed.items():
+            monkeypatch.setenv(name, value)
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (result.output, result.exception)
         return " ".join(result.output.split())
@@ -74,3 +76,15 @@ def test_the_output_says_how_to_approve_and_shows_names_with_markup_unchanged(ru
 
     run("promote", "2")
     assert "not promoted" not in run("retrain", "--request-key", "second")
+
+
+def test_the_output_says_how_long_a_challenger_stays_in_shadow_and_how_it_is_promoted(
+    running: Workspace, run: Run
+) -> None:
+    for_two_hours = {"MYCOFLOW_PROMOTION": "auto", "MYCOFLOW_SHADOW_HOURS": "2"}
+    said = run("retrain", "--request-key", "second", **for_two_hours)
+    assert "In production: version 1." in said
+    assert "MYCOFLOW_SHADOW_HOURS=2: version 2 answers uploads beside the champion that long." in said
+    assert "give --request-key second to promote it" in said
+    assert "No user asked about a photo in the last days" in run("shadow", "2")
+    assert "In production: version 2." in run("retrain", "--request-key", "second", MYCOFLOW_SHADOW_HOURS="0")

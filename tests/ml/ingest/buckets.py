@@ -72,7 +72,7 @@ def s3_bucket() -> Iterator[Bucket]:
         aws_access_key_id="test",
         aws_secret_access_key="s3cret",
     )
-    name = f"arrivals-{port}"
+    name = f"arrivals-{uuid4().hex}"  # moto keeps buckets for the life of the process, and ports come again
     client.create_bucket(Bucket=name)
     yield Bucket(
         "s3",

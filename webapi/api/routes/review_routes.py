@@ -60,7 +60,8 @@ def get_queue(path: QueuePath, query: QueueQuery) -> Response:
     """Return a page of a review queue, what pays most first.
 
     `mispredicted`: somebody rejected the answer. `waiting`: items of sources that wait for a certificate. `uncertain`:
-    predicted items, smallest margin first. `suspected`: labels that cross-fitted answers contradict surely.
+    predicted items, smallest margin first. `suspected`: labels that cross-fitted answers contradict surely. `disputed`:
+    a sample of the uploads on which two models differ, without saying which model said what.
     """
     wanted = QueueFilter(path.queue, query.class_name, query.batch_id)
     page = read_queue(current_catalog(), wanted, query.limit, query.cursor)

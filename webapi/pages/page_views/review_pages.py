@@ -42,6 +42,7 @@ from webapi.request_deadlines import current_deadline
 
 pages = new_pages("reviewing", __name__)
 
+_QUEUE = "/review/<any(mispredicted, waiting, uncertain, suspected, disputed):queue>"
 _Decisions = TypeAdapter(DecisionsBody)
 
 
@@ -68,7 +69,7 @@ def show_rejects(batch_id: int) -> Response:
     return respond("pages/rejects.html", batch_id=batch_id, rejects=read_rejects(current_catalog(), batch_id))
 
 
-@pages.get("/review/<any(mispredicted, waiting, uncertain, suspected):queue>")
+@pages.get(_QUEUE)
 @page("expert")
 def show_queue(queue: Queue) -> Response:
     """Show a page of a queue as a grid."""
@@ -93,12 +94,12 @@ def show_queue(queue: Queue) -> Response:
         batch_id=wanted.batch_id,
         next_cursor=found.next_cursor,
         near=near,
-        by_digit=_choose_digits(found.counts),
+        by_digit=_choose_digits(found),
         marked=set() if typed is None else set(typed.getlist("marked")),
     )
 
 
-@pages.post("/review/<any(mispredicted, waiting, uncertain, suspected):queue>")
+@pages.post(_QUEUE)
 @page("expert")
 def decide_in_queue(queue: Queue) -> Response:
     """Take decisions: as JSON in one field from the script, or from a plain form the items and the marked ones."""
@@ -108,13 +109,7 @@ def decide_in_queue(queue: Queue) -> Response:
         decided, conflicts = _decide(decisions)
         answer = [{"item": item_id, "decision": number} for item_id, number in decided.items()]
         return jsonify(decided=answer, told=_tell_script(conflicts), conflicts=[each.item_id for each in conflicts])
-    cards = _read_cards()
-    marked = set(request.form.getlist("marked"))
-    decisions = [
-        Decision(each.item, wanted.queue, each.seen, "certify", each.label)
-        for each in cards[:MAX_DECISIONS]
-        if each.item not in marked and each.label
-    ]
+    decisions = _read_form(wanted.queue)
     decided, conflicts = _decide(decisions) if decisions else ({}, [])
     flash(_("Photos certified: %(count)s", count=len(decided)))
     for conflict in conflicts:
@@ -155,9 +150,21 @@ def list_similar(sha256: str) -> Response:
     )
 
 
-def _read_cards() -> list[_Card]:
+def _read_form(queue: Queue) -> list[Decision]:
+    """Read a form without scripts: what one photo shows, or that all photos are certified that nobody marked."""
+    if "chosen" in request.form:
+        return [Decision(each.item, queue, each.seen, "correct", each.label) for each in _read_cards("chosen")[:1]]
+    marked = set(request.form.getlist("marked"))
+    return [
+        Decision(each.item, queue, each.seen, "certify", each.label)
+        for each in _read_cards("shown")[:MAX_DECISIONS]
+        if each.item not in marked and each.label
+    ]
+
+
+def _read_cards(field: str) -> list[_Card]:
     try:
-        return [_Card.model_validate_json(each) for each in request.form.getlist("shown")]
+        return [_Card.model_validate_json(each) for each in request.form.getlist(field)]
     except ValidationError as error:
         refuse_invalid(error)
 
@@ -200,9 +207,10 @@ def _choose_classes(counts: dict[str | None, int], chosen: str | None) -> dict[s
     return listed if chosen not in named else {**listed, chosen: named[chosen]}
 
 
-def _choose_digits(counts: dict[str | None, int]) -> dict[str, str]:
+def _choose_digits(found: ShownPage) -> dict[str, str]:
     """Return the class of each digit: the class that is named so; else the classes of most photos, then any others."""
-    names = dict.fromkeys([*filter(None, counts), *read_reviewed_classes().names])
+    candidates = sorted({name for shown in found.shown for name in shown.entry.candidates}, key=search_key)
+    names = dict.fromkeys([*filter(None, found.counts), *candidates, *read_reviewed_classes().names])
     own = {digit: digit for digit in string.digits if digit in names}
     free = (digit for digit in "123456789" if digit not in own)
     rest = (name for name in names if name not in own)
@@ -232,9 +240,11 @@ def _group(queue: Queue, found: ShownPage) -> list[dict[str, object]]:
 def _card(queue: Queue, shown: Shown, number: int) -> dict[str, object]:
     """Return what a card shows, and what a form without scripts sends back of it."""
     card = _Card.model_construct(item=shown.entry.item_id, seen=shown.seen, label=shown.entry.proposed or "")
+    choices = {name: card.model_copy(update={"label": name}).model_dump_json() for name in shown.entry.candidates}
     return {
         **describe_entry(shown),
         "proposed": card.label,
+        "choices": choices,
         "card": card.model_dump_json(),
         "facts": list_facts(shown.entry),
         "alternative": describe_photo(queue, shown.entry, number),

@@ -28,6 +28,10 @@ def queue_words() -> dict[Queue, tuple[str, str]]:
             str(_("Suspected wrong labels")),
             str(_("A model that has not seen the photo is sure that its label is wrong.")),
         ),
+        "disputed": (
+            str(_("Two models differ")),
+            str(_("A random sample. Say what each photo shows: that tells which of two models is right.")),
+        ),
     }
 
 

@@ -6,6 +6,7 @@ import { showTimes } from "./local-times.js";
 import { listNames, lookUp } from "./name-fields.js";
 
 const REST = 200; // milliseconds
+const DOUBLE = 1000; // the two halves of a double click are nearer
 const form = document.getElementById("review-form");
 const words = form.dataset;
 const state = document.getElementById("state");
@@ -23,6 +24,7 @@ let waiting = Promise.resolve(); // one request at a time, in the order of the k
 let pressedAt = 0; // when the key was pressed whose request is under way
 let toldAt = 0;
 let isCertifying = false;
+let chosenAt = -Infinity; // when a name below a photo was clicked
 let similar = new AbortController(); // of the question that the large view asks
 
 for (const element of document.querySelectorAll(".scripted[hidden]")) element.hidden = false;
@@ -71,7 +73,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     return;
   }
-  if (!isOurs) return;
+  if (!isOurs || (at.closest("[data-choice]") && (event.key === "Enter" || event.key === " "))) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
   if (cards().length && (event.key in steps || event.key === "ArrowUp" || event.key === "ArrowDown")) {
     const place = event.key in steps ? current + steps[event.key] : beside(event.key === "ArrowUp" ? -1 : 1);
@@ -99,9 +101,19 @@ document.addEventListener("focusin", (event) => {
   }
 });
 document.addEventListener("change", () => say(""));
+document.addEventListener("click", (event) => {
+  const choice = event.target.closest("[data-choice]");
+  if (!choice) return;
+  event.preventDefault();
+  if (event.detail > 1) return; // a double click means once: the next photo may lie under its second half
+  chosenAt = event.timeStamp;
+  const card = choice.closest(CARD);
+  move(cards().indexOf(card));
+  if (!card.classList.contains("sent")) correct([card], choice.dataset.choice);
+});
 document.addEventListener("dblclick", (event) => {
   const card = event.target.closest(CARD);
-  if (card) {
+  if (card && event.timeStamp - chosenAt > DOUBLE) {
     move(cards().indexOf(card));
     enlarge();
   }

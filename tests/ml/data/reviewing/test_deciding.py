@@ -157,7 +157,7 @@ def test_a_rejected_answer_shows_prediction_who_when_and_what_it_is_newest_first
 def test_what_a_source_brought_waits_under_its_label(desk: Desk) -> None:
     waiting = desk.let_wait(range(3))
     assert desk.ids("waiting") == waiting
-    assert read_counts(desk.catalog) == {"mispredicted": 0, "waiting": 3, "uncertain": 0, "suspected": 0}
+    assert read_counts(desk.catalog) == {"mispredicted": 0, "waiting": 3, "uncertain": 0, "suspected": 0, "disputed": 0}
     with desk.catalog.begin() as connection:
         exclude(connection, waiting[0], "test")
     assert desk.ids("waiting") == waiting[1:]

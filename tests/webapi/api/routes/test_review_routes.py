@@ -12,6 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.batches import FileOutcome, add_batch
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord
+from ml.catalog.reviews.review_queues import QUEUES
 from ml.catalog.tables import items
 from ml.data.membership import Arrival, wait
 
@@ -46,7 +47,7 @@ def decision(entry: Any, kind: str = "certify", **values: object) -> dict[str, o
 
 def test_the_queues_are_for_those_who_judge(client: FlaskClient, user: FlaskClient, expert: FlaskClient) -> None:
     assert [who.get("/reviews").status_code for who in (client, user, expert)] == [401, 403, 200]
-    assert expert.get("/reviews").json == {"mispredicted": 0, "waiting": 0, "uncertain": 0, "suspected": 0}
+    assert expert.get("/reviews").json == dict.fromkeys(QUEUES, 0)
     assert expert.get("/reviews/queues/everything").status_code == 422
 
 

@@ -1,0 +1,1 @@
+"""Challengers in shadow: their answers to uploads, beside the champion's."""

@@ -50,6 +50,7 @@ LEAST_ROLES: dict[str, Role | None] = {
     "POST /reviews/undo": "expert",
     "POST /data/update": "admin",
     "GET /models": "admin",
+    "GET /shadows/{version}": "admin",
     "POST /model/update": "admin",
     "GET /maintenance": "admin",
     "PUT /maintenance": "admin",
@@ -85,6 +86,7 @@ PAGES: dict[str, Role | None] = {
     "POST /review/undo": "expert",
     "GET /review/similar/{sha256}": "expert",
     "GET /review/classes": "expert",
+    "GET /models/{version}/shadow": "admin",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 
@@ -104,6 +106,7 @@ def call(client: FlaskClient, route: str, **arguments: object) -> tuple[int, lis
             login="nobody",
             batch_id="1",
             queue="waiting",
+            version="1",
             digest="0",
             name="mycoflow.css",
         ),

@@ -15,6 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.shadow import shadow_pages
 from webapi.pages.page_words import languages, template_words
 
 
@@ -37,5 +38,6 @@ def init_app(app: Flask) -> None:
         account_pages,
         photo_files,
         review_pages,
+        shadow_pages,
     ):
         app.register_blueprint(module.pages)

@@ -2,24 +2,24 @@
 
 from typing import Any, Self
 
+import sqlalchemy as sa
 from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, Dashboard, DashboardLink
 from grafana_foundation_sdk.builders.dashboard import AnnotationTarget as AnnotationTargetBuilder
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import AnnotationTarget, DashboardCursorSync, DashboardLinkType
 
 from grafana.data_sources import GRAFANA, POSTGRESQL, SqlQuery
+from grafana.sql import as_text, shown_time
+from ml.catalog.tables import promotions
+from ml.reporting.figures_over_time.figure_queries import moves_over_time
 
 TAG = "mycoflow"
 MOST_MARKS = 100
 
-_MOVES = """
-SELECT completed_at AS time,
-       kind || CASE WHEN to_version IS NULL THEN '' ELSE ': version ' || to_version END AS text,
-       kind AS tags
-FROM training.promotions
-WHERE completed_at IS NOT NULL AND kind <> 'release' AND $__timeFilter(completed_at)
-ORDER BY completed_at
-"""
+_NAME = promotions.c.kind + sa.case(
+    (promotions.c.to_version.is_(None), ""), else_=": version " + sa.cast(promotions.c.to_version, sa.Text)
+)
+_MOVES = as_text(moves_over_time(shown_time, _NAME.label("text"), promotions.c.kind.label("tags")))
 
 
 class SqlMarks(AnnotationTarget):

@@ -7,24 +7,18 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 from grafana import dashboard_frame
 from grafana.data_sources import MIXED, POSTGRESQL, promql, sql_series, sql_table
 from grafana.panels import ZERO_IS_GOOD, bars, lines, nightly_lines, number, rows, stacked_bars, thresholds
+from grafana.sql import as_text, shown_time
+from ml.catalog.images.daily_arrivals import entered_by_day
+from ml.catalog.tables import monitorings
+from ml.reporting.figures_over_time.figure_queries import checks_over_time, pool_by_class
 
 _ARRIVALS = """
 SELECT date_trunc('day', received_at, 'UTC') AS time, coalesce(label_origin, 'no label') AS metric, count(*) AS value
 FROM training.items WHERE $__timeFilter(received_at) GROUP BY 1, 2 ORDER BY 1
 """
-_ENTERED = """
-SELECT date_trunc('day', entered_pool_at, 'UTC') AS time, label_origin AS metric, count(*) AS value
-FROM training.items WHERE $__timeFilter(entered_pool_at) GROUP BY 1, 2 ORDER BY 1
-"""
-_NEW_IMAGES = """
-SELECT monitored_at AS time, new_images_human AS human, new_images_harvested AS harvested
-FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY monitored_at
-"""
-_BALANCE = """
-SELECT label, count(DISTINCT id) FILTER (WHERE label_origin <> 'harvested') AS human,
-       count(DISTINCT id) FILTER (WHERE label_origin = 'harvested') AS harvested
-FROM training.items, unnest(class_names) AS label WHERE entered_pool_at IS NOT NULL GROUP BY label ORDER BY label
-"""
+_NEW_IMAGES = checks_over_time(
+    shown_time, monitorings.c.new_images_human.label("human"), monitorings.c.new_images_harvested.label("harvested")
+)
 _REJECTS = """
 SELECT date_trunc('day', ingested_at, 'UTC') AS time, reason AS metric, count(*) AS value
 FROM training.ingest_files JOIN training.ingest_batches ON ingest_batches.id = batch_id
@@ -96,7 +90,7 @@ def _pool(dashboard: Dashboard) -> Dashboard:
     new_images = stacked_bars(
         "New images at each nightly check",
         "Human and harvested labels count together.",
-        [sql_series(_NEW_IMAGES), promql("max(mycoflow_new_images_threshold)", "threshold", "B")],
+        [sql_series(as_text(_NEW_IMAGES)), promql("max(mycoflow_new_images_threshold)", "threshold", "B")],
         MIXED,
     ).override_by_name(
         "threshold",
@@ -119,7 +113,10 @@ def _pool(dashboard: Dashboard) -> Dashboard:
         )
         .with_panel(
             stacked_bars(
-                "Entered the pool a day", "Images for training, by label origin.", [sql_series(_ENTERED)], POSTGRESQL
+                "Entered the pool a day",
+                "Images for training, by label origin.",
+                [sql_series(as_text(entered_by_day(shown_time)))],
+                POSTGRESQL,
             )
         )
         .with_panel(new_images)
@@ -134,7 +131,7 @@ def _pool(dashboard: Dashboard) -> Dashboard:
             bars(
                 "Classes in the pool",
                 "A model does not learn a class well that has far fewer images than the others.",
-                sql_table(_BALANCE),
+                sql_table(as_text(pool_by_class())),
                 "label",
                 span=24,
             )

@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+import sqlalchemy as sa
 from grafana_foundation_sdk.builders.common import ScaleDistributionConfig
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import units
@@ -22,27 +23,28 @@ from grafana.panels import (
     states,
     thresholds,
 )
-from grafana.sql import CHAMPION, champion_at
-from ml.figures import NIGHTLY
+from grafana.sql import CHAMPION, as_text, shown_time
+from ml.catalog.tables import class_recalls, drift_checks, evaluations, monitorings
+from ml.figures import NIGHTLY, Figure
+from ml.reporting.figures_over_time.figure_queries import (
+    checks_over_time,
+    drift_over_time,
+    evaluations_over_time,
+    feedback_by_day,
+    recalls_over_time,
+)
 
-_ACCURACY = f"""
-SELECT evaluated_at AS time, part AS metric, main_figure AS value FROM training.evaluations
-WHERE $__timeFilter(evaluated_at) AND model_version = {champion_at("evaluated_at")}
-ORDER BY evaluated_at
-"""  # noqa: S608
-_RECALL = f"""
-SELECT evaluated_at AS time, each.label AS metric, (each.figures->>'recall')::float AS value
-FROM training.evaluations, jsonb_each(per_class) AS each (label, figures)
-WHERE $__timeFilter(evaluated_at) AND is_deciding AND model_version = {champion_at("evaluated_at")}
-      AND (each.figures->>'image_count')::int > 0 -- a class without images has a recall of 0 by definition
-ORDER BY evaluated_at, each.label
-"""  # noqa: S608
-_CHECKS = "FROM training.monitorings WHERE $__timeFilter(monitored_at) ORDER BY monitored_at"
+_ACCURACY = evaluations_over_time(
+    shown_time, evaluations.c.part.label("metric"), evaluations.c.main_figure.label("value")
+)
+_RECALL = recalls_over_time(
+    shown_time, class_recalls.c.class_name.label("metric"), class_recalls.c.recall.label("value")
+)
 _CONFUSION = f"""
 WITH latest AS (
     SELECT evaluations.confusion, model_versions.classes
     FROM training.evaluations JOIN training.model_versions ON version = model_version
-    WHERE is_deciding AND model_version = {CHAMPION}
+    WHERE is_deciding AND model_version = ({as_text(CHAMPION)})
     ORDER BY evaluations.id DESC LIMIT 1
 )
 SELECT classes[line.number] AS "true class", classes[answer.number] AS answered, answer.images::int AS images
@@ -51,29 +53,28 @@ FROM latest,
     jsonb_array_elements_text(line.answers) WITH ORDINALITY AS answer (images, number)
 ORDER BY line.number, answer.number
 """  # noqa: S608
-_SCORES = """
-SELECT checked_at AS time, confidence_psi AS "confidence, PSI", confidence_ks AS "confidence, KS",
-       class_psi AS "classes, PSI", feature_mmd AS "features, squared MMD"
-FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
-"""
-_P_VALUES = """
-SELECT checked_at AS time, confidence_p_value AS confidence, class_p_value AS classes, feature_p_value AS features,
-       novelty_p_value AS novelty
-FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
-"""
-_NOVEL = """
-SELECT checked_at AS time, novel_share AS novel
-FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
-"""
-_ESTIMATES = """
-SELECT checked_at AS time, estimated_accuracy AS estimated, observed_accuracy AS observed,
-       observed_accuracy_low AS "observed, low", observed_accuracy_high AS "observed, high"
-FROM training.drift_checks WHERE $__timeFilter(checked_at) ORDER BY checked_at
-"""
-_FEEDBACK = """
-SELECT date_trunc('day', given_at, 'UTC') AS time, verdict AS metric, count(*) AS value
-FROM logs.feedback WHERE $__timeFilter(given_at) GROUP BY 1, 2 ORDER BY 1
-"""
+_SCORES = drift_over_time(
+    shown_time,
+    drift_checks.c.confidence_psi.label("confidence, PSI"),
+    drift_checks.c.confidence_ks.label("confidence, KS"),
+    drift_checks.c.class_psi.label("classes, PSI"),
+    drift_checks.c.feature_mmd.label("features, squared MMD"),
+)
+_P_VALUES = drift_over_time(
+    shown_time,
+    drift_checks.c.confidence_p_value.label("confidence"),
+    drift_checks.c.class_p_value.label("classes"),
+    drift_checks.c.feature_p_value.label("features"),
+    drift_checks.c.novelty_p_value.label("novelty"),
+)
+_NOVEL = drift_over_time(shown_time, drift_checks.c.novel_share.label("novel"))
+_ESTIMATES = drift_over_time(
+    shown_time,
+    drift_checks.c.estimated_accuracy.label("estimated"),
+    drift_checks.c.observed_accuracy.label("observed"),
+    drift_checks.c.observed_accuracy_low.label("observed, low"),
+    drift_checks.c.observed_accuracy_high.label("observed, high"),
+)
 
 _HOURS_OF_A_NIGHT = thresholds((None, "green"), (26 * 3600, "red"))
 _IMAGES = MatcherConfig("byRegexp", "^(?!true class).*")
@@ -142,7 +143,7 @@ def _measured(dashboard: Dashboard) -> Dashboard:
     accuracy = nightly_lines(
         "Accuracy",
         "Accuracy of the version in production at the time, on both parts of the evaluation set, and the floor.",
-        [sql_series(_ACCURACY), promql("max(mycoflow_accuracy_floor)", "floor", "B")],
+        [sql_series(as_text(_ACCURACY)), promql("max(mycoflow_accuracy_floor)", "floor", "B")],
         units.PercentUnit,
         WIDTH,
     ).override_by_name(
@@ -184,7 +185,7 @@ def _measured(dashboard: Dashboard) -> Dashboard:
         .with_panel(accuracy.axis_soft_max(1))
         .with_panel(
             shares_by_night(
-                "Recall of each class", "Share of a class's images with the right answer.", sql_series(_RECALL)
+                "Recall of each class", "Share of a class's images with the right answer.", sql_series(as_text(_RECALL))
             )
         )
         .with_panel(confusion)
@@ -196,19 +197,25 @@ def _nightly(dashboard: Dashboard) -> Dashboard:
     dashboard.with_row(Row("At the nightly check"))
     for (title,), group in groupby(NIGHTLY, key=lambda figure: figure.panels):
         figures = list(group)
-        columns = ", ".join(f"""(figures->>'{each.name}')::float AS "{each.words}\"""" for each in figures)
-        sql = f"SELECT monitored_at AS time, {columns} {_CHECKS}"
+        query = checks_over_time(shown_time, *(_at_night(each).label(each.words) for each in figures))
         what = "; ".join(f"{each.words}: {each.meaning}" for each in figures)
         unit = units.PercentUnit if figures[0].unit == "share" else units.Short
-        dashboard.with_panel(nightly_lines(title, f"{what}.", [sql_series(sql)], unit))
+        dashboard.with_panel(nightly_lines(title, f"{what}.", [sql_series(as_text(query))], unit))
     return dashboard
+
+
+def _at_night(figure: Figure) -> sa.ColumnElement[float]:
+    """Return a figure of the nightly check: its column if it has one."""
+    if figure.name in monitorings.c:
+        return monitorings.c[figure.name]
+    return sa.cast(monitorings.c.figures[figure.name].astext, sa.Float)
 
 
 def _drift(dashboard: Dashboard) -> Dashboard:
     p_values = nightly_lines(
         "p-values of drift",
         "Probability of such a difference by chance. Each night has four tests: only values far below 0.01 count.",
-        [sql_series(_P_VALUES)],
+        [sql_series(as_text(_P_VALUES))],
     ).scale_distribution(ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
     return (
         dashboard.with_row(Row("Without labels"))
@@ -216,7 +223,7 @@ def _drift(dashboard: Dashboard) -> Dashboard:
             nightly_lines(
                 "Drift scores",
                 "Recent predictions compared with the training data. A PSI of 0.2 is considerable.",
-                [sql_series(_SCORES)],
+                [sql_series(as_text(_SCORES))],
             )
         )
         .with_panel(p_values)
@@ -232,7 +239,7 @@ def _drift(dashboard: Dashboard) -> Dashboard:
             nightly_lines(
                 "Novel images",
                 "Share of recent predictions that seem to show none of the known classes. Of known images, 5 % do.",
-                [sql_series(_NOVEL)],
+                [sql_series(as_text(_NOVEL))],
                 units.PercentUnit,
             )
         )
@@ -241,11 +248,15 @@ def _drift(dashboard: Dashboard) -> Dashboard:
                 "Estimated and observed accuracy",
                 "Estimated from confidences; observed from feedback, with its 95 % interval. People give feedback more "
                 "often on wrong answers.",
-                [sql_series(_ESTIMATES)],
+                [sql_series(as_text(_ESTIMATES))],
                 units.PercentUnit,
             )
         )
-        .with_panel(stacked_bars("Feedback a day", "By verdict.", [sql_series(_FEEDBACK)], POSTGRESQL, span=12))
+        .with_panel(
+            stacked_bars(
+                "Feedback a day", "By verdict.", [sql_series(as_text(feedback_by_day(shown_time)))], POSTGRESQL, span=12
+            )
+        )
         .with_panel(
             states(
                 "Database",

@@ -1,14 +1,25 @@
-"""SQL that several panels share. The role grafana_ro cannot read accounts."""
+"""SQL for Grafana's panels: the queries of ml as text. The role grafana_ro cannot read accounts."""
 
-CHAMPION = """(
-    SELECT to_version FROM training.promotions
-    WHERE completed_at IS NOT NULL AND kind <> 'release' ORDER BY id DESC LIMIT 1
-)"""
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from ml.catalog.tables import promotions
+
+CHAMPION = (
+    sa.select(promotions.c.to_version)
+    .where(promotions.c.completed_at.is_not(None), promotions.c.kind != "release")
+    .order_by(promotions.c.id.desc())
+    .limit(1)
+)
 
 
-def champion_at(moment: str) -> str:
-    """Return SQL for the version in production at a time. Args: moment, the column of the time."""
-    return f"""(
-    SELECT to_version FROM training.promotions
-    WHERE completed_at <= {moment} AND kind <> 'release' ORDER BY id DESC LIMIT 1
-)"""  # noqa: S608 - a column's name, from this package
+def shown_time(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a time is in the dashboard's range: a macro of the PostgreSQL plugin."""
+    return sa.literal_column(f"$__timeFilter({as_text(column)})", sa.Boolean)
+
+
+def as_text(query: sa.ClauseElement) -> str:
+    """Return the SQL of a query, with its values."""
+    return str(query.compile(dialect=PGDialect_psycopg2(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]

@@ -50,6 +50,11 @@ def _shortfalls() -> Column[object]:
     return Column("shortfalls", JSONB, nullable=False, server_default=text("'[]'"))
 
 
+def _drawn(name: str) -> Column[float]:
+    """Return a column for a figure of the nightly check that people see over time."""
+    return Column(name, Float, Computed(f"(figures ->> '{name}')::double precision", persisted=True))
+
+
 def _answer_of(role: str) -> tuple[Column[str], ...]:
     """Return the columns of an ml.catalog.answers.Answer by one of two models. Args: role, which of them."""
     return (
@@ -339,6 +344,19 @@ evaluations = Table(
     schema="training",
 )
 
+# One row per deciding evaluation and class with images. Only a trigger on `evaluations` writes it.
+class_recalls = Table(
+    "class_recalls",
+    metadata,
+    Column("class_name", Text, primary_key=True),
+    Column("evaluated_at", DateTime(timezone=True), primary_key=True),
+    Column("evaluation_id", BigInteger, ForeignKey("training.evaluations.id"), primary_key=True),
+    Column("model_version", Integer, nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("recall", Float, nullable=False),
+    schema="training",
+)
+
 verdicts = Table(
     "verdicts",
     metadata,
@@ -384,6 +402,9 @@ monitorings = Table(
     _shortfalls(),
     Column("figures", JSONB, nullable=False, server_default=text("'{}'")),  # of ml.figures.NIGHTLY, name -> value
     Column("is_below_floor", Boolean, Computed("shortfalls <> '[]'::jsonb", persisted=True), nullable=False),
+    _drawn("calibration_error"),
+    _drawn("calibration_error_low"),
+    _drawn("calibration_error_high"),
     _at("monitored_at"),
     schema="training",
 )

@@ -39,13 +39,30 @@ def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_in
     return f"{run_page(airflow, dag_id, run_id)}/tasks/{quote(task_id)}{mapped}"
 
 
+def questions_page(settings: Settings) -> str | None:
+    """Return the address of the approvals that wait in Airflow; None where the settings name no Airflow."""
+    airflow = _airflow(settings)
+    return None if airflow is None else f"{airflow}/required_actions?response_received=false"
+
+
+def runs_page(settings: Settings) -> str | None:
+    """Return the address of the runs in Airflow; None where the settings name no Airflow."""
+    airflow = _airflow(settings)
+    return None if airflow is None else f"{airflow}/dag_runs"
+
+
+def guide_page(kind: Kind, settings: Settings) -> str | None:
+    """Return the address of the guide on a kind of event; None where the settings name no guide."""
+    return None if settings.runbook_url is None else f"{settings.runbook_url}#{RUNBOOKS[kind]}"
+
+
 def _links(kind: Kind, settings: Settings) -> list[str]:
-    airflow, guide = _airflow(settings), settings.runbook_url or _GUIDE
-    links = [f"What to do: {guide}#{RUNBOOKS[kind]}"]
-    if airflow is not None and kind == "promotion_waiting":
-        links.insert(0, f"Answer: {airflow}/required_actions?response_received=false")
-    if airflow is not None and kind == "retraining_overdue":
-        links.insert(0, f"Runs: {airflow}/dag_runs")
+    questions, runs = questions_page(settings), runs_page(settings)
+    links = [f"What to do: {settings.runbook_url or _GUIDE}#{RUNBOOKS[kind]}"]
+    if questions is not None and kind == "promotion_waiting":
+        links.insert(0, f"Answer: {questions}")
+    if runs is not None and kind == "retraining_overdue":
+        links.insert(0, f"Runs: {runs}")
     if settings.public_url is not None and kind not in _OF_AIRFLOW:
         links.insert(0, f"Report: {settings.public_url.rstrip('/')}/health/report")
     return links

@@ -62,6 +62,12 @@ def describe_failure(settings: Settings, failed: FailedTask) -> Notice:
     return notice if page is None else notice._replace(body=f"{notice.body}\nLog: {page}")
 
 
+def split_failed_task(event_key: str) -> tuple[str, str]:
+    """Return DAG and task that the event key of such a notice names."""
+    dag_id, _, task = event_key.removeprefix("task-failed:").partition(":")[0].partition(".")
+    return dag_id, task
+
+
 def _task_failed(failed: FailedTask) -> Notice:
     """Return the notice of a failed task. The same failure is one event per day, because some tasks run every hour."""
     copy = f"[{failed.map_index}]" if failed.map_index >= 0 else ""

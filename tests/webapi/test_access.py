@@ -87,6 +87,8 @@ PAGES: dict[str, Role | None] = {
     "GET /review/similar/{sha256}": "expert",
     "GET /review/classes": "expert",
     "GET /models/{version}/shadow": "admin",
+    "GET /dashboard": "expert",
+    "GET /dashboard/figures": "expert",
 }
 PROTECTED = [(route, role) for route, role in LEAST_ROLES.items() if role is not None]
 

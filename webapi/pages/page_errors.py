@@ -85,7 +85,7 @@ def _show_problem(problem: ProblemError, words: Words) -> Response:
     if problem.slug == "database-unavailable":
         g.pop("account", None)  # the page's forms need the database
     if "account" in g:
-        load_key(current_app)  # unknown yet if this is the first request of the process
+        load_key(current_app)  # its form to log out has a token
     is_repeated = request.method == "POST" and problem.slug not in _NOT_REPEATED
     return respond(
         "pages/problem.html",

@@ -15,6 +15,7 @@ from webapi.pages.page_views import (
     review_pages,
     static_files,
 )
+from webapi.pages.page_views.dashboard import dashboard_pages
 from webapi.pages.page_views.shadow import shadow_pages
 from webapi.pages.page_words import languages, template_words
 
@@ -39,5 +40,6 @@ def init_app(app: Flask) -> None:
         photo_files,
         review_pages,
         shadow_pages,
+        dashboard_pages,
     ):
         app.register_blueprint(module.pages)

@@ -1,12 +1,16 @@
 """Numbers of items that entered the pool, by day."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml.catalog.tables import items
+from ml.catalog.tables import item_classes, items
+
+# Says which times of a column are read.
+Period = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 
 
 @dataclass(frozen=True)
@@ -21,30 +25,45 @@ class DayOfArrivals:
         return sum(self.counts.values())
 
 
+def start_of_day(moment: sa.ColumnElement[Any], zone: str) -> sa.ColumnElement[datetime]:
+    """Return the moment at which a moment's day began. Args: zone, the time zone whose days are meant."""
+    return sa.func.date_trunc("day", moment, zone)
+
+
+def entered_by_day(
+    period: Period, zone: str = "UTC", class_name: str | None = None
+) -> sa.Select[datetime, str | None, int]:
+    """Return the query for the items that entered the pool: start of the day, label origin, number.
+
+    Args: class_name, count only items that show this class; None for all items.
+    """
+    counted = items if class_name is None else item_classes
+    day = start_of_day(counted.c.entered_pool_at, zone).label("time")
+    query = (
+        sa.select(day, counted.c.label_origin.label("metric"), sa.func.count().label("value"))
+        .where(period(counted.c.entered_pool_at))
+        .group_by(day, counted.c.label_origin)
+        .order_by(day, counted.c.label_origin)
+    )
+    return query if class_name is None else query.where(counted.c.class_name == class_name)
+
+
 def arrivals_by_day(connection: sa.Connection, day_count: int) -> list[DayOfArrivals]:
     """Return the last days, oldest first, including today and days without arrivals.
 
     Args: day_count, at least 1.
     """
-    today: date = connection.execute(sa.select(_day(sa.func.clock_timestamp()))).scalar_one()
+    now_in_utc = sa.func.timezone("UTC", sa.func.clock_timestamp())
+    today: date = connection.execute(sa.select(sa.cast(now_in_utc, sa.Date))).scalar_one()
     days = [today - timedelta(days=ago) for ago in reversed(range(day_count))]
     return [DayOfArrivals(day, counts) for day, counts in _count(connection, days).items()]
 
 
 def _count(connection: sa.Connection, days: Sequence[date]) -> dict[date, dict[str, int]]:
-    entered_on = _day(items.c.entered_pool_at)
     midnight = sa.func.timezone("UTC", sa.cast(days[0], sa.DateTime))
-    query = (
-        sa.select(entered_on, items.c.label_origin, sa.func.count())
-        .where(items.c.entered_pool_at >= midnight)
-        .group_by(entered_on, items.c.label_origin)
-        .order_by(entered_on, items.c.label_origin)
-    )
+    entered = entered_by_day(lambda moment: moment >= midnight).subquery()
+    day = sa.cast(sa.func.timezone("UTC", entered.c.time), sa.Date)
     counts: dict[date, dict[str, int]] = {day: {} for day in days}
-    for day, origin, count in connection.execute(query):
-        counts.setdefault(day, {})[origin] = count
+    for at, origin, count in connection.execute(sa.select(day, entered.c.metric, entered.c.value).order_by(day)):
+        counts.setdefault(at, {})[origin] = count
     return counts
-
-
-def _day(moment: sa.ColumnElement[object]) -> sa.ColumnElement[date]:
-    return sa.cast(sa.func.timezone("UTC", moment), sa.Date)

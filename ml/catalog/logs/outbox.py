@@ -113,6 +113,12 @@ def alerts_missed_by(connection: sa.Connection, receiver: str, count: int) -> li
     return [Alert(*row) for row in connection.execute(query.order_by(alerts.c.id).limit(count))]
 
 
+def alerts_since(connection: sa.Connection, kind: Kind, since: datetime) -> list[Alert]:
+    """Return the alerts of a kind that were raised since a moment, newest first."""
+    query = sa.select(*_FIELDS).where(alerts.c.kind == kind, alerts.c.raised_at >= since).order_by(alerts.c.id.desc())
+    return [Alert(*row) for row in connection.execute(query)]
+
+
 def note_receipt(connection: sa.Connection, alert_id: int, receiver: str) -> None:
     """Record that an optional receiver has an alert. This does not change whether the alert counts as sent."""
     sent_to = sa.func.array_append(alerts.c.sent_to, receiver)

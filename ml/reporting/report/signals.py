@@ -68,17 +68,33 @@ def _of_data(health: Health) -> Signal:
     return Signal(name, "good", "Stable", detail)
 
 
+def misses_a_night(health: Health, at: datetime) -> bool:
+    """Whether the nightly check ran before, and not in the last night."""
+    return health.monitored_at is not None and at - health.monitored_at > _NIGHTLY
+
+
+def misses_a_drift_check(health: Health, at: datetime) -> bool:
+    """Whether a model is in production whose drift was not checked in the last night."""
+    since = health.drift_checked_at or health.promoted_at
+    return since is not None and at - since > _NIGHTLY
+
+
+def has_failed_training(health: Health) -> bool:
+    """Whether a training failed and none has succeeded since."""
+    failed_at = health.retraining_failed_at
+    return failed_at is not None and (health.retrained_at is None or failed_at > health.retrained_at)
+
+
 def _of_nights(health: Health, at: datetime) -> Signal:
     name, monitored_at, failed_at = "The nights", health.monitored_at, health.retraining_failed_at
     if monitored_at is None:
         return Signal(name, "unknown", "None yet", "The model was never checked. `mycoflow monitor` checks it.")
     figure = ago(at - monitored_at)
-    if at - monitored_at > _NIGHTLY:
+    if misses_a_night(health, at):
         return Signal(name, "attention", figure, f"The last check was at {moment(monitored_at)}. Did the nights run?")
-    drift_since = health.drift_checked_at or health.promoted_at
-    if drift_since is not None and at - drift_since > _NIGHTLY:
+    if misses_a_drift_check(health, at):
         return Signal(name, "attention", figure, f"The last check for drift: {moment(health.drift_checked_at)}.")
-    if failed_at is not None and (health.retrained_at is None or failed_at > health.retrained_at):
+    if has_failed_training(health):
         return Signal(name, "attention", figure, f"A training failed at {moment(failed_at)}, and none succeeded since.")
     trained = "never" if health.retrained_at is None else ago(at - health.retrained_at)
     return Signal(name, "good", figure, f"The last check. The last training: {trained}.")

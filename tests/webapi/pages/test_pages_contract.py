@@ -32,7 +32,7 @@ FIELDS = {
     "/review/{queue}": ["decisions", "shown", "marked"],
     "/review/undo": ["decisions"],
 }
-QUERY = ["next", "to", "species", "said", "from", "class", "batch", "cursor", "text"]
+QUERY = ["next", "to", "species", "said", "from", "class", "batch", "cursor", "text", "since", "until", "zone"]
 OFF = [
     "status_code_conformance",
     "content_type_conformance",

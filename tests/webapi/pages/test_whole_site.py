@@ -28,7 +28,7 @@ def list_paths(answer: str, image: str) -> list[str]:
     """All pages that an expert sees."""
     review = [f"/review/{queue}" for queue in QUEUES]
     account = ["/account", "/account/password", "/account/erase"]
-    return ["/", answer, "/photos", f"/photos/{image}/delete", *account, "/review", *review, "/nowhere"]
+    return ["/", answer, "/photos", f"/photos/{image}/delete", *account, "/review", *review, "/dashboard", "/nowhere"]
 
 
 def test_no_page_has_a_serious_barrier_in_light_or_dark(log_in_as: Callable[..., Any], photo_file: Path) -> None:
@@ -90,7 +90,7 @@ def test_every_page_has_the_strict_policy(
     assert_strict(client.get("/login"))
     assert_strict(client.get("/nowhere", headers={"Accept": "text/html"}))
     send_form(client, "/login", login="clementine", password=PASSWORD)
-    for path in ("/", "/photos", "/account", "/review", "/review/waiting", "/answers/1"):
+    for path in ("/", "/photos", "/account", "/review", "/review/waiting", "/answers/1", "/dashboard"):
         assert_strict(client.get(path))
     assert_strict(client.post("/", data={}))
 
@@ -217,7 +217,7 @@ def test_a_login_with_markup_stays_text(open_browser: Callable[..., Any]) -> Non
     assert page.locator("[name=login]").input_value() == MARKUP[:64]
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/photos", "/review"])
+@pytest.mark.parametrize("path", ["/", "/login", "/photos", "/review", "/dashboard"])
 def test_without_the_database_a_page_says_so(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from flask import Flask
-from flask_babel import format_datetime, format_percent, get_locale
+from flask_babel import format_date, format_datetime, format_percent, get_locale
 from flask_babel import gettext as _
 from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
@@ -22,7 +22,7 @@ _UNSURE = 0.5
 def init_app(app: Flask) -> None:
     """Give templates these functions."""
     app.jinja_env.undefined = StrictUndefined
-    app.jinja_env.filters.update(moment=write_moment, percent=write_percent)
+    app.jinja_env.filters.update(moment=write_moment, day=format_date, percent=write_percent)
     app.jinja_env.globals.update(
         attributes_of=attributes_of,
         how_sure=how_sure,
@@ -37,11 +37,11 @@ def init_app(app: Flask) -> None:
 
 def navigation() -> list[tuple[str, str]]:
     """Return the pages in the menu of the account: endpoint and words."""
-    reviews = [("reviewing.show_queues", str(_("Review")))] if has_role(current_account(), "expert") else []
+    reviews = [("reviewing.show_queues", str(_("Review"))), ("dashboard.show_dashboard", str(_("Dashboard")))]
     return [
         ("naming.show_naming", str(_("Name a photo"))),
         ("own_photos.show_photos", str(_("My photos"))),
-        *reviews,
+        *(reviews if has_role(current_account(), "expert") else []),
         ("account.show_account", str(_("My account"))),
     ]
 

@@ -1,0 +1,1 @@
+"""The dashboard: figures over time, drawn from JSON, and what is wrong now."""

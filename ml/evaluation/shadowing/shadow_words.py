@@ -49,7 +49,7 @@ def shadow_page(settings: Settings, challenger: int) -> str | None:
     """Return the address of the page of a challenger in shadow; None where the settings name no service."""
     if settings.public_url is None:
         return None
-    return f"{settings.public_url.rstrip('/')}/models/{challenger}/shadow"
+    return f"{settings.public_url.rstrip('/')}/versions/{challenger}/shadow"
 
 
 def _describe_judged(figures: ShadowFigures) -> list[str]:

@@ -27,7 +27,7 @@ SAID: list[tuple[str | None, str | None]] = [
     ("amanita", MARKUP), (None, None), (MARKUP, MARKUP),
 ] * 5  # fmt: skip
 OF_USERS = tuple(f"mycoflow_{name}" for name in ("drift", "observed", "novel", "pool", "new", "waiting", "untried"))
-PAGE = f"/models/{CHALLENGER}/shadow"
+PAGE = f"/versions/{CHALLENGER}/shadow"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_page_says_on_how_many_they_differ_and_shows_both_answers(bob: Flask
 
 def test_the_photos_of_one_change_are_shown_alone(bob: FlaskClient, uploads: list[str]) -> None:
     link = next(
-        unescape(each) for each in re.findall(r'href="(/models/8/shadow[?][^"]*)#photos"', bob.get(PAGE).text)
+        unescape(each) for each in re.findall(r'href="(/versions/8/shadow[?][^"]*)#photos"', bob.get(PAGE).text)
         if "Oak" in each
     )  # fmt: skip
     shown = re.findall(r"/photos/([0-9a-f]{64})/thumbnail", bob.get(link).text)
@@ -130,7 +130,7 @@ def test_what_experts_said_shows_which_is_right(
 
 def test_the_states_before_figures_are_told_in_words(bob: FlaskClient, catalog: Catalog) -> None:
     assert bob.get(PAGE).status_code == 404
-    assert bob.get("/models/99999999999/shadow").status_code == 404
+    assert bob.get("/versions/99999999999/shadow").status_code == 404
     with catalog.begin() as connection:
         for version in (CHAMPION, CHALLENGER):
             facts = ModelVersion(version, f"run{version}", None, "backbone:1", CLASSES, 32, "fp32")

@@ -16,7 +16,7 @@ pages = new_pages("shadow", __name__)
 _PAGE_SIZE = 24
 
 
-@pages.get("/models/<int:version>/shadow")
+@pages.get("/versions/<int:version>/shadow")
 @page("admin")
 def show_shadow(version: int) -> Response:
     """Show the figures of a challenger, and the photos on which it differs from the champion."""

@@ -123,8 +123,10 @@ def promote(attempt_id: int, **context: Any) -> int | None:
     answer = context["ti"].xcom_pull(task_ids="approval")
     is_approved = answer is not None and answer["chosen_options"] == [PROMOTE]
     person = ((answer or {}).get("responded_by_user") or {}).get("name") or "unknown"
+    # The service answers with its own account, and says for whom.
+    person = ((answer or {}).get("params_input") or {}).get("answered_by") or f"airflow:{person}"
     with alerting_workspace() as workspace:
-        return cycle.promote_challenger(workspace, attempt_id, f"airflow:{person}" if is_approved else None)
+        return cycle.promote_challenger(workspace, attempt_id, person if is_approved else None)
 
 
 def _approval() -> HITLOperator:

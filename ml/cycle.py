@@ -12,6 +12,7 @@ even if an earlier run of it crashed.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.app import Workspace, known_runs, load_version, remember_version
@@ -39,9 +40,10 @@ from ml.errors import (
     RegistryUnavailableError,
     UnknownVersionError,
 )
-from ml.evaluation import monitoring, promotion
+from ml.evaluation import monitoring, promotion, registering
 from ml.evaluation.judging import describe_verdict, judge_challenger, record_verdict
 from ml.evaluation.nightly_drift import check_drift
+from ml.evaluation.registering import ModelDescription
 from ml.evaluation.scoring import deciding_evaluation, score_version
 from ml.evaluation.shadowing.shadow_figures import read_figures
 from ml.evaluation.shadowing.shadow_scoring import score_in_shadow
@@ -161,6 +163,28 @@ def evaluate(workspace: Workspace, version: int | None = None, on_progress: Prog
     """
     version = _champion(workspace) if version is None else version
     return score_version(workspace, version, None, on_progress)
+
+
+def register_run(
+    workspace: Workspace,
+    mlflow_run_id: str | None,
+    image_size: int | None = None,
+    scale: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> int:
+    """Register the model that an MLflow run logged, score it and let the gate judge it. Promote nothing.
+
+    Args: as for ml.evaluation.registering.register_run.
+    Returns: the version's number.
+    Raises: UnknownVersionError, no run is named; and what register_run raises.
+    """
+    if mlflow_run_id is None:
+        raise UnknownVersionError("Expected the id of an MLflow run, got none. Give the parameter mlflow_run_id.")
+    description = ModelDescription(image_size, scale, None if classes is None else tuple(classes))
+    registration = registering.register_run(workspace, mlflow_run_id, description)
+    for note in registration.notes:
+        logger.info("%s", note)
+    return registration.verdict.model_version
 
 
 def take_snapshot(workspace: Workspace, request_key: str, reason: str, recipe: Recipe) -> int:
@@ -470,7 +494,7 @@ def _describe_shadow(workspace: Workspace, verdict: StoredVerdict) -> str:
     """Return lines of Markdown about a challenger in shadow; none if there is no champion to compare it with."""
     if verdict.champion_version is None:
         return ""
-    lines = describe_shadow(read_figures(workspace.catalog, workspace.task, verdict.model_version))
+    lines = describe_shadow(read_figures(workspace.catalog, workspace.settings.task, verdict.model_version))
     page = shadow_page(workspace.settings, verdict.model_version)
     lines += [] if page is None else [f"The photos on which they differ: {page}"]
     return "\n".join(["", "", "In shadow:", "", *(f"- {line}" for line in lines)])

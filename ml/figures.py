@@ -21,8 +21,11 @@ def title_of(name: str) -> str:
     return words_of(name).capitalize()
 
 
-def fold_metric(fold: Literal["training", "validation"], name: str) -> str:
-    """Return the name, in the MLflow run of a training, of a task's figure on a fold: `training_f1_macro`."""
+def fold_metric(fold: Literal["training", "validation", "evaluation"], name: str) -> str:
+    """Return the name, in the MLflow run of a training, of a task's figure on a fold: `training_f1_macro`.
+
+    Args: fold, or `evaluation` for the deciding part of the evaluation set.
+    """
     return f"{fold}_{name}"
 
 

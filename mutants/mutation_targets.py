@@ -41,10 +41,12 @@ TARGETS = {
         ),
         (
             f"{_DATA}/test_membership.py",
+            f"{_DATA}/test_membership_neighbours.py",
             f"{_DATA}/test_data_changes.py",
             f"{_DATA}/test_new_classes.py",
             "tests/ml/ingest/test_copies.py",
             "tests/ml/ingest/test_folder.py",
+            "tests/ml/ingest/test_guard.py",
         ),
     ),
     "harvest": Target(

@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pydantic import SecretStr
+
+from ml.settings import Settings
+
 LOGIN = {"username": "web", "password": "correct horse battery"}
 RUN_ID = "manual__2026-01-01T00:00:00+00:00_a/b"
+WAITING = "/api/v2/dags/~/dagRuns/~/hitlDetails?response_received=false&order_by=created_at"
 Answer = tuple[int, object]
 EXPIRED: Answer = (401, {"detail": "Token Expired"})
 OTHER_KEY: Answer = (403, {"detail": "Invalid JWT token"})  # after a start with another secret
@@ -58,6 +63,13 @@ class ScriptedAirflow:
         return 200, {"dag_run_id": RUN_ID, "dag_id": dag_id, "state": "queued", "logical_date": None, **body}
 
 
+def at_airflow(settings: Settings, airflow: ScriptedAirflow) -> Settings:
+    """Settings that name this server as their Airflow."""
+    secret = SecretStr(LOGIN["password"])
+    account = {"airflow_username": LOGIN["username"], "airflow_password": secret}
+    return settings.model_copy(update={"airflow_url": airflow.url, **account})
+
+
 class Server(ThreadingHTTPServer):
     """Ends its open connections when it ends, as a process does."""
 
@@ -91,6 +103,8 @@ def serve(airflow: ScriptedAirflow, port: int = 0) -> Server:
 
         def do_POST(self) -> None:
             self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        do_PATCH = do_POST  # noqa: N815 - the name is http.server's
 
         def _answer(self, body: dict[str, Any] | None) -> None:
             status, said = airflow.answer(self.path, self.headers["Authorization"], body)

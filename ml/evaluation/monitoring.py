@@ -8,21 +8,19 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Connection
 
 from ml.app import Workspace
 from ml.catalog.clock import days_since
-from ml.catalog.logs.results import load_results
 from ml.catalog.models import attempts, evaluations, model_versions
 from ml.catalog.models.evaluations import Evaluation
 from ml.confidence.reliability_plot import save_reliability
 from ml.data import pool
-from ml.data.evaluation_sets import load_evaluation_set
 from ml.data.snapshot_rules import count_new_images, nightly_rules
 from ml.evaluation.champion_notices import raise_nightly_alerts
 from ml.evaluation.floor import floor_of, measured_recalls
 from ml.evaluation.nightly_figures import measure_night
+from ml.evaluation.right_answers import read_right_answers
 from ml.evaluation.triggers import LastAttempt, Review, reasons_to_retrain
 from ml.figures import FIGURES
 from ml.registry.mlflow_runs import MONITORING_EXPERIMENT, Run
@@ -127,18 +125,17 @@ def _log(workspace: Workspace, report: MonitorReport, deciding: Evaluation, figu
 
 def _log_reliability(workspace: Workspace, deciding: Evaluation, run: Run) -> None:
     """Log how far the confidences on the evaluation set are right, if an answer of the task is right or wrong."""
-    if not workspace.task.counts_right_answers:
+    answers = read_right_answers(
+        workspace.catalog,
+        workspace.task,
+        deciding.model_version,
+        deciding.evaluation_set_version,
+        deciding.part,
+        deciding.per_class,
+    )
+    if answers is None:
         return
-    version, part = deciding.model_version, deciding.part
-    with workspace.catalog.begin() as connection:
-        members = load_evaluation_set(connection, deciding.evaluation_set_version)
-        annotations = {member.item_id: member.annotation for member in members if member.part == part}
-        answers = load_results(connection, version, list(annotations))
-    shown = [item_id for item_id in answers if annotations[item_id].is_known(deciding.per_class)]
-    if not shown:
-        return
-    scores = workspace.task.score([annotations[each] for each in shown], [answers[each] for each in shown])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reliability.png"
-        save_reliability(np.array([answers[each].confidence for each in shown]), scores.items == 1, path)
+        save_reliability(answers.confidences, answers.right, path)
         run.log_picture(path)

@@ -63,6 +63,13 @@ def roll_back(workspace: Workspace, *, actor: str, reason: str) -> int:
     return before
 
 
+def find_version_before(workspace: Workspace) -> int | None:
+    """Return the version that a rollback would put back; None if there is none."""
+    current = workspace.registry.champion()
+    with workspace.catalog.begin() as connection:
+        return None if current is None else journal.version_before(connection, current)
+
+
 def release_promotion(workspace: Workspace, *, actor: str, reason: str) -> None:
     """Allow automatic promotion again after a rollback."""
     with workspace.catalog.lock(PROMOTION), workspace.catalog.begin() as connection:

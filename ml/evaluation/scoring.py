@@ -1,5 +1,6 @@
 """Score a model version on the evaluation set. The model runs only on images without a stored answer."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from ml.app import Workspace, load_version, remember_version
@@ -8,10 +9,13 @@ from ml.catalog.database import Catalog
 from ml.catalog.logs.results import load_results, save_results
 from ml.catalog.models.evaluations import Evaluation, save_evaluation
 from ml.data.evaluation_sets import EvaluationItem, current_evaluation_set, deciding_part, load_evaluation_set
-from ml.errors import EvaluationSetError
+from ml.errors import EvaluationSetError, RegistryStateError, RegistryUnavailableError
 from ml.evaluation.floor import Floor, floor_of, measured_recalls
+from ml.figures import fold_metric
 from ml.progress import Progress
 from ml.tasks.task import Model, Task
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")  # shares that are stored in their own columns
 
@@ -30,17 +34,19 @@ def score_version(
         on_progress: called with (images computed, images to compute).
     Raises: UnknownVersionError; EvaluationSetError, the set is empty or holds no image of the version's classes.
     """
-    classes = remember_version(workspace, version).classes
-    return score_loaded(
+    facts = remember_version(workspace, version)
+    scored = score_loaded(
         workspace.catalog,
         workspace.task,
         version,
-        classes,
+        facts.classes,
         lambda: load_version(workspace, version),
         floor_of(workspace.settings),
         evaluation_set_version,
         on_progress,
     )
+    _log_figures(workspace, facts.mlflow_run_id, deciding_evaluation(scored))
+    return scored
 
 
 def score_loaded(
@@ -112,6 +118,16 @@ def answer_items(
 def deciding_evaluation(scored: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluation that the floor and the gate use, of a version's evaluations on both parts."""
     return next(evaluation for evaluation in scored if evaluation.is_deciding)
+
+
+def _log_figures(workspace: Workspace, mlflow_run_id: str, deciding: Evaluation) -> None:
+    """Show the figures at the version's run in MLflow too; the steps are versions of the evaluation set."""
+    figures = {name: getattr(deciding, name) for name in COLUMNS} | {workspace.task.main_figure: deciding.main_figure}
+    logged = {fold_metric("evaluation", name): value for name, value in figures.items() if value is not None}
+    try:
+        workspace.registry.add_figures(mlflow_run_id, logged, deciding.evaluation_set_version)
+    except (RegistryUnavailableError, RegistryStateError) as error:  # the catalog has them
+        logger.warning("The figures of the evaluation are not in MLflow: %s", error)
 
 
 def _measure_part(

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -302,6 +303,26 @@ class Registry:
                 if known_runs.get(int(created.version), mlflow_run_id) == mlflow_run_id:
                     return int(created.version)
                 client.delete_model_version(self.model_name, created.version)  # MLflow never gives its number again
+
+    def read_curves(self, mlflow_run_id: str) -> dict[str, list[float]]:
+        """Return the figures of a run that have several values, in the order of their steps; empty if it is deleted."""
+        with self._connected_client() as client:
+            run = registry_state.find_run(client, mlflow_run_id)
+            names = [] if run is None else sorted(run.data.metrics)
+            histories = {name: client.get_metric_history(mlflow_run_id, name) for name in names}
+        curves = {name: {point.step: point.value for point in history} for name, history in histories.items()}
+        return {name: [values[step] for step in sorted(values)] for name, values in curves.items() if len(values) > 1}
+
+    def add_figures(self, mlflow_run_id: str, figures: Mapping[str, float], step: int) -> None:
+        """Add figures to a run that has ended, unless somebody deleted it in MLflow."""
+        from mlflow.entities import Metric  # noqa: PLC0415
+
+        now_ms = int(time.time() * 1000)
+        with self._connected_client() as client:
+            run = registry_state.find_run(client, mlflow_run_id)
+            if run is not None and run.info.lifecycle_stage == "active":
+                points = [Metric(name, float(value), now_ms, step) for name, value in figures.items()]
+                client.log_batch(mlflow_run_id, metrics=points)
 
     def tag_version(self, version: int, tags: Mapping[str, str]) -> None:
         """Set the tags of a version and of the MLflow run that made it.

@@ -1,4 +1,4 @@
-"""The address of a training's page in MLflow."""
+"""The addresses of runs in MLflow's pages."""
 
 from ml.catalog.database import Catalog
 from ml.catalog.models.attempts import find_attempt
@@ -15,7 +15,14 @@ def training_run_url(catalog: Catalog, settings: Settings, request_key: str) -> 
     """
     with catalog.begin() as connection:
         attempt = find_attempt(connection, request_key)
-    address = settings.mlflow_public_url or settings.mlflow_tracking_uri or ""
-    if attempt is None or attempt.mlflow_run_id is None or not address.startswith(("http://", "https://")):
+    if attempt is None or attempt.mlflow_run_id is None:
         return None
-    return f"{without_userinfo(address).rstrip('/')}/#/runs/{attempt.mlflow_run_id}"
+    return run_url(settings, attempt.mlflow_run_id)
+
+
+def run_url(settings: Settings, mlflow_run_id: str) -> str | None:
+    """Return the address of a run's page; None if MLflow has no web address in the settings."""
+    address = settings.mlflow_public_url or settings.mlflow_tracking_uri or ""
+    if not address.startswith(("http://", "https://")):
+        return None
+    return f"{without_userinfo(address).rstrip('/')}/#/runs/{mlflow_run_id}"

@@ -34,6 +34,12 @@ class DagRun(_Answer):
     dag_id: str
     dag_run_id: str
     state: str
+    queued_at: AwareDatetime | None = None
+    end_date: AwareDatetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in _FINISHED
 
 
 class TaskState(_Answer):
@@ -57,6 +63,26 @@ class TaskState(_Answer):
         return ((self.end_date or datetime.now(UTC)) - self.start_date).total_seconds()
 
 
+class Approval(_Answer):
+    """A question of a DAG that waits for a person. Args: body, Markdown; options, of which one is the answer."""
+
+    class _Task(_Answer):
+        dag_id: str
+        dag_run_id: str
+        task_id: str
+        state: str | None
+
+    task_instance: _Task
+    subject: str
+    body: str | None = None
+    options: list[str]
+    created_at: AwareDatetime
+
+    @property
+    def run_id(self) -> str:
+        return self.task_instance.dag_run_id
+
+
 class _Token(_Answer):
     access_token: str
 
@@ -67,6 +93,10 @@ class _Dag(_Answer):
 
 class _DagRuns(_Answer):
     dag_runs: list[DagRun]
+
+
+class _Approvals(_Answer):
+    hitl_details: list[Approval]
 
 
 class _Tasks(_Answer):
@@ -114,6 +144,32 @@ class AirflowClient:
         """Return the runs that an asset started."""
         answer = self._ask("GET", _runs(dag_id), query={"run_type": "asset_triggered"})
         return _read(answer, _DagRuns, "to list runs").dag_runs
+
+    def recent_runs(self, dag_id: str, count: int) -> list[DagRun]:
+        """Return the latest runs of a DAG, newest first."""
+        answer = self._ask("GET", _runs(dag_id), query={"order_by": "-run_after", "limit": str(count)})
+        return _read(answer, _DagRuns, "to list runs").dag_runs
+
+    def find_run(self, dag_id: str, dag_run_id: str) -> DagRun | None:
+        """Return a run; None if there is none."""
+        run = DagRun(dag_id=dag_id, dag_run_id=dag_run_id, state="")
+        answer = self._ask("GET", _run(run))
+        return None if answer.status == HTTPStatus.NOT_FOUND else _read(answer, DagRun, "to show a run")
+
+    def waiting_approvals(self) -> list[Approval]:
+        """Return the questions of all DAGs that wait for a person, oldest first."""
+        query = {"response_received": "false", "order_by": "created_at"}
+        answer = self._ask("GET", "/api/v2/dags/~/dagRuns/~/hitlDetails", query=query)
+        found = _read(answer, _Approvals, "to list what waits for a person").hitl_details
+        return [each for each in found if each.task_instance.state not in _FINISHED]
+
+    def answer(self, approval: Approval, option: str, answered_by: str) -> None:
+        """Answer a question. Args: answered_by, the person for whom this account answers; a parameter of the answer."""
+        at = approval.task_instance
+        run = DagRun(dag_id=at.dag_id, dag_run_id=at.dag_run_id, state="")
+        path = f"{_run(run)}/taskInstances/{quote(at.task_id)}/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": {"answered_by": answered_by}}
+        _read(self._ask("PATCH", path, body=body), _Answer, "to take the answer")
 
     def run_state(self, run: DagRun) -> str:
         """Return the state that a run has now."""

@@ -153,7 +153,7 @@ def _with_champion(connection: sa.Connection, health: Health, champion: ModelVer
         backbone=None if backbone is None else backbone.backbone,
         backbone_weights=None if backbone is None else backbone.weights_recipe,
         image_size=champion.image_size,
-        parts=_latest_parts(connection, champion.version),
+        parts=latest_parts(connection, champion.version),
         snapshot_cutoff=None if champion.snapshot_id is None else until,
         new_images=count_new_images(connection, until, rules, champion.classes),
         untried_images=count_new_images(connection, tried_until, rules, champion.classes).total,
@@ -179,7 +179,8 @@ def recent_nights(connection: sa.Connection, count: int) -> list[NightPoint]:
     return nights[::-1]
 
 
-def _latest_parts(connection: sa.Connection, version: int) -> list[PartFigures]:
+def latest_parts(connection: sa.Connection, version: int) -> list[PartFigures]:
+    """Return the latest figures of a version on each part of the evaluation set, sorted by name."""
     query = (
         sa.select(*(evaluations.c[name] for name in PartFigures.__dataclass_fields__))
         .distinct(evaluations.c.part)

@@ -11,9 +11,11 @@ from ml.backbones.served_backbone import find_base_backbone
 from ml.catalog.images.photo_vectors import count_vectors
 from ml.catalog.models import evaluations, journal, model_versions
 from ml.catalog.models.backbone_records import StoredBackbone, find_backbone_of_version
+from ml.catalog.models.evaluations import MainFigure
 from ml.catalog.models.served_versions import living_processes
 from ml.catalog.models.verdicts import StoredVerdict, verdicts_by_version
 from ml.catalog.vector_extension import find_extension
+from ml.confidence.estimation import share_of
 from ml.figures import words_of
 from ml.reporting.overview import describe_catalog
 from ml.reporting.serving_notices import describe_serving
@@ -29,6 +31,7 @@ class ModelSummary:
         load_error: why a process could not load it.
         reasons: the reasons and warnings of the verdict.
         main_figure: the latest one on the deciding part of the evaluation set, 0 to 1; None if it was not scored.
+        interval: its 95 % interval, as if photos were independent; None where it is no share of right answers.
     """
 
     version: int
@@ -38,6 +41,7 @@ class ModelSummary:
     verdict: str
     reasons: list[str]
     main_figure: float | None
+    interval: tuple[float, float] | None
     snapshot_id: int | None
     registered_at: datetime
 
@@ -66,12 +70,20 @@ def list_models(workspace: Workspace) -> list[ModelSummary]:
             load_error=errors.get(each.version),
             verdict=each.tags.get("verdict", ""),
             reasons=_reasons(verdicts.get(each.version), each.tags),
-            main_figure=figures[each.version][0] if each.version in figures else None,
+            main_figure=figures[each.version].value if each.version in figures else None,
+            interval=_interval(workspace, figures.get(each.version)),
             snapshot_id=snapshot_ids.get(each.version),
             registered_at=datetime.fromtimestamp(each.created_at_ms / 1000, UTC),
         )
         for each in registered
     ]
+
+
+def _interval(workspace: Workspace, figure: MainFigure | None) -> tuple[float, float] | None:
+    if figure is None or not workspace.task.counts_right_answers:
+        return None
+    share = share_of(round(figure.value * figure.image_count), figure.image_count)
+    return share.low, share.high
 
 
 def _reasons(verdict: StoredVerdict | None, tags: Mapping[str, str]) -> list[str]:

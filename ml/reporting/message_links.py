@@ -40,7 +40,12 @@ def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_in
 
 
 def questions_page(settings: Settings) -> str | None:
-    """Return the address of the approvals that wait in Airflow; None where the settings name no Airflow."""
+    """Return the address where a waiting approval is answered: on the service's pages, else in Airflow.
+
+    Returns: None where the settings name neither.
+    """
+    if settings.public_url is not None:
+        return f"{settings.public_url.rstrip('/')}/versions"
     airflow = _airflow(settings)
     return None if airflow is None else f"{airflow}/required_actions?response_received=false"
 

@@ -33,6 +33,7 @@ def test_every_dag_is_parsed_without_an_error(described: dict[str, Any]) -> None
         "finetune",
         "ingest_images",
         "monitor_production",
+        "register_model",
         "retrain",
         "send_alerts",
         "tune_hyperparameters",
@@ -45,7 +46,15 @@ def test_parsing_the_dags_is_quick_and_imports_nothing_heavy(described: dict[str
 
 
 TRAININGS = ["finetune", "retrain", "tune_hyperparameters"]
-DAGS = ["finetune", "ingest_images", "monitor_production", "retrain", "send_alerts", "tune_hyperparameters"]
+DAGS = [
+    "finetune",
+    "ingest_images",
+    "monitor_production",
+    "register_model",
+    "retrain",
+    "send_alerts",
+    "tune_hyperparameters",
+]
 
 
 @pytest.mark.parametrize("dag_id", DAGS)

@@ -1,6 +1,7 @@
 """Every error of a page is a page: it says in words what happened, and how to go on. What was typed is not lost."""
 
 import logging
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g, redirect, request, url_for
@@ -9,6 +10,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
+from ml.errors import MycoflowError
 from webapi.access.browser_security import is_from_elsewhere
 from webapi.access.form_sessions import load_key
 from webapi.api.problem_answers import answer_problem
@@ -82,7 +84,9 @@ def _ask_to_log_in() -> Response:
 
 def _show_problem(problem: ProblemError, words: Words) -> Response:
     g.pop("notice", None)
-    if problem.slug == "database-unavailable":
+    with suppress(MycoflowError):
+        load_key(current_app)
+    if problem.slug == "database-unavailable" or not current_app.secret_key:
         g.pop("account", None)  # the page's forms need the database
     if "account" in g:
         load_key(current_app)  # its form to log out has a token

@@ -81,6 +81,13 @@ def find_attempt(connection: sa.Connection, request_key: str) -> Attempt | None:
     return None if row is None else Attempt(*row)
 
 
+def find_attempt_of_version(connection: sa.Connection, version: int) -> Attempt | None:
+    """Return the attempt that made a model version; None if it was trained elsewhere."""
+    query = sa.select(*_FIELDS).where(attempts.c.model_version == version).order_by(attempts.c.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Attempt(*row)
+
+
 def load_attempt(connection: sa.Connection, attempt_id: int) -> Attempt:
     """Return one attempt.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,15 +89,24 @@ def latest_evaluation(
     return None if row is None else Evaluation(**{**row._mapping, "shortfalls": read_shortfalls(row.shortfalls)})
 
 
-def latest_main_figures(connection: sa.Connection) -> dict[int, tuple[float, datetime]]:
-    """Return the main figure of each version's latest deciding evaluation, and the time of that evaluation."""
+@dataclass(frozen=True)
+class MainFigure:
+    """The main figure of a version's latest deciding evaluation, 0 to 1, with the number of images behind it."""
+
+    value: float
+    image_count: int
+
+
+def latest_main_figures(connection: sa.Connection) -> dict[int, MainFigure]:
+    """Return the main figure of each version's latest deciding evaluation."""
+    table = evaluations.c
     query = (
-        sa.select(evaluations.c.model_version, evaluations.c.main_figure, evaluations.c.evaluated_at)
+        sa.select(table.model_version, table.main_figure, table.image_count)
         .distinct(evaluations.c.model_version)
         .where(evaluations.c.is_deciding)
         .order_by(evaluations.c.model_version, evaluations.c.evaluated_at.desc())
     )
-    return {version: (figure, at) for version, figure, at in connection.execute(query)}
+    return {version: MainFigure(*figure) for version, *figure in connection.execute(query)}
 
 
 def save_monitoring(

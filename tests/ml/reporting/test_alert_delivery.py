@@ -289,7 +289,7 @@ def test_a_message_links_to_the_place_to_act(catalog: Catalog, webhook: Webhook,
     address, _, heading = lines[-1].removeprefix("What to do: ").partition("#")
     assert (address, heading in headings) == ("https://wiki.example.org/operations.md", True)
     places = {
-        "promotion_waiting": ["Answer: https://airflow.example.org/required_actions?response_received=false"],
+        "promotion_waiting": ["Answer: https://mycoflow.example.org/versions"],
         "retraining_overdue": ["Runs: https://airflow.example.org/dag_runs"],
         "retraining_failed": [],  # these have the address of their own log
         "task_failed": [],

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from ml.catalog.accounts.user_accounts import Account, Role
 from ml.catalog.database import Catalog
 from ml.catalog.reviews.review_queues import QUEUES
 from ml.settings import Settings
+from tests.scripted_airflow import WAITING, ScriptedAirflow, at_airflow, serve
 from tests.webapi.test_contract import play
 from webapi.access.session_cookie import SESSION_COOKIE, reads_cookie
 from webapi.api.parameter_names import path_of
@@ -31,8 +32,13 @@ FIELDS = {
     "/account/erase": ["photos", "password"],
     "/review/{queue}": ["decisions", "shown", "marked"],
     "/review/undo": ["decisions"],
+    "/approvals": ["option"],
+    "/trainings/retrain": ["selection", "since", "snapshot_size", "seed", "base_backbone", "reason"],
+    "/trainings/finetune": ["model_version", "layers", "epochs", "learning_rate"],
+    "/trainings/register": ["mlflow_run_id", "image_size", "scale", "classes"],
 }
 QUERY = ["next", "to", "species", "said", "from", "class", "batch", "cursor", "text", "since", "until", "zone"]
+QUERY += ["true", "predicted", "version", "run"]
 OFF = [
     "status_code_conformance",
     "content_type_conformance",
@@ -50,9 +56,17 @@ NOT_PLAYED = {"/logout", "/static/{digest}/{name}"}  # the one ends the session,
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def airflow() -> Iterator[ScriptedAirflow]:
+    scripted = ScriptedAirflow(pages={WAITING: {"hitl_details": []}})
+    server = serve(scripted)
+    yield scripted
+    server.end()
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow_uri: str, airflow: ScriptedAirflow) -> Settings:
     update = dict.fromkeys(("rate_limit", "login_rate_limit", "login_rate_limit_per_address"), UNLIMITED)
-    return settings.model_copy(update=update)
+    return at_airflow(settings.model_copy(update={**update, "mlflow_tracking_uri": mlflow_uri}), airflow)
 
 
 def describe(app: Flask) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def test_no_page_fails_whatever_is_sent(
     png: Callable[[int], bytes],
 ) -> None:
     serve_version(1)
-    account = add_account("clementine", "expert")
+    account = add_account("clementine", "admin")
     client = app.test_client()
     token = re.findall(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)[0]
     cookie = client.get_cookie("mycoflow_forms")

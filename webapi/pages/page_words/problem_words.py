@@ -112,6 +112,47 @@ _BY_SLUG = {
         _("Somebody was faster"),
         _("Another reviewer decided about these photos first, and that stands. The page shows what is left."),
     ),
+    "unknown-version": Words(
+        _("There is no such version"),
+        _("It may have been deleted in MLflow. The list of models shows what there is."),
+    ),
+    "model-does-not-load": Words(
+        _("This version does not load"),
+        _("It was not put into production, and nothing changed. Its page says why it does not load."),
+    ),
+    "stale-champion": Words(
+        _("Another version went into production meanwhile"),
+        _("Nothing changed. Look at the list of models, then decide again."),
+    ),
+    "promotion": Words(
+        _("This cannot be done now"),
+        _("Nothing changed. The list of models shows what is in production."),
+    ),
+    "registry-unavailable": Words(
+        _("MLflow does not answer"),
+        _("Nothing changed. Look whether MLflow runs, then try again."),
+    ),
+    "registry-state": Words(
+        _("MLflow is not as expected"),
+        _("Somebody changed something there by hand. Nothing changed here; the details say what to do."),
+    ),
+    "airflow-not-configured": Words(
+        _("This installation has no Airflow"),
+        _("Trainings can be started with the command line, or after an admin has set Airflow's address and account."),
+    ),
+    "airflow-unavailable": Words(
+        _("Airflow does not answer"),
+        _("Nothing was started. Look whether Airflow runs, then try again."),
+    ),
+    "airflow-refused": Words(
+        _("Airflow refuses this"),
+        _("Nothing was started. The details say what Airflow answered."),
+    ),
+    "unknown-run": Words(_("There is no such run"), _("The list of models shows the latest ones.")),
+    "no-approval": Words(
+        _("Nothing waits for an answer here"),
+        _("Somebody may have answered already, or the time for an answer is over."),
+    ),
     "unknown-class": Words(
         _("Nobody has used this name yet"),
         _("Check its spelling: photos get the names that models or other photos have."),

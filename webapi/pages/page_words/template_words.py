@@ -38,10 +38,12 @@ def init_app(app: Flask) -> None:
 def navigation() -> list[tuple[str, str]]:
     """Return the pages in the menu of the account: endpoint and words."""
     reviews = [("reviewing.show_queues", str(_("Review"))), ("dashboard.show_dashboard", str(_("Dashboard")))]
+    models = [("versions.show_versions", str(_("Models")))]
     return [
         ("naming.show_naming", str(_("Name a photo"))),
         ("own_photos.show_photos", str(_("My photos"))),
         *(reviews if has_role(current_account(), "expert") else []),
+        *(models if has_role(current_account(), "admin") else []),
         ("account.show_account", str(_("My account"))),
     ]
 

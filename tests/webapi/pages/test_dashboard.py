@@ -89,7 +89,10 @@ def test_the_three_troubles_are_on_top_in_words_with_links(open_session: Callabl
     assert f'href="{AIRFLOW}/dag_runs"' in found["task_failed"]
     assert "&lt;b&gt;Nothing&lt;/b&gt;" in found["task_failed"]
     assert "1 new version waits" in found["approval"]
-    assert f'href="{AIRFLOW}/required_actions?response_received=false"' in found["approval"]
+    assert 'href="/versions/rollback"' in found["not_served"]
+    assert 'href="/versions"' in found["approval"]
+    for address in re.findall(r'href="(/[^"]+)"', "".join(found.values())):
+        assert client.get(address).status_code in {200, 503}  # 503: this test has no MLflow
     assert "Nothing is wrong" not in text
     french = client.get("/dashboard", headers={"Accept-Language": "fr"}).text
     assert "La version 1 est en production, mais ne se charge pas." in french
@@ -100,6 +103,7 @@ def test_an_expert_sees_the_troubles_without_the_messages_of_errors(open_session
     text = open_session("expert").get("/dashboard").text
     assert list(list_troubles(text)) == ["not_served", "task_failed", "approval"]
     assert "Damaged" not in text
+    assert 'href="/versions' not in text  # experts cannot act there
     assert "Nothing&lt;" not in text
 
 

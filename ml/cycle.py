@@ -494,7 +494,7 @@ def _describe_shadow(workspace: Workspace, verdict: StoredVerdict) -> str:
     """Return lines of Markdown about a challenger in shadow; none if there is no champion to compare it with."""
     if verdict.champion_version is None:
         return ""
-    lines = describe_shadow(read_figures(workspace.catalog, workspace.task, verdict.model_version))
+    lines = describe_shadow(read_figures(workspace.catalog, workspace.settings.task, verdict.model_version))
     page = shadow_page(workspace.settings, verdict.model_version)
     lines += [] if page is None else [f"The photos on which they differ: {page}"]
     return "\n".join(["", "", "In shadow:", "", *(f"- {line}" for line in lines)])

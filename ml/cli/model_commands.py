@@ -60,7 +60,7 @@ def shadow(version: Annotated[int, typer.Argument(help="A registered model versi
     """Let a version answer the uploads of the last days beside the champion, and print where they differ."""
     with open_workspace() as workspace, progress("Scoring") as on_progress:
         score_in_shadow(workspace, version, on_progress)
-        lines = describe_shadow(read_figures(workspace.catalog, workspace.task, version))
+        lines = describe_shadow(read_figures(workspace.catalog, workspace.settings.task, version))
         page = shadow_page(workspace.settings, version)
     for line in lines:
         out.print(line, highlight=False)

@@ -53,7 +53,26 @@ def fill_shadow(
     sample: int = 50,
 ) -> list[str]:
     """Write uploads and what champion and challenger say of each, the latest upload first. Returns: their hashes."""
-    hashes = [add_upload(catalog, 1000 + place, classes, one, account_id) for place, (one, _) in enumerate(said)]
+    hashes = add_uploads(catalog, [one for one, _ in said], classes, account_id)
+    answer_in_shadow(catalog, hashes, said, classes, sample)
+    return hashes
+
+
+def add_uploads(
+    catalog: Catalog, said: Sequence[str | None], classes: Sequence[str], account_id: int | None = None
+) -> list[str]:
+    """Write photos that an account asked the champion about. Returns: their hashes."""
+    return [add_upload(catalog, 1000 + place, classes, one, account_id) for place, one in enumerate(said)]
+
+
+def answer_in_shadow(
+    catalog: Catalog,
+    hashes: Sequence[str],
+    said: Sequence[tuple[str | None, str | None]],
+    classes: Sequence[str],
+    sample: int = 50,
+) -> None:
+    """Write what champion and challenger say of uploads, the latest upload first."""
     pairs = [
         AnswerPair(
             Upload(sha256, NOW - timedelta(minutes=place)),
@@ -68,4 +87,3 @@ def fill_shadow(
         connection.execute(sa.text("UPDATE training.shadow_answers SET is_learned = false"))
         draw_sample(connection, CHALLENGER, sample)
         end_scoring(connection, CHALLENGER, None)
-    return hashes

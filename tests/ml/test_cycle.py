@@ -321,7 +321,7 @@ def test_who_decides_is_told_what_the_challenger_answered_in_shadow(
     comparison = cycle.comparison_to_approve(workspace, attempt_id)
     assert comparison is not None
     assert "On 9 uploads of the last days, it differs from version 1 on 0: 0.0%" in comparison
-    assert "https://m.example/models/2/shadow" in comparison
+    assert "https://m.example/versions/2/shadow" in comparison
     with judged.catalog.begin() as connection:
         (alert,) = (each for each in latest_alerts(connection, 10) if each.kind == "promotion_waiting")
     assert "On 9 uploads" in alert.body

@@ -17,6 +17,7 @@ from webapi.pages.page_views import (
 )
 from webapi.pages.page_views.dashboard import dashboard_pages
 from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
+from webapi.pages.page_views.shadow import shadow_pages
 from webapi.pages.page_words import languages, template_words
 
 
@@ -39,6 +40,7 @@ def init_app(app: Flask) -> None:
         account_pages,
         photo_files,
         review_pages,
+        shadow_pages,
         dashboard_pages,
         version_pages,
         promotion_pages,

@@ -13,9 +13,9 @@ from ml.catalog.answers import Answer, is_novel
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.keyset_pages import Order, read_page
-from ml.catalog.tables import items, shadow_answers
+from ml.catalog.tables import items, review_entries, shadow_answers
 
-_MOST_MOVES = 100
+_MOST_CHANGES = 100
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Counts:
         champion_novel, challenger_novel: numbers of photos that seem to show none of the known classes; None if that
             model does not measure it.
         sample: size of the sample for experts.
+        sample_done: number of these photos that people have named or called useless.
+        sample_waiting: number of these photos that experts are asked about now.
     """
 
     photos: int
@@ -44,10 +46,11 @@ class Counts:
     challenger_novel: int | None
     sample: int
     sample_done: int
+    sample_waiting: int
 
 
 @dataclass(frozen=True)
-class Move:
+class Change:
     """A change of answers. Args: champion_class, challenger_class, None if that model found no class."""
 
     champion_class: str | None
@@ -100,6 +103,7 @@ def count_answers(connection: sa.Connection, challenger: int) -> Counts:
     is_fresh = ~answers.is_learned
     of_sample = answers.sample_place.is_not(None)
     is_done = items.c.label_origin.in_(HUMAN_ORIGINS) | (items.c.held_back == "excluded")
+    is_waiting = sa.exists().where(review_entries.c.queue == "disputed", review_entries.c.item_id == items.c.id)
     query = sa.select(
         count,
         count.filter(answers.is_different),
@@ -115,17 +119,18 @@ def count_answers(connection: sa.Connection, challenger: int) -> Counts:
         ),
         count.filter(of_sample),
         count.filter(of_sample, is_done),
+        count.filter(of_sample, is_waiting),
     )
     return Counts(*connection.execute(_of(query, challenger)).one())
 
 
-def list_moves(connection: sa.Connection, challenger: int) -> list[Move]:
+def list_changes(connection: sa.Connection, challenger: int) -> list[Change]:
     """Return which answers become which others, the most frequent change first, up to 100."""
     classes = (shadow_answers.c.champion_class, shadow_answers.c.challenger_class)
     count = sa.func.count()
     query = _of(sa.select(*classes, count), challenger).where(shadow_answers.c.is_different)
-    query = query.group_by(*classes).order_by(count.desc(), *classes).limit(_MOST_MOVES)
-    return [Move(*row) for row in connection.execute(query)]
+    query = query.group_by(*classes).order_by(count.desc(), *classes).limit(_MOST_CHANGES)
+    return [Change(*row) for row in connection.execute(query)]
 
 
 def load_named(connection: sa.Connection, challenger: int) -> list[NamedPhoto]:
@@ -141,13 +146,18 @@ def load_named(connection: sa.Connection, challenger: int) -> list[NamedPhoto]:
     return [_read_named(row) for row in connection.execute(query.order_by(items.c.id))]
 
 
-def query_different(connection: sa.Connection, challenger: int, limit: int, cursor: str | None) -> DifferentPage:
-    """Read one page of the photos on which the two models differ, the latest upload first. Args: as `read_page`.
+def query_different(
+    connection: sa.Connection, challenger: int, limit: int, cursor: str | None, change: tuple[str, str] | None = None
+) -> DifferentPage:
+    """Read one page of the photos on which the two models differ, the latest upload first.
 
+    Args: limit, cursor, as `read_page`; change, only photos with these classes of champion and challenger.
     Raises: CursorError, the cursor is not a `next_cursor`.
     """
     query = sa.select(shadow_answers, items.c.image_sha256, items.c.class_names, items.c.annotation, _is_named())
     query = _of(query, challenger).where(shadow_answers.c.is_different, items.c.image_sha256.is_not(None))
+    if change is not None:
+        query = query.where(sa.tuple_(shadow_answers.c.champion_class, shadow_answers.c.challenger_class) == change)
     order = Order(shadow_answers.c.asked_at, shadow_answers.c.item_id)
     page = read_page(connection, query, order, limit, cursor)
     return DifferentPage([_read_different(row) for row in page.rows], page.next_cursor)

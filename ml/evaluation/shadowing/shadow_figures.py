@@ -6,21 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.catalog.database import Catalog
+from ml.catalog.models.model_versions import find_model_version
 from ml.catalog.shadows.shadow_reading import (
+    Change,
     Counts,
     DifferentPage,
-    Move,
+    DifferentPhoto,
     NamedPhoto,
     count_answers,
-    list_moves,
+    list_changes,
     load_named,
     query_different,
 )
 from ml.catalog.shadows.shadow_records import Shadow, find_shadow
 from ml.confidence.estimation import Share, share_of
 from ml.confidence.paired_scores import difference_p_value
+from ml.errors import UnknownVersionError
 from ml.evaluation.gate import SIGNIFICANCE
+from ml.tasks.registered_tasks import find_task
 from ml.tasks.task import Task
+
+__all__ = ["DifferentPage", "DifferentPhoto", "Judged", "ShadowFigures", "Share", "read_different", "read_figures"]
+
+_LARGEST_VERSION = 2**31 - 1  # of the database's integers
 
 
 @dataclass(frozen=True)
@@ -59,28 +67,32 @@ class ShadowFigures:
 
     shadow: Shadow
     counts: Counts
-    moves: Sequence[Move]
+    changes: Sequence[Change]
     different: Share | None
     fresh_different: Share | None
     of_sample: Judged | None
     of_named: Judged | None
 
 
-def read_figures(catalog: Catalog, task: Task, challenger: int) -> ShadowFigures | None:
+def read_figures(catalog: Catalog, task_name: str, challenger: int) -> ShadowFigures | None:
     """Return the figures of a challenger; None if it was never compared on uploads.
 
-    Raises: DatabaseUnavailableError.
+    Args: task_name, MYCOFLOW_TASK.
+    Raises: UnknownVersionError, no such version was registered here; DatabaseUnavailableError.
     """
+    task = find_task(task_name)
     with catalog.begin() as connection:
+        if challenger > _LARGEST_VERSION or find_model_version(connection, challenger) is None:
+            raise UnknownVersionError(f"Expected a registered model version, got {challenger}. See `mycoflow models`.")
         shadow = find_shadow(connection, challenger)
         if shadow is None:
             return None
-        counts, moves = count_answers(connection, challenger), list_moves(connection, challenger)
+        counts, changes = count_answers(connection, challenger), list_changes(connection, challenger)
         named = load_named(connection, challenger)
     return ShadowFigures(
         shadow,
         counts,
-        moves,
+        changes,
         different=_share(counts.different, counts.photos),
         fresh_different=_share(counts.fresh_different, counts.fresh),
         of_sample=_judge(task, [each for each in named if each.is_of_sample]),
@@ -88,13 +100,15 @@ def read_figures(catalog: Catalog, task: Task, challenger: int) -> ShadowFigures
     )
 
 
-def read_different(catalog: Catalog, challenger: int, limit: int, cursor: str | None) -> DifferentPage:
-    """Return one page of the photos on which the two models differ. Args: limit, cursor, as in `query_different`.
+def read_different(
+    catalog: Catalog, challenger: int, limit: int, cursor: str | None, change: tuple[str, str] | None = None
+) -> DifferentPage:
+    """Return one page of the photos on which the two models differ. Args: as in `query_different`.
 
     Raises: CursorError, DatabaseUnavailableError.
     """
     with catalog.begin() as connection:
-        return query_different(connection, challenger, limit, cursor)
+        return query_different(connection, challenger, limit, cursor, change)
 
 
 def _share(part: int, count: int) -> Share | None:

@@ -4,7 +4,7 @@ from ml.confidence.estimation import Share
 from ml.evaluation.shadowing.shadow_figures import Judged, ShadowFigures
 from ml.settings import Settings
 
-_MOVES = 5
+_CHANGES = 5
 
 
 def describe_shadow(figures: ShadowFigures | None) -> list[str]:
@@ -35,12 +35,12 @@ def describe_shadow(figures: ShadowFigures | None) -> list[str]:
     if counts.challenger_novel is not None:
         champion = "" if counts.champion_novel is None else f", the champion {counts.champion_novel}"
         lines.append(f"It takes {counts.challenger_novel} photos for none of the known classes{champion}.")
-    moves = [
-        f"{_name(move.champion_class)} becomes {_name(move.challenger_class)} {move.photos} times"
-        for move in figures.moves[:_MOVES]
+    changes = [
+        f"{_name(change.champion_class)} becomes {_name(change.challenger_class)} {change.photos} times"
+        for change in figures.changes[:_CHANGES]
     ]
-    if moves:
-        lines.append(f"Most frequent changes: {'; '.join(moves)}.")
+    if changes:
+        lines.append(f"Most frequent changes: {'; '.join(changes)}.")
     lines.extend(_describe_judged(figures))
     return lines
 
@@ -49,7 +49,7 @@ def shadow_page(settings: Settings, challenger: int) -> str | None:
     """Return the address of the page of a challenger in shadow; None where the settings name no service."""
     if settings.public_url is None:
         return None
-    return f"{settings.public_url.rstrip('/')}/models/{challenger}/shadow"
+    return f"{settings.public_url.rstrip('/')}/versions/{challenger}/shadow"
 
 
 def _describe_judged(figures: ShadowFigures) -> list[str]:

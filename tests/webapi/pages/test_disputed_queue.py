@@ -13,7 +13,6 @@ from flask.testing import FlaskClient
 from ml.catalog.database import Catalog
 from ml.catalog.tables import items, review_entries
 from ml.evaluation.shadowing.shadow_figures import read_figures
-from ml.tasks.classification.classification_task import Classification
 from tests.ml.shadow_rows import CHALLENGER, fill_shadow
 
 MARKUP = "<b>'Oak' & \"x\"</b>"
@@ -63,7 +62,7 @@ def test_what_an_expert_says_is_a_label_that_shows_which_model_is_right(
     with catalog.begin() as connection:
         labels = connection.execute(sa.select(items.c.label_origin, items.c.class_names).where(items.c.id.in_(asked)))
         assert set(map(str, labels)) == {"('confirmed', ['amanita'])"}
-    figures = read_figures(catalog, Classification(), CHALLENGER)
+    figures = read_figures(catalog, "classification", CHALLENGER)
     assert figures is not None
     assert figures.of_sample is not None
     assert figures.of_sample.champion == pytest.approx(2 / 3)

@@ -72,7 +72,7 @@ def test_both_models_answer_the_uploads_and_the_figures_say_where_they_differ(tw
     seen: list[tuple[int, int]] = []
     score_in_shadow(two_versions, 2, lambda done, total: seen.append((done, total)))
     assert seen == [(100, 120), (120, 120)]
-    found = read_figures(two_versions.catalog, two_versions.task, 2)
+    found = read_figures(two_versions.catalog, "classification", 2)
     assert found is not None
     rows = rows_of(two_versions)
     differing = [row for row in rows if row.champion_class != row.challenger_class]
@@ -81,8 +81,8 @@ def test_both_models_answer_the_uploads_and_the_figures_say_where_they_differ(tw
     assert found.different is not None
     assert found.different.share == len(differing) / 120
     assert found.different.low < found.different.share < found.different.high
-    assert sum(move.photos for move in found.moves) == len(differing)
-    assert [move.photos for move in found.moves] == sorted((move.photos for move in found.moves), reverse=True)
+    assert sum(each.photos for each in found.changes) == len(differing)
+    assert [each.photos for each in found.changes] == sorted((each.photos for each in found.changes), reverse=True)
     assert found.counts.champion_confidence == pytest.approx(sum(row.champion_confidence for row in rows) / 120)
     assert (found.shadow.champion_version, found.shadow.problem) == (1, None)
     assert (found.of_sample, found.of_named) == (None, None)
@@ -191,7 +191,7 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_a_missing_store_is_told(two
         two_versions.catalog.store.delete(image_key(each))
     with pytest.raises(ImageStoreError, match="Read none"):
         score_in_shadow(two_versions, 2)
-    found = read_figures(two_versions.catalog, two_versions.task, 2)
+    found = read_figures(two_versions.catalog, "classification", 2)
     assert found is not None
     assert found.shadow.scored_at is None
     assert "failed: Expected to read some" in " ".join(describe_shadow(found))
@@ -257,7 +257,7 @@ def test_what_experts_say_shows_which_model_is_right(two_versions: Workspace, ex
     outcome = decide(two_versions.catalog, expert, decisions, True, two_versions.task)
     assert len(outcome.decided) == len(rows)
     assert in_queue(two_versions, "disputed") == set()
-    found = read_figures(two_versions.catalog, two_versions.task, 2)
+    found = read_figures(two_versions.catalog, "classification", 2)
     assert found is not None
     assert found.of_sample is not None
     assert (found.of_sample.photos, found.of_sample.champion, found.of_sample.challenger) == (len(rows), 1.0, 0.0)
@@ -275,7 +275,7 @@ def test_photos_that_a_training_learned_from_are_no_witnesses(
     learned = {row.item_id for row in rows_of(two_versions) if row.is_learned}
     assert learned == set(known)
     assert not in_queue(two_versions, "disputed") & learned
-    found = read_figures(two_versions.catalog, two_versions.task, 2)
+    found = read_figures(two_versions.catalog, "classification", 2)
     assert found is not None
     assert (found.counts.photos, found.counts.fresh) == (129, 120)
     assert found.of_named is None  # the labels of the nine are those that both models have learned

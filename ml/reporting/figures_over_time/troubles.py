@@ -14,7 +14,7 @@ from ml.catalog.models.evaluations import Shortfall
 from ml.catalog.tables import monitorings
 from ml.confidence.estimation import Share, share_of
 from ml.reporting.health import Health, read_health
-from ml.reporting.message_links import guide_page, questions_page, runs_page
+from ml.reporting.message_links import guide_page, runs_page
 from ml.reporting.report.signals import has_failed_training, misses_a_drift_check, misses_a_night
 from ml.reporting.serving_notices import is_late
 from ml.reporting.task_failures import split_failed_task
@@ -59,8 +59,7 @@ class Trouble:
         names: of what drifts; DAG and task that failed.
         shortfall: the figure below its floor.
         detail: an error message for an admin, in English.
-        runs, questions: addresses in Airflow where a person acts; None if they do not help, or the settings name no
-            Airflow.
+        runs: address of the runs in Airflow; None if they do not help, or the settings name no Airflow.
         guide: address of what to do; None if the settings name no guide.
     """
 
@@ -72,7 +71,6 @@ class Trouble:
     shortfall: Shortfall | None = None
     detail: str = ""
     runs: str | None = None
-    questions: str | None = None
     guide: str | None = None
 
 
@@ -135,7 +133,7 @@ def find_troubles(health: Health, at: datetime, failures: Sequence[Alert], setti
         yield Trouble("below_floor", version=health.champion, shortfall=shortfall)
     if health.drift is not None and health.drift.moved:
         yield Trouble("drift", names=health.drift.moved)
-    yield from _waiting(health, settings)
+    yield from _waiting(health)
 
 
 def _failed_tasks(health: Health, failures: Sequence[Alert], runs: str | None) -> Iterator[Trouble]:
@@ -149,9 +147,9 @@ def _failed_tasks(health: Health, failures: Sequence[Alert], runs: str | None) -
             yield Trouble("task_failed", at=alert.raised_at, names=names, detail=alert.body, runs=runs)
 
 
-def _waiting(health: Health, settings: Settings) -> Iterator[Trouble]:
+def _waiting(health: Health) -> Iterator[Trouble]:
     if health.approvals_waiting:
-        yield Trouble("approval", count=health.approvals_waiting, questions=questions_page(settings))
+        yield Trouble("approval", count=health.approvals_waiting)
     if health.quarantined_batches:
         yield Trouble("quarantine", count=health.quarantined_batches)
     if health.waiting_images:

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -54,10 +55,13 @@ def read_hovered(page: Any, chart: str = "accuracy") -> list[str]:
 
 @pytest.mark.usefixtures("full")
 def test_a_person_hovers_zooms_and_chooses_range_and_class(log_in_as: Callable[..., Any]) -> None:
-    page = log_in_as("clementine", "expert", timezone_id="Pacific/Auckland")
+    page = log_in_as("clementine", "expert", timezone_id="Pacific/Kiritimati")
     page.get_by_role("link", name="Dashboard").click()
     page.locator(f"{ACCURACY} canvas").wait_for()
-    assert page.locator("[name=zone]").input_value() == "Pacific/Auckland"
+    assert page.locator("[name=zone]").input_value() == "Pacific/Kiritimati"
+    today = datetime.now(ZoneInfo("Pacific/Kiritimati")).date()  # where most days begin
+    assert page.locator("[name=until]").input_value() == today.isoformat()
+    assert page.locator("[name=since]").input_value() == (today - timedelta(days=89)).isoformat()
     hover(page, "accuracy", 0.5)
     moment, floor, value, low, high, _below = read_hovered(page)
     assert floor == "70.0%"
@@ -75,7 +79,7 @@ def test_a_person_hovers_zooms_and_chooses_range_and_class(log_in_as: Callable[.
     assert page.locator("#whole").is_disabled()
     page.get_by_role("link", name="3 years").click()
     page.locator(f"{ACCURACY} canvas").wait_for()
-    assert "zone=Pacific%2FAuckland" in page.url
+    assert "zone=Pacific%2FKiritimati" in page.url
     assert read_at(page, 0.05) < early_before - timedelta(days=700)
     page.locator("#class").fill("muscaria")
     page.get_by_role("option").first.click()

@@ -99,14 +99,26 @@ def _tell_shortfall(trouble: Trouble) -> str:
 
 
 def _find_ways(trouble: Trouble) -> Iterator[tuple[str, str]]:
-    """Yield the addresses where a person acts: pages, then Airflow or the guide."""
+    """Yield the addresses where the account may act: pages, then Airflow and the guide."""
+    if has_role(current_account(), "admin"):
+        yield from _find_admin_pages(trouble)
     if trouble.kind in {"quarantine", "waiting"}:
         yield url_for("reviewing.show_queues"), str(_("Review"))
     if trouble.kind == "below_floor" and trouble.shortfall is not None and trouble.shortfall.label is not None:
         yield url_for("dashboard.show_dashboard", **{"class": trouble.shortfall.label}), str(_("Show this class"))  # type: ignore[arg-type]
     if trouble.runs is not None:
         yield trouble.runs, str(_("Runs in Airflow"))
-    if trouble.questions is not None:
-        yield trouble.questions, str(_("Answer in Airflow"))
     if trouble.guide is not None:
         yield trouble.guide, str(_("What to do"))
+
+
+def _find_admin_pages(trouble: Trouble) -> Iterator[tuple[str, str]]:
+    match trouble.kind:
+        case "not_served":
+            yield url_for("promotion.ask_to_roll_back"), str(_("Roll back"))
+        case "approval":
+            yield url_for("versions.show_versions"), str(_("Look at it and decide"))
+        case "training_failed" | "below_floor":
+            yield url_for("versions.show_versions"), str(_("Models"))
+        case "held":
+            yield url_for("promotion.ask_to_release"), str(_("Promote automatically again"))

@@ -92,7 +92,7 @@ function drawMarks(plot) {
   ctx.save();
   ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
   ctx.textAlign = "center";
-  for (const { at, kind, text } of answer.marks) {
+  for (const { at, kind, version } of answer.marks) {
     const x = plot.valToPos(at, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     ctx.strokeStyle = ctx.fillStyle = kind === "rollback" ? colours.lines[1] : colours.text;
@@ -101,7 +101,7 @@ function drawMarks(plot) {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    const name = `${MARKS[kind] ?? ""}${text.match(/\d+/)?.[0] ?? ""}`;
+    const name = `${MARKS[kind] ?? ""}${version ?? "–"}`;
     const half = ctx.measureText(name).width / 2;
     if (x - half > free) {
       ctx.fillText(name, x, bbox.top - 4 * devicePixelRatio);
@@ -208,10 +208,16 @@ function nameZone() {
   }
 }
 
+// Days that nobody has chosen are those of the reader's zone: there it may be tomorrow already.
 async function read() {
-  const response = await fetch(`${form.dataset.figures}?${new URLSearchParams(new FormData(form))}`);
+  const asked = new URLSearchParams(new FormData(form));
+  const usual = form.querySelectorAll("[data-usual]");
+  for (const input of usual) asked.delete(input.name);
+  const response = await fetch(`${form.dataset.figures}?${asked}`);
   if (!response.ok || response.redirected) throw new Error(`The figures: ${response.status}`);
-  return response.json();
+  const figures = await response.json();
+  for (const input of usual) input.value = figures[input.dataset.usual];
+  return figures;
 }
 
 nameZone();

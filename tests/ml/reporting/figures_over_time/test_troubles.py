@@ -122,10 +122,9 @@ def test_an_approval_that_waits_is_seen_with_its_place(well: Catalog) -> None:
         attempt_id = start_attempt(connection, "one", "test", {}, snapshot_id)
         save_verdict(connection, attempt_id, StoredVerdict(1, None, 1, "promote", ["Better."], [], 0.9, None))
         note_approval_asked(connection, attempt_id)
-    trouble = find(well, Settings(airflow_url="http://airflow.example"))["approval"]
-    assert trouble.count == 1
-    assert trouble.questions == "http://airflow.example/required_actions?response_received=false"
-    assert find(well)["approval"].questions is None
+    settings = Settings(runbook_url="http://guide.example/operations")
+    trouble = find(well, settings)["approval"]
+    assert (trouble.count, trouble.guide) == (1, "http://guide.example/operations#promotions-that-wait")
 
 
 def test_a_figure_below_its_floor_and_a_held_promotion_are_seen(catalog: Catalog, add_champion: AddChampion) -> None:

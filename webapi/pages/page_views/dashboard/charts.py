@@ -35,11 +35,11 @@ class Level(BaseModel):
 
 
 class Mark(BaseModel):
-    """A move of the alias. Args: at, seconds since 1970."""
+    """A move of the alias. Args: at, seconds since 1970; version, the new one."""
 
     at: int
     kind: str
-    text: str
+    version: int | None
 
 
 class Chart(BaseModel):

@@ -36,9 +36,12 @@ _MOST_NEAR = 5
 class Figures(BaseModel):
     """What the script draws.
 
-    Args: since, until, the ends of the time axis, seconds since 1970.
+    Args: first_day, last_day, in the reader's zone; since, until, the same as the ends of the time axis, in seconds
+        since 1970.
     """
 
+    first_day: date
+    last_day: date
     since: int
     until: int
     charts: list[Chart]
@@ -47,9 +50,14 @@ class Figures(BaseModel):
 
 @dataclass(frozen=True)
 class _Choice:
-    """What the reader chose. Args: typed, a class name that nobody has used."""
+    """What the reader chose.
+
+    Args: has_start, has_end, whether the days were chosen; typed, a class name that nobody has used.
+    """
 
     span: Span
+    has_start: bool
+    has_end: bool
     class_name: str | None
     typed: str | None
     near: Sequence[str]
@@ -89,6 +97,8 @@ def get_figures() -> Response:
     figures = read_figures(current_catalog(), settings, choice.span, choice.class_name)
     since, until = choice.span.bounds
     answer = Figures(
+        first_day=choice.span.since,
+        last_day=choice.span.until,
         since=int(since.timestamp()),
         until=int(until.timestamp()),
         charts=draw_figures(figures, settings, choice.class_name),
@@ -103,15 +113,18 @@ def _read_choice() -> _Choice:
     zone = page_argument("zone") or UTC_ZONE
     if zone not in known_zones():
         raise ProblemError(422, "invalid-request", "zone: expected the name of a time zone, such as Europe/Paris.")
-    until = _read_day("until") or datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
-    since = _read_day("since") or max(until - timedelta(days=_USUAL_DAYS - 1), EARLIEST)
+    chosen_until, chosen_since = _read_day("until"), _read_day("since")
+    until = chosen_until or datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
+    since = chosen_since or max(until - timedelta(days=_USUAL_DAYS - 1), EARLIEST)
     if since > until:
         raise ProblemError(422, "invalid-request", f"since: expected a day not after {until}, got {since}.")
     typed = (page_argument("class") or "").strip()
     known = read_reviewed_classes()
     found = known.find(typed) if typed else None
     near = known.list_near(typed, _MOST_NEAR) if typed and found is None else []
-    return _Choice(Span(since, until, zone), found, typed if found is None and typed else None, near)
+    unknown = typed if typed and found is None else None
+    span, has_start, has_end = Span(since, until, zone), chosen_since is not None, chosen_until is not None
+    return _Choice(span, has_start, has_end, found, unknown, near)
 
 
 def _read_day(name: str) -> date | None:

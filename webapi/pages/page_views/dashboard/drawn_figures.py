@@ -20,7 +20,7 @@ def draw_figures(figures: FiguresOverTime, settings: Settings, class_name: str |
 
 def draw_moves(moves: Sequence[Moved]) -> list[Mark]:
     """Return the marks of promotions and rollbacks."""
-    return [Mark(at=int(each.at.timestamp()), kind=each.kind, text=tell_move(each)) for each in moves]
+    return [Mark(at=int(each.at.timestamp()), kind=each.kind, version=each.version) for each in moves]
 
 
 def tell_move(move: Moved) -> str:

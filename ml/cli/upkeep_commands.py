@@ -57,7 +57,7 @@ def purge(
 def backup(folder: Folder) -> None:
     """Write database, images, backbones and models into a new folder. Services may keep running."""
     with open_workspace() as workspace, progress("Copying objects") as on_progress:
-        manifest = back_up(workspace, folder, on_progress)
+        manifest = back_up(workspace, folder, on_progress, person())
     out.print(f"{len(manifest.files)} files in {folder}.", highlight=False)
     _print_mlflow_note(manifest)
 

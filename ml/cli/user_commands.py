@@ -11,6 +11,7 @@ from ml.catalog.database import open_catalog
 from ml.cli.terminal import catalog_connection, out, person
 from ml.data.harvest import take_back
 from ml.settings import load_settings
+from ml.upkeep import managed_accounts
 from ml.upkeep.erasing import erase_login
 from ml.upkeep.role_changes import assign_role
 
@@ -26,7 +27,7 @@ def add_user(
     """Create an account. Read the password from a prompt or from standard input."""
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
-        account = user_accounts.add_account(catalog, login, role, password)
+        account = managed_accounts.create_account(catalog, login, role, password, person())
     out.print(f"Account {account.login} ({account.role}) created.")
 
 
@@ -47,8 +48,8 @@ def list_users() -> None:
 @user_app.command("disable")
 def disable_user(login: Login) -> None:
     """Disable an account and end its sessions. Its predictions and feedback stay."""
-    with catalog_connection() as connection:
-        user_accounts.disable_account(connection, login)
+    with open_catalog(load_settings()) as catalog:
+        managed_accounts.disable(catalog, login, person())
     out.print(f"Account {login} is disabled. `mycoflow user reset {login}` enables it again.")
 
 
@@ -57,7 +58,7 @@ def reset_user(login: Login) -> None:
     """Set a new password, end the account's sessions, and enable the account if it was disabled."""
     password = _read_password()
     with open_catalog(load_settings()) as catalog:
-        user_accounts.reset_account(catalog, login, password)
+        managed_accounts.reset(catalog, login, password, person())
     out.print(f"Account {login} has a new password.")
 
 

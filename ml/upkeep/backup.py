@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from ml.app import Workspace, artifact_root, is_mlflow_embedded, mlflow_uri
 from ml.catalog.database import Catalog, head_revision
 from ml.catalog.locks import PROMOTION
+from ml.catalog.logs.events import write_event
 from ml.errors import BackupError, ModelLoadError
 from ml.progress import Progress
 from ml.upkeep.backup_manifest import FORMAT, Manifest, hash_files, save_manifest
@@ -34,13 +35,14 @@ CATALOG_DUMP, MLFLOW_DUMP, MLFLOW_FILES, STORE = "catalog.dump", "mlflow.dump", 
 COPIERS = 8
 
 
-def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = None) -> Manifest:
-    """Write a backup. Services may keep running meanwhile.
+def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = None, actor: str = "backup") -> Manifest:
+    """Write a backup, and an event in the audit log. Services may keep running meanwhile.
 
     Args:
         folder: missing or empty. It appears under this name only when the backup is complete. Only its owner may read
             it, because it contains the hashes of passwords and tokens.
         on_progress: called with (objects copied, objects to copy).
+        actor: who makes it, for the audit log.
     Raises: BackupError, the folder is not empty, a tool fails, or the champion's files are elsewhere or damaged;
         CatalogError, a purge or another backup is running; ImageStoreError, an object cannot be read;
         RegistryUnavailableError.
@@ -59,6 +61,8 @@ def back_up(workspace: Workspace, folder: Path, on_progress: Progress | None = N
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        with workspace.catalog.begin() as connection:
+            write_event(connection, "backup.made", actor, {"folder": str(folder), "files": len(manifest.files)})
     finish_erasures(workspace.catalog)
     return manifest
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from ml.catalog.database import Catalog
 from ml.catalog.locks import lock_membership
+from ml.catalog.logs.events import write_event
 from ml.catalog.tables import evaluation_set_items, evaluations, items, model_versions, snapshot_items
 from ml.data.copies.near_copies import copies_of, measure_all, prepare_search
 from ml.data.membership import withdraw
@@ -44,6 +45,7 @@ def remove_leaks(catalog: Catalog, mirrored: bool, actor: str) -> LeakReport:
         _mark_evaluations(connection)
         query = sa.select(sa.func.count()).select_from(evaluations).where(evaluations.c.learned_copies > 0)
         marked: int = connection.execute(query).scalar_one()
+        write_event(connection, "check.finished", actor, {"withdrawn": len(withdrawn), "marked_evaluations": marked})
     return LeakReport(withdrawn, marked)
 
 

@@ -16,6 +16,7 @@ from webapi.pages.page_views import (
     static_files,
 )
 from webapi.pages.page_views.dashboard import dashboard_pages
+from webapi.pages.page_views.house import house_pages, managed_account_pages, source_batch_pages
 from webapi.pages.page_views.many_photos import batch_pages, many_pages
 from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
 from webapi.pages.page_views.shadow import shadow_pages
@@ -36,6 +37,9 @@ def init_app(app: Flask) -> None:
         login_pages,
         naming_pages,
         answer_pages,
+        house_pages,
+        managed_account_pages,
+        source_batch_pages,
         many_pages,
         batch_pages,
         class_pages,

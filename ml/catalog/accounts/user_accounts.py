@@ -52,16 +52,23 @@ def add_account(catalog: Catalog, login: str, role: str, password: str) -> Accou
         password: at least 12 characters; only its argon2id hash is stored.
     Raises: AccountError, an argument does not have this form, or the login is taken.
     """
-    if not _LOGIN.fullmatch(login):
-        raise AccountError(
-            "Login: expected 1 to 64 lower-case letters, digits or . _ @ -, "
-            f"starting with a letter or digit, got {login!r}."
-        )
+    _demand_login(login)
+    _read_role(role)
+    password_hash = hash_password(password)
+    with catalog.begin() as connection:
+        return insert_account(connection, login, role, password_hash)
+
+
+def insert_account(connection: sa.Connection, login: str, role: str, password_hash: str) -> Account:
+    """Create an account whose password has this hash.
+
+    Raises: AccountError, the login or the role has another form, or the login is taken; then roll back.
+    """
+    _demand_login(login)
     known_role = _read_role(role)
-    row = sa.insert(accounts).values(login=login, role=role, password_hash=_hash(password))
+    row = sa.insert(accounts).values(login=login, role=role, password_hash=password_hash)
     try:
-        with catalog.begin() as connection:
-            account_id = connection.execute(row.returning(accounts.c.id)).scalar_one()
+        account_id = connection.execute(row.returning(accounts.c.id)).scalar_one()
     except IntegrityError as error:
         raise AccountError(f"Login: {login!r} is taken. Choose another.") from error
     return Account(account_id, login, known_role)
@@ -156,9 +163,17 @@ def reset_account(catalog: Catalog, login: str, password: str) -> None:
 
     Raises: UnknownAccountError; AccountError, the password is too short.
     """
-    password_hash = _hash(password)
+    password_hash = hash_password(password)
     with catalog.begin() as connection:
-        _change(connection, login, password_hash=password_hash, disabled_at=None)
+        set_password(connection, login, password_hash)
+
+
+def set_password(connection: sa.Connection, login: str, password_hash: str) -> None:
+    """Give an account the password with this hash, as `reset_account` does.
+
+    Raises: UnknownAccountError.
+    """
+    _change(connection, login, password_hash=password_hash, disabled_at=None)
 
 
 def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> StoredAccount | None:
@@ -167,7 +182,7 @@ def change_password(catalog: Catalog, stored: StoredAccount, password: str) -> S
     Returns: the changed account; None if it has got another password since it was read, was disabled or erased.
     Raises: AccountError, the password is too short.
     """
-    password_hash = _hash(password)
+    password_hash = hash_password(password)
     with catalog.begin() as connection:
         if not is_unchanged(connection, stored):
             return None
@@ -239,10 +254,22 @@ def _read_account(row: sa.Row[tuple[object, ...]]) -> StoredAccount:
     return StoredAccount(account, row.password_hash, row.created_at, row.disabled_at is not None)
 
 
-def _hash(password: str) -> str:
+def hash_password(password: str) -> str:
+    """Return the hash of a new password. It takes a while: call it outside of a transaction.
+
+    Raises: AccountError, the password is too short.
+    """
     if len(password) < PASSWORD_MIN_LENGTH:
         raise AccountError(f"Password: expected at least {PASSWORD_MIN_LENGTH} characters, got {len(password)}.")
     return _HASHER.hash(password)
+
+
+def _demand_login(login: str) -> None:
+    if not _LOGIN.fullmatch(login):
+        raise AccountError(
+            "Login: expected 1 to 64 lower-case letters, digits or . _ @ -, "
+            f"starting with a letter or digit, got {login!r}."
+        )
 
 
 def _random_hash() -> str:

@@ -72,6 +72,15 @@ def read_batches(catalog: Catalog) -> list[Batch]:
         return list_batches(connection, _BATCHES)
 
 
+def read_source_batch(catalog: Catalog, batch_id: int) -> Batch:
+    """Return one batch.
+
+    Raises: UnknownBatchError, DatabaseUnavailableError.
+    """
+    with catalog.begin() as connection:
+        return load_batch(connection, batch_id)
+
+
 def read_rejects(catalog: Catalog, batch_id: int) -> list[FileOutcome]:
     """Return the rejected files of a batch with their reasons, up to 500.
 

@@ -27,6 +27,7 @@ from ml.catalog.home_choices import has_unfinished_restore, unfinished_restore
 from ml.catalog.items.item_records import ItemRecord
 from ml.catalog.items.texts import load_texts, read_text
 from ml.catalog.locks import PROMOTION, UPKEEP
+from ml.catalog.tables import events
 from ml.data.descriptions import change_description
 from ml.data.membership import Arrival, enter
 from ml.errors import BackupError, CatalogError, DatabaseUnavailableError, SettingsError
@@ -64,7 +65,12 @@ def test_a_restored_deployment_predicts_the_same_and_goes_on(
     content = next((few_digits.evaluation / "1").iterdir()).read_bytes()
     before = cycle.predict(trained, content, 10)[:2]
     seen: list[tuple[int, int]] = []
-    manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)))
+    manifest = back_up(trained, folder, lambda done, total: seen.append((done, total)), "ada")
+    with trained.catalog.begin() as connection:
+        said = connection.execute(
+            sa.select(events.c.actor, events.c.detail).where(events.c.kind == "backup.made")
+        ).one()
+    assert said == ("ada", {"folder": str(folder), "files": len(manifest.files)})
     assert seen[-1][0] == seen[-1][1] > 240  # images and backbones
     assert load_manifest(folder) == manifest
     trained.settings.mycoflow_home.rename(folder.parent / "lost")

@@ -12,7 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord
 from ml.catalog.items.texts import read_text
-from ml.catalog.tables import copy_hashes, evaluations, image_statistics, items
+from ml.catalog.tables import copy_hashes, evaluations, events, image_statistics, items
 from ml.data.descriptions import change_description
 from ml.data.evaluation_sets import current_evaluation_set
 from ml.data.membership import Arrival, enter
@@ -78,7 +78,14 @@ def test_copies_leave_the_pool_and_snapshots_stay(leaking: Catalog) -> None:
         held = connection.execute(sa.select(items.c.id, items.c.copy_of).where(items.c.held_back == "copy"))
         assert dict(held.tuples().all()) == report.withdrawn
         assert connection.execute(count).scalar_one() == 43
-    assert remove_leaks(leaking, mirrored=True, actor="check").withdrawn == {}
+    assert remove_leaks(leaking, mirrored=True, actor="ada").withdrawn == {}
+    with leaking.begin() as connection:
+        checks = sa.select(events.c.actor, events.c.detail).where(events.c.kind == "check.finished")
+        said = connection.execute(checks.order_by(events.c.id)).tuples().all()
+    assert said == [
+        ("check", {"withdrawn": 3, "marked_evaluations": 0}),
+        ("ada", {"withdrawn": 0, "marked_evaluations": 0}),
+    ]
 
 
 def test_mirror_images_stay_where_left_and_right_differ(leaking: Catalog) -> None:

@@ -192,6 +192,10 @@ _BY_SLUG = {
         _("Nothing waits for an answer here"),
         _("Somebody may have answered already, or the time for an answer is over."),
     ),
+    "unknown-account": Words(
+        _("There is no such account"),
+        _("It may have been erased. The list of accounts shows what there is."),
+    ),
     "unknown-class": Words(
         _("Nobody has used this name yet"),
         _("Check its spelling: photos get the names that models or other photos have."),

@@ -1,9 +1,9 @@
 """What templates call: times, shares and answers in words."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Flask
-from flask_babel import format_date, format_datetime, format_percent, get_locale
+from flask_babel import format_date, format_datetime, format_percent, format_timedelta, get_locale
 from flask_babel import gettext as _
 from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
@@ -29,6 +29,7 @@ def init_app(app: Flask) -> None:
         said=say_opinion,
         role_words=role_words,
         batch_state=batch_state,
+        age=write_age,
         navigation=navigation,
         request_id=current_request_id,
         languages=LANGUAGES,
@@ -39,7 +40,7 @@ def init_app(app: Flask) -> None:
 def navigation() -> list[tuple[str, str]]:
     """Return the pages in the menu of the account: endpoint and words."""
     reviews = [("reviewing.show_queues", str(_("Review"))), ("dashboard.show_dashboard", str(_("Dashboard")))]
-    models = [("versions.show_versions", str(_("Models")))]
+    models = [("versions.show_versions", str(_("Models"))), ("house.show_house", str(_("House")))]
     return [
         ("naming.show_naming", str(_("Name a photo"))),
         ("many.show_many", str(_("Many photos"))),
@@ -75,6 +76,11 @@ def write_moment(moment: datetime) -> Markup:
     in_utc = moment.astimezone(UTC)
     words = f"{format_datetime(in_utc, 'medium')} UTC"
     return Markup('<time datetime="{}">{}</time>').format(in_utc.isoformat(timespec="seconds"), escape(words))
+
+
+def write_age(age: timedelta) -> str:
+    """Write how long ago something was, roughly, and at least an hour."""
+    return str(format_timedelta(max(age, timedelta(hours=1)), granularity="hour"))
 
 
 def write_percent(share: float) -> str:

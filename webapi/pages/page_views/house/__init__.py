@@ -1,0 +1,1 @@
+"""The house: what an admin looks after."""

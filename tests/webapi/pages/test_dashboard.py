@@ -86,7 +86,7 @@ def test_the_three_troubles_are_on_top_in_words_with_links(open_session: Callabl
     assert "Version 1 is in production, but does not load." in found["not_served"]
     assert "&lt;i&gt;Damaged&lt;/i&gt;." in found["not_served"]
     assert "The task monitor of monitor_production failed." in found["task_failed"]
-    assert f'href="{AIRFLOW}/dag_runs"' in found["task_failed"]
+    assert f'href="{AIRFLOW}/dags/monitor_production/runs/run/tasks/monitor"' in found["task_failed"]
     assert "&lt;b&gt;Nothing&lt;/b&gt;" in found["task_failed"]
     assert "1 new version waits" in found["approval"]
     assert 'href="/versions/rollback"' in found["not_served"]

@@ -24,8 +24,8 @@ IS_DRAWN = """days => {
   const left = over.offsetLeft + over.clientWidth * share;
   const column = canvas.getContext('2d').getImageData(Math.round(left * devicePixelRatio), 0, 1, canvas.height).data;
   const isLine = (red, green, blue) => red < 8 && Math.abs(green - 114) < 8 && Math.abs(blue - 178) < 8;
-  for (let at = 0; at < column.length; at += 4) if (column[at + 3] > 240 && isLine(...column.slice(at, at + 3))) return true;
-  return false;
+  const pixels = Array.from({ length: canvas.height }, (_, row) => column.slice(4 * row, 4 * row + 4));
+  return pixels.some(([red, green, blue, solid]) => solid > 240 && isLine(red, green, blue));
 }"""
 SHOWS = """colour => [...document.querySelectorAll('[data-chart=accuracy] .u-marker')]
     .some(each => getComputedStyle(each).borderTopColor === colour)"""

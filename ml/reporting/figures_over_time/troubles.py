@@ -54,7 +54,7 @@ class Trouble:
     """One thing that is wrong, or that waits for a person.
 
     Args:
-        at: when it began, or was last seen right.
+        at: when it failed, or was last seen right; None if that is not known.
         count: how many approvals, batches or images wait.
         names: of what drifts; DAG and task that failed.
         shortfall: the figure below its floor.
@@ -122,7 +122,7 @@ def find_troubles(health: Health, at: datetime, failures: Sequence[Alert], setti
     if is_late(health, at):
         errors = {each.load_error for each in health.serving if each.refused_version == health.champion}
         detail = " ".join(sorted(filter(None, errors)))
-        yield Trouble("not_served", version=health.champion, at=health.promoted_at, detail=detail)
+        yield Trouble("not_served", version=health.champion, detail=detail)
     yield from _failed_tasks(health, failures, settings)
     if has_failed_training(health):
         yield Trouble("training_failed", at=health.retraining_failed_at, runs=runs)

@@ -137,8 +137,10 @@ def test_charts_have_no_barrier_and_follow_the_theme(log_in_as: Callable[..., An
     open_dashboard(page, "?class=class+7")
     page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert find_barriers(page) == []
-    drawing = page.locator(ACCURACY)
-    assert drawing.get_attribute("role") == "img"
+    assert page.locator(ACCURACY).get_attribute("role") == "img"
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("() => document.querySelector('.uplot canvas').getBoundingClientRect().width < 390")
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     for scheme, colour in (("light", "rgb(0, 114, 178)"), ("dark", "rgb(86, 180, 233)")):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(SHOWS, arg=colour)  # what is drawn says it in its legend

@@ -62,7 +62,9 @@ def _tell(trouble: Trouble) -> str:
         ),
         "training_failed": _("A training failed, and none has succeeded since."),
         "no_night": _("The nightly check did not run in the last night. The last one:"),
-        "no_drift_check": _("Drift was not checked in the last night. The last check:"),
+        "no_drift_check": _("Drift was not checked in the last night. The last check:")
+        if trouble.at
+        else _("Drift was never checked, although a model is in production."),
         "drift": _("Recent photos differ from those of the training: %(names)s.", names=name_drift(trouble.names)),
         "held": _("After a rollback no version is promoted by itself, until an admin releases it."),
     }

@@ -196,7 +196,7 @@ function drawAll() {
     if (place.hidden) continue;
     plots.push(new uPlot(...describePlot(chart, place.clientWidth, colours), place));
   }
-  performance.measure("draw", { start: began });
+  performance.measure("draw", { start: began }); // shown by the browser's tools
 }
 
 // The reader's time zone says which days are meant: links and the form carry it on.

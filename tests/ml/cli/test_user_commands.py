@@ -90,7 +90,7 @@ def test_a_role_is_changed_and_an_account_erased_with_a_trace(run: Run, catalog:
     assert "No account yet" in run("list")[1]
     with catalog.begin() as connection:
         told = connection.execute(sa.select(events.c.kind, events.c.actor, events.c.detail)).all()
-    assert [row.kind for row in told] == ["account.role_changed", "account.erased"]
+    assert [row.kind for row in told] == ["account.added", "account.role_changed", "account.erased"]
     assert {row.actor for row in told} == {getpass.getuser()}
     assert "alice" not in str([row.detail for row in told])
 

@@ -4,7 +4,7 @@ from flask import Response, flash, make_response, redirect, request, url_for
 from flask_babel import gettext as _
 
 from ml.data.reviewing.queue_reading import read_batches
-from ml.reporting.house.house_state import read_house
+from ml.reporting.house_facts.house_state import read_house
 from webapi import application_state
 from webapi.access import maintenance_gate
 from webapi.access.authentication import current_actor

@@ -44,6 +44,7 @@ TARGETS = {
             f"{_DATA}/test_membership_neighbours.py",
             f"{_DATA}/test_data_changes.py",
             f"{_DATA}/test_new_classes.py",
+            "tests/ml/ingest/test_admitting.py",
             "tests/ml/ingest/test_copies.py",
             "tests/ml/ingest/test_folder.py",
             "tests/ml/ingest/test_guard.py",

@@ -146,8 +146,12 @@ def _repeat_annotation(connection: sa.Connection, item_id: str, before: Mapping[
 
 
 def wait(connection: sa.Connection, arrivals: Sequence[Arrival], actor: str) -> None:
-    """Add items without a split. They wait until a person decides about the annotation that their source states."""
-    _write(connection, "waiting", actor, arrivals, {"label_origin": "stated", "held_back": "waiting"})
+    """Add items without a split. They wait until a person decides about the annotation that their source states.
+
+    A guess in the pool that a source contradicts leaves it.
+    """
+    out = {"split": None, "evaluation_part": None} | _NOT_IN_POOL
+    _write(connection, "waiting", actor, arrivals, {"label_origin": "stated", "held_back": "waiting"} | out)
 
 
 def enter(

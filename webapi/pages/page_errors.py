@@ -88,8 +88,6 @@ def _show_problem(problem: ProblemError, words: Words) -> Response:
         load_key(current_app)
     if problem.slug == "database-unavailable" or not current_app.secret_key:
         g.pop("account", None)  # the page's forms need the database
-    if "account" in g:
-        load_key(current_app)  # its form to log out has a token
     is_repeated = request.method == "POST" and problem.slug not in _NOT_REPEATED
     return respond(
         "pages/problem.html",

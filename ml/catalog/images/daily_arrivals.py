@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from ml.catalog.tables import item_classes, items
 
-# Says which times of a column are read.
+# Says which times of a column are read, and at which moment the day of a time began.
 Period = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+StartOfDay = Callable[[sa.ColumnElement[Any]], sa.ColumnElement[datetime]]
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,20 @@ class DayOfArrivals:
         return sum(self.counts.values())
 
 
-def start_of_day(moment: sa.ColumnElement[Any], zone: str) -> sa.ColumnElement[datetime]:
-    """Return the moment at which a moment's day began. Args: zone, the time zone whose days are meant."""
-    return sa.func.date_trunc("day", moment, zone)
+def start_of_utc_day(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[datetime]:
+    """Return the moment at which a moment's day in UTC began."""
+    return sa.func.date_trunc("day", moment, "UTC")
 
 
 def entered_by_day(
-    period: Period, zone: str = "UTC", class_name: str | None = None
+    period: Period, start_of_day: StartOfDay = start_of_utc_day, class_name: str | None = None
 ) -> sa.Select[datetime, str | None, int]:
     """Return the query for the items that entered the pool: start of the day, label origin, number.
 
     Args: class_name, count only items that show this class; None for all items.
     """
     counted = items if class_name is None else item_classes
-    day = start_of_day(counted.c.entered_pool_at, zone).label("time")
+    day = start_of_day(counted.c.entered_pool_at).label("time")
     query = (
         sa.select(day, counted.c.label_origin.label("metric"), sa.func.count().label("value"))
         .where(period(counted.c.entered_pool_at))

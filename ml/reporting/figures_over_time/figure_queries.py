@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml.catalog.images.daily_arrivals import Period, start_of_day
+from ml.catalog.images.daily_arrivals import Period, StartOfDay, start_of_utc_day
 from ml.catalog.tables import (
     class_recalls,
     drift_checks,
@@ -68,26 +68,30 @@ def moves_over_time(period: Period, *columns: Columns) -> sa.Select[Any]:
     return query.where(at.is_not(None), promotions.c.kind != "release", period(at)).order_by(at)
 
 
-def feedback_by_day(period: Period, zone: str = "UTC", class_name: str | None = None) -> sa.Select[datetime, str, int]:
+def feedback_by_day(
+    period: Period, start_of_day: StartOfDay = start_of_utc_day, class_name: str | None = None
+) -> sa.Select[datetime, str, int]:
     """Return the query for feedback: start of the day, verdict, number.
 
     Args: class_name, count only feedback on answers with this class; None for all answers.
     """
-    day = start_of_day(feedback.c.given_at, zone).label("time")
+    day = start_of_day(feedback.c.given_at).label("time")
     query = sa.select(day, feedback.c.verdict.label("metric"), sa.func.count().label("value"))
     if class_name is not None:
         query = query.select_from(feedback.join(predictions).join(results)).where(results.c.top_class == class_name)
     return query.where(period(feedback.c.given_at)).group_by(day, feedback.c.verdict).order_by(day)
 
 
-def confidence_by_day(period: Period, zone: str = "UTC", class_name: str | None = None) -> sa.Select[Any]:
+def confidence_by_day(
+    period: Period, start_of_day: StartOfDay = start_of_utc_day, class_name: str | None = None
+) -> sa.Select[Any]:
     """Return the query for the confidence of answers: start of the day, 10th, 50th and 90th percentile, number.
 
     A photo that the same version has answered before counts once, as in the check for drift.
 
     Args: class_name, read only answers with this class; None for all answers.
     """
-    day = start_of_day(predictions.c.requested_at, zone).label("time")
+    day = start_of_day(predictions.c.requested_at).label("time")
     percentiles = [
         sa.func.percentile_disc(share).within_group(results.c.confidence).label(name)
         for name, share in (("low", 0.1), ("median", 0.5), ("high", 0.9))

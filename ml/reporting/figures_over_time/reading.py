@@ -81,7 +81,7 @@ def read_figures(catalog: Catalog, settings: Settings, span: Span, class_name: s
     Args: class_name, read arrivals, confidence and feedback of this class only, and its recall; None for all classes.
     Raises: DatabaseUnavailableError, TimeOverError.
     """
-    period, zone = span.contains, span.zone
+    period, day = span.contains, span.start_of_day
     drift, nights = drift_checks.c, monitorings.c
     with catalog.begin() as connection:
         accuracy = _read(connection, _accuracy(span))
@@ -103,9 +103,9 @@ def read_figures(catalog: Catalog, settings: Settings, span: Span, class_name: s
                 sa.func.array_to_string(drift.moved, " ").label("moved"),
             ),
         )
-        arrivals = _pivot(connection, entered_by_day(period, zone, class_name), ("curated", "confirmed", "harvested"))
-        feedback = _pivot(connection, figure_queries.feedback_by_day(period, zone, class_name), ("ok", "nok"))
-        confidence = _read(connection, figure_queries.confidence_by_day(period, zone, class_name))
+        arrivals = _pivot(connection, entered_by_day(period, day, class_name), ("curated", "confirmed", "harvested"))
+        feedback = _pivot(connection, figure_queries.feedback_by_day(period, day, class_name), ("ok", "nok"))
+        confidence = _read(connection, figure_queries.confidence_by_day(period, day, class_name))
         moves = [Moved(*row) for row in connection.execute(_moves(span))]
     has_interval = find_task(settings.task).counts_right_answers
     return FiguresOverTime(

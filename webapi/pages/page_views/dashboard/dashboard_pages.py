@@ -10,7 +10,6 @@ from flask_babel import gettext as _
 from pydantic import BaseModel
 
 from ml.data.class_lists.class_search import search_key
-from ml.evaluation.floor import floor_of
 from ml.reporting.figures_over_time.reading import ClassInPool, read_balance, read_figures
 from ml.reporting.figures_over_time.spans import EARLIEST, LATEST, UTC_ZONE, Span, known_zones
 from ml.reporting.figures_over_time.troubles import State, read_state
@@ -21,7 +20,7 @@ from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
 from webapi.pages.page_views.class_pages import read_reviewed_classes
 from webapi.pages.page_views.dashboard.charts import MOST_ROWS, Chart, Mark
-from webapi.pages.page_views.dashboard.drawn_figures import draw_figures, draw_moves, tell_move
+from webapi.pages.page_views.dashboard.drawn_figures import draw_figures, draw_moves, name_main_figure, tell_move
 from webapi.pages.page_words.dashboard_words import tell_troubles
 from webapi.problems import ProblemError
 
@@ -36,9 +35,12 @@ _MOST_NEAR = 5
 class Figures(BaseModel):
     """What the script draws.
 
-    Args: since, until, the ends of the time axis, seconds since 1970.
+    Args: first_day, last_day, in the reader's zone; since, until, the same as the ends of the time axis, in seconds
+        since 1970.
     """
 
+    first_day: date
+    last_day: date
     since: int
     until: int
     charts: list[Chart]
@@ -47,9 +49,14 @@ class Figures(BaseModel):
 
 @dataclass(frozen=True)
 class _Choice:
-    """What the reader chose. Args: typed, a class name that nobody has used."""
+    """What the reader chose.
+
+    Args: has_start, has_end, whether the days were chosen; typed, a class name that nobody has used.
+    """
 
     span: Span
+    has_start: bool
+    has_end: bool
     class_name: str | None
     typed: str | None
     near: Sequence[str]
@@ -71,7 +78,7 @@ def show_dashboard() -> Response:
         charts=draw_figures(figures, settings, choice.class_name),
         moves=[(each.at, tell_move(each)) for each in reversed(figures.moves)],
         most_rows=MOST_ROWS,
-        figure=floor_of(settings).figure,
+        figure=name_main_figure(settings),
         threshold=settings.new_images_threshold,
         presets=_list_presets(choice, state),
         balance=_choose_classes(classes, choice.class_name),
@@ -89,6 +96,8 @@ def get_figures() -> Response:
     figures = read_figures(current_catalog(), settings, choice.span, choice.class_name)
     since, until = choice.span.bounds
     answer = Figures(
+        first_day=choice.span.since,
+        last_day=choice.span.until,
         since=int(since.timestamp()),
         until=int(until.timestamp()),
         charts=draw_figures(figures, settings, choice.class_name),
@@ -103,15 +112,18 @@ def _read_choice() -> _Choice:
     zone = page_argument("zone") or UTC_ZONE
     if zone not in known_zones():
         raise ProblemError(422, "invalid-request", "zone: expected the name of a time zone, such as Europe/Paris.")
-    until = _read_day("until") or datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
-    since = _read_day("since") or max(until - timedelta(days=_USUAL_DAYS - 1), EARLIEST)
+    chosen_until, chosen_since = _read_day("until"), _read_day("since")
+    until = chosen_until or datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
+    since = chosen_since or max(until - timedelta(days=_USUAL_DAYS - 1), EARLIEST)
     if since > until:
         raise ProblemError(422, "invalid-request", f"since: expected a day not after {until}, got {since}.")
     typed = (page_argument("class") or "").strip()
     known = read_reviewed_classes()
     found = known.find(typed) if typed else None
     near = known.list_near(typed, _MOST_NEAR) if typed and found is None else []
-    return _Choice(Span(since, until, zone), found, typed if found is None and typed else None, near)
+    unknown = typed if typed and found is None else None
+    span, has_start, has_end = Span(since, until, zone), chosen_since is not None, chosen_until is not None
+    return _Choice(span, has_start, has_end, found, unknown, near)
 
 
 def _read_day(name: str) -> date | None:

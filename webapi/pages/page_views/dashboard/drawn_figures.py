@@ -20,7 +20,13 @@ def draw_figures(figures: FiguresOverTime, settings: Settings, class_name: str |
 
 def draw_moves(moves: Sequence[Moved]) -> list[Mark]:
     """Return the marks of promotions and rollbacks."""
-    return [Mark(at=int(each.at.timestamp()), kind=each.kind, text=tell_move(each)) for each in moves]
+    return [Mark(at=int(each.at.timestamp()), kind=each.kind, version=each.version) for each in moves]
+
+
+def name_main_figure(settings: Settings) -> str:
+    """Name the figure that the floor applies to."""
+    figure = floor_of(settings).figure
+    return str(_("Accuracy")) if figure == "accuracy" else title_of(figure)
 
 
 def tell_move(move: Moved) -> str:
@@ -48,7 +54,7 @@ def _interval(low: str = "low", high: str = "high") -> list[Line]:
 
 def _of_quality(figures: FiguresOverTime, settings: Settings, class_name: str | None) -> Iterator[Chart]:
     floor = floor_of(settings)
-    name = str(_("Accuracy")) if floor.figure == "accuracy" else title_of(floor.figure)
+    name = name_main_figure(settings)
     more = {"images": _("Images"), "version": _("Version")}
     yield draw(
         "accuracy",

@@ -94,7 +94,7 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
     page.goto("/review")
     log_in_here(page, "root")
     page.wait_for_url("**/review")
-    assert page.locator(".queues .count").all_inner_texts() == ["1", "2", "0", "1"]
+    assert page.locator(".queues .count").all_inner_texts() == ["1", "2", "0", "1", "0"]
 
     open_queue(page, "Mispredicted")
     shown = page.locator("main").inner_text()

@@ -34,6 +34,7 @@
     │   ├── BusyError (TimeoutError)         too many requests are in progress, or no slot was free in time
     │   │   └── AccountBusyError             too many of them are of this account
     │   ├── QuotaError (ValueError)          the account has stored as much as it may
+    │   ├── BatchLimitError (RuntimeError)   the account has as many prediction batches under way as it may
     │   ├── TimeOverError (TimeoutError)     the work was not finished in the time of a request
     │   ├── ScoringUnfinishedError (TimeoutError)  too many images to score in the time of one request
     │   └── ForbiddenError (PermissionError) the account may not do this
@@ -42,6 +43,7 @@
     │   ├── SourceUnavailableError (ConnectionError)  the source does not answer
     │   ├── InvalidImageError (ValueError)   one file is refused; `reason` says why in one word
     │   ├── InvalidTextError (ValueError)    one text is refused; `reason` says why in one word
+    │   ├── ArchiveError (ValueError)        a ZIP, a list or one entry is refused; `reason` says why in one word
     │   └── FetchError                       the image at a URL cannot be downloaded
     │       ├── TargetRefusedError (ValueError)       the URL points to an address that is not allowed
     │       ├── TargetMissingError (LookupError)      the host says that there is no such file
@@ -123,7 +125,7 @@ class MissingPartError(CatalogError, ValueError):
 
 
 class UnknownBatchError(CatalogError, LookupError):
-    """No ingestion batch has that number."""
+    """No batch has that number, or the account may not see it."""
 
 
 class UnknownPredictionError(CatalogError, LookupError):
@@ -202,6 +204,10 @@ class QuotaError(ServingError, ValueError):
     """The account has stored as much as it may."""
 
 
+class BatchLimitError(ServingError, RuntimeError):
+    """The account has as many prediction batches under way as it may."""
+
+
 class TimeOverError(ServingError, TimeoutError):
     """The work was not finished in the time of a request. Nothing else is wrong."""
 
@@ -244,6 +250,19 @@ class InvalidTextError(IngestError, ValueError):
 
     Args:
         reason: one word, for counting; `ml.catalog.items.texts.read_text` names them.
+        message: what was expected and what came, for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ArchiveError(IngestError, ValueError):
+    """A ZIP of photos, a list of addresses, or one entry of a ZIP is refused.
+
+    Args:
+        reason: a word, for programs.
         message: what was expected and what came, for people.
     """
 

@@ -15,6 +15,7 @@ from ml.reporting.airflow_api import AirflowClient, open_airflow
 from ml.serving.admission import AdmissionControl
 from ml.serving.lazy_catalog import Database
 from ml.serving.model_host import ModelHost
+from ml.serving.photo_batches.batch_worker import BatchWorker
 from ml.serving.picture_decoder.decoder_process import shared_decoder
 from ml.serving.picture_decoder.photo_thumbnails import Thumbnails
 from ml.serving.serving_cache import ServingCache
@@ -45,6 +46,7 @@ class Service:
     thumbnails: Thumbnails
     classes: KnownClasses
     airflow: AirflowClient | None  # None if the settings name none
+    batches: BatchWorker
 
     @property
     def reader(self) -> AnnotationReader:
@@ -68,9 +70,11 @@ class Service:
         shared_decoder().start()
         self.models.load_cached()
         self.models.start()
+        self.batches.start()
 
     def stop(self) -> None:
         """Stop the threads and close the connections."""
+        self.batches.stop()
         self.models.stop()
         shared_decoder().close()
         self.record.end()
@@ -106,6 +110,7 @@ def init_app(app: Flask, settings: Settings) -> Service:
         Thumbnails(),
         KnownClasses(),
         open_airflow(settings),
+        BatchWorker(settings, database, models, admission, metrics.predictions),
     )
     app.extensions[_EXTENSION] = service
     return service

@@ -5,11 +5,20 @@ from flask import Flask
 from ml.serving.loaded_model import MAX_IMAGE_BYTES
 from ml.settings import Settings, load_settings
 from webapi import application_state, request_deadlines, request_ids
-from webapi.access import authentication, browser_security, form_sessions, limits, maintenance_gate, other_origins
+from webapi.access import (
+    authentication,
+    browser_security,
+    form_sessions,
+    large_uploads,
+    limits,
+    maintenance_gate,
+    other_origins,
+)
 from webapi.api import openapi
 from webapi.api.json_provider import JsonProvider
 from webapi.api.routes import (
     account_routes,
+    batch_routes,
     data_routes,
     feedback_routes,
     health_routes,
@@ -53,6 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_api(token_routes.api)
     app.register_api(account_routes.api)
     app.register_api(prediction_routes.api)
+    app.register_api(batch_routes.api)
     app.register_api(feedback_routes.api)
     app.register_api(supervision_routes.api)
     app.register_api(health_routes.api)
@@ -74,3 +84,4 @@ def _init_access(app: Flask, settings: Settings) -> None:
     throttle = limits.init_app(app, settings)
     authentication.init_passwords(app, throttle)
     authentication.init_authorisation(app)
+    large_uploads.init_app(app, settings)

@@ -16,6 +16,8 @@ from ml.errors import (
     AccountError,
     AirflowError,
     AirflowUnavailableError,
+    ArchiveError,
+    BatchLimitError,
     BusyError,
     CursorError,
     DatabaseUnavailableError,
@@ -58,6 +60,7 @@ from ml.errors import (
 
 _RETRY_AFTER_SECONDS = 5
 _TOO_LARGE_REASONS = frozenset({"too_large", "too_many_pixels", "too_complex"})
+_COUNT_REASONS = frozenset({"no-photos", "too-many-photos"})
 # The messages of these errors are only for the logs, because they contain addresses.
 _OUTAGES: dict[type[MycoflowError], tuple[str, str]] = {
     DatabaseUnavailableError: ("database-unavailable", "The database does not answer. Try again later."),
@@ -86,6 +89,7 @@ _REFUSALS: dict[type[MycoflowError], tuple[int, str]] = {
     UnknownImageError: (404, "unknown-image"),
     UnknownPredictionError: (404, "unknown-prediction"),
     UnknownVersionError: (404, "unknown-version"),
+    BatchLimitError: (409, "too-many-batches"),
     EvaluationSetError: (409, "no-evaluation-set"),
     ImageChangeError: (409, "image-change"),
     LastAdminError: (409, "last-admin"),
@@ -197,9 +201,8 @@ def _of_http(error: HTTPException) -> ProblemError:
 
 def _of_mycoflow(error: MycoflowError) -> ProblemError | None:
     kind = type(error)
-    if isinstance(error, InvalidImageError):
-        status = 413 if error.reason in _TOO_LARGE_REASONS else 415
-        return ProblemError(status, error.reason.replace("_", "-"), str(error))
+    if isinstance(error, InvalidImageError | ArchiveError):
+        return ProblemError(_status_of(error.reason), error.reason.replace("_", "-"), str(error))
     if kind in _OUTAGES:
         return unavailable(*_OUTAGES[kind])
     if kind is AccountBusyError:
@@ -209,6 +212,12 @@ def _of_mycoflow(error: MycoflowError) -> ProblemError | None:
     if kind in _REFUSALS:
         return ProblemError(*_REFUSALS[kind], str(error))
     return None
+
+
+def _status_of(reason: str) -> int:
+    if reason in _TOO_LARGE_REASONS:
+        return 413
+    return 422 if reason in _COUNT_REASONS else 415
 
 
 def _name(location: tuple[int | str, ...]) -> str:

@@ -29,11 +29,17 @@ DELIVERY = Lock([0x616C6572])  # "aler": only its holder sends alerts
 UPKEEP = Lock([0x686F7573])  # "hous": only its holder purges or writes a backup
 RESTORE = Lock([0x72657374])  # "rest": only its holder restores a backup into this database; migrations share it
 _BACKBONE = 0x6261636B  # "back", the first key of a recipe's lock
+_BATCH = 0x62617463  # "batc", the first key of a prediction batch's lock
 
 
 def recipe_lock(recipe: str) -> Lock:
     """Return the lock of a recipe: only its holder builds the backbone of this recipe."""
     return Lock([_BACKBONE, sa.func.hashtext(recipe)])
+
+
+def batch_lock(batch_id: int) -> Lock:
+    """Return the lock of a prediction batch: only its holder makes the predictions of this batch."""
+    return Lock([_BATCH, batch_id])
 
 
 def image_lock(sha256: str) -> Lock:

@@ -1,13 +1,14 @@
 """Where bytes live, images and backbones alike: a local folder, or any S3 store."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Protocol
+from shutil import copyfileobj
+from tempfile import NamedTemporaryFile, TemporaryFile
+from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ml.errors import ImageStoreError, SettingsError
@@ -15,6 +16,9 @@ from ml.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,14 @@ class ObjectStore(Protocol):
     def put(self, key: str, content: bytes) -> None:
         """Store all of content under key, or nothing. An object that is already there is replaced."""
 
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Store all that a file holds from its start, as put does, without reading it into memory."""
+
     def get(self, key: str) -> bytes:
         """The bytes under key. A missing object is an ImageStoreError."""
+
+    def open(self, key: str, scratch: Path) -> IO[bytes]:
+        """The object under key as a file to read in any order; scratch, a folder with space for a copy of it."""
 
     def exists(self, key: str) -> bool:
         """Whether an object lies under key."""
@@ -59,6 +69,11 @@ def report_key(content_sha256: str) -> str:
     return f"reports/{content_sha256}.jpg"
 
 
+def archive_key(batch_id: int) -> str:
+    """The key of the ZIP of a prediction batch."""
+    return f"archives/{batch_id}.zip"
+
+
 def open_object_store(settings: Settings) -> ObjectStore:
     """The store that MYCOFLOW_IMAGE_STORE names. Nothing is connected to or created before the first object.
 
@@ -82,16 +97,27 @@ class FolderStore:
     root: Path
 
     def put(self, key: str, content: bytes) -> None:
+        self._put(key, lambda file: file.write(content))
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        file.seek(0)
+        self._put(key, lambda target: copyfileobj(file, target, _CHUNK_BYTES))
+
+    def _put(self, key: str, write: Callable[[IO[bytes]], object]) -> None:
         path = self.root / key
         with self._translated_errors(f"write {path}"):
             incoming = self.root / ".incoming"
             incoming.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, content, incoming)
+            _write_whole(path, write, incoming)
 
     def get(self, key: str) -> bytes:
         with self._translated_errors(f"read {self.root / key}"):
             return (self.root / key).read_bytes()
+
+    def open(self, key: str, scratch: Path) -> IO[bytes]:
+        with self._translated_errors(f"read {self.root / key}"):
+            return (self.root / key).open("rb")
 
     def exists(self, key: str) -> bool:
         with self._translated_errors(f"look at {self.root / key}"):
@@ -120,11 +146,11 @@ class FolderStore:
             ) from error
 
 
-def _write_whole(path: Path, content: bytes, incoming: Path) -> None:
+def _write_whole(path: Path, write: Callable[[IO[bytes]], object], incoming: Path) -> None:
     """Write beside, force to disk, then rename: a crash or a full disk at any point leaves all or nothing."""
     with NamedTemporaryFile(dir=incoming, delete=False) as file:
         try:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).rename(path)
@@ -155,9 +181,25 @@ class S3Store:
         with self._translated_errors("write", key):
             self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=content)
 
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        file.seek(0)
+        with self._translated_errors("write", key):
+            self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=file)
+
     def get(self, key: str) -> bytes:
         with self._translated_errors("read", key):
             return self.client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+
+    def open(self, key: str, scratch: Path) -> IO[bytes]:
+        file = _open_scratch(scratch)
+        try:
+            with self._translated_errors("read", key):
+                self.client.download_fileobj(self.bucket, self._key(key), file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def exists(self, key: str) -> bool:
         return self.stat(key) is not None
@@ -190,6 +232,17 @@ class S3Store:
                 f"Could not {action} s3://{self.bucket}/{self._key(key)}: {error}. Expected a reachable bucket: check "
                 "MYCOFLOW_IMAGE_STORE, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             ) from error
+
+
+def _open_scratch(folder: Path) -> IO[bytes]:
+    """A file without a name: it goes with its process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return TemporaryFile(dir=folder)
+    except OSError as error:
+        raise ImageStoreError(
+            f"Could not write to {folder}: {error.strerror}. Expected a writable folder with free space."
+        ) from error
 
 
 def s3_client() -> "S3Client":

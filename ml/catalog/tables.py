@@ -603,6 +603,39 @@ feedback = Table(
     schema="logs",
 )
 
+# Photos that an account sent at once, in a ZIP or as addresses.
+prediction_batches = Table(
+    "prediction_batches",
+    metadata,
+    _id(),
+    Column("account_id", BigInteger, ForeignKey("users.accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),  # of the ZIP; empty for addresses
+    Column("is_ready", Boolean, nullable=False),  # false while its ZIP is on its way into the store
+    Column("has_archive", Boolean, nullable=False),  # its ZIP is in the store, until all photos are done
+    Column("is_cancelled", Boolean, nullable=False, server_default=text("false")),
+    _at("created_at"),
+    Column("served_at", DateTime(timezone=True)),  # when its turn began last
+    Column("finished_at", DateTime(timezone=True)),
+    schema="logs",
+)
+
+batch_photos = Table(
+    "batch_photos",
+    metadata,
+    _id(),
+    Column("batch_id", BigInteger, ForeignKey("logs.prediction_batches.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, in the order of the ZIP or of the addresses
+    Column("name", Text, nullable=False),  # the name in the ZIP, or the address
+    Column("entry", Integer),  # its place in the ZIP
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),  # PhotoState of ml.serving
+    Column("problem", Text),  # the kind of problem, if it failed
+    Column("tries", SmallInteger, nullable=False, server_default=text("0")),
+    Column("prediction_id", BigInteger, ForeignKey("logs.predictions.id", ondelete="SET NULL")),
+    Column("done_at", DateTime(timezone=True)),
+    UniqueConstraint("batch_id", "number"),
+    schema="logs",
+)
+
 # What waits for a reviewer. Only triggers write it; the function training.refresh_review_entries says when.
 review_entries = Table(
     "review_entries",

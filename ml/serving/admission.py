@@ -6,9 +6,12 @@ A server needs more threads than places, so that a thread is free to refuse requ
 import heapq
 import itertools
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
 
 from ml.backbones.cpus import usable_cpus
 from ml.deadlines import Deadline
@@ -75,11 +78,16 @@ class Places:
         self._per_account = per_account
         self._lock = threading.Lock()
         self._held: Counter[int | None] = Counter()
+        self._left_at = float("-inf")
 
     @property
     def in_use(self) -> int:
         """Return the number of places in use."""
         return self._held.total()
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Return whether nobody has held a place for some seconds."""
+        return not self.in_use and time.monotonic() - self._left_at >= seconds
 
     @contextmanager
     def hold(self, account_id: int | None) -> Iterator[None]:
@@ -100,8 +108,27 @@ class Places:
             yield
         finally:
             with self._lock:
+                self._left_at = time.monotonic()
                 self._held[account_id] -= 1
                 self._held += Counter()  # forgets accounts without a place
+
+
+class Admission(Protocol):
+    """What a prediction needs to be let in."""
+
+    @property
+    def decoding(self) -> ConcurrencyLimit:
+        """Return the slots for decoding."""
+
+    @property
+    def computing(self) -> ConcurrencyLimit:
+        """Return the slots for computing."""
+
+    def admit(self, account_id: int | None = None) -> AbstractContextManager[None]:
+        """Hold a place for a prediction during the block."""
+
+    def fetch(self, account_id: int | None) -> AbstractContextManager[None]:
+        """Hold a place for a fetch during the block."""
 
 
 class AdmissionControl:
@@ -136,3 +163,37 @@ class AdmissionControl:
     def fetch(self, account_id: int | None) -> AbstractContextManager[None]:
         """Hold a place for a fetch during the block; see `Places.hold`."""
         return self._fetches.hold(account_id)
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Return whether no prediction has been in progress for some seconds."""
+        return self._predictions.is_quiet(seconds)
+
+
+@dataclass(frozen=True)
+class BackgroundAdmission:
+    """Lets one thread predict in the background. It takes no place from requests, and lets them go first.
+
+    Args: shared, the admission of the requests; wait_for_requests, called before each prediction that is computed.
+    """
+
+    shared: AdmissionControl
+    wait_for_requests: Callable[[], None]
+
+    @property
+    def decoding(self) -> ConcurrencyLimit:
+        """Return the slots for decoding."""
+        return self.shared.decoding
+
+    @property
+    def computing(self) -> ConcurrencyLimit:
+        """Return the slots for computing."""
+        return self.shared.computing
+
+    def admit(self, _account_id: int | None = None) -> AbstractContextManager[None]:
+        """Let the only thread in, after the requests that are under way."""
+        self.wait_for_requests()
+        return nullcontext()
+
+    def fetch(self, _account_id: int | None) -> AbstractContextManager[None]:
+        """Let the only thread fetch."""
+        return nullcontext()

@@ -15,7 +15,7 @@ from ml.catalog.object_store import image_key
 from ml.deadlines import Deadline
 from ml.errors import TargetRefusedError, UnknownHostError
 from ml.ingest.fetch import fetch_image
-from ml.serving.admission import AdmissionControl
+from ml.serving.admission import Admission
 from ml.serving.harvesting import Harvester
 from ml.serving.loaded_model import LoadedModel
 from ml.serving.prediction_store import Prediction, PredictionStore
@@ -41,7 +41,7 @@ class Predictor:
     """
 
     settings: Settings
-    admission: AdmissionControl
+    admission: Admission
     catalog: Catalog
     model: LoadedModel
     account_id: int

@@ -11,6 +11,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import drop_image, is_not_erased
 from ml.catalog.locks import UPKEEP, image_lock, lock_membership
 from ml.catalog.logs.events import write_event
+from ml.catalog.logs.prediction_batches import delete_batches_of, forget_photo_names
 from ml.catalog.object_store import image_key
 from ml.catalog.tables import (
     annotations,
@@ -37,8 +38,11 @@ def erase_owner(catalog: Catalog, account: Account, actor: str) -> None:
 
     Args: actor, who erases it, for the audit log.
     Raises: LastAdminError, it is the last enabled admin; UnknownAccountError, it was erased already;
-        DatabaseUnavailableError.
+        ImageStoreError, a ZIP of its batches cannot be deleted now; DatabaseUnavailableError.
     """
+    with catalog.begin() as connection:
+        demand_other_admin(connection, account)
+    delete_batches_of(catalog, account.id)  # with the files in the store, which no row names afterwards
     with catalog.begin() as connection:
         erase_account(connection, account)
         write_event(connection, "account.erased", actor, {"account": actor_name(account)})
@@ -168,9 +172,11 @@ def _delete_photo(catalog: Catalog, sha256: str) -> None:
 
 
 def _unlink(connection: sa.Connection, sha256: str, account_id: int | None = None) -> None:
-    """Remove the link of a photo to an account, or if None to all accounts, and the names that they typed for it."""
+    """Remove the link of a photo to an account, or if None to all accounts, and the names that they gave it."""
     of_item = sa.select(results.c.id).where(results.c.item_id == sha256)
     asked = sa.select(predictions.c.id).where(predictions.c.result_id.in_(of_item))
+    of_batches = asked if account_id is None else asked.where(predictions.c.account_id == account_id)
+    forget_photo_names(connection, of_batches)
     for table, is_of_photo in (
         (feedback, feedback.c.prediction_id.in_(asked)),
         (predictions, predictions.c.result_id.in_(of_item)),

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.items.item_records import is_only_predicted
 from ml.catalog.locks import UPKEEP, lock_membership
+from ml.catalog.logs.prediction_batches import ARRIVING
 from ml.catalog.tables import (
     attempts,
     backbones,
@@ -24,6 +25,7 @@ from ml.catalog.tables import (
     items,
     metadata,
     photo_vectors,
+    prediction_batches,
     predictions,
     results,
     review_entries,
@@ -156,6 +158,14 @@ def old_events(connection: sa.Connection, days: int) -> Amount:
 def forget_events(connection: sa.Connection, days: int) -> Amount:
     """Delete these events."""
     return Amount(connection.execute(sa.delete(events).where(_is_before(events.c.happened_at, days))).rowcount)
+
+
+def old_batches(connection: sa.Connection, days: int) -> list[int]:
+    """Return the prediction batches that are older than some days, or whose ZIP never arrived in the store."""
+    is_interrupted = ~prediction_batches.c.is_ready & (prediction_batches.c.created_at < sa.func.now() - ARRIVING)
+    is_old = _is_before(prediction_batches.c.created_at, days)
+    query = sa.select(prediction_batches.c.id).where(is_old | is_interrupted)
+    return list(connection.scalars(query.order_by(prediction_batches.c.id)))
 
 
 def is_training(connection: sa.Connection) -> bool:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ml.app import Workspace, known_runs
 from ml.catalog import locks
+from ml.catalog.logs.prediction_batches import delete_batch
 from ml.catalog.models import journal, model_versions
-from ml.catalog.object_store import ObjectStore, backbone_key, image_key
+from ml.catalog.object_store import ObjectStore, archive_key, backbone_key, image_key
 from ml.catalog.shadows.shadow_records import count_old_answers, forget_old_shadows
 from ml.registry.mlflow_registry import RegisteredVersion
 from ml.upkeep import forgetting
@@ -55,6 +56,7 @@ def _steps(workspace: Workspace, is_dry_run: bool) -> Iterator[Removal]:
     older = f"older than {settings.retention_days_logs} days"
     yield Removal("predictions without feedback", older, _purge_predictions(workspace, is_dry_run))
     yield Removal("events", older, _purge_events(workspace, is_dry_run))
+    yield Removal("prediction batches", f"{older}, or interrupted", _purge_batches(workspace, is_dry_run))
     decided = f"decided more than {settings.retention_days_images} days ago"
     yield Removal("answers of challengers in shadow", decided, _purge_shadows(workspace, is_dry_run))
     days = f"not asked for in {settings.retention_days_images} days"
@@ -109,6 +111,18 @@ def _purge_events(workspace: Workspace, is_dry_run: bool) -> Amount:
     act = forgetting.old_events if is_dry_run else forgetting.forget_events
     with workspace.catalog.begin() as connection:
         return act(connection, workspace.settings.retention_days_logs)
+
+
+def _purge_batches(workspace: Workspace, is_dry_run: bool) -> Amount:
+    """Delete old batches with their ZIPs. Their predictions have ages of their own."""
+    catalog, days = workspace.catalog, workspace.settings.retention_days_logs
+    with catalog.begin() as connection:
+        batch_ids = forgetting.old_batches(connection, days)
+    sizes = [facts.byte_count for facts in map(catalog.store.stat, map(archive_key, batch_ids)) if facts is not None]
+    if not is_dry_run:
+        for batch_id in batch_ids:
+            delete_batch(catalog, batch_id)
+    return Amount(len(batch_ids), sum(sizes))
 
 
 def _unused_versions(workspace: Workspace) -> list[RegisteredVersion]:

@@ -165,9 +165,21 @@ def reviewed(catalog: Catalog, app: Flask, token: str, png: Png) -> Known:
 
 
 @pytest.fixture
+def batches(catalog: Catalog, app: Flask, token: str) -> list[int]:
+    """Batches of the caller, all of them cancelled, so that another one may be sent."""
+    client, ids = app.test_client(), []
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    for _ in range(20):  # some are deleted
+        sent: Any = client.post("/prediction-batches", json={"urls": ["https://example.org/photo.png"]})
+        ids.append(sent.json["id"])
+        assert client.post(f"/prediction-batches/{ids[-1]}/cancel").status_code == 200
+    return ids
+
+
+@pytest.fixture
 def known(
     app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png,
-    reviewed: Known,
+    reviewed: Known, batches: list[int],
 ) -> Known:  # fmt: skip
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
     others = [f"client-{number}" for number in range(50)]  # some are erased
@@ -184,6 +196,8 @@ def known(
         "query.file": [photo],
         "body.url": [photo],
         "path.prediction_id": [prediction["id"]],
+        "path.prediction_batch_id": batches,
+        "body.urls[*]": [photo],
         "query.class": CLASSES,
         "path.sha256": [*ingested, prediction_sha256],
         "body.corrected_label": CLASSES,

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Flask, Request, request
+from flask import Flask, request
 from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.datastructures.structures import iter_multi_items
 
+from webapi.access.large_uploads import UploadingRequest
 from webapi.problems import ProblemError
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -24,7 +25,7 @@ class _Parameters(ImmutableMultiDict[str, Any]):
         super().__init__([(name.lower(), value) for name, value in iter_multi_items(mapping or ())])
 
 
-class FoldedRequest(Request):
+class FoldedRequest(UploadingRequest):
     """A request whose parameter names may be in any case."""
 
     parameter_storage_class = _Parameters

@@ -27,6 +27,4 @@ def current_predictor(model: LoadedModel) -> Predictor:
 
 def count_answer(prediction: Prediction) -> None:
     """Count an answer in the metrics."""
-    answer = prediction.answer
-    metrics = application_state.current().metrics.predictions
-    metrics.count_answer(answer.top_class or "", answer.confidence, prediction.is_cached)
+    application_state.current().metrics.predictions.count_prediction(prediction)

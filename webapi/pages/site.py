@@ -16,6 +16,7 @@ from webapi.pages.page_views import (
     static_files,
 )
 from webapi.pages.page_views.dashboard import dashboard_pages
+from webapi.pages.page_views.many_photos import batch_pages, many_pages
 from webapi.pages.page_views.model_choice import promotion_pages, training_pages, version_pages
 from webapi.pages.page_views.shadow import shadow_pages
 from webapi.pages.page_words import languages, template_words
@@ -35,6 +36,8 @@ def init_app(app: Flask) -> None:
         login_pages,
         naming_pages,
         answer_pages,
+        many_pages,
+        batch_pages,
         class_pages,
         own_photo_pages,
         account_pages,

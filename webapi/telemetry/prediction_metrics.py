@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ml.data.feedback import Verdict
 from ml.serving.admission import AdmissionControl
 from ml.serving.answering import Stage
+from ml.serving.prediction_store import Prediction
 
 _STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -60,6 +61,10 @@ class PredictionMetrics:
     def observe_stage(self, stage: Stage, seconds: float) -> None:
         """Record the duration of a stage for one image."""
         self._stages.labels(stage).observe(seconds)
+
+    def count_prediction(self, prediction: Prediction) -> None:
+        """Count the answer of a prediction."""
+        self.count_answer(prediction.answer.top_class or "", prediction.answer.confidence, prediction.is_cached)
 
     def count_answer(self, name: str, confidence: float, is_cached: bool) -> None:
         """Count an answer.

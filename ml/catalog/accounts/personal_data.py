@@ -10,10 +10,12 @@ from ml.catalog.database import Catalog
 from ml.catalog.tables import (
     accounts,
     annotations,
+    batch_photos,
     events,
     feedback,
     harvests,
     images,
+    prediction_batches,
     predictions,
     promotions,
     results,
@@ -46,6 +48,17 @@ _OF_PREDICTION = _kind(
     predictions.c.is_cached,
     predictions.c.requested_at,
 )
+
+_OF_BATCH = sa.select(
+    batch_photos.c.id,
+    batch_photos.c.batch_id,
+    batch_photos.c.number,
+    batch_photos.c.name,
+    batch_photos.c.state,
+    batch_photos.c.problem,
+    batch_photos.c.prediction_id,
+    batch_photos.c.done_at,
+).select_from(batch_photos.join(prediction_batches))
 
 # Maintenance mode is not here: each switch is an event too.
 KINDS = {
@@ -82,6 +95,15 @@ KINDS = {
         review_decisions.c.decided_at,
         review_decisions.c.undone_at,
     ),
+    "prediction_batches": _kind(
+        prediction_batches.c.account_id,
+        prediction_batches.c.id,
+        prediction_batches.c.name,
+        prediction_batches.c.is_cancelled,
+        prediction_batches.c.created_at,
+        prediction_batches.c.finished_at,
+    ),
+    "batch_photos": Kind(_OF_BATCH, batch_photos.c.id, prediction_batches.c.account_id),
     "photos": _kind(
         images.c.account_id,
         images.c.sha256.label("image_sha256"),

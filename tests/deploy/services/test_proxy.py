@@ -148,6 +148,18 @@ def test_too_large_an_upload_is_refused(ask: Any, tmp_path: Path) -> None:
     assert ask("localhost", "/predictions", *body, f"@{tmp_path / 'small'}").stdout.startswith("HTTP/2 200")
 
 
+def test_only_many_photos_at_once_may_be_large_and_take_long(ask: Any, tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(bytes(8_000_000))
+    body = ("-H", "Expect:", "--data-binary", f"@{tmp_path / 'archive'}", "--limit-rate", "3M")
+    for path in ("/many", "/prediction-batches"):
+        started = time.monotonic()
+        assert ask("localhost", path, *body).stdout.startswith("HTTP/2 200")
+        assert time.monotonic() - started > UPLOAD_SECONDS
+        assert not ask("localhost", path, "-X", "PUT", *body).stdout.startswith("HTTP/2 200")
+    for path in ("/many/1", "/prediction-batches/1/cancel", "/"):
+        assert not ask("localhost", path, *body).stdout.startswith("HTTP/2 200")
+
+
 @pytest.mark.parametrize("name", ["airflow.localhost", "mlflow.localhost", "grafana.localhost"])
 def test_each_application_has_a_name_and_keeps_its_own_login(ask: Any, name: str) -> None:
     answer = ask(name, "/page", "-H", "Authorization: Bearer token").stdout

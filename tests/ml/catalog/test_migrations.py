@@ -25,7 +25,16 @@ from ml.catalog.models.backbone_records import find_backbone_by_recipe
 from ml.catalog.models.evaluations import latest_evaluation
 from ml.catalog.models.training_failures import last_failure
 from ml.catalog.snapshots.stored_snapshots import load_snapshot
-from ml.catalog.tables import attempts, backbones, images, item_classes, metadata, training_failures
+from ml.catalog.tables import (
+    attempts,
+    backbones,
+    class_recalls,
+    images,
+    item_classes,
+    metadata,
+    monitorings,
+    training_failures,
+)
 from ml.data.evaluation_sets import current_evaluation_set, load_evaluation_set
 from ml.data.membership import State, read_states
 from ml.errors import DatabaseUnavailableError, SchemaVersionError, SettingsError
@@ -527,3 +536,28 @@ def test_roles_get_a_login_only_where_a_password_is_set(settings: Settings) -> N
             .all()
         )
     assert logins == {"web": False, "grafana_ro": True}
+
+
+def test_what_is_drawn_of_former_nights_gets_typed_columns(older: Callable[[int, str], Settings]) -> None:
+    rows = """
+        INSERT INTO training.model_versions (version, mlflow_run_id, backbone_id, classes, image_size, precision)
+        VALUES (1, 'run', 'b\\:1', '{a, b}', 32, 'fp32');
+        INSERT INTO training.evaluation_sets (content_sha256) VALUES ('set');
+        INSERT INTO training.evaluations
+            (model_version, evaluation_set_version, part, is_deciding, image_count, main_figure, per_class)
+        SELECT 1, version, 'recent', is_deciding, 10, 0.9, jsonb_build_object(
+            'a', jsonb_build_object('image_count', 10.0, 'recall', 0.75),
+            'b', jsonb_build_object('image_count', 0.0, 'recall', 0.0))
+        FROM training.evaluation_sets, unnest(ARRAY[true, false]) AS is_deciding;
+        INSERT INTO training.monitorings (model_version, evaluation_set_version, main_figure, new_images_human,
+            new_images_harvested, is_retraining_requested, reasons, figures)
+        SELECT 1, version, 0.9, 0, 0, false, '{}', figures::jsonb FROM training.evaluation_sets,
+            unnest(ARRAY['{}', jsonb_build_object('calibration_error', 0.04)::text]) AS figures;
+    """
+    settings = older(23, rows)
+    migrate(settings)
+    with open_catalog(settings) as catalog, catalog.begin() as connection:
+        recalls = sa.select(class_recalls.c.class_name, class_recalls.c.image_count, class_recalls.c.recall)
+        assert connection.execute(recalls).all() == [("a", 10, 0.75)]
+        errors = connection.execute(sa.select(monitorings.c.calibration_error).order_by(monitorings.c.id))
+        assert errors.scalars().all() == [None, 0.04]

@@ -55,6 +55,23 @@ def test_what_is_put_is_got(store: ObjectStore) -> None:
     assert store.get(KEY) == b"bytes"
 
 
+def test_a_file_is_put_whole_and_read_in_any_order(store: ObjectStore, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(bytes(3_000_000) + b"the end")
+        store.put_file("archives/1.zip", file)  # from its start, wherever it was read to
+    facts = store.stat("archives/1.zip")
+    assert facts is not None
+    assert facts.byte_count == 3_000_007
+    with store.open("archives/1.zip", tmp_path / "scratch") as stored:
+        stored.seek(3_000_000)
+        assert stored.read() == b"the end"
+        stored.seek(0)
+        assert stored.read(3) == bytes(3)
+    assert not (tmp_path / "scratch").exists() or list((tmp_path / "scratch").iterdir()) == []
+    with pytest.raises(ImageStoreError, match=r"archives/2\.zip"):
+        store.open("archives/2.zip", tmp_path / "scratch")
+
+
 def test_putting_again_replaces(store: ObjectStore) -> None:
     store.put(KEY, b"old")
     store.put(KEY, b"new")

@@ -5,12 +5,16 @@ import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from ml.catalog.accounts.personal_data import KINDS
-from ml.catalog.tables import accounts, maintenance, metadata, predictions, tokens
+from ml.catalog.tables import accounts, maintenance, metadata, prediction_batches, predictions, tokens
 
 _NAMES_OF_ACCOUNTS = ("account_id", "given_by", "decided_by", "said_by", "actor")
 _ELSEWHERE = {
     tokens.c.token_sha256,  # a secret
     predictions.c.result_id,  # the export has the photo and the version of this result
+    # How far the service is with a batch.
+    prediction_batches.c.is_ready,
+    prediction_batches.c.has_archive,
+    prediction_batches.c.served_at,
     *maintenance.c,  # each switch is an event too
 }
 

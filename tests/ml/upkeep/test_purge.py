@@ -25,11 +25,13 @@ from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
 from ml.catalog.items.texts import read_text
 from ml.catalog.logs.events import write_event
+from ml.catalog.logs.prediction_batches import NewPhoto, add_prediction_batch, start_batch
 from ml.catalog.logs.results import save_prediction, save_result
 from ml.catalog.models import attempts
 from ml.catalog.models.backbone_records import StoredBackbone, save_backbone
-from ml.catalog.object_store import FolderStore, backbone_key, image_key
+from ml.catalog.object_store import FolderStore, archive_key, backbone_key, image_key
 from ml.catalog.tables import (
+    accounts,
     annotations,
     backbones,
     copy_hashes,
@@ -40,6 +42,7 @@ from ml.catalog.tables import (
     images,
     items,
     metadata,
+    prediction_batches,
     predictions,
     results,
     texts,
@@ -437,3 +440,29 @@ def test_the_files_of_a_dead_backbone_go(workspace: Workspace) -> None:
     assert not workspace.catalog.store.exists(backbone_key(sha256))
     with workspace.catalog.begin() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(backbones)).scalar_one() == 0
+
+
+def test_old_and_interrupted_batches_of_photos_go_with_their_zips(workspace: Workspace) -> None:
+    catalog, content = workspace.catalog, b"a ZIP"
+    with catalog.begin() as connection:
+        account = {"login": "ada", "password_hash": "x", "role": "user"}
+        account_id = connection.execute(sa.insert(accounts).values(account).returning(accounts.c.id)).scalar_one()
+        new, arriving, old, interrupted = (
+            add_prediction_batch(connection, account_id, "a.zip", [NewPhoto("a.png", 0)], has_archive=True)
+            for _ in range(4)
+        )
+        start_batch(connection, new)
+        start_batch(connection, old)
+        for batch_id, ago in ((old, LONG_AGO), (interrupted, timedelta(hours=2))):
+            change = sa.update(prediction_batches).where(prediction_batches.c.id == batch_id)
+            connection.execute(change.values(created_at=sa.func.now() - ago))
+    for batch_id in (new, arriving, old, interrupted):
+        catalog.store.put(archive_key(batch_id), content)
+    said = amounts(purge_workspace(workspace, is_dry_run=True))
+    assert said["prediction batches"] == Amount(2, 2 * len(content))
+    assert amounts(purge_workspace(workspace, is_dry_run=False)) == said
+    with catalog.begin() as connection:
+        left = connection.scalars(sa.select(prediction_batches.c.id).order_by(prediction_batches.c.id)).all()
+    assert left == [new, arriving]
+    stored = [catalog.store.exists(archive_key(each)) for each in (new, arriving, old, interrupted)]
+    assert stored == [True, True, False, False]

@@ -29,7 +29,14 @@ def settings(settings: Settings, photo_host: str) -> Settings:
 
 
 # A value of each parameter of a path.
-FILLED = {"prediction_id": 1, "batch_id": 1, "sha256": "0" * 64, "queue": "waiting", "login": "nobody"}
+FILLED = {
+    "prediction_batch_id": "1",
+    "prediction_id": 1,
+    "batch_id": 1,
+    "sha256": "0" * 64,
+    "queue": "waiting",
+    "login": "nobody",
+}
 
 
 def operations(app: Flask) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -64,7 +71,7 @@ def test_a_field_that_a_form_does_not_have_is_refused_by_name(app: Flask, admin:
             answer = admin.open(path, method=method, data={"Surely_Unknown": "1"}, content_type=kind)
             assert detail(answer)[0] == 422
             assert detail(answer)[1].startswith("surely_unknown: expected ")
-    assert sorted(tried) == ["/finetune", "/predictions"]
+    assert sorted(tried) == ["/finetune", "/prediction-batches", "/predictions"]
     answer = admin.post(
         "/predictions", data={"file": (io.BytesIO(b"x"), "x.png"), "photo": (io.BytesIO(b"x"), "y.png")}
     )

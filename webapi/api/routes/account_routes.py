@@ -91,6 +91,29 @@ class DecisionData(BaseModel):
     undone_at: datetime | None
 
 
+class SentBatchData(BaseModel):
+    """Photos that the account sent at once: the name of the ZIP, or nothing for URLs."""
+
+    id: int
+    name: str
+    is_cancelled: bool
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class NamedPhotoData(BaseModel):
+    """A photo of such a batch: its name in the ZIP, or its URL."""
+
+    id: int
+    batch_id: int
+    number: int
+    name: str
+    state: str
+    problem: str | None
+    prediction_id: int | None
+    done_at: datetime | None
+
+
 class PhotoData(BaseModel):
     """A stored photo that the account sent first."""
 
@@ -159,6 +182,8 @@ class PersonalData(BaseModel):
     feedback: list[FeedbackData]
     labels: list[LabelData]
     decisions: list[DecisionData]
+    prediction_batches: list[SentBatchData]
+    batch_photos: list[NamedPhotoData]
     photos: list[PhotoData]
     harvests: list[HarvestData]
     promotions: list[PromotionData]

@@ -112,6 +112,45 @@ _BY_SLUG = {
         _("Somebody was faster"),
         _("Another reviewer decided about these photos first, and that stands. The page shows what is left."),
     ),
+    "missing-archive": Words(_("There are no photos yet"), _("Choose a ZIP, or write addresses of photos.")),
+    "not-a-zip": Words(
+        _("This file could not be read as a ZIP"),
+        _("Pack the photos again, as a ZIP without a password, then send that."),
+    ),
+    "no-photos": Words(
+        _("There is nothing to name"),
+        _("The ZIP has no files. Put photos into it, then send it again."),
+    ),
+    "too-many-photos": Words(
+        _("Too many photos for one batch"),
+        _("A batch may have up to 1000. Divide them, and send one part after the other."),
+    ),
+    "too-many-batches": Words(
+        _("Two of your batches are under way"),
+        _("Wait until one of them is done, or cancel it. Then send the next one."),
+    ),
+    "unsafe-name": Words(
+        _("Its name leads out of the ZIP"),
+        _("Pack the photos again, from a folder of your own."),
+    ),
+    "no-file": Words(_("This is a link, not a photo"), _("Put the photo itself into the ZIP.")),
+    "encrypted": Words(_("It has a password"), _("Pack the photos again, without a password.")),
+    "other-compression": Words(
+        _("It is packed in a rare way"),
+        _("Pack the photos again, with the usual settings of your program."),
+    ),
+    "damaged-entry": Words(
+        _("It is damaged in the ZIP"),
+        _("Pack the photo again. If that fails too, the original may be damaged."),
+    ),
+    "nested-archive": Words(
+        _("This is an archive, not a photo"),
+        _("Unpack it, and put its photos into the ZIP themselves."),
+    ),
+    "archive-lost": Words(
+        _("The ZIP is gone"),
+        _("It was deleted before this photo had its turn. Send the photo again."),
+    ),
     "unknown-version": Words(
         _("There is no such version"),
         _("It may have been deleted in MLflow. The list of models shows what there is."),
@@ -202,10 +241,19 @@ _FAULT = Words(
     _("The service has a fault"),
     _("Nothing you did caused this. Try again; if it happens again, tell an admin the number below."),
 )
+_FAILED = Words(
+    _("The service failed at this photo"),
+    _("Send it again. If that fails too, tell an admin."),
+)
 _UNAVAILABLE = Words(
     _("This does not work right now"),
     _("Try again in a few minutes."),
 )
+
+
+def words_of_kind(slug: str) -> Words:
+    """Return the words for a kind of problem that a photo of a batch had."""
+    return _BY_SLUG.get(slug, _FAILED)
 
 
 def find_words(problem: ProblemError) -> Words:

@@ -28,6 +28,7 @@ def init_app(app: Flask) -> None:
         how_sure=how_sure,
         said=say_opinion,
         role_words=role_words,
+        batch_state=batch_state,
         navigation=navigation,
         request_id=current_request_id,
         languages=LANGUAGES,
@@ -41,6 +42,7 @@ def navigation() -> list[tuple[str, str]]:
     models = [("versions.show_versions", str(_("Models")))]
     return [
         ("naming.show_naming", str(_("Name a photo"))),
+        ("many.show_many", str(_("Many photos"))),
         ("own_photos.show_photos", str(_("My photos"))),
         *(reviews if has_role(current_account(), "expert") else []),
         *(models if has_role(current_account(), "admin") else []),
@@ -51,6 +53,11 @@ def navigation() -> list[tuple[str, str]]:
 def role_words(role: str) -> str:
     """Return a role in the reader's language."""
     return str({"user": _("user"), "expert": _("expert"), "admin": _("admin")}[role])
+
+
+def batch_state(state: str) -> str:
+    """Return what a batch does in the reader's language."""
+    return str({"working": _("under way"), "finished": _("done"), "cancelled": _("cancelled")}[state])
 
 
 def attributes_of(field: Field, hint: str, more: dict[str, object]) -> dict[str, object]:

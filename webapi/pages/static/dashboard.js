@@ -5,6 +5,7 @@ import uPlot from "./vendor/uplot.esm.js";
 const GAP = 50 * 3600; // seconds: between two nights that are further apart, one is missing, and the line breaks
 const HEIGHT = 230;
 const MARKS = { promotion: "▲", rollback: "▼", external: "◆" };
+const WHOLE = [1, 2, 5].flatMap((first) => Array.from({ length: 9 }, (_, power) => first * 10 ** power)).sort((one, other) => one - other);
 const DASHES = [[], [8, 4], [2, 3], [8, 3, 2, 3]]; // colours are not all that tells lines apart
 const form = document.getElementById("choice");
 const state = document.getElementById("state");
@@ -61,7 +62,7 @@ function describeLine({ look, label, colour }, unit, raw, number, colours) {
   const stroke = colours.lines[colour - 1];
   const value = (_plot, _value, _series, place) => write(unit, place == null ? null : raw[place]);
   const looks = {
-    line: { stroke, width: 2, dash: DASHES[colour - 1] },
+    line: { stroke, width: 2, dash: DASHES[colour - 1], points: { size: 5, fill: stroke } },
     edge: { stroke: `${stroke}80`, width: 1, points: { show: false } },
     dots: { stroke, width: 0, paths: () => null, points: { show: true, size: 9, fill: stroke } },
     bar: { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars({ size: [0.8, 40, 1] }), points: { show: false } },
@@ -161,7 +162,7 @@ function describePlot(chart, width, colours) {
     },
     axes: [
       { ...axis, values: writeTicks, space: 70 },
-      { ...axis, size: 60, values: (_plot, splits) => splits.map((value) => ticks[chart.unit].format(value)) },
+      { ...axis, size: 60, ...(chart.unit === "count" ? { incrs: WHOLE } : {}), values: (_plot, splits) => splits.map((value) => ticks[chart.unit].format(value)) },
     ],
     series: [{ label: form.dataset.time, value: (_plot, moment) => (moment == null ? "–" : time.format(moment * 1000)) }, ...(isStacked ? lines.reverse() : lines)],
     bands: findBand(chart.lines, level ? 2 : 1, colours),
@@ -223,8 +224,8 @@ async function read() {
 nameZone();
 try {
   answer = await read();
-  for (const element of document.querySelectorAll(".scripted[hidden]")) element.hidden = false;
   drawAll();
+  for (const element of document.querySelectorAll(".scripted[hidden]")) element.hidden = !plots.length;
 } catch {
   state.textContent = form.dataset.offline;
 }

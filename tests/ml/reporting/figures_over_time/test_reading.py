@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ml.catalog.database import Catalog
 from ml.catalog.images.label_origins import NewImages
 from ml.catalog.models.evaluations import save_monitoring
-from ml.catalog.tables import evaluations, feedback, items, predictions, promotions, results
+from ml.catalog.tables import class_recalls, evaluations, feedback, items, predictions, promotions, results
 from ml.confidence.estimation import share_of
 from ml.reporting.figures_over_time.reading import FiguresOverTime, read_balance, read_figures
 from ml.reporting.figures_over_time.spans import Span
@@ -184,6 +184,18 @@ def test_one_night_has_its_figures_and_an_unmeasured_calibration(
     assert figures.new_images.columns == {"human": (7, 7), "harvested": (2, 2)}
     assert figures.calibration.columns["calibration_error"] == (None, pytest.approx(0.04))
     assert figures.calibration.columns["calibration_error_high"] == (None, pytest.approx(0.06))
+
+
+def test_a_task_without_recalls_has_none_to_draw(catalog: Catalog, add_champion: Callable[..., None]) -> None:
+    add_champion(1, 0.9)
+    with catalog.begin() as connection:
+        row = dict(connection.execute(sa.select(evaluations).where(evaluations.c.is_deciding)).mappings().one())
+        del row["id"], row["evaluated_at"]
+        per_class = {"b": {"image_count": 3.0}, "c": {"image_count": 3.0, "recall": None}}
+        connection.execute(sa.insert(evaluations).values({**row, "per_class": per_class}))
+        connection.execute(sa.insert(evaluations).values({**row, "per_class": {}}))
+        names = connection.execute(sa.select(class_recalls.c.class_name)).scalars().all()
+    assert names == ["b"]
 
 
 def test_three_years_of_nights_are_read_in_few_queries_that_aggregate(catalog: Catalog) -> None:

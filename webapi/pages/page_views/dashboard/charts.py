@@ -84,7 +84,7 @@ class Chart(BaseModel):
             return ""
         if self.unit == "share":
             return write_percent(value)
-        return str(format_decimal(value, "#,##0" if self.unit == "count" else "#,##0.0000"))
+        return str(format_decimal(value, "#,##0" if self.unit == "count" else "#,##0.####"))
 
     def _sum_up(self, line: Line) -> str:
         known = [value for value in self.columns[line.key] if value is not None]

@@ -17,7 +17,8 @@ ALTER TABLE training.monitorings
         GENERATED ALWAYS AS ((figures ->> 'calibration_error_high')::double precision) STORED;
 """
 
-# Only a trigger writes the table. A class without images is left out: its recall is 0 by definition.
+# Only a trigger writes the table. A class without images is left out: its recall is 0 by definition. So is a class of a
+# task that measures no recall.
 RECALLS = """
 CREATE TABLE training.class_recalls (
     class_name text,
@@ -36,7 +37,8 @@ BEGIN
     SELECT each.label, added.evaluated_at, added.id, added.model_version,
         (each.figures ->> 'image_count')::double precision::integer, (each.figures ->> 'recall')::double precision
     FROM added, jsonb_each(added.per_class) AS each (label, figures)
-    WHERE added.is_deciding AND (each.figures ->> 'image_count')::double precision >= 1;
+    WHERE added.is_deciding AND (each.figures ->> 'image_count')::double precision >= 1
+        AND each.figures ->> 'recall' <> '';
     RETURN NULL;
 END $$;
 
@@ -47,7 +49,7 @@ INSERT INTO training.class_recalls (class_name, evaluated_at, evaluation_id, mod
 SELECT each.label, evaluated_at, id, model_version,
     (each.figures ->> 'image_count')::double precision::integer, (each.figures ->> 'recall')::double precision
 FROM training.evaluations, jsonb_each(per_class) AS each (label, figures)
-WHERE is_deciding AND (each.figures ->> 'image_count')::double precision >= 1;
+WHERE is_deciding AND (each.figures ->> 'image_count')::double precision >= 1 AND each.figures ->> 'recall' <> '';
 """
 
 GRANTS = "GRANT SELECT ON training.class_recalls TO web, training, grafana_ro;"

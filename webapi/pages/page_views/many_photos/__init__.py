@@ -1,0 +1,1 @@
+"""Name many photos at once."""

@@ -182,7 +182,8 @@ def test_the_prediction_service_starts_runs_and_sees_no_connection(
 def test_the_prediction_service_follows_its_runs_and_answers_what_waits(
     airflow: Any, api: Callable[..., requests.Response], variables: dict[str, str]
 ) -> None:
-    client = AirflowClient(f"http://127.0.0.1:{airflow.port('8080')}", "web", variables["AIRFLOW_WEB_PASSWORD"])
+    address = f"http://127.0.0.1:{airflow.port('8080')}"
+    client = AirflowClient(address, "web", variables["AIRFLOW_WEB_PASSWORD"], seconds_per_answer=60)
     run = client.trigger("question", {})
     (waiting,) = wait_for(lambda: [each for each in client.waiting_approvals() if each.run_id == run.dag_run_id])
     assert (waiting.options, waiting.subject) == (["yes", "no"], "May it?")
@@ -192,13 +193,11 @@ def test_the_prediction_service_follows_its_runs_and_answers_what_waits(
     wait_for(lambda: (found := client.find_run("question", run.dag_run_id)) and found.is_finished)
     assert {task.task_id: task.state for task in client.task_states(run)} == {"approval": "success", "told": "success"}
     told = api("GET", f"dags/question/dagRuns/{run.dag_run_id}/taskInstances/told/xcomEntries/return_value").json()
-    assert json.loads(told["value"].replace("'", '"')) == {"answered_by": "account:7"}
+    assert told["value"] == {"answered_by": "account:7"}
     assert client.find_run("question", "unknown") is None
 
 
-def test_people_see_how_the_model_is_and_the_prediction_service_does_not(
-    airflow: Any, variables: dict[str, str]
-) -> None:
+def test_who_may_see_runs_sees_how_the_model_is(airflow: Any, variables: dict[str, str]) -> None:
     address = f"http://127.0.0.1:{airflow.port('8080')}"
     assert requests.get(f"{address}/mycoflow/health", timeout=60).status_code == 401
     pages = {}
@@ -207,9 +206,9 @@ def test_people_see_how_the_model_is_and_the_prediction_service_does_not(
         token = requests.post(f"{address}/auth/token", json=known, timeout=60).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         pages[login] = requests.get(f"{address}/mycoflow/health", headers=headers, timeout=60)
-    assert pages["admin"].status_code == 200, pages["admin"].text
-    assert "No model is in production" in pages["admin"].text
-    assert pages["web"].status_code == 403
+    for page in pages.values():
+        assert page.status_code == 200, page.text
+        assert "No model is in production" in page.text
 
 
 def test_every_job_reports_healthy(api: Callable[..., requests.Response]) -> None:

@@ -42,6 +42,7 @@ def main(address: str, login: str, *photos: str) -> int:
             ("account", "/account"),
             ("review", "/review/waiting"),
             ("review-mispredicted", "/review/mispredicted"),
+            ("dashboard", "/dashboard"),
             ("problem", "/nowhere"),
         ):
             desk.goto(path)

@@ -32,7 +32,7 @@ def add_links(kind: Kind, body: str, settings: Settings) -> str:
 
 def task_page(settings: Settings, dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
     """Return the address of a task's log in Airflow; None where the settings name no Airflow."""
-    airflow = _airflow(settings)
+    airflow = airflow_address(settings)
     if airflow is None:
         return None
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
@@ -46,13 +46,13 @@ def questions_page(settings: Settings) -> str | None:
     """
     if settings.public_url is not None:
         return f"{settings.public_url.rstrip('/')}/versions"
-    airflow = _airflow(settings)
+    airflow = airflow_address(settings)
     return None if airflow is None else f"{airflow}/required_actions?response_received=false"
 
 
 def runs_page(settings: Settings) -> str | None:
     """Return the address of the runs in Airflow; None where the settings name no Airflow."""
-    airflow = _airflow(settings)
+    airflow = airflow_address(settings)
     return None if airflow is None else f"{airflow}/dag_runs"
 
 
@@ -73,6 +73,7 @@ def _links(kind: Kind, settings: Settings) -> list[str]:
     return links
 
 
-def _airflow(settings: Settings) -> str | None:
+def airflow_address(settings: Settings) -> str | None:
+    """Return Airflow's address for people; None where the settings name no Airflow."""
     url = settings.airflow_public_url or settings.airflow_url
     return None if url is None else url.rstrip("/")

@@ -14,6 +14,7 @@ from ml.reporting.training_notices import describe_cause, retraining_failed
 from ml.settings import Settings
 
 logger = logging.getLogger(__name__)
+_LOG = "\nLog: "
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,13 @@ def describe_failure(settings: Settings, failed: FailedTask) -> Notice:
     else:
         notice = _task_failed(failed)
     page = task_page(settings, failed.dag_id, failed.run_id, failed.task_id, failed.map_index)
-    return notice if page is None else notice._replace(body=f"{notice.body}\nLog: {page}")
+    return notice if page is None else notice._replace(body=f"{notice.body}{_LOG}{page}")
+
+
+def find_log(body: str, airflow: str | None) -> str | None:
+    """Return the address of the log that the body of such a notice names; None unless it leads to Airflow."""
+    address = body.rpartition(_LOG)[2]
+    return address if airflow is not None and address.startswith(f"{airflow}/") else None
 
 
 def split_failed_task(event_key: str) -> tuple[str, str]:

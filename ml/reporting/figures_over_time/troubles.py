@@ -14,10 +14,10 @@ from ml.catalog.models.evaluations import Shortfall
 from ml.catalog.tables import monitorings
 from ml.confidence.estimation import Share, share_of
 from ml.reporting.health import Health, read_health
-from ml.reporting.message_links import guide_page, runs_page
+from ml.reporting.message_links import airflow_address, guide_page, runs_page
 from ml.reporting.report.signals import has_failed_training, misses_a_drift_check, misses_a_night
 from ml.reporting.serving_notices import is_late
-from ml.reporting.task_failures import split_failed_task
+from ml.reporting.task_failures import find_log, split_failed_task
 from ml.settings import Settings
 from ml.tasks.registered_tasks import find_task
 
@@ -54,12 +54,13 @@ class Trouble:
     """One thing that is wrong, or that waits for a person.
 
     Args:
-        at: when it began, or was last seen right.
+        at: when it failed, or was last seen right; None if that is not known.
         count: how many approvals, batches or images wait.
         names: of what drifts; DAG and task that failed.
         shortfall: the figure below its floor.
         detail: an error message for an admin, in English.
-        runs: address of the runs in Airflow; None if they do not help, or the settings name no Airflow.
+        runs: address in Airflow of the runs, or of the failed task's log; None if they do not help, or the settings
+            name no Airflow.
         guide: address of what to do; None if the settings name no guide.
     """
 
@@ -121,8 +122,8 @@ def find_troubles(health: Health, at: datetime, failures: Sequence[Alert], setti
     if is_late(health, at):
         errors = {each.load_error for each in health.serving if each.refused_version == health.champion}
         detail = " ".join(sorted(filter(None, errors)))
-        yield Trouble("not_served", version=health.champion, at=health.promoted_at, detail=detail)
-    yield from _failed_tasks(health, failures, runs)
+        yield Trouble("not_served", version=health.champion, detail=detail)
+    yield from _failed_tasks(health, failures, settings)
     if has_failed_training(health):
         yield Trouble("training_failed", at=health.retraining_failed_at, runs=runs)
     if misses_a_night(health, at):
@@ -136,7 +137,7 @@ def find_troubles(health: Health, at: datetime, failures: Sequence[Alert], setti
     yield from _waiting(health)
 
 
-def _failed_tasks(health: Health, failures: Sequence[Alert], runs: str | None) -> Iterator[Trouble]:
+def _failed_tasks(health: Health, failures: Sequence[Alert], settings: Settings) -> Iterator[Trouble]:
     """Find the failed tasks that were not followed by a nightly check that succeeded. Each counts once."""
     seen = set()
     for alert in failures:
@@ -144,6 +145,7 @@ def _failed_tasks(health: Health, failures: Sequence[Alert], runs: str | None) -
         is_over = names[0] == NIGHTLY_DAG and health.monitored_at is not None and health.monitored_at > alert.raised_at
         if not is_over and names not in seen:
             seen.add(names)
+            runs = find_log(alert.body, airflow_address(settings)) or runs_page(settings)
             yield Trouble("task_failed", at=alert.raised_at, names=names, detail=alert.body, runs=runs)
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
+from itertools import combinations
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from ml.settings import Settings
 from tests import three_years
 from tests.ml.image_rows import add_item
 from webapi.access.session_cookie import SESSION_COOKIE
+from webapi.pages.page_views.static_files import STATIC
 
 AIRFLOW = "http://airflow.example"
 SNAPSHOT = (
@@ -86,7 +88,7 @@ def test_the_three_troubles_are_on_top_in_words_with_links(open_session: Callabl
     assert "Version 1 is in production, but does not load." in found["not_served"]
     assert "&lt;i&gt;Damaged&lt;/i&gt;." in found["not_served"]
     assert "The task monitor of monitor_production failed." in found["task_failed"]
-    assert f'href="{AIRFLOW}/dag_runs"' in found["task_failed"]
+    assert f'href="{AIRFLOW}/dags/monitor_production/runs/run/tasks/monitor"' in found["task_failed"]
     assert "&lt;b&gt;Nothing&lt;/b&gt;" in found["task_failed"]
     assert "1 new version waits" in found["approval"]
     assert 'href="/versions/rollback"' in found["not_served"]
@@ -217,3 +219,41 @@ def test_a_class_with_a_hostile_name_can_be_chosen_and_stays_text(open_session: 
     near = client.get("/dashboard", query_string={"class": "amanita muscari"}).text
     assert "No class is named amanita muscari." in near
     assert "Near it:" in near
+
+
+def read_colours() -> tuple[dict[str, str], dict[str, str]]:
+    """The colours of charts, by name, in light and in dark."""
+    found = re.findall(r"--mycoflow-chart-([1-4]|level|text): (#[0-9a-f]{6});", (STATIC / "mycoflow.css").read_text())
+    return dict(found[: len(found) // 2]), dict(found[len(found) // 2 :])
+
+
+def luminance(colour: str) -> float:
+    """As WCAG 2 defines it."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("theme", "ground"), [(0, "#ffffff"), (1, "#13171f")], ids=["light", "dark"])
+def test_lines_stand_out_and_differ_from_each_other(theme: int, ground: str) -> None:
+    """For people who see colours and for those who do not see red and green apart; dashes tell lines apart as well."""
+    colours = read_colours()[theme]
+    assert set(colours) == {"1", "2", "3", "4", "level", "text"}
+    for colour in colours.values():
+        bright, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 3
+    lines = [colours[number] for number in "1234"]
+    for first, second in combinations(lines, 2):
+        assert (
+            sum((a - b) ** 2 for a, b in zip(seen_without_green(first), seen_without_green(second), strict=True)) > 0.1
+        )
+
+
+def seen_without_green(colour: str) -> tuple[float, float, float]:
+    """What a person with deuteranopia sees. Source: Machado et al. (2009), severity 1."""
+    red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return (
+        0.367 * red + 0.861 * green - 0.228 * blue,
+        0.280 * red + 0.673 * green + 0.047 * blue,
+        -0.012 * red + 0.043 * green + 0.969 * blue,
+    )

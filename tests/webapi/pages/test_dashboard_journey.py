@@ -14,6 +14,19 @@ from ml.catalog.tables import evaluations, monitorings
 from tests import three_years
 from tests.webapi.pages.conftest import PHONE, find_barriers
 
+# Whether the line of the accuracy is drawn so many days ago: 90 days and the rest of today are the width.
+IS_DRAWN = """days => {
+  const canvas = document.querySelector('[data-chart=accuracy] canvas');
+  const over = document.querySelector('[data-chart=accuracy] .u-over');
+  const midnight = new Date();
+  midnight.setHours(24, 0, 0, 0);
+  const share = 1 - (days + (midnight - Date.now()) / 86400000) / 90;
+  const left = over.offsetLeft + over.clientWidth * share;
+  const column = canvas.getContext('2d').getImageData(Math.round(left * devicePixelRatio), 0, 1, canvas.height).data;
+  const isLine = (red, green, blue) => red < 8 && Math.abs(green - 114) < 8 && Math.abs(blue - 178) < 8;
+  const pixels = Array.from({ length: canvas.height }, (_, row) => column.slice(4 * row, 4 * row + 4));
+  return pixels.some(([red, green, blue, solid]) => solid > 240 && isLine(red, green, blue));
+}"""
 SHOWS = """colour => [...document.querySelectorAll('[data-chart=accuracy] .u-marker')]
     .some(each => getComputedStyle(each).borderTopColor === colour)"""
 PROMOTED_BEFORE = "UPDATE training.promotions SET completed_at = now() - interval '20 days'"
@@ -77,6 +90,13 @@ def test_a_person_hovers_zooms_and_chooses_range_and_class(log_in_as: Callable[.
     drag(page, "accuracy", 0.2, 0.4)
     page.mouse.dblclick(*middle(page))
     assert page.locator("#whole").is_disabled()
+    for button in ("Closer", "Earlier"):
+        page.get_by_role("button", name=button, exact=True).press("Enter")
+    assert read_at(page, 0.02) - early_before < timedelta(days=2)
+    assert timedelta(days=40) < late_before - read_at(page, 0.98) < timedelta(days=50)
+    page.get_by_role("button", name="Later", exact=True).press("Enter")
+    page.get_by_role("button", name="Later", exact=True).press("Enter")
+    assert late_before - read_at(page, 0.98) < timedelta(days=2)
     page.get_by_role("link", name="3 years").click()
     page.locator(f"{ACCURACY} canvas").wait_for()
     assert "zone=Pacific%2FKiritimati" in page.url
@@ -124,8 +144,10 @@ def test_charts_have_no_barrier_and_follow_the_theme(log_in_as: Callable[..., An
     open_dashboard(page, "?class=class+7")
     page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert find_barriers(page) == []
-    drawing = page.locator(ACCURACY)
-    assert drawing.get_attribute("role") == "img"
+    assert page.locator(ACCURACY).get_attribute("role") == "img"
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("() => document.querySelector('.uplot canvas').getBoundingClientRect().width < 390")
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     for scheme, colour in (("light", "rgb(0, 114, 178)"), ("dark", "rgb(86, 180, 233)")):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(SHOWS, arg=colour)  # what is drawn says it in its legend
@@ -161,7 +183,7 @@ def test_one_night_and_gaps_look_sensible(
     assert page.locator("[data-chart=feedback]").is_hidden()
     with catalog.begin() as connection:
         row = connection.execute(sa.select(evaluations).where(evaluations.c.is_deciding)).mappings().one()
-        for days in (10, 9, 3):
+        for days in (10, 9, 3, 2):
             moment = datetime.now(UTC) - timedelta(days=days)
             values = {**row, "evaluated_at": moment, "main_figure": 0.8}
             del values["id"]
@@ -169,6 +191,8 @@ def test_one_night_and_gaps_look_sensible(
         assert connection.execute(sa.select(sa.func.count()).select_from(monitorings)).scalar_one() == 0
     open_dashboard(page)
     assert page.locator("#summary-accuracy").inner_text().startswith("Accuracy: last 90.0%, lowest 80.0%")
+    drawn = {days: page.evaluate(IS_DRAWN, days) for days in (9.5, 6, 2.5)}
+    assert drawn == {9.5: True, 6: False, 2.5: True}  # where nights are missing, the line breaks
     assert page.faults == []
 
 

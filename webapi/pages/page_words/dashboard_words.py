@@ -8,6 +8,7 @@ from flask import url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
+from ml.figures import title_of
 from ml.reporting.figures_over_time.troubles import Trouble
 from webapi.access.authentication import current_account, has_role
 from webapi.pages.page_words.template_words import write_percent
@@ -61,7 +62,9 @@ def _tell(trouble: Trouble) -> str:
         ),
         "training_failed": _("A training failed, and none has succeeded since."),
         "no_night": _("The nightly check did not run in the last night. The last one:"),
-        "no_drift_check": _("Drift was not checked in the last night. The last check:"),
+        "no_drift_check": _("Drift was not checked in the last night. The last check:")
+        if trouble.at
+        else _("Drift was never checked, although a model is in production."),
         "drift": _("Recent photos differ from those of the training: %(names)s.", names=name_drift(trouble.names)),
         "held": _("After a rollback no version is promoted by itself, until an admin releases it."),
     }
@@ -91,6 +94,9 @@ def _tell_shortfall(trouble: Trouble) -> str:
     if shortfall is None:
         raise ValueError("Expected a shortfall below the floor, got none.")
     share, floor, name = write_percent(shortfall.value), write_percent(shortfall.floor), shortfall.label
+    if name is None and shortfall.figure != "accuracy":
+        figure = title_of(shortfall.figure)
+        return str(_("%(name)s: %(share)s, below its floor of %(floor)s.", name=figure, share=share, floor=floor))
     if name is None:
         return str(_("The accuracy of %(share)s is below its floor of %(floor)s.", share=share, floor=floor))
     return str(
@@ -107,7 +113,7 @@ def _find_ways(trouble: Trouble) -> Iterator[tuple[str, str]]:
     if trouble.kind == "below_floor" and trouble.shortfall is not None and trouble.shortfall.label is not None:
         yield url_for("dashboard.show_dashboard", **{"class": trouble.shortfall.label}), str(_("Show this class"))  # type: ignore[arg-type]
     if trouble.runs is not None:
-        yield trouble.runs, str(_("Runs in Airflow"))
+        yield trouble.runs, str(_("Look in Airflow"))
     if trouble.guide is not None:
         yield trouble.guide, str(_("What to do"))
 

@@ -81,14 +81,25 @@ def test_a_champion_that_does_not_load_comes_first_with_its_error(well: Catalog)
 
 
 def test_a_failed_night_is_seen_until_a_night_succeeds(well: Catalog, worker: Settings) -> None:
-    notify_failure(worker, NIGHT)
-    settings = Settings(airflow_public_url="http://airflow.example/")
+    settings = worker.model_copy(update={"airflow_public_url": "http://airflow.example/"})
+    notify_failure(settings, NIGHT)
     trouble = find(well, settings)["task_failed"]
     assert tuple(trouble.names) == ("monitor_production", "monitor")
-    assert trouble.runs == "http://airflow.example/dag_runs"
+    assert trouble.runs == "http://airflow.example/dags/monitor_production/runs/run-1/tasks/monitor"
     assert "No pool." in trouble.detail
+    assert find(well)["task_failed"].runs is None
     check(well)
     assert find(well) == {}
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "http://airflow.example.evil/", "http://airflow.example@evil/"]
+)
+def test_the_message_of_an_error_cannot_lead_elsewhere(well: Catalog, worker: Settings, address: str) -> None:
+    error = SnapshotError(f"No pool.\nLog: {address}")
+    notify_failure(worker, FailedTask("monitor_production", "r", "monitor", -1, 1, is_training=False, error=error))
+    settings = Settings(airflow_public_url="http://airflow.example")
+    assert find(well, settings)["task_failed"].runs == "http://airflow.example/dag_runs"
 
 
 def test_a_failure_of_another_dag_stays_for_a_day_and_counts_once(well: Catalog, worker: Settings) -> None:

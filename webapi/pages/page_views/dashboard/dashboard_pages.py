@@ -10,7 +10,6 @@ from flask_babel import gettext as _
 from pydantic import BaseModel
 
 from ml.data.class_lists.class_search import search_key
-from ml.evaluation.floor import floor_of
 from ml.reporting.figures_over_time.reading import ClassInPool, read_balance, read_figures
 from ml.reporting.figures_over_time.spans import EARLIEST, LATEST, UTC_ZONE, Span, known_zones
 from ml.reporting.figures_over_time.troubles import State, read_state
@@ -21,7 +20,7 @@ from webapi.pages.page_blueprints import new_pages, page
 from webapi.pages.page_responses import respond
 from webapi.pages.page_views.class_pages import read_reviewed_classes
 from webapi.pages.page_views.dashboard.charts import MOST_ROWS, Chart, Mark
-from webapi.pages.page_views.dashboard.drawn_figures import draw_figures, draw_moves, tell_move
+from webapi.pages.page_views.dashboard.drawn_figures import draw_figures, draw_moves, name_main_figure, tell_move
 from webapi.pages.page_words.dashboard_words import tell_troubles
 from webapi.problems import ProblemError
 
@@ -79,7 +78,7 @@ def show_dashboard() -> Response:
         charts=draw_figures(figures, settings, choice.class_name),
         moves=[(each.at, tell_move(each)) for each in reversed(figures.moves)],
         most_rows=MOST_ROWS,
-        figure=floor_of(settings).figure,
+        figure=name_main_figure(settings),
         threshold=settings.new_images_threshold,
         presets=_list_presets(choice, state),
         balance=_choose_classes(classes, choice.class_name),

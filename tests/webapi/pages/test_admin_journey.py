@@ -140,8 +140,8 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
 def test_what_is_for_those_who_judge_is_a_worded_page_for_a_user(
     app: Flask, log_in_as: Callable[..., Any], photo_file: Path, batch_id: int
 ) -> None:
-    values = {"queue": "waiting", "batch_id": batch_id, "sha256": "0" * 64, "login": "bob", "settlement": "certify"}
-    values |= {"version": 1, "dag_id": "retrain"}
+    values = {"queue": "waiting", "batch_id": batch_id, "sha256": "0" * 64, "version": 1, "dag_id": "retrain"}
+    values |= {"login": "bob", "settlement": "certify"}
     rules = [rule for rule in app.url_map.iter_rules() if reads_cookie(app, rule.endpoint)]
     closed = [rule for rule in rules if required_role(app, rule.endpoint) in ("expert", "admin")]
     paths = {app.url_map.bind("").build(rule.endpoint, {each: values[each] for each in rule.arguments})

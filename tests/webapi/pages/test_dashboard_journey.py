@@ -90,6 +90,13 @@ def test_a_person_hovers_zooms_and_chooses_range_and_class(log_in_as: Callable[.
     drag(page, "accuracy", 0.2, 0.4)
     page.mouse.dblclick(*middle(page))
     assert page.locator("#whole").is_disabled()
+    for button in ("Closer", "Earlier"):
+        page.get_by_role("button", name=button, exact=True).press("Enter")
+    assert read_at(page, 0.02) - early_before < timedelta(days=2)
+    assert timedelta(days=40) < late_before - read_at(page, 0.98) < timedelta(days=50)
+    page.get_by_role("button", name="Later", exact=True).press("Enter")
+    page.get_by_role("button", name="Later", exact=True).press("Enter")
+    assert late_before - read_at(page, 0.98) < timedelta(days=2)
     page.get_by_role("link", name="3 years").click()
     page.locator(f"{ACCURACY} canvas").wait_for()
     assert "zone=Pacific%2FKiritimati" in page.url

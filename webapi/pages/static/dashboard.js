@@ -128,12 +128,21 @@ function drawLevel(plot, { value }) {
 
 // Show the same time in all charts. Args: span, seconds since 1970; all of it is the whole range.
 function zoom(span) {
-  whole.disabled = span.min === answer.since && span.max === answer.until;
+  whole.disabled = span.min <= answer.since && span.max >= answer.until;
   for (const plot of plots) plot.setScale("x", span);
 }
 
 function showAll() {
   zoom({ min: answer.since, max: answer.until });
+}
+
+// Look closer at the middle, or at an earlier or later time: for keyboards and fingers. Args: shares of what is shown.
+function step({ zoom: part, move }) {
+  const { min, max } = plots[0].scales.x;
+  const room = (max - min) * part;
+  const start = (min + max - room) / 2 + (max - min) * move;
+  const kept = Math.max(answer.since, Math.min(start, answer.until - room));
+  zoom({ min: kept, max: kept + room });
 }
 
 function writeTicks(_plot, splits, _axis, _room, step) {
@@ -231,6 +240,9 @@ try {
 }
 if (answer) {
   whole.addEventListener("click", showAll);
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => step({ zoom: Number(button.dataset.zoom), move: Number(button.dataset.move) }));
+  }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   new ResizeObserver(() => {
     for (const plot of plots) {

@@ -37,6 +37,7 @@ from ml.data.reviewing.deciding import read_seen
 from ml.ingest.folder import ingest_folder
 from ml.registry.mlflow_registry import Registry
 from ml.settings import Settings
+from tests.ml.shadow_rows import CHALLENGER, fill_shadow
 from webapi import application_state
 from webapi.access import maintenance_gate
 
@@ -165,6 +166,13 @@ def reviewed(catalog: Catalog, app: Flask, token: str, png: Png) -> Known:
 
 
 @pytest.fixture
+def in_shadow(catalog: Catalog) -> Known:
+    """A challenger in shadow, which differs from the champion on one of two uploads."""
+    fill_shadow(catalog, [(CLASSES[0], CLASSES[1]), (CLASSES[0], CLASSES[0])], CLASSES)
+    return {"path.version": [CHALLENGER]}
+
+
+@pytest.fixture
 def batches(catalog: Catalog, app: Flask, token: str) -> list[int]:
     """Batches of the caller, all of them cancelled, so that another one may be sent."""
     client, ids = app.test_client(), []
@@ -179,7 +187,7 @@ def batches(catalog: Catalog, app: Flask, token: str) -> list[int]:
 @pytest.fixture
 def known(
     app: Flask, add_account: Callable[[str, Role], Account], token: str, photo_host: str, ingested: list[str], png: Png,
-    reviewed: Known, batches: list[int],
+    reviewed: Known, in_shadow: Known, batches: list[int],
 ) -> Known:  # fmt: skip
     """Parameter -> values that mean something here. Made-up ones would hit them by chance only."""
     others = [f"client-{number}" for number in range(50)]  # some are erased
@@ -207,6 +215,7 @@ def known(
         "body.login": ["a-client"],
         "body.password": [PASSWORD],
         **reviewed,
+        **in_shadow,
         "body.version": [1, 2],
         **{f"{where}.nb_preds": [1, len(CLASSES)] for where in ("query", "body")},
         **{f"{where}.model_name": ["mycoflow"] for where in ("query", "body")},

@@ -94,7 +94,7 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
     page.goto("/review")
     log_in_here(page, "root")
     page.wait_for_url("**/review")
-    assert page.locator(".queues .count").all_inner_texts() == ["1", "2", "0", "1"]
+    assert page.locator(".queues .count").all_inner_texts() == ["1", "2", "0", "1", "0"]
 
     open_queue(page, "Mispredicted")
     shown = page.locator("main").inner_text()
@@ -118,7 +118,7 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
     page.get_by_text("Nothing waits here.").wait_for()
 
     page.get_by_role("link", name="Back to the queues").click()
-    assert page.locator(".queues .count").all_inner_texts() == ["1", "0", "0", "0"]
+    assert page.locator(".queues .count").all_inner_texts() == ["1", "0", "0", "0", "0"]
     rejects = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=str(batch_id), exact=True))
     assert find_barriers(page) == []
     rejects.get_by_role("link", name="1").click()
@@ -140,7 +140,7 @@ def test_an_admin_logs_in_decides_in_each_queue_and_logs_out(
 def test_what_is_for_those_who_judge_is_a_worded_page_for_a_user(
     app: Flask, log_in_as: Callable[..., Any], photo_file: Path, batch_id: int
 ) -> None:
-    values = {"queue": "waiting", "batch_id": batch_id, "sha256": "0" * 64}
+    values = {"queue": "waiting", "batch_id": batch_id, "sha256": "0" * 64, "version": 1, "dag_id": "retrain"}
     rules = [rule for rule in app.url_map.iter_rules() if reads_cookie(app, rule.endpoint)]
     closed = [rule for rule in rules if required_role(app, rule.endpoint) in ("expert", "admin")]
     paths = {app.url_map.bind("").build(rule.endpoint, {each: values[each] for each in rule.arguments})

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from datetime import datetime
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from ml.catalog.database import migrate as migrate_database
 from ml.cli.alert_commands import alerts_app
 from ml.cli.backbone_commands import backbone_app
 from ml.cli.batch_commands import batch_app
+from ml.cli.environment_file import init_app
 from ml.cli.grafana_commands import grafana_app
 from ml.cli.model_commands import model_app
 from ml.cli.report_commands import report_app
@@ -40,7 +42,6 @@ from ml.training.recipes import LEARNING_RATE, Finetune, Retrain
 
 app = typer.Typer(
     name="mycoflow",
-    help="Retrain and monitor an image classifier. Settings come from the environment and .env.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -51,6 +52,7 @@ app.add_typer(batch_app, name="batch")
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(grafana_app, name="grafana")
 app.add_typer(model_app)
+app.add_typer(init_app)
 app.add_typer(backbone_app)
 app.add_typer(upkeep_app)
 app.add_typer(alerts_app)
@@ -66,6 +68,21 @@ class Split(StrEnum):
 
     pool = "pool"
     evaluation = "evaluation"
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(f"mycoflow {version('mycoflow')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Retrain and monitor an image classifier. Settings come from the environment and .env."""
 
 
 def main() -> None:

@@ -123,6 +123,9 @@ SELECT item_id, account_id, 1 FROM logs.predictions JOIN logs.results ON results
 UPDATE training.images SET account_id = harvests.account_id FROM training.harvests WHERE item_id = sha256;
 INSERT INTO training.review_decisions (item_id, queue, decision, class_name, account_id, changes)
 SELECT item_id, 'waiting', 'certify', 'amanita', account_id, '[]' FROM training.harvests;
+INSERT INTO logs.prediction_batches (account_id, name, is_ready, has_archive, finished_at)
+SELECT account_id, '', true, false, now() FROM logs.predictions;
+INSERT INTO logs.batch_photos (batch_id, number, name, state) SELECT id, 1, '', 'named' FROM logs.prediction_batches;
 """
 
 

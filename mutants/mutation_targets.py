@@ -40,14 +40,14 @@ TARGETS = {
             "ml/data/new_classes.py",
         ),
         (
-            f"{_DATA}/test_membership.py",
+            "tests/ml/ingest/test_guard.py",  # the quick ones first
+            "tests/ml/ingest/test_admitting.py",
             f"{_DATA}/test_membership_neighbours.py",
+            f"{_DATA}/test_membership.py",
             f"{_DATA}/test_data_changes.py",
             f"{_DATA}/test_new_classes.py",
-            "tests/ml/ingest/test_admitting.py",
             "tests/ml/ingest/test_copies.py",
             "tests/ml/ingest/test_folder.py",
-            "tests/ml/ingest/test_guard.py",
         ),
     ),
     "harvest": Target(

@@ -126,5 +126,7 @@ def _find_admin_pages(trouble: Trouble) -> Iterator[tuple[str, str]]:
             yield url_for("versions.show_versions"), str(_("Look at it and decide"))
         case "training_failed" | "below_floor":
             yield url_for("versions.show_versions"), str(_("Models"))
+        case "quarantine":
+            yield url_for("source_batches.show_batches"), str(_("Decide about the batches"))
         case "held":
             yield url_for("promotion.ask_to_release"), str(_("Promote automatically again"))

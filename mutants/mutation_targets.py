@@ -41,6 +41,7 @@ TARGETS = {
         ),
         (
             "tests/ml/ingest/test_guard.py",  # the quick ones first
+            f"{_DATA}/test_evaluation_sets.py",
             "tests/ml/ingest/test_admitting.py",
             f"{_DATA}/test_membership_neighbours.py",
             f"{_DATA}/test_membership.py",

@@ -35,7 +35,12 @@ def test_an_admin_trains_follows_approves_and_names_a_photo(home: Path, tmp_path
         browser.get_by_role("button", name="Retrain").click()
         browser.get_by_label("Reason").fill("the first model")
         browser.get_by_role("button", name="Start the training").click()
+        browser.get_by_role("link", name="Look at it and decide").wait_for()  # the page of the run
+        browser.get_by_role("link", name="Dashboard").click()
         browser.get_by_role("link", name="Look at it and decide").click()
+        browser.wait_for_url("**/versions")
+        browser.get_by_role("link", name="Look at it and decide").click()
+        browser.wait_for_url("**/approvals*")
         assert "Version 1" in browser.locator("main").inner_text()
         time.sleep(READING_SECONDS)  # Airflow 3.3.2 takes an answer in the very second of the question for a failure
         browser.get_by_role("button", name="Promote the challenger").click()

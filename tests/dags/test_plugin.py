@@ -202,7 +202,7 @@ json.dump(linked, open(sys.argv[1], "w"))
 
 def test_only_tasks_of_a_training_link_to_its_run(in_airflow: InAirflow) -> None:
     linked = in_airflow(LIST_LINKS)
-    steps = {"train", "register", "evaluate", "gate", "ask", "promote"}
+    steps = {"train", "register", "evaluate", "gate", "shadow", "ask", "promote"}
     for dag_id in ("retrain", "finetune", "tune_hyperparameters"):
         assert set(linked[dag_id]) == steps, dag_id
-    assert linked["monitor_production"] == linked["ingest_images"] == linked["send_alerts"] == []
+    assert linked["monitor_production"] == linked["ingest_images"] == linked["send_alerts"] == linked["register_model"] == []

@@ -33,6 +33,7 @@ FILLED = {
     "prediction_batch_id": "1",
     "prediction_id": 1,
     "batch_id": 1,
+    "version": 1,
     "sha256": "0" * 64,
     "queue": "waiting",
     "login": "nobody",

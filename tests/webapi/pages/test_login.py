@@ -193,7 +193,8 @@ def test_a_form_without_its_token_does_nothing(
 
 def form_pages(app: Flask) -> list[str]:
     """The addresses of all pages that take forms."""
-    values = {"sha256": "0" * 64, "prediction_id": 1, "queue": "waiting"}
+    values = {"sha256": "0" * 64, "queue": "waiting", "login": "nobody", "settlement": "certify"}
+    values |= dict.fromkeys(("prediction_id", "version", "batch_id", "prediction_batch_id"), "1")
     rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
     with app.test_request_context():
         found = [

@@ -205,4 +205,5 @@ def test_only_tasks_of_a_training_link_to_its_run(in_airflow: InAirflow) -> None
     steps = {"train", "register", "evaluate", "gate", "shadow", "ask", "promote"}
     for dag_id in ("retrain", "finetune", "tune_hyperparameters"):
         assert set(linked[dag_id]) == steps, dag_id
-    assert linked["monitor_production"] == linked["ingest_images"] == linked["send_alerts"] == linked["register_model"] == []
+    others = ("monitor_production", "ingest_images", "send_alerts", "register_model")
+    assert [dag_id for dag_id in others if linked[dag_id]] == []

@@ -98,7 +98,7 @@ def open_browser(chromium: Any, site: str) -> Iterator[Callable[..., Any]]:
         def open_one(**options: Any) -> Any:
             context = chromium.new_context(base_url=site, **{"locale": "en-GB", **options})
             stack.callback(context.close)
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(45_000)  # the machine may be busy with other tests
             page = context.new_page()
             page.faults = faults = []  # what the browser complains of: scripts that fail, and what the policy forbids
             page.on("pageerror", lambda error: faults.append(str(error)))

@@ -52,7 +52,7 @@ def test_an_admin_trains_follows_approves_and_names_a_photo(home: Path, tmp_path
 
         browser.goto(f"{addresses.service}/versions/1")
         shown = browser.locator("main").inner_text()
-        assert "Its training" in shown
+        assert "Its head was fitted in one step" in shown
         assert "What it takes for what" in shown
         browser.goto(f"{addresses.service}/dashboard")
         browser.locator("[data-chart=accuracy]").first.wait_for()

@@ -30,6 +30,8 @@ CURVES = {
     "val_loss": [1.3, 0.9, 0.8, 0.85],
     "accuracy": [0.4, 0.7, 0.8, 0.9],
     "val_accuracy": [0.35, 0.6, 0.7, 0.7],
+    "tail_loss": [0.9, 0.6],
+    "tail_val_loss": [1.0, 0.8],
     "learning_rate": [1e-3, 1e-3, 1e-4, 1e-4],
 }
 REASON = "The challenger is as good as the champion, and its snapshot is newer: <b>95.0%</b>."

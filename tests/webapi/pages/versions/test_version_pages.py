@@ -49,7 +49,8 @@ def test_one_version_has_its_origin_figures_curves_calibration_and_confusions(
     assert "Calibration error" in shown
     assert "Loss over the epochs" in shown
     assert "Accuracy over the epochs" in shown
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "Tail loss over the epochs" in shown
+    assert page.count("data:image/svg+xml;base64,") == 4
     assert re.search(r"amanita 16 \d+\.\d% \d+\.\d% \d+\.\d%", shown)
     assert re.match(r" \d of amanita called cantharellus", shown.partition("Most frequent confusions")[2])
 

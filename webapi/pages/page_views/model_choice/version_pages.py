@@ -115,15 +115,20 @@ def show_comparison() -> Response:
 
 
 def _curves(values: Mapping[str, Sequence[float]]) -> list[_Curve]:
-    names = [name for name in values if f"val_{name}" in values]
+    pairs = {name: _of_validation(name) for name in values if _of_validation(name) in values}
     return [
         _Curve(
-            name,
-            draw_curves(values[name], values[f"val_{name}"], (_("training"), _("validation"))),
-            [(epoch, *pair) for epoch, pair in enumerate(zip(values[name], values[f"val_{name}"], strict=False), 1)],
+            words_of(name),
+            draw_curves(values[name], values[validation], (_("training"), _("validation"))),
+            [(epoch, *pair) for epoch, pair in enumerate(zip(values[name], values[validation], strict=False), 1)],
         )
-        for name in names
+        for name, validation in pairs.items()
     ]
+
+
+def _of_validation(name: str) -> str:
+    """Return the name of the same figure on the validation fold; `tail_` marks those of a fine-tuning."""
+    return f"tail_val_{name.removeprefix('tail_')}" if name.startswith("tail_") else f"val_{name}"
 
 
 def _first_shown(count: int) -> int:

@@ -55,7 +55,7 @@ def test_an_admin_trains_follows_approves_and_names_a_photo(home: Path, tmp_path
         assert "Its head was fitted in one step" in shown
         assert "What it takes for what" in shown
         browser.goto(f"{addresses.service}/dashboard")
-        browser.locator("[data-chart=accuracy]").first.wait_for()
+        browser.get_by_role("heading", name="What is wrong now").wait_for()
         assert "Version 1" in browser.locator("main").inner_text()
         browser.goto(addresses.service)
         browser.locator("#file").set_input_files(next((digits.evaluation / "3").iterdir()))

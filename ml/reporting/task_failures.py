@@ -76,7 +76,7 @@ def split_failed_task(event_key: str) -> tuple[str, str]:
 
 
 def _task_failed(failed: FailedTask) -> Notice:
-    """Return the notice of a failed task. The same failure is one event per day, because some tasks run every hour."""
+    """Return the notice of a failed task. A repeated failure has the same key for a day, so it is sent once a day."""
     copy = f"[{failed.map_index}]" if failed.map_index >= 0 else ""
     name, kind = f"{failed.dag_id}.{failed.task_id}{copy}", type(failed.error).__name__
     return Notice(
@@ -89,7 +89,7 @@ def _task_failed(failed: FailedTask) -> Notice:
 
 
 def _is_first(settings: Settings, notice: Notice) -> bool:
-    """Whether this machine has not sent this notice yet. A marker file stands in for the outbox."""
+    """Return whether this machine has not sent this notice yet. A file in its home marks each sent one."""
     name = hashlib.sha256(notice.event_key.encode()).hexdigest()[:32]
     marker = settings.mycoflow_home / "told" / name
     try:

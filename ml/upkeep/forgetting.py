@@ -89,7 +89,9 @@ def forgettable_items(connection: sa.Connection, days: int) -> Amount:
 
 
 def forget_items(connection: sa.Connection, days: int) -> Forgotten:
-    """Delete some of these items, with their predictions, their results, and parts that no other item has.
+    """Delete some of these items with their predictions and results.
+
+    Their photos and texts are deleted too, if no other item has them.
 
     Call this until it deletes nothing. Delete the objects of the images after the commit of this transaction.
     """

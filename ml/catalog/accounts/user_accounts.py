@@ -102,7 +102,7 @@ _FIND_TOKEN_ACCOUNT = (
 
 
 def find_token_account(connection: sa.Connection, token: str) -> Account | None:
-    """Return the account of a token; None if the token is unknown, expired or revoked, or the account is disabled."""
+    """Return the account that owns a token; None if the token is not valid, or if the account is disabled."""
     row = connection.execute(_FIND_TOKEN_ACCOUNT, {"token_sha256": token_digest(token)}).one_or_none()
     return None if row is None else Account(*row)
 

@@ -52,7 +52,7 @@ _SAVE_PREDICTION = sa.insert(predictions).returning(predictions.c.id)
 def find_result(connection: sa.Connection, item_id: str, model_version: int) -> Result | None:
     """Return the stored result of one item, or None. The item then stays until this transaction ends."""
     row = connection.execute(_FIND_RESULT, {"item_id": item_id, "model_version": model_version}).one_or_none()
-    return None if row is None else Result(row[0], _read_answer(*row[2:]), row[1])
+    return None if row is None else Result(row[0], read_answer(*row[2:]), row[1])
 
 
 class SavedResult(NamedTuple):
@@ -87,7 +87,7 @@ def load_results(connection: sa.Connection, model_version: int, item_ids: Sequen
     query = sa.select(results.c.item_id, *_ANSWER).where(
         results.c.item_id.in_(item_ids), results.c.model_version == model_version
     )
-    return {row[0]: _read_answer(*row[1:]) for row in connection.execute(query)}
+    return {row[0]: read_answer(*row[1:]) for row in connection.execute(query)}
 
 
 def _row(item_id: str, model_version: int, answer: Answer) -> dict[str, object]:
@@ -103,7 +103,7 @@ def _row(item_id: str, model_version: int, answer: Answer) -> dict[str, object]:
     }
 
 
-def _read_answer(
+def read_answer(
     top_class: str | None,
     confidence: float,
     margin: float,
@@ -111,6 +111,7 @@ def _read_answer(
     novelty: float | None,
     detail: dict[str, object] | None,
 ) -> Answer:
+    """Return the answer that a row holds. Args: its columns, as they are stored."""
     return Answer(top_class, confidence, margin, np.asarray(probabilities, np.float32), novelty, detail)
 
 

@@ -61,7 +61,7 @@ class Evaluation:
 
 
 def read_shortfalls(stored: Sequence[Mapping[str, Any]]) -> list[Shortfall]:
-    """Return the shortfalls that a column `shortfalls` holds."""
+    """Read the value of a column `shortfalls`."""
     return [Shortfall(**each) for each in stored]
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from ml.catalog.annotations import Annotation, read_annotation
@@ -13,6 +12,7 @@ from ml.catalog.answers import Answer, is_novel
 from ml.catalog.images.label_origins import HUMAN_ORIGINS
 from ml.catalog.items.item_records import is_not_erased
 from ml.catalog.keyset_pages import Order, read_page
+from ml.catalog.logs.results import read_answer
 from ml.catalog.tables import items, review_entries, shadow_answers
 
 _MOST_CHANGES = 100
@@ -175,19 +175,8 @@ def _is_named() -> sa.ColumnElement[bool]:
 def _read_named(row: Any) -> NamedPhoto:
     group_key, sample_place, class_names, detail, *answers = row
     annotation = read_annotation(class_names, detail)
-    champion, challenger = _read_answer(*answers[:6]), _read_answer(*answers[6:])
+    champion, challenger = read_answer(*answers[:6]), read_answer(*answers[6:])
     return NamedPhoto(group_key, sample_place is not None, annotation, champion, challenger)
-
-
-def _read_answer(
-    top_class: str | None,
-    confidence: float,
-    margin: float,
-    probabilities: list[float],
-    novelty: float | None,
-    detail: dict[str, object] | None,
-) -> Answer:
-    return Answer(top_class, confidence, margin, np.asarray(probabilities, np.float32), novelty, detail)
 
 
 def _read_different(row: Any) -> DifferentPhoto:

@@ -33,7 +33,7 @@ _LARGEST_VERSION = 2**31 - 1  # of the database's integers
 
 @dataclass(frozen=True)
 class Judged:
-    """Which of the two models is right about photos of which a person said what they show.
+    """How often each of the two models is right. Only photos that a person has labelled count.
 
     Args:
         photos: number of photos; no model has learned from any.

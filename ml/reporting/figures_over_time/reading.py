@@ -123,7 +123,7 @@ def read_figures(catalog: Catalog, settings: Settings, span: Span, class_name: s
 
 
 def read_balance(catalog: Catalog) -> list[ClassInPool]:
-    """Return the classes of the pool with their numbers of images, by name."""
+    """Return each class of the pool with its number of images, sorted by name."""
     with catalog.begin() as connection:
         return [ClassInPool(*row) for row in connection.execute(figure_queries.pool_by_class())]
 

@@ -37,6 +37,7 @@ class VersionDetails:
     """What there is to know about a version. A part is None or empty if it does not exist.
 
     Args:
+        champion: the version in production; None if there is none.
         facts: None for a version that was registered in MLflow and never used here.
         parts: the latest figures on each part of the evaluation set.
         attempt: the training that made it; None if it was trained elsewhere.
@@ -44,6 +45,7 @@ class VersionDetails:
     """
 
     summary: ModelSummary
+    champion: ModelSummary | None
     facts: ModelVersion | None
     parts: Sequence[PartFigures]
     verdict: StoredVerdict | None
@@ -92,11 +94,12 @@ def read_version(workspace: Workspace, version: int) -> VersionDetails:
 
     Raises: UnknownVersionError, the registry has no such version.
     """
-    summary = find_summary(workspace, version)
+    summary, champion = find_summaries(workspace, version)
     with workspace.catalog.begin() as connection:
         facts = find_model_version(connection, version)
         return VersionDetails(
             summary=summary,
+            champion=champion,
             facts=facts,
             parts=latest_parts(connection, version),
             verdict=verdicts_by_version(connection).get(version),
@@ -106,15 +109,16 @@ def read_version(workspace: Workspace, version: int) -> VersionDetails:
         )
 
 
-def find_summary(workspace: Workspace, version: int) -> ModelSummary:
-    """Return a version's line in the list of models.
+def find_summaries(workspace: Workspace, version: int) -> tuple[ModelSummary, ModelSummary | None]:
+    """Return the lines of a version and of the one in production in the list of models; None if there is no such one.
 
     Raises: UnknownVersionError, the registry has no such version.
     """
-    found = next((model for model in list_models(workspace) if model.version == version), None)
+    models = list_models(workspace)
+    found = next((model for model in models if model.version == version), None)
     if found is None:
         raise UnknownVersionError(f"Expected a version of the registry, got {version}.")
-    return found
+    return found, next((model for model in models if model.is_champion), None)
 
 
 def read_curves(workspace: Workspace, version: int) -> Mapping[str, Sequence[float]]:

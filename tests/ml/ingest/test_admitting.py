@@ -35,7 +35,7 @@ def offer(picture: Image.Image, annotation: Annotation = BOLETUS, group: str | N
 
 
 def bring(catalog: Catalog, accepted: Accepted, split: Split | None = None) -> str:
-    """A source brings it, or with a split a person. Its id."""
+    """Let a source bring an item; if a split is given, let a person bring it. Returns: the item's id."""
     with catalog.begin() as connection:
         if split is None:
             assert admit_from_source(connection, accepted, mirrored=True)

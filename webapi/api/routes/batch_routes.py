@@ -113,7 +113,7 @@ def cancel_own_batch(path: PredictionBatchPath) -> Response:
 @api.delete("/prediction-batches/<int:prediction_batch_id>", responses={204: None, 404: Problem})
 @requires("user")
 def delete_own_batch(path: PredictionBatchPath) -> Response:
-    """Delete a batch and its ZIP. Its photos stay with their answers: `DELETE /images/{sha256}` erases one.
+    """Delete a batch and its ZIP. The photos and their answers remain. `DELETE /images/{sha256}` erases a photo.
 
     Raises: 404, there is no such batch, or the account may not see it.
     """

@@ -1,4 +1,4 @@
-"""Review over HTTP: the queues, decisions, conflicts and undoing."""
+"""The routes of review: read the queues, decide, meet a conflict, undo."""
 
 from collections.abc import Callable
 from typing import Any

@@ -107,7 +107,7 @@ def trained(workspace: Workspace, write_bundle: Callable[[Path, int], Path], tmp
 def open_session(
     app: Flask, catalog: Catalog, add_account: Callable[[str, Role], Account]
 ) -> Callable[[str, Role], FlaskClient]:
-    """Makes clients with the session of a new account."""
+    """Returns a function that creates an account and a client that is logged in with it."""
 
     def new(login: str, role: Role = "admin") -> FlaskClient:
         account, client = add_account(login, role), app.test_client()

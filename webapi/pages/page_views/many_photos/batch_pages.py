@@ -1,4 +1,4 @@
-"""One batch of photos: how far it is, and what became of each photo."""
+"""The pages of one batch: its progress, and the result of each photo."""
 
 from typing import get_args
 

@@ -5,8 +5,7 @@ from flask_babel import gettext as _
 
 from ml.evaluation import promotion
 from ml.figures import words_of
-from ml.reporting.inventory import list_models
-from ml.reporting.version_reports.version_details import find_summary
+from ml.reporting.version_reports.version_details import find_summaries
 from webapi import application_state
 from webapi.access.authentication import current_actor
 from webapi.application_state import current_workspace
@@ -24,10 +23,11 @@ _REASON = "chosen on the page of versions"
 def ask_to_promote(version: int) -> Response:
     """Ask whether a version shall go into production."""
     workspace = current_workspace()
+    summary, champion = find_summaries(workspace, version)
     return respond(
         "versions/promote.html",
-        summary=find_summary(workspace, version),
-        champion=next((model for model in list_models(workspace) if model.is_champion), None),
+        summary=summary,
+        champion=champion,
         figure=words_of(workspace.task.main_figure),
     )
 

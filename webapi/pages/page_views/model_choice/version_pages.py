@@ -71,7 +71,7 @@ def show_version(version: int) -> Response:
         reliability=reliability,
         reliability_plot=None if reliability is None else draw_reliability(reliability.bins),
         has_matrix=details.facts is not None and len(details.facts.classes) <= _MOST_CLASSES,
-        champion=next((model.version for model in list_models(workspace) if model.is_champion), None),
+        champion=None if details.champion is None else details.champion.version,
     )
 
 
